@@ -1,0 +1,59 @@
+//! The exceptions of the ECS API.
+
+use http::StatusCode;
+use thiserror::Error;
+
+/// An answer of the ECS API that is an error: the exception's name as in AWS's API model, its
+/// message, and the HTTP status it is sent with.
+#[derive(Clone, Debug, Error, PartialEq, Eq)]
+#[error("{name}: {message}")]
+pub struct ApiError {
+    pub name: &'static str,
+    pub message: String,
+    pub status: StatusCode,
+}
+
+impl ApiError {
+    /// An error the caller caused.
+    pub fn client(name: &'static str, message: impl Into<String>) -> Self {
+        Self {
+            name,
+            message: message.into(),
+            status: StatusCode::BAD_REQUEST,
+        }
+    }
+
+    /// A parameter has a value the operation does not take.
+    pub fn invalid_parameter(message: impl Into<String>) -> Self {
+        Self::client("InvalidParameterException", message)
+    }
+
+    /// The request names something that does not exist or cannot be used that way.
+    pub fn client_exception(message: impl Into<String>) -> Self {
+        Self::client("ClientException", message)
+    }
+
+    /// The cluster does not exist or is not active.
+    pub fn cluster_not_found() -> Self {
+        Self::client("ClusterNotFoundException", "Cluster not found.")
+    }
+
+    /// The service does not exist.
+    pub fn service_not_found() -> Self {
+        Self::client("ServiceNotFoundException", "Service not found.")
+    }
+
+    /// The service is being or has been deleted.
+    pub fn service_not_active() -> Self {
+        Self::client("ServiceNotActiveException", "Service was not ACTIVE.")
+    }
+
+    /// The local ECS itself failed, for example because moto did not answer.
+    pub fn server(message: impl Into<String>) -> Self {
+        Self {
+            name: "ServerException",
+            message: message.into(),
+            status: StatusCode::INTERNAL_SERVER_ERROR,
+        }
+    }
+}
