@@ -1,1 +1,161 @@
+//! The data of the state machine: what crosses from one function to the next.
+//!
+//! All JSON is camelCase. Inputs refuse keys they do not know, so that a misspelt key is an error
+//! that names it and never a setting that is silently ignored. Every function takes a
+//! [`serde_json::Value`] and turns it into its own input with [`parse`]: a failure then has the
+//! stable name `InvalidInput`, where Lambda's own deserialisation error has a Rust type path.
 
+mod execution;
+mod health;
+mod migration;
+mod plan;
+
+pub use execution::ExecutionInput;
+pub use health::{Health, ServiceHealth, Verdict, VerifyHealthInput};
+pub use migration::{
+    CheckExitCodeInput, ContainerStatus, ExitCode, LogLocation, RunMigrationInput,
+    StartedMigration, StoppedTask, TaskStatus, WaitTaskInput,
+};
+pub use plan::{
+    Action, MigratedService, Migration, Plan, PlannedService, UpdateServiceInput, UpdatedService,
+    UpdatedServices,
+};
+
+use serde::de::DeserializeOwned;
+use serde_json::Value;
+
+/// An input that is not what the function takes. Its message names the field.
+#[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
+#[error("The input is not valid: {0}. Nothing was changed.")]
+pub struct InvalidInput(pub String);
+
+/// Reads `input` as a `T`.
+///
+/// # Errors
+/// [`InvalidInput`] with the path of the field that is missing, unknown or of the wrong type.
+pub fn parse<T: DeserializeOwned>(input: Value) -> Result<T, InvalidInput> {
+    serde_path_to_error::deserialize(input).map_err(|error| {
+        let path = error.path().to_string();
+        let cause = error.into_inner();
+        InvalidInput(match path.as_str() {
+            "." => cause.to_string(),
+            _ => format!("`{path}`: {cause}"),
+        })
+    })
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use serde_json::json;
+
+    #[test]
+    fn an_unknown_key_is_named() {
+        let error = parse::<ExecutionInput>(json!({"stack": "demo", "tga": "v2"})).unwrap_err();
+        assert!(error.to_string().contains("`tga`"), "{error}");
+    }
+
+    #[test]
+    fn a_missing_key_is_named() {
+        let error = parse::<ExecutionInput>(json!({"tag": "v2"})).unwrap_err();
+        assert!(error.to_string().contains("`stack`"), "{error}");
+    }
+
+    #[test]
+    fn a_nested_field_of_the_wrong_type_is_named_by_its_path() {
+        let error = parse::<VerifyHealthInput>(json!({"services": [{"cluster": 5}]})).unwrap_err();
+        assert!(
+            error.to_string().contains("`services[0].cluster`"),
+            "{error}"
+        );
+    }
+
+    #[test]
+    fn an_input_that_is_no_object_is_refused() {
+        for input in [json!(null), json!("demo"), json!(7)] {
+            assert!(parse::<ExecutionInput>(input).is_err());
+        }
+    }
+
+    #[test]
+    fn every_answer_has_the_keys_the_state_machine_reads() {
+        let running = TaskStatus {
+            stopped: false,
+            last_status: "RUNNING".to_owned(),
+            task: None,
+        };
+        assert_eq!(
+            serde_json::to_value(running).unwrap(),
+            json!({"stopped": false, "lastStatus": "RUNNING"})
+        );
+
+        let started = StartedMigration {
+            cluster: "c".to_owned(),
+            task_arn: "t".to_owned(),
+            task_definition: "td:1".to_owned(),
+            container: "web".to_owned(),
+            log: None,
+        };
+        assert_eq!(
+            serde_json::to_value(started).unwrap(),
+            json!({"cluster": "c", "taskArn": "t", "taskDefinition": "td:1", "container": "web", "log": null})
+        );
+
+        let plan = Plan {
+            action: Action::None,
+            reason: "because".to_owned(),
+            stack: "demo".to_owned(),
+            repository: "demo".to_owned(),
+            tag: None,
+            digest: "sha256:0".to_owned(),
+            image: "r/demo@sha256:0".to_owned(),
+            services: vec![PlannedService {
+                cluster: "c".to_owned(),
+                service: "s".to_owned(),
+                task_definition: "td:1".to_owned(),
+                containers: vec!["web".to_owned()],
+            }],
+            migration: None,
+        };
+        assert_eq!(
+            serde_json::to_value(plan).unwrap(),
+            json!({
+                "action": "none", "reason": "because", "stack": "demo", "repository": "demo",
+                "tag": null, "digest": "sha256:0", "image": "r/demo@sha256:0",
+                "services": [{"cluster": "c", "service": "s", "taskDefinition": "td:1", "containers": ["web"]}],
+                "migration": null
+            })
+        );
+
+        let health = Health {
+            verdict: Verdict::RolledBack,
+            cause: "because".to_owned(),
+            services: vec![],
+        };
+        assert_eq!(
+            serde_json::to_value(health).unwrap(),
+            json!({"verdict": "rolledBack", "cause": "because", "services": []})
+        );
+    }
+
+    #[test]
+    fn what_one_function_answers_the_next_one_takes() {
+        let plan = json!({
+            "migration": {"cluster": "c", "service": "s", "taskDefinition": "td:1", "container": "web", "command": ["websvc", "migrate"]},
+            "image": "i", "repository": "demo", "stack": "demo", "executionId": "arn", "attempt": 0
+        });
+        assert!(parse::<RunMigrationInput>(plan).is_ok());
+
+        let task = json!({
+            "taskArn": "t", "stopCode": "EssentialContainerExited", "stoppedReason": "done",
+            "containers": [{"name": "web", "exitCode": null, "reason": null}]
+        });
+        let status = json!({"stopped": true, "lastStatus": "STOPPED", "task": task});
+        let status: TaskStatus = parse(status).unwrap();
+        let input = json!({"container": "web", "task": status.task, "log": null});
+        assert!(parse::<CheckExitCodeInput>(input).is_ok());
+
+        let services = json!({"services": [{"cluster": "c", "service": "s", "taskDefinition": "td:2", "previousTaskDefinition": "td:1"}]});
+        assert!(parse::<VerifyHealthInput>(services).is_ok());
+    }
+}
