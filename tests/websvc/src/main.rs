@@ -1,1 +1,108 @@
-fn main() {}
+//! A small web service with a database: what a pipeline deploys when it is tested.
+//!
+//! `websvc migrate` brings the database to the version of this image, `websvc serve` answers
+//! requests. Exit codes: 0 done, 1 failed, 2 wrong command line or environment.
+
+mod migrate;
+mod page;
+mod serve;
+
+use std::io::Write;
+use std::process::ExitCode;
+use std::str::FromStr;
+
+use anyhow::Context;
+use clap::{Parser, Subcommand};
+use sqlx::postgres::PgConnectOptions;
+
+const WRONG_USAGE: u8 = 2;
+
+#[derive(Parser)]
+#[command(
+    name = "websvc",
+    version,
+    about = "A small web service with a database"
+)]
+struct Arguments {
+    #[command(subcommand)]
+    command: Command,
+}
+
+#[derive(Subcommand)]
+enum Command {
+    /// Apply the migrations in ./migrations that the database has not seen
+    Migrate,
+    /// Serve GET /posts and GET /health
+    Serve(serve::Options),
+}
+
+#[tokio::main]
+async fn main() -> ExitCode {
+    tracing_subscriber::fmt()
+        .with_env_filter(
+            tracing_subscriber::EnvFilter::try_from_default_env()
+                .unwrap_or_else(|_| tracing_subscriber::EnvFilter::new("info")),
+        )
+        .with_target(false)
+        .with_ansi(false)
+        .with_writer(std::io::stderr)
+        .init();
+    let command = Arguments::parse().command;
+    let database = match database_options(std::env::var("DATABASE_URL").ok().as_deref()) {
+        Ok(database) => database,
+        Err(error) => return fail(&error, ExitCode::from(WRONG_USAGE)),
+    };
+    let outcome = match command {
+        Command::Migrate => migrate::run(&database).await,
+        Command::Serve(options) => serve::run(database, options).await,
+    };
+    match outcome {
+        Ok(()) => ExitCode::SUCCESS,
+        Err(error) => fail(&error, ExitCode::FAILURE),
+    }
+}
+
+/// The database is an environment variable only, never an argument: a password in the list of
+/// processes is no secret. For the same reason no error repeats the URL.
+fn database_options(url: Option<&str>) -> anyhow::Result<PgConnectOptions> {
+    let url = url.filter(|url| !url.is_empty()).context(
+        "DATABASE_URL is not set: it names the database, as in postgres://user:password@host:5432/name",
+    )?;
+    PgConnectOptions::from_str(url)
+        .context("DATABASE_URL is no URL of a PostgreSQL database")
+        .map(|options| options.application_name("websvc"))
+}
+
+/// Says what went wrong, with every cause, in one line on stderr.
+fn fail(error: &anyhow::Error, code: ExitCode) -> ExitCode {
+    // Nothing is left to do when stderr itself is closed.
+    let _ = writeln!(std::io::stderr(), "error: {error:#}");
+    code
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_missing_or_empty_database_url_is_said_by_name() {
+        for url in [None, Some("")] {
+            let error = database_options(url).unwrap_err().to_string();
+            assert!(error.starts_with("DATABASE_URL is not set"), "{error}");
+        }
+    }
+
+    #[test]
+    fn a_wrong_database_url_is_not_repeated() {
+        let error = database_options(Some("postgres://user:secret@host:port/name")).unwrap_err();
+        let line = format!("{error:#}");
+        assert!(line.contains("DATABASE_URL"), "{line}");
+        assert!(!line.contains("secret"), "{line}");
+    }
+
+    #[test]
+    fn the_command_line_is_well_formed() {
+        use clap::CommandFactory;
+        Arguments::command().debug_assert();
+    }
+}
