@@ -100,7 +100,9 @@ mod tests {
         assert_eq!(check(json!({"stack": "demo", "tag": "v42"})), Ok(()));
         assert_eq!(check(json!({"stack": "demo", "digest": digest})), Ok(()));
         assert_eq!(
-            check(json!({"stack": "d-1", "tag": "main-1.2_3", "migrate": false, "repository": "a/b"})),
+            check(
+                json!({"stack": "d-1", "tag": "main-1.2_3", "migrate": false, "repository": "a/b"})
+            ),
             Ok(())
         );
     }

@@ -1,0 +1,361 @@
+use super::*;
+use aws_sdk_ecs::operation::describe_task_definition::DescribeTaskDefinitionError;
+use aws_sdk_ecs::operation::register_task_definition::RegisterTaskDefinitionOutput;
+use aws_sdk_ecs::types::error::ClientException;
+use aws_sdk_ecs::types::{
+    Attribute, Compatibility, ContainerDefinition, EphemeralStorage, InferenceAccelerator, IpcMode,
+    KeyValuePair, NetworkMode, PidMode, ProxyConfiguration, RuntimePlatform, Secret,
+    TaskDefinitionPlacementConstraint, TaskDefinitionStatus, Volume,
+};
+use aws_smithy_mocks::{RuleMode, mock, mock_client};
+use std::collections::{BTreeMap, BTreeSet};
+
+const OLD: &str = "123456789012.dkr.ecr.us-east-1.amazonaws.com/demo:v1";
+const NEW: &str = "123456789012.dkr.ecr.us-east-1.amazonaws.com/demo@sha256:2222";
+const SIDECAR: &str = "public.ecr.aws/nginx/nginx:1.27";
+const MARKS: Marks<'_> = Marks {
+    stack: "demo",
+    execution: Some("arn:aws:states:us-east-1:123456789012:execution:deploy:1"),
+};
+
+fn container(name: &str, image: &str) -> ContainerDefinition {
+    ContainerDefinition::builder()
+        .name(name)
+        .image(image)
+        .environment(KeyValuePair::builder().name("TITLE").value("Posts").build())
+        .secrets(
+            Secret::builder()
+                .name("DATABASE_URL")
+                .value_from("arn:secret")
+                .build()
+                .unwrap(),
+        )
+        .stop_timeout(30)
+        .build()
+}
+
+fn tag(key: &str, value: &str) -> Tag {
+    Tag::builder().key(key).value(value).build()
+}
+
+/// A revision in which every field that a request can carry has a value.
+fn complete() -> Described {
+    let task_definition = TaskDefinition::builder()
+        .task_definition_arn("arn:aws:ecs:us-east-1:123456789012:task-definition/demo:7")
+        .revision(7)
+        .status(TaskDefinitionStatus::Active)
+        .requires_attributes(Attribute::builder().name("ecs.capability").build().unwrap())
+        .compatibilities(Compatibility::Fargate)
+        .registered_by("someone")
+        .family("demo")
+        .task_role_arn("arn:task-role")
+        .execution_role_arn("arn:execution-role")
+        .network_mode(NetworkMode::Awsvpc)
+        .container_definitions(container("proxy", SIDECAR))
+        .container_definitions(container("web", OLD))
+        .volumes(Volume::builder().name("data").build())
+        .placement_constraints(
+            TaskDefinitionPlacementConstraint::builder()
+                .expression("attribute:x == y")
+                .build(),
+        )
+        .requires_compatibilities(Compatibility::Fargate)
+        .cpu("256")
+        .memory("512")
+        .pid_mode(PidMode::Task)
+        .ipc_mode(IpcMode::None)
+        .proxy_configuration(
+            ProxyConfiguration::builder()
+                .container_name("proxy")
+                .build()
+                .unwrap(),
+        )
+        .inference_accelerators(
+            InferenceAccelerator::builder()
+                .device_name("d")
+                .device_type("t")
+                .build()
+                .unwrap(),
+        )
+        .ephemeral_storage(EphemeralStorage::builder().size_in_gib(30).build())
+        .runtime_platform(RuntimePlatform::builder().build())
+        .enable_fault_injection(true)
+        .build();
+    Described {
+        task_definition,
+        tags: vec![tag("team", "posts")],
+    }
+}
+
+/// The fields of a struct by name, each as its `Debug` shows it.
+fn fields(debug: &str) -> BTreeMap<String, String> {
+    let mut fields: BTreeMap<String, String> = BTreeMap::new();
+    let mut name = String::new();
+    for line in debug.lines() {
+        let top_level = line
+            .strip_prefix("    ")
+            .filter(|rest| !rest.starts_with([' ', '}', ')', ']']));
+        if let Some((key, _)) = top_level.and_then(|rest| rest.split_once(':')) {
+            name = key.to_owned();
+        }
+        fields.entry(name.clone()).or_default().push_str(line);
+    }
+    fields.retain(|name, _| !name.is_empty());
+    fields
+}
+
+fn names(debug: &str) -> BTreeSet<String> {
+    fields(debug).into_keys().collect()
+}
+
+/// Fails when a new version of the SDK knows a field of a task definition that
+/// `Described::registration` does not carry over, or one that `complete` does not set.
+#[test]
+fn no_field_that_the_sdk_knows_is_lost() {
+    let complete = complete();
+    let before = fields(&format!("{:#?}", complete.task_definition));
+    let request = complete.registration().build().unwrap();
+    let after = fields(&format!("{request:#?}"));
+
+    let known = names(&format!(
+        "{:#?}",
+        RegisterTaskDefinitionInput::builder().build().unwrap()
+    ));
+    assert!(known.len() >= 18, "{known:?}");
+    for name in &known {
+        if name == "tags" {
+            continue;
+        }
+        assert!(
+            before
+                .get(name)
+                .is_some_and(|value| !value.ends_with(": None,")),
+            "the test sets no value for {name}"
+        );
+        assert_eq!(before.get(name), after.get(name), "{name} is lost");
+    }
+
+    let made_by_ecs: BTreeSet<String> = names(&format!("{:#?}", complete.task_definition))
+        .difference(&known)
+        .cloned()
+        .collect();
+    assert_eq!(
+        made_by_ecs.iter().map(String::as_str).collect::<Vec<_>>(),
+        [
+            "compatibilities",
+            "delete_requested_at",
+            "deregistered_at",
+            "registered_at",
+            "registered_by",
+            "requires_attributes",
+            "revision",
+            "status",
+            "task_definition_arn",
+        ],
+        "a task definition has a field that is neither carried over nor known to be ECS's own"
+    );
+}
+
+#[test]
+fn only_the_image_of_the_repositorys_containers_changes() {
+    let before = complete();
+    let request = before.pinned(NEW, MARKS).build().unwrap();
+    let [proxy, web] = request.container_definitions() else {
+        panic!("two containers");
+    };
+    assert_eq!(proxy, &container("proxy", SIDECAR));
+    assert_eq!(web, &container("web", NEW));
+}
+
+#[test]
+fn every_container_of_the_repository_is_pinned() {
+    let mut before = complete();
+    before.task_definition.container_definitions = Some(vec![
+        container("web", OLD),
+        container("worker", &OLD.replace(":v1", "@sha256:1111")),
+        container("other", &OLD.replace("/demo", "/demo-tools")),
+        container("foreign", &OLD.replace("us-east-1", "eu-west-1")),
+    ]);
+    let request = before.pinned(NEW, MARKS).build().unwrap();
+    let images: Vec<_> = request
+        .container_definitions()
+        .iter()
+        .filter_map(|container| container.image())
+        .collect();
+    assert_eq!(images[0], NEW);
+    assert_eq!(images[1], NEW);
+    assert!(images[2].ends_with("/demo-tools:v1"));
+    assert!(images[3].contains("eu-west-1"));
+}
+
+#[test]
+fn tags_survive_except_those_aws_reserves_and_the_marks_are_renewed() {
+    let mut before = complete();
+    before.tags = vec![
+        tag("team", "posts"),
+        tag("aws:cloudformation:stack-name", "demo"),
+        tag("AWS:other", "x"),
+        tag("awsome", "yes"),
+        tag(EXECUTION_TAG, "an earlier one"),
+    ];
+    let request = before.pinned(NEW, MARKS).build().unwrap();
+    assert_eq!(
+        request.tags(),
+        [
+            tag("awsome", "yes"),
+            tag(EXECUTION_TAG, MARKS.execution.unwrap()),
+            tag(STACK_TAG, "demo"),
+            tag("team", "posts"),
+        ]
+    );
+}
+
+#[test]
+fn no_tags_are_sent_as_no_list() {
+    let mut before = complete();
+    before.tags = vec![tag("aws:cloudformation:stack-name", "demo")];
+    assert_eq!(before.registration().build().unwrap().tags, None);
+}
+
+#[test]
+fn a_revision_is_pinned_when_all_its_containers_of_the_repository_are() {
+    let mut described = complete();
+    assert!(!described.is_pinned_to(NEW));
+    described.task_definition.container_definitions =
+        Some(vec![container("proxy", SIDECAR), container("web", NEW)]);
+    assert!(described.is_pinned_to(NEW));
+    described.task_definition.container_definitions =
+        Some(vec![container("web", NEW), container("worker", OLD)]);
+    assert!(!described.is_pinned_to(NEW));
+    described.task_definition.container_definitions = Some(vec![container("proxy", SIDECAR)]);
+    assert!(!described.is_pinned_to(NEW));
+}
+
+fn answer(described: &Described) -> DescribeTaskDefinitionOutput {
+    DescribeTaskDefinitionOutput::builder()
+        .task_definition(described.task_definition.clone())
+        .set_tags(Some(described.tags.clone()))
+        .build()
+}
+
+fn registered(arn: &str) -> RegisterTaskDefinitionOutput {
+    RegisterTaskDefinitionOutput::builder()
+        .task_definition(TaskDefinition::builder().task_definition_arn(arn).build())
+        .build()
+}
+
+/// What ECS would describe after `MARKS`' execution has registered its revision.
+fn registered_by_this_execution() -> Described {
+    let mut next = complete();
+    next.task_definition.task_definition_arn = Some("arn:demo:8".to_owned());
+    next.task_definition.revision = 8;
+    next.task_definition.container_definitions =
+        Some(vec![container("proxy", SIDECAR), container("web", NEW)]);
+    next.tags = marked(next.tags, MARKS);
+    next
+}
+
+#[tokio::test]
+async fn the_revision_is_registered_with_the_image_pinned() {
+    let latest = mock!(Client::describe_task_definition)
+        .match_requests(|request| request.task_definition() == Some("demo"))
+        .then_output(|| answer(&complete()));
+    let register = mock!(Client::register_task_definition)
+        .match_requests(|request| {
+            request.family() == Some("demo")
+                && request.container_definitions()[1].image() == Some(NEW)
+        })
+        .then_output(|| registered("arn:demo:8"));
+    let client = mock_client!(aws_sdk_ecs, RuleMode::MatchAny, &[&latest, &register]);
+
+    let arn = complete()
+        .register_pinned(&client, NEW, MARKS)
+        .await
+        .unwrap();
+
+    assert_eq!(arn, "arn:demo:8");
+    assert_eq!(register.num_calls(), 1);
+}
+
+#[tokio::test]
+async fn a_retried_call_finds_the_revision_of_its_first_try() {
+    let latest = mock!(Client::describe_task_definition)
+        .then_output(|| answer(&registered_by_this_execution()));
+    let client = mock_client!(aws_sdk_ecs, RuleMode::MatchAny, &[&latest]);
+
+    let arn = complete()
+        .register_pinned(&client, NEW, MARKS)
+        .await
+        .unwrap();
+
+    assert_eq!(arn, "arn:demo:8");
+}
+
+#[tokio::test]
+async fn another_executions_revision_is_not_taken_for_ones_own() {
+    let latest = mock!(Client::describe_task_definition).then_output(|| {
+        let mut other = registered_by_this_execution();
+        other.tags = vec![
+            tag("team", "posts"),
+            tag(EXECUTION_TAG, "arn:other"),
+            tag(STACK_TAG, "demo"),
+        ];
+        answer(&other)
+    });
+    let register = mock!(Client::register_task_definition).then_output(|| registered("arn:demo:9"));
+    let client = mock_client!(aws_sdk_ecs, RuleMode::MatchAny, &[&latest, &register]);
+
+    let arn = complete()
+        .register_pinned(&client, NEW, MARKS)
+        .await
+        .unwrap();
+
+    assert_eq!(arn, "arn:demo:9");
+}
+
+#[tokio::test]
+async fn a_family_whose_revisions_are_all_deregistered_gets_a_new_one() {
+    let latest = mock!(Client::describe_task_definition).then_error(|| {
+        DescribeTaskDefinitionError::ClientException(
+            ClientException::builder()
+                .meta(
+                    aws_sdk_ecs::error::ErrorMetadata::builder()
+                        .code("ClientException")
+                        .build(),
+                )
+                .build(),
+        )
+    });
+    let register = mock!(Client::register_task_definition).then_output(|| registered("arn:demo:8"));
+    let client = mock_client!(aws_sdk_ecs, RuleMode::MatchAny, &[&latest, &register]);
+
+    let arn = complete()
+        .register_pinned(&client, NEW, MARKS)
+        .await
+        .unwrap();
+
+    assert_eq!(arn, "arn:demo:8");
+}
+
+#[tokio::test]
+async fn a_revision_without_a_container_of_the_repository_is_never_registered() {
+    let client = mock_client!(aws_sdk_ecs, RuleMode::MatchAny, &[]);
+    let elsewhere = NEW.replace("/demo", "/other");
+
+    let failure = complete()
+        .register_pinned(&client, &elsewhere, MARKS)
+        .await
+        .unwrap_err();
+
+    assert!(matches!(failure, RegisterFailure::NothingToPin { .. }));
+}
+
+#[tokio::test]
+async fn a_revision_is_described_with_its_tags() {
+    let rule = mock!(Client::describe_task_definition)
+        .match_requests(|request| request.include() == [TaskDefinitionField::Tags])
+        .then_output(|| answer(&complete()));
+    let client = mock_client!(aws_sdk_ecs, RuleMode::MatchAny, &[&rule]);
+
+    assert_eq!(describe(&client, "demo:7").await.unwrap(), complete());
+}

@@ -1,0 +1,35 @@
+use bluegreen_contract::InvalidInput;
+use bluegreen_sdk_config::AwsRequestFailed;
+use lambda_runtime::Diagnostic;
+
+/// Why there is no answer. A variant's name is its error name in Step Functions.
+#[derive(Debug, thiserror::Error)]
+pub(crate) enum Failure {
+    #[error(transparent)]
+    InvalidInput(#[from] InvalidInput),
+    #[error(
+        "ECS does not know the task {task} in the cluster {cluster}: it was started a moment ago, or it stopped more than an hour ago. The task was not touched."
+    )]
+    TaskNotFound { task: String, cluster: String },
+    #[error("{0}. The task was not touched.")]
+    AwsRequestFailed(#[from] AwsRequestFailed),
+}
+
+impl Failure {
+    pub(crate) fn name(&self) -> &'static str {
+        match self {
+            Failure::InvalidInput(_) => "InvalidInput",
+            Failure::TaskNotFound { .. } => "TaskNotFound",
+            Failure::AwsRequestFailed(_) => "AwsRequestFailed",
+        }
+    }
+}
+
+impl From<Failure> for Diagnostic {
+    fn from(failure: Failure) -> Self {
+        Diagnostic {
+            error_type: failure.name().to_owned(),
+            error_message: failure.to_string(),
+        }
+    }
+}
