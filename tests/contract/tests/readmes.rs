@@ -1,0 +1,146 @@
+//! What the READMEs say of the functions, the templates and the state machine.
+
+use contract_tests::{
+    Crate, Machine, Template, backticked, first_column, functions, read, section,
+};
+use std::collections::BTreeSet;
+
+/// The item of a function's README that starts with a word in bold, up to the next item or
+/// paragraph.
+///
+/// # Panics
+/// Where there is no such item.
+fn item(function: &Crate, word: &str) -> String {
+    let readme = function.readme();
+    let mark = format!("- **{word}**:");
+    let lines: Vec<&str> = readme
+        .lines()
+        .skip_while(|line| !line.starts_with(&mark))
+        .enumerate()
+        .take_while(|(number, line)| *number == 0 || line.starts_with("  "))
+        .map(|(_, line)| line)
+        .collect();
+    assert!(
+        !lines.is_empty(),
+        "functions/{}/README.md has no {mark}",
+        function.name
+    );
+    lines.join("\n")
+}
+
+#[test]
+fn every_function_s_readme_says_what_goes_in_and_what_comes_out() {
+    for function in functions() {
+        assert!(
+            function
+                .readme()
+                .starts_with(&format!("# {}\n", function.name))
+        );
+        for word in ["Event", "Answer", "Environment", "Permissions"] {
+            item(&function, word);
+        }
+    }
+}
+
+#[test]
+fn every_function_s_readme_lists_its_errors_and_no_other() {
+    for function in functions() {
+        let listed = first_column(function.readme().lines());
+        assert_eq!(listed, function.failures(), "{}", function.name);
+    }
+}
+
+#[test]
+fn every_function_s_readme_names_the_actions_of_its_role_and_no_other() {
+    let pipeline = Template::load("pipeline.yml");
+    // What every function may do for its log, and Lambda in its name for an event it gave up.
+    let common = [
+        "logs:CreateLogStream",
+        "logs:PutLogEvents",
+        "sqs:SendMessage",
+    ];
+    for function in functions() {
+        let role = function.stem() + "Role";
+        let allowed: BTreeSet<String> = pipeline
+            .actions(&role)
+            .into_iter()
+            .filter(|action| !common.contains(action))
+            .map(str::to_owned)
+            .collect();
+        let services: BTreeSet<&str> = allowed
+            .iter()
+            .filter_map(|action| Some(action.split_once(':')?.0))
+            .collect();
+        let named: BTreeSet<String> = backticked(&item(&function, "Permissions"))
+            .into_iter()
+            .filter(|name| is_action(name))
+            .collect();
+        assert_eq!(named, allowed, "{} ({services:?})", function.name);
+    }
+}
+
+/// `ecs:RunTask` is an action; `iam:PassedToService` and `ecs:CreateAction` are condition keys.
+fn is_action(name: &str) -> bool {
+    let Some((service, action)) = name.split_once(':') else {
+        return false;
+    };
+    let word = |text: &str| !text.is_empty() && text.chars().all(|c| c.is_ascii_alphanumeric());
+    word(service)
+        && word(action)
+        && action.starts_with(|c: char| c.is_ascii_uppercase())
+        && !["PassedToService", "CreateAction"].contains(&action)
+}
+
+#[test]
+fn every_function_s_readme_names_its_environment_and_no_other() {
+    let pipeline = Template::load("pipeline.yml");
+    for function in functions() {
+        let properties = pipeline.properties(&(function.stem() + "Function"));
+        let given: BTreeSet<String> = properties["Environment"]["Variables"]
+            .as_object()
+            .into_iter()
+            .flat_map(|variables| variables.keys().cloned())
+            .collect();
+        let named: BTreeSet<String> = backticked(&item(&function, "Environment"))
+            .into_iter()
+            .filter(|name| name.chars().all(|c| c.is_ascii_uppercase() || c == '_'))
+            .collect();
+        assert_eq!(named, given, "{}", function.name);
+    }
+}
+
+#[test]
+fn the_table_of_failures_lists_every_error_that_can_end_an_execution_and_no_other() {
+    let machine = Machine::load();
+    let mut errors: BTreeSet<String> = machine
+        .states()
+        .iter()
+        .flat_map(|state| state.caught())
+        .collect();
+    errors.extend(
+        machine
+            .of_type("Fail")
+            .iter()
+            .filter_map(|state| state.definition["Error"].as_str())
+            .filter(|error| !error.starts_with("{%"))
+            .map(str::to_owned),
+    );
+    assert_eq!(
+        first_column(section(&read("README.md"), "failures")),
+        errors
+    );
+}
+
+#[test]
+fn the_table_of_parameters_lists_every_parameter_of_the_pipeline_and_no_other() {
+    let pipeline = Template::load("pipeline.yml");
+    let parameters: BTreeSet<String> = pipeline
+        .entries("Parameters")
+        .iter()
+        .map(|(name, _)| (*name).to_owned())
+        .collect();
+    assert_eq!(
+        first_column(section(&read("README.md"), "pipeline parameters")),
+        parameters
+    );
+}

@@ -1,0 +1,304 @@
+//! What the state machine says of itself, of the functions and of the contract.
+
+use contract_tests::{Machine, State, Template, contract_enum, contract_struct, errors, functions};
+use serde_json::Value;
+use std::collections::BTreeSet;
+
+/// The states that call a function.
+fn calls(machine: &Machine) -> Vec<State<'_>> {
+    let states = machine.of_type("Task");
+    let calling: Vec<_> = states
+        .into_iter()
+        .filter(|state| state.function().is_some())
+        .collect();
+    assert!(!calling.is_empty(), "no state calls a function");
+    calling
+}
+
+/// The names under which the function that a state calls can fail.
+fn failures(state: &State<'_>) -> BTreeSet<String> {
+    functions()
+        .iter()
+        .find(|function| function.stem() == state.name)
+        .unwrap_or_else(|| panic!("no function has the stem {}", state.name))
+        .failures()
+}
+
+#[test]
+fn the_machine_and_every_state_say_what_they_are_for() {
+    let machine = Machine::load();
+    assert!(machine.definition()["Comment"].is_string());
+    for state in machine.states() {
+        let comment = state.definition["Comment"].as_str().unwrap_or("");
+        assert!(
+            comment.ends_with('.'),
+            "{} has no sentence as its Comment",
+            state.name
+        );
+    }
+}
+
+#[test]
+fn the_query_language_is_jsonata_throughout() {
+    let machine = Machine::load();
+    assert_eq!(machine.definition()["QueryLanguage"], "JSONata");
+    for state in machine.states() {
+        assert_eq!(
+            state.definition["QueryLanguage"],
+            Value::Null,
+            "{}",
+            state.name
+        );
+    }
+}
+
+#[test]
+fn every_task_has_a_time_limit_and_tries_again_with_jitter_and_a_longest_delay() {
+    for state in Machine::load().of_type("Task") {
+        assert!(
+            state.definition["TimeoutSeconds"].is_u64(),
+            "{} has no TimeoutSeconds",
+            state.name
+        );
+        assert!(!state.retriers().is_empty(), "{} has no Retry", state.name);
+        for retrier in state.retriers() {
+            for key in [
+                "IntervalSeconds",
+                "MaxAttempts",
+                "BackoffRate",
+                "MaxDelaySeconds",
+            ] {
+                assert!(
+                    retrier[key].is_number(),
+                    "{}: a retrier without {key}",
+                    state.name
+                );
+            }
+            assert_eq!(retrier["JitterStrategy"], "FULL", "{}", state.name);
+        }
+    }
+}
+
+#[test]
+fn transient_errors_are_retried_before_those_of_the_domain() {
+    let machine = Machine::load();
+    for state in calls(&machine) {
+        let is_domain = |retrier: &Value| errors(retrier).iter().any(|name| !name.contains('.'));
+        let first_domain = state.retriers().iter().position(is_domain);
+        let last_transient = state
+            .retriers()
+            .iter()
+            .rposition(|retrier| !is_domain(retrier));
+        assert_eq!(
+            last_transient.map(|last| last + 1),
+            first_domain,
+            "{}",
+            state.name
+        );
+        let first: BTreeSet<&str> = errors(&state.retriers()[0]).into_iter().collect();
+        for name in [
+            "Lambda.ClientExecutionTimeoutException",
+            "Lambda.ServiceException",
+            "Lambda.AWSLambdaException",
+            "Lambda.SdkClientException",
+            "Lambda.TooManyRequestsException",
+        ] {
+            assert!(
+                first.contains(name),
+                "{} does not retry {name} first",
+                state.name
+            );
+        }
+    }
+}
+
+#[test]
+fn whatever_no_name_catches_is_a_fault_of_the_pipeline() {
+    for state in Machine::load().of_type("Task") {
+        let last = state.catchers().last().unwrap_or(&Value::Null);
+        assert_eq!(
+            errors(last),
+            ["States.ALL"],
+            "{}: the last catcher",
+            state.name
+        );
+        assert_eq!(last["Next"], "PipelineFault", "{}", state.name);
+        assert_eq!(last["Output"]["phase"], state.name, "{}", state.name);
+    }
+}
+
+#[test]
+fn a_state_that_calls_a_function_has_the_function_s_stem() {
+    let machine = Machine::load();
+    for state in calls(&machine) {
+        assert_eq!(
+            state.function(),
+            Some(format!("${{{}FunctionArn}}", state.name).as_str())
+        );
+    }
+}
+
+#[test]
+fn every_error_that_is_retried_is_one_the_function_can_fail_with() {
+    let machine = Machine::load();
+    for state in calls(&machine) {
+        let unknown: Vec<_> = state
+            .retried()
+            .difference(&failures(&state))
+            .cloned()
+            .collect();
+        assert!(
+            unknown.is_empty(),
+            "{} retries what nothing raises: {unknown:?}",
+            state.name
+        );
+    }
+}
+
+#[test]
+fn every_failure_of_a_function_is_caught_under_its_name_and_no_other_is() {
+    let machine = Machine::load();
+    for state in calls(&machine) {
+        assert_eq!(state.caught(), failures(&state), "{}", state.name);
+    }
+}
+
+#[test]
+fn a_state_that_calls_no_function_names_no_domain_error() {
+    for state in Machine::load().states() {
+        if state.function().is_none() {
+            let named: BTreeSet<_> = state.caught().union(&state.retried()).cloned().collect();
+            assert!(named.is_empty(), "{} names {named:?}", state.name);
+        }
+    }
+}
+
+#[test]
+fn every_fail_state_has_an_error_and_a_cause() {
+    let machine = Machine::load();
+    let states = machine.of_type("Fail");
+    assert!(!states.is_empty());
+    for state in states {
+        for key in ["Error", "Cause"] {
+            assert!(
+                state.definition[key].is_string(),
+                "{} has no {key}",
+                state.name
+            );
+        }
+    }
+}
+
+#[test]
+fn every_function_gets_the_keys_its_input_has() {
+    let machine = Machine::load();
+    for state in calls(&machine) {
+        if let Some(payload) = state.payload() {
+            let given: BTreeSet<String> = payload.keys().cloned().collect();
+            assert_eq!(
+                given,
+                contract_struct(&format!("{}Input", state.name)),
+                "{}",
+                state.name
+            );
+        }
+    }
+}
+
+#[test]
+fn every_verdict_has_its_own_end_but_the_one_that_is_waited_on() {
+    let machine = Machine::load();
+    let choices = machine.state("DecideOnHealth").definition["Choices"].to_string();
+    let decided: BTreeSet<String> = contract_enum("Verdict")
+        .into_iter()
+        .filter(|verdict| choices.contains(&format!("$health.verdict = '{verdict}'")))
+        .collect();
+    let mut expected = contract_enum("Verdict");
+    assert!(expected.remove("inProgress"));
+    assert_eq!(decided, expected);
+    assert_eq!(
+        machine.state("DecideOnHealth").definition["Default"],
+        "PauseForHealth"
+    );
+}
+
+#[test]
+fn only_a_plan_without_a_migration_and_an_exit_code_lead_to_the_services() {
+    let machine = Machine::load();
+    let states = machine.states();
+    let before: BTreeSet<&str> = states
+        .iter()
+        .filter(|state| state.next().contains("UpdateService"))
+        .map(|state| state.name)
+        .collect();
+    assert_eq!(before, BTreeSet::from(["CheckExitCode", "DecideOnPlan"]));
+    let judged = machine.state("CheckExitCode");
+    for catcher in judged.catchers() {
+        assert_ne!(catcher["Next"], "UpdateService");
+    }
+    let plan = machine.state("DecideOnPlan").definition;
+    assert_eq!(
+        plan["Choices"][1]["Condition"],
+        "{% $plan.migration != null %}"
+    );
+    assert_eq!(plan["Choices"][1]["Next"], "RunMigration");
+    assert_eq!(plan["Default"], "UpdateService");
+}
+
+#[test]
+fn only_a_verdict_of_success_leads_to_success() {
+    let machine = Machine::load();
+    let states = machine.states();
+    let before: Vec<&State<'_>> = states
+        .iter()
+        .filter(|state| state.next().contains("Succeeded"))
+        .collect();
+    assert_eq!(before.len(), 1);
+    let choices = before[0].definition["Choices"]
+        .as_array()
+        .map_or(&[][..], Vec::as_slice);
+    let conditions: Vec<&Value> = choices
+        .iter()
+        .filter(|choice| choice["Next"] == "Succeeded")
+        .map(|choice| &choice["Condition"])
+        .collect();
+    assert_eq!(conditions, ["{% $health.verdict = 'succeeded' %}"]);
+}
+
+#[test]
+fn a_task_waits_longer_than_its_function_may_run() {
+    let machine = Machine::load();
+    let pipeline = Template::load("pipeline.yml");
+    for state in calls(&machine) {
+        let function = pipeline.properties(&format!("{}Function", state.name));
+        let limits = (
+            state.definition["TimeoutSeconds"].as_u64(),
+            function["Timeout"].as_u64(),
+        );
+        assert!(
+            limits.0 > limits.1 && limits.1.is_some(),
+            "{}: {limits:?}",
+            state.name
+        );
+    }
+}
+
+#[test]
+fn the_machine_outlives_the_longest_migration_and_the_longest_deployment() {
+    let pipeline = Template::load("pipeline.yml");
+    let longest: u64 = ["MigrationTimeoutSeconds", "DeploymentTimeoutSeconds"]
+        .iter()
+        .map(|name| {
+            pipeline.document()["Parameters"][name]["MaxValue"]
+                .as_u64()
+                .unwrap_or(0)
+        })
+        .sum();
+    assert!(longest > 0);
+    let machine = Machine::load();
+    assert!(
+        machine.definition()["TimeoutSeconds"]
+            .as_u64()
+            .is_some_and(|limit| limit > longest)
+    );
+}

@@ -1,0 +1,329 @@
+//! What the templates say of themselves, of the functions and of the state machine.
+
+use contract_tests::{Machine, Template, functions, strings, substitutions, templates};
+use serde_json::{Value, json};
+use std::collections::BTreeSet;
+
+fn pipeline() -> Template {
+    Template::load("pipeline.yml")
+}
+
+fn names(entries: &[(&str, &Value)]) -> BTreeSet<String> {
+    entries.iter().map(|(name, _)| (*name).to_owned()).collect()
+}
+
+fn stems(suffix: &str) -> BTreeSet<String> {
+    functions()
+        .iter()
+        .map(|function| function.stem() + suffix)
+        .collect()
+}
+
+#[test]
+fn every_substitution_of_the_machine_is_supplied_and_every_one_supplied_is_used() {
+    let pipeline = pipeline();
+    let machines = pipeline.resources("AWS::StepFunctions::StateMachine");
+    assert_eq!(machines.len(), 1);
+    let supplied = machines[0].1["Properties"]["DefinitionSubstitutions"].as_object();
+    let supplied: BTreeSet<String> = supplied
+        .into_iter()
+        .flat_map(|map| map.keys().cloned())
+        .collect();
+    assert_eq!(supplied, substitutions(Machine::load().text()));
+}
+
+#[test]
+fn a_function_s_arn_is_substituted_by_the_function_of_that_name() {
+    let pipeline = pipeline();
+    let supplied = &pipeline.properties("StateMachine")["DefinitionSubstitutions"];
+    for name in substitutions(Machine::load().text()) {
+        if let Some(function) = name.strip_suffix("Arn") {
+            assert_eq!(
+                supplied[&name],
+                json!({"Fn::GetAtt": format!("{function}.Arn")})
+            );
+        }
+    }
+}
+
+#[test]
+fn the_machine_is_the_file_of_the_repository() {
+    assert_eq!(
+        pipeline().properties("StateMachine")["DefinitionS3Location"],
+        "../statemachine/deploy.asl.json"
+    );
+}
+
+#[test]
+fn every_function_crate_is_a_function_of_the_pipeline_and_there_is_no_other() {
+    assert_eq!(
+        names(&pipeline().resources("AWS::Lambda::Function")),
+        stems("Function")
+    );
+}
+
+#[test]
+fn every_function_is_built_from_its_own_crate_for_the_chosen_architecture() {
+    let pipeline = pipeline();
+    for function in functions() {
+        let properties = pipeline.properties(&(function.stem() + "Function"));
+        let code = format!("../target/lambda/{}/bootstrap.zip", function.name);
+        assert_eq!(properties["Code"], json!(code));
+        assert_eq!(
+            properties["Runtime"], "provided.al2023",
+            "{}",
+            function.name
+        );
+        assert_eq!(
+            properties["Architectures"],
+            json!([{"Ref": "Architecture"}])
+        );
+    }
+}
+
+#[test]
+fn every_function_has_a_role_and_a_log_of_its_own() {
+    let pipeline = pipeline();
+    for function in functions() {
+        let stem = function.stem();
+        let properties = pipeline.properties(&format!("{stem}Function"));
+        assert_eq!(
+            properties["Role"],
+            json!({"Fn::GetAtt": format!("{stem}Role.Arn")})
+        );
+        let group = json!({"Ref": format!("{stem}LogGroup")});
+        assert_eq!(properties["LoggingConfig"]["LogGroup"], group, "{stem}");
+        let log = json!({"Fn::GetAtt": format!("{stem}LogGroup.Arn")});
+        let statements = pipeline.statements(&format!("{stem}Role"));
+        assert!(
+            statements
+                .iter()
+                .any(|statement| statement["Resource"] == log),
+            "{stem} may not write its log"
+        );
+    }
+    let mut roles = stems("Role");
+    roles.insert("StateMachineRole".to_owned());
+    assert_eq!(names(&pipeline.resources("AWS::IAM::Role")), roles);
+}
+
+#[test]
+fn the_machine_may_call_the_functions_it_calls_and_no_other() {
+    let pipeline = pipeline();
+    let invoke = pipeline
+        .statements("StateMachineRole")
+        .into_iter()
+        .find(|statement| statement["Action"] == "lambda:InvokeFunction")
+        .map_or(&Value::Null, |statement| &statement["Resource"]);
+    let allowed: BTreeSet<String> = invoke
+        .as_array()
+        .into_iter()
+        .flatten()
+        .filter_map(|resource| resource["Fn::GetAtt"].as_str())
+        .filter_map(|arn| Some(arn.strip_suffix(".Arn")?.to_owned()))
+        .collect();
+    let machine = Machine::load();
+    let called: BTreeSet<String> = machine
+        .states()
+        .iter()
+        .filter(|state| state.function().is_some())
+        .map(|state| format!("{}Function", state.name))
+        .collect();
+    assert_eq!(allowed, called);
+}
+
+#[test]
+fn no_role_allows_an_action_by_a_wildcard() {
+    for template in templates() {
+        for (role, _) in template.resources("AWS::IAM::Role") {
+            for action in template.actions(role) {
+                assert!(
+                    !action.contains('*'),
+                    "{}: {role} allows {action}",
+                    template.name
+                );
+            }
+        }
+    }
+}
+
+#[test]
+fn a_role_is_passed_to_the_tasks_of_ecs_alone() {
+    for template in templates() {
+        for (role, _) in template.resources("AWS::IAM::Role") {
+            for statement in template.statements(role) {
+                if strings(&statement["Action"]).contains(&"iam:PassRole") {
+                    assert_eq!(
+                        statement["Condition"],
+                        json!({"StringEquals": {"iam:PassedToService": "ecs-tasks.amazonaws.com"}}),
+                        "{}: {role}",
+                        template.name
+                    );
+                }
+            }
+        }
+    }
+}
+
+#[test]
+fn every_statement_of_a_policy_says_why_it_is_there() {
+    for template in templates() {
+        let lines: Vec<&str> = template.text().lines().collect();
+        for (number, line) in lines.iter().enumerate() {
+            if !line.trim_start().starts_with("- Effect:") {
+                continue;
+            }
+            let depth = indentation(line);
+            let body = lines[number + 1..]
+                .iter()
+                .take_while(|next| indentation(next) > depth);
+            let trusts = body.clone().any(|next| next.contains("sts:AssumeRole"));
+            let commented = lines[number - 1].trim_start().starts_with('#');
+            assert!(
+                trusts || commented,
+                "{}:{}: a statement without a reason",
+                template.name,
+                number + 1
+            );
+        }
+    }
+}
+
+fn indentation(line: &str) -> usize {
+    line.len() - line.trim_start().len()
+}
+
+#[test]
+fn every_log_group_forgets_after_a_time() {
+    let mut found = 0;
+    for template in templates() {
+        for (name, resource) in template.resources("AWS::Logs::LogGroup") {
+            found += 1;
+            let retention = &resource["Properties"]["RetentionInDays"];
+            assert!(
+                !retention.is_null(),
+                "{}: {name} keeps its logs for ever",
+                template.name
+            );
+        }
+    }
+    assert!(found > 0, "no template has a log group");
+}
+
+#[test]
+fn nothing_names_a_partition() {
+    for template in templates() {
+        assert!(!template.text().contains("arn:aws:"), "{}", template.name);
+    }
+    assert!(!Machine::load().text().contains("arn:aws:"));
+}
+
+#[test]
+fn every_template_has_its_sections_in_one_order() {
+    let order = [
+        "AWSTemplateFormatVersion",
+        "Description",
+        "Metadata",
+        "Parameters",
+        "Conditions",
+        "Resources",
+        "Outputs",
+    ];
+    for template in templates() {
+        assert_eq!(template.sections(), order, "{}", template.name);
+    }
+}
+
+#[test]
+fn every_parameter_is_described_explains_its_limits_and_stands_in_a_group() {
+    for template in templates() {
+        let parameters = template.entries("Parameters");
+        for (name, parameter) in &parameters {
+            let place = format!("{}: {name}", template.name);
+            let description = parameter["Description"].as_str().unwrap_or("");
+            assert!(description.ends_with('.'), "{place} has no Description");
+            let limits = [
+                "MinValue",
+                "MaxValue",
+                "MinLength",
+                "MaxLength",
+                "AllowedValues",
+                "AllowedPattern",
+            ];
+            let limited = limits.iter().any(|limit| !parameter[limit].is_null());
+            assert!(
+                !limited || parameter["ConstraintDescription"].is_string(),
+                "{place}"
+            );
+            let optional = parameter["Default"] == "";
+            assert!(!optional || description.starts_with("Optional "), "{place}");
+        }
+        let interface = &template.document()["Metadata"]["AWS::CloudFormation::Interface"];
+        let groups = interface["ParameterGroups"]
+            .as_array()
+            .cloned()
+            .unwrap_or_default();
+        let grouped: Vec<&str> = groups
+            .iter()
+            .flat_map(|group| strings(&group["Parameters"]))
+            .collect();
+        let unique: BTreeSet<String> = grouped.iter().map(|name| (*name).to_owned()).collect();
+        assert_eq!(unique, names(&parameters), "{}", template.name);
+        assert_eq!(
+            unique.len(),
+            grouped.len(),
+            "{}: a parameter in two groups",
+            template.name
+        );
+    }
+}
+
+#[test]
+fn every_output_is_described() {
+    for template in templates() {
+        for (name, output) in template.entries("Outputs") {
+            assert!(
+                output["Description"].is_string(),
+                "{}: {name}",
+                template.name
+            );
+        }
+    }
+}
+
+#[test]
+fn a_push_without_a_tag_never_reaches_the_function() {
+    let pipeline = pipeline();
+    let pattern = &pipeline.properties("PushRule")["EventPattern"];
+    assert_eq!(
+        pattern,
+        &json!({
+            "source": ["aws.ecr"],
+            "detail-type": ["ECR Image Action"],
+            "detail": {
+                "action-type": ["PUSH"],
+                "result": ["SUCCESS"],
+                "image-tag": [{"anything-but": [""]}]
+            }
+        })
+    );
+}
+
+#[test]
+fn a_push_that_leads_to_no_release_is_kept() {
+    let pipeline = pipeline();
+    let queue = json!({"Fn::GetAtt": "DeadLetterQueue.Arn"});
+    assert_eq!(
+        pipeline.properties("PushRule")["Targets"][0]["DeadLetterConfig"]["Arn"],
+        queue
+    );
+    let destinations = &pipeline.properties("OnEcrPushInvokeConfig")["DestinationConfig"];
+    assert_eq!(destinations["OnFailure"]["Destination"], queue);
+    assert!(
+        pipeline
+            .statements("OnEcrPushRole")
+            .iter()
+            .any(|statement| statement["Action"] == "sqs:SendMessage"
+                && statement["Resource"] == queue)
+    );
+}
