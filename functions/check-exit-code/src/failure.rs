@@ -1,0 +1,45 @@
+use bluegreen_contract::InvalidInput;
+use lambda_runtime::Diagnostic;
+
+/// Every end of a migration but exit code 0. A variant's name is its error name in Step Functions.
+#[derive(Debug, thiserror::Error)]
+pub(crate) enum Failure {
+    #[error(transparent)]
+    InvalidInput(#[from] InvalidInput),
+    #[error(
+        "The migration failed: container {container} of task {task} exited with code {exit_code}. No service was changed: the version before is still running. Correct the migration and push again.\n{log}"
+    )]
+    MigrationFailed {
+        container: String,
+        task: String,
+        exit_code: i32,
+        log: String,
+    },
+    #[error(
+        "The migration never ran: container {container} of task {task} has no exit code. {reasons} No service was changed: the version before is still running."
+    )]
+    MigrationNotStarted {
+        container: String,
+        task: String,
+        reasons: String,
+    },
+}
+
+impl Failure {
+    pub(crate) fn name(&self) -> &'static str {
+        match self {
+            Failure::InvalidInput(_) => "InvalidInput",
+            Failure::MigrationFailed { .. } => "MigrationFailed",
+            Failure::MigrationNotStarted { .. } => "MigrationNotStarted",
+        }
+    }
+}
+
+impl From<Failure> for Diagnostic {
+    fn from(failure: Failure) -> Self {
+        Diagnostic {
+            error_type: failure.name().to_owned(),
+            error_message: failure.to_string(),
+        }
+    }
+}

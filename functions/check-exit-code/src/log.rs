@@ -1,0 +1,181 @@
+//! The end of a container's log, for the cause of a failed migration.
+
+use aws_sdk_cloudwatchlogs::Client;
+use bluegreen_contract::LogLocation;
+use bluegreen_sdk_config::{AwsRequestFailed, failed};
+use std::time::Duration;
+
+const LINES: usize = 20;
+/// A cause holds 32,768 characters in Step Functions; all lines together stay well below.
+const LINE_CHARACTERS: usize = 1_000;
+/// The log driver delivers in batches: a task may be stopped before its last lines have arrived.
+const TRIES: u32 = 4;
+const PAUSE: Duration = Duration::from_millis(500);
+
+/// The last lines and a link to the rest. Whatever goes wrong with the log is said here instead:
+/// the verdict on the migration does not depend on it.
+pub(crate) async fn excerpt(client: &Client, log: Option<&LogLocation>) -> String {
+    let Some(log) = log else {
+        return "Its output does not go to CloudWatch Logs.".to_owned();
+    };
+    let link = console_link(log);
+    match last_lines(client, log).await {
+        Ok(lines) if lines.is_empty() => format!("Its log is empty so far: {link}"),
+        Ok(lines) => format!(
+            "The last lines of its log:\n{}\nThe whole log: {link}",
+            lines.join("\n")
+        ),
+        Err(failure) => format!("Its log could not be read ({failure}): {link}"),
+    }
+}
+
+async fn last_lines(client: &Client, log: &LogLocation) -> Result<Vec<String>, AwsRequestFailed> {
+    for attempt in 1..=TRIES {
+        let answer = client
+            .get_log_events()
+            .log_group_name(&log.group)
+            .log_stream_name(&log.stream)
+            .start_from_head(false)
+            .limit(LINES as i32)
+            .send()
+            .await
+            .map_err(failed(
+                "logs:GetLogEvents",
+                format!("{} in {}", log.stream, log.group),
+            ))?;
+        let lines = tail(answer.events().iter().filter_map(|event| event.message()));
+        if !lines.is_empty() {
+            return Ok(lines);
+        }
+        if attempt < TRIES {
+            tokio::time::sleep(PAUSE).await;
+        }
+    }
+    Ok(Vec::new())
+}
+
+/// The last lines of the messages, each cut to a length that can be read. A message may hold
+/// several lines.
+fn tail<'a>(messages: impl Iterator<Item = &'a str>) -> Vec<String> {
+    let lines: Vec<&str> = messages
+        .flat_map(str::lines)
+        .map(str::trim_end)
+        .filter(|line| !line.is_empty())
+        .collect();
+    lines[lines.len().saturating_sub(LINES)..]
+        .iter()
+        .map(|line| cut(line))
+        .collect()
+}
+
+fn cut(line: &str) -> String {
+    match line.char_indices().nth(LINE_CHARACTERS) {
+        Some((end, _)) => format!("{}…", &line[..end]),
+        None => line.to_owned(),
+    }
+}
+
+/// The stream in CloudWatch's console, whose addresses escape twice, the second time with `$`.
+fn console_link(log: &LogLocation) -> String {
+    let region = &log.region;
+    let domain = match region {
+        region if region.starts_with("cn-") => "console.amazonaws.cn",
+        region if region.starts_with("us-gov-") => "console.amazonaws-us-gov.com",
+        _ => "console.aws.amazon.com",
+    };
+    format!(
+        "https://{region}.{domain}/cloudwatch/home?region={region}#logsV2:log-groups/log-group/{}/log-events/{}",
+        escape(&log.group),
+        escape(&log.stream)
+    )
+}
+
+fn escape(name: &str) -> String {
+    let mut escaped = String::new();
+    for byte in name.bytes() {
+        match byte {
+            b'A'..=b'Z' | b'a'..=b'z' | b'0'..=b'9' | b'-' | b'_' | b'.' => {
+                escaped.push(char::from(byte));
+            }
+            _ => escaped.push_str(&format!("$25{byte:02X}")),
+        }
+    }
+    escaped
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use aws_sdk_cloudwatchlogs::operation::get_log_events::GetLogEventsOutput;
+    use aws_sdk_cloudwatchlogs::types::OutputLogEvent;
+    use aws_smithy_mocks::{RuleMode, mock, mock_client};
+
+    fn location(region: &str) -> LogLocation {
+        LogLocation {
+            group: "/ecs/demo".to_owned(),
+            stream: "app/web/0123".to_owned(),
+            region: region.to_owned(),
+        }
+    }
+
+    #[test]
+    fn the_link_leads_to_the_stream_in_its_partition() {
+        assert_eq!(
+            console_link(&location("us-east-1")),
+            "https://us-east-1.console.aws.amazon.com/cloudwatch/home?region=us-east-1#logsV2:log-groups/log-group/$252Fecs$252Fdemo/log-events/app$252Fweb$252F0123"
+        );
+        assert!(
+            console_link(&location("cn-north-1"))
+                .starts_with("https://cn-north-1.console.amazonaws.cn/")
+        );
+        assert!(
+            console_link(&location("us-gov-west-1"))
+                .starts_with("https://us-gov-west-1.console.amazonaws-us-gov.com/")
+        );
+    }
+
+    #[test]
+    fn no_more_than_the_last_twenty_lines_are_kept() {
+        let messages: Vec<String> = (1..=15).map(|n| format!("{n}a\n{n}b\n\n")).collect();
+        let lines = tail(messages.iter().map(String::as_str));
+        assert_eq!(lines.len(), LINES);
+        assert_eq!(lines.first().unwrap(), "6a");
+        assert_eq!(lines.last().unwrap(), "15b");
+    }
+
+    #[test]
+    fn a_long_line_is_cut_between_characters() {
+        let lines = tail(["ü".repeat(5_000).as_str()].into_iter());
+        assert_eq!(lines[0].chars().count(), LINE_CHARACTERS + 1);
+    }
+
+    #[tokio::test(start_paused = true)]
+    async fn lines_that_arrive_late_are_waited_for() {
+        let rule = mock!(Client::get_log_events)
+            .sequence()
+            .output(|| GetLogEventsOutput::builder().build())
+            .times(2)
+            .output(|| {
+                GetLogEventsOutput::builder()
+                    .events(OutputLogEvent::builder().message("late").build())
+                    .build()
+            })
+            .build();
+        let client = mock_client!(aws_sdk_cloudwatchlogs, RuleMode::MatchAny, &[&rule]);
+        let excerpt = excerpt(&client, Some(&location("us-east-1"))).await;
+        assert!(excerpt.contains("late"), "{excerpt}");
+    }
+
+    #[tokio::test(start_paused = true)]
+    async fn a_log_that_stays_empty_is_said_to_be_so() {
+        let rule = mock!(Client::get_log_events)
+            .sequence()
+            .output(|| GetLogEventsOutput::builder().build())
+            .repeatedly();
+        let rule = rule.build();
+        let client = mock_client!(aws_sdk_cloudwatchlogs, RuleMode::MatchAny, &[&rule]);
+        let excerpt = excerpt(&client, Some(&location("us-east-1"))).await;
+        assert!(excerpt.contains("empty so far"), "{excerpt}");
+        assert_eq!(rule.num_calls(), TRIES as usize);
+    }
+}
