@@ -1,1 +1,20 @@
-fn main() {}
+//! Runs a stack's migration once, with the new image. See the README.
+
+mod failure;
+mod handler;
+mod log;
+mod task;
+
+use aws_sdk_ecs::Client;
+use lambda_runtime::{Error, LambdaEvent, run, service_fn};
+use serde_json::Value;
+
+#[tokio::main(flavor = "current_thread")]
+async fn main() -> Result<(), Error> {
+    lambda_runtime::tracing::init_default_subscriber();
+    let client = Client::new(&bluegreen_sdk_config::from_env()?);
+    run(service_fn(|event: LambdaEvent<Value>| {
+        handler::handle(&client, event.payload)
+    }))
+    .await
+}

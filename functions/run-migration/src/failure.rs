@@ -1,0 +1,37 @@
+use bluegreen_contract::InvalidInput;
+use bluegreen_sdk_config::AwsRequestFailed;
+use lambda_runtime::Diagnostic;
+
+/// Why there is no task. A variant's name is its error name in Step Functions.
+#[derive(Debug, thiserror::Error)]
+pub(crate) enum Failure {
+    #[error(transparent)]
+    InvalidInput(#[from] InvalidInput),
+    #[error(
+        "ECS did not start the migration of {service}: {reasons}. Nothing was migrated and no service was changed."
+    )]
+    TaskNotStarted { service: String, reasons: String },
+    #[error(
+        "{0}. No service was changed; asking again is safe, an execution's migration runs at most once."
+    )]
+    AwsRequestFailed(#[from] AwsRequestFailed),
+}
+
+impl Failure {
+    pub(crate) fn name(&self) -> &'static str {
+        match self {
+            Failure::InvalidInput(_) => "InvalidInput",
+            Failure::TaskNotStarted { .. } => "TaskNotStarted",
+            Failure::AwsRequestFailed(_) => "AwsRequestFailed",
+        }
+    }
+}
+
+impl From<Failure> for Diagnostic {
+    fn from(failure: Failure) -> Self {
+        Diagnostic {
+            error_type: failure.name().to_owned(),
+            error_message: failure.to_string(),
+        }
+    }
+}

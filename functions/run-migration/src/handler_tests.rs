@@ -1,0 +1,309 @@
+use super::*;
+use aws_sdk_ecs::operation::describe_services::DescribeServicesOutput;
+use aws_sdk_ecs::operation::describe_task_definition::DescribeTaskDefinitionOutput;
+use aws_sdk_ecs::operation::describe_tasks::DescribeTasksOutput;
+use aws_sdk_ecs::operation::register_task_definition::RegisterTaskDefinitionOutput;
+use aws_sdk_ecs::operation::run_task::{RunTaskInput, RunTaskOutput};
+use aws_sdk_ecs::types::error::ConflictException;
+use aws_sdk_ecs::types::{
+    AwsVpcConfiguration, CapacityProviderStrategyItem, ContainerDefinition, Failure as EcsFailure,
+    LaunchType, LogConfiguration, LogDriver, NetworkConfiguration, Tag, Task, TaskDefinition,
+};
+use aws_smithy_mocks::{Rule, RuleMode, mock, mock_client};
+use lambda_runtime::Diagnostic;
+use serde_json::json;
+
+const CLUSTER: &str = "arn:aws:ecs:us-east-1:123456789012:cluster/demo";
+const SERVICE: &str = "arn:aws:ecs:us-east-1:123456789012:service/demo/web";
+const REVISION: &str = "arn:aws:ecs:us-east-1:123456789012:task-definition/demo:7";
+const PINNED: &str = "arn:aws:ecs:us-east-1:123456789012:task-definition/demo:8";
+const TASK: &str = "arn:aws:ecs:us-east-1:123456789012:task/demo/0123";
+const IMAGE: &str = "123456789012.dkr.ecr.us-east-1.amazonaws.com/demo@sha256:2222";
+const EXECUTION: &str = "arn:aws:states:us-east-1:123456789012:execution:deploy:1";
+
+fn event() -> Value {
+    json!({
+        "migration": {
+            "cluster": CLUSTER, "service": SERVICE, "taskDefinition": REVISION,
+            "container": "web", "command": ["websvc", "migrate"]
+        },
+        "image": IMAGE, "repository": "demo", "stack": "demo",
+        "executionId": EXECUTION, "attempt": 0
+    })
+}
+
+fn network() -> NetworkConfiguration {
+    NetworkConfiguration::builder()
+        .awsvpc_configuration(
+            AwsVpcConfiguration::builder()
+                .subnets("subnet-1")
+                .build()
+                .unwrap(),
+        )
+        .build()
+}
+
+fn fargate_service() -> Service {
+    Service::builder()
+        .service_arn(SERVICE)
+        .launch_type(LaunchType::Fargate)
+        .platform_version("1.4.0")
+        .network_configuration(network())
+        .enable_ecs_managed_tags(true)
+        .build()
+}
+
+fn task_definition() -> TaskDefinition {
+    TaskDefinition::builder()
+        .task_definition_arn(REVISION)
+        .family("demo")
+        .container_definitions(
+            ContainerDefinition::builder()
+                .name("web")
+                .image("123456789012.dkr.ecr.us-east-1.amazonaws.com/demo:v1")
+                .log_configuration(
+                    LogConfiguration::builder()
+                        .log_driver(LogDriver::Awslogs)
+                        .options("awslogs-group", "/ecs/demo")
+                        .options("awslogs-region", "us-east-1")
+                        .options("awslogs-stream-prefix", "app")
+                        .build()
+                        .unwrap(),
+                )
+                .build(),
+        )
+        .build()
+}
+
+fn service_is(service: fn() -> Service) -> Rule {
+    mock!(Client::describe_services)
+        .match_requests(|request| {
+            request.cluster() == Some(CLUSTER) && request.services() == [SERVICE.to_owned()]
+        })
+        .then_output(move || {
+            DescribeServicesOutput::builder()
+                .services(service())
+                .build()
+        })
+}
+
+fn revision_is_known() -> Rule {
+    mock!(Client::describe_task_definition).then_output(|| {
+        DescribeTaskDefinitionOutput::builder()
+            .task_definition(task_definition())
+            .build()
+    })
+}
+
+fn registers() -> Rule {
+    mock!(Client::register_task_definition)
+        .match_requests(|request| request.container_definitions()[0].image() == Some(IMAGE))
+        .then_output(|| {
+            RegisterTaskDefinitionOutput::builder()
+                .task_definition(
+                    TaskDefinition::builder()
+                        .task_definition_arn(PINNED)
+                        .build(),
+                )
+                .build()
+        })
+}
+
+fn starts(as_asked: fn(&RunTaskInput) -> bool) -> Rule {
+    mock!(Client::run_task)
+        .match_requests(as_asked)
+        .then_output(|| {
+            RunTaskOutput::builder()
+                .tasks(Task::builder().task_arn(TASK).build())
+                .build()
+        })
+}
+
+async fn answer(service: fn() -> Service, run: Rule) -> Result<StartedMigration, Failure> {
+    let (service, known, registers) = (service_is(service), revision_is_known(), registers());
+    let client = mock_client!(
+        aws_sdk_ecs,
+        RuleMode::MatchAny,
+        &[&service, &known, &registers, &run]
+    );
+    handle(&client, event()).await
+}
+
+#[tokio::test]
+async fn the_task_runs_the_pinned_revision_as_the_service_would() {
+    let run = starts(|request| {
+        let overrides = request.overrides().unwrap().container_overrides();
+        let tag = |key: &str, value: &str| Tag::builder().key(key).value(value).build();
+        request.cluster() == Some(CLUSTER)
+            && request.task_definition() == Some(PINNED)
+            && request.count() == Some(1)
+            && request.launch_type() == Some(&LaunchType::Fargate)
+            && request.capacity_provider_strategy.is_none()
+            && request.platform_version() == Some("1.4.0")
+            && request.network_configuration() == Some(&network())
+            && request.enable_ecs_managed_tags() == Some(true)
+            && request.enable_execute_command().is_none()
+            && overrides.len() == 1
+            && overrides[0].name() == Some("web")
+            && overrides[0].command() == ["websvc", "migrate"]
+            && request.tags()
+                == [
+                    tag("bluegreen:stack", "demo"),
+                    tag("bluegreen:execution", EXECUTION),
+                ]
+            && request.started_by().unwrap().starts_with("bluegreen-")
+            && request.client_token().unwrap().len() == 64
+    });
+    let started = answer(fargate_service, run).await.unwrap();
+    assert_eq!(
+        serde_json::to_value(started).unwrap(),
+        json!({
+            "cluster": CLUSTER, "taskArn": TASK, "taskDefinition": PINNED, "container": "web",
+            "log": {"group": "/ecs/demo", "stream": "app/web/0123", "region": "us-east-1"}
+        })
+    );
+}
+
+#[tokio::test]
+async fn a_capacity_provider_strategy_excludes_the_launch_type() {
+    let service = || {
+        let mut service = fargate_service();
+        service.capacity_provider_strategy = Some(vec![
+            CapacityProviderStrategyItem::builder()
+                .capacity_provider("FARGATE_SPOT")
+                .weight(1)
+                .build()
+                .unwrap(),
+        ]);
+        service
+    };
+    let run = starts(|request| {
+        request.launch_type().is_none()
+            && request.capacity_provider_strategy()[0].capacity_provider() == "FARGATE_SPOT"
+    });
+    assert!(answer(service, run).await.is_ok());
+}
+
+#[tokio::test]
+async fn failures_in_a_successful_answer_are_task_not_started() {
+    let run = mock!(Client::run_task).then_output(|| {
+        RunTaskOutput::builder()
+            .failures(EcsFailure::builder().reason("RESOURCE:MEMORY").build())
+            .build()
+    });
+    let failure: Diagnostic = answer(fargate_service, run).await.unwrap_err().into();
+    assert_eq!(failure.error_type, "TaskNotStarted");
+    assert!(
+        failure.error_message.contains("RESOURCE:MEMORY"),
+        "{failure:?}"
+    );
+}
+
+#[tokio::test]
+async fn the_task_of_an_earlier_try_is_the_answer_and_not_a_second_one() {
+    let conflict = mock!(Client::run_task).then_error(|| {
+        RunTaskError::ConflictException(ConflictException::builder().resource_ids(TASK).build())
+    });
+    let earlier = mock!(Client::describe_tasks)
+        .match_requests(|request| request.tasks() == [TASK.to_owned()])
+        .then_output(|| {
+            DescribeTasksOutput::builder()
+                .tasks(
+                    Task::builder()
+                        .task_arn(TASK)
+                        .task_definition_arn("arn:earlier:8")
+                        .build(),
+                )
+                .build()
+        });
+    let (service, known, registers) = (
+        service_is(fargate_service),
+        revision_is_known(),
+        registers(),
+    );
+    let client = mock_client!(
+        aws_sdk_ecs,
+        RuleMode::MatchAny,
+        &[&service, &known, &registers, &conflict, &earlier]
+    );
+    let started = handle(&client, event()).await.unwrap();
+    assert_eq!(started.task_arn, TASK);
+    assert_eq!(started.task_definition, "arn:earlier:8");
+}
+
+#[tokio::test]
+async fn a_refused_request_is_aws_request_failed() {
+    let run = mock!(Client::run_task).then_error(|| {
+        RunTaskError::generic(
+            aws_sdk_ecs::error::ErrorMetadata::builder()
+                .code("AccessDeniedException")
+                .message("no iam:PassRole")
+                .build(),
+        )
+    });
+    let failure: Diagnostic = answer(fargate_service, run).await.unwrap_err().into();
+    assert_eq!(failure.error_type, "AwsRequestFailed");
+    for part in ["ecs:RunTask", SERVICE, "no iam:PassRole"] {
+        assert!(failure.error_message.contains(part), "{failure:?}");
+    }
+}
+
+#[tokio::test]
+async fn a_service_that_is_gone_is_aws_request_failed_with_ecss_reason() {
+    let gone = mock!(Client::describe_services).then_output(|| {
+        DescribeServicesOutput::builder()
+            .failures(EcsFailure::builder().reason("MISSING").build())
+            .build()
+    });
+    let client = mock_client!(aws_sdk_ecs, RuleMode::MatchAny, &[&gone]);
+    let failure: Diagnostic = handle(&client, event()).await.unwrap_err().into();
+    assert_eq!(failure.error_type, "AwsRequestFailed");
+    assert!(failure.error_message.contains("MISSING"), "{failure:?}");
+}
+
+#[tokio::test]
+async fn bad_input_is_invalid_input_and_nothing_is_asked_of_aws() {
+    let client = mock_client!(aws_sdk_ecs, RuleMode::MatchAny, &[]);
+    let cases = [
+        ("attempt", json!(-1), "attempt"),
+        ("image", json!("nginx:1"), "`image`"),
+        (
+            "image",
+            json!(IMAGE.replace("@sha256:2222", ":v2")),
+            "digest",
+        ),
+        ("repository", json!("other"), "`image`"),
+        ("extra", json!(1), "`extra`"),
+    ];
+    for (key, value, named) in cases {
+        let mut event = event();
+        event[key] = value;
+        let failure: Diagnostic = handle(&client, event).await.unwrap_err().into();
+        assert_eq!(failure.error_type, "InvalidInput");
+        assert!(failure.error_message.contains(named), "{failure:?}");
+    }
+}
+
+#[tokio::test]
+async fn a_task_definition_without_the_repository_is_invalid_input() {
+    let service = service_is(fargate_service);
+    let foreign = mock!(Client::describe_task_definition).then_output(|| {
+        let mut definition = task_definition();
+        definition.container_definitions = Some(vec![
+            ContainerDefinition::builder()
+                .name("web")
+                .image("nginx:1")
+                .build(),
+        ]);
+        DescribeTaskDefinitionOutput::builder()
+            .task_definition(definition)
+            .build()
+    });
+    let client = mock_client!(aws_sdk_ecs, RuleMode::MatchAny, &[&service, &foreign]);
+    let failure: Diagnostic = handle(&client, event()).await.unwrap_err().into();
+    assert_eq!(failure.error_type, "InvalidInput");
+    assert!(
+        failure.error_message.contains("migration.taskDefinition"),
+        "{failure:?}"
+    );
+}

@@ -1,0 +1,126 @@
+//! The request that runs the migration where and how the service runs its own tasks.
+
+use aws_sdk_ecs::operation::run_task::RunTaskInput;
+use aws_sdk_ecs::operation::run_task::builders::RunTaskInputBuilder;
+use aws_sdk_ecs::types::{
+    ContainerOverride, Failure as EcsFailure, PlacementConstraint, Service, Tag, TaskOverride,
+};
+use bluegreen_contract::RunMigrationInput;
+use bluegreen_task_definition::{EXECUTION_TAG, STACK_TAG};
+use sha2::{Digest, Sha256};
+
+/// One task with `revision`, in the service's cluster, network and capacity.
+///
+/// A service has either a capacity provider strategy or a launch type, and RunTask takes only one
+/// of them. Where the service has neither, the cluster's default strategy decides for both.
+pub(crate) fn request(
+    service: &Service,
+    input: &RunMigrationInput,
+    revision: &str,
+) -> RunTaskInputBuilder {
+    let strategy = service.capacity_provider_strategy();
+    let launch_type = service
+        .launch_type()
+        .filter(|_| strategy.is_empty())
+        .cloned();
+    let token = token(&input.execution_id, input.attempt);
+    RunTaskInput::builder()
+        .cluster(&input.migration.cluster)
+        .task_definition(revision)
+        .count(1)
+        .set_capacity_provider_strategy(some_if_any(strategy))
+        .set_launch_type(launch_type)
+        .set_platform_version(service.platform_version().map(str::to_owned))
+        .set_network_configuration(service.network_configuration().cloned())
+        .set_placement_constraints(some_if_any::<PlacementConstraint>(
+            service.placement_constraints(),
+        ))
+        .set_placement_strategy(some_if_any(service.placement_strategy()))
+        .enable_ecs_managed_tags(service.enable_ecs_managed_tags())
+        .overrides(
+            TaskOverride::builder()
+                .container_overrides(
+                    ContainerOverride::builder()
+                        .name(&input.migration.container)
+                        .set_command(Some(input.migration.command.clone()))
+                        .build(),
+                )
+                .build(),
+        )
+        .started_by(format!("bluegreen-{}", &token[..16]))
+        .tags(tag(STACK_TAG, &input.stack))
+        .tags(tag(EXECUTION_TAG, &input.execution_id))
+        .client_token(token)
+}
+
+/// Why ECS started nothing, from an answer that is not an HTTP error.
+pub(crate) fn reasons(failures: &[EcsFailure]) -> String {
+    let reasons: Vec<String> = failures
+        .iter()
+        .map(|failure| {
+            let reason = failure.reason().unwrap_or("no reason given");
+            let detail = failure.detail().map(|detail| format!(" ({detail})"));
+            let arn = failure.arn().map(|arn| format!(" at {arn}"));
+            format!(
+                "{reason}{}{}",
+                detail.unwrap_or_default(),
+                arn.unwrap_or_default()
+            )
+        })
+        .collect();
+    match reasons.is_empty() {
+        true => "it gave neither a task nor a reason".to_owned(),
+        false => reasons.join("; "),
+    }
+}
+
+fn some_if_any<T: Clone>(items: &[T]) -> Option<Vec<T>> {
+    (!items.is_empty()).then(|| items.to_vec())
+}
+
+fn tag(key: &str, value: &str) -> Tag {
+    Tag::builder().key(key).value(value).build()
+}
+
+/// 64 hexadecimal digits, the most that RunTask takes as a token: the same for every try of one
+/// attempt, so that ECS answers a repeated request with the task it already has.
+fn token(execution_id: &str, attempt: u32) -> String {
+    Sha256::digest(format!("{execution_id}#{attempt}"))
+        .iter()
+        .map(|byte| format!("{byte:02x}"))
+        .collect()
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn the_token_is_stable_and_fits() {
+        let first = token("arn:execution:1", 0);
+        assert_eq!(first, token("arn:execution:1", 0));
+        assert_eq!(first.len(), 64);
+        assert!(first.is_ascii());
+        assert_ne!(first, token("arn:execution:1", 1));
+        assert_ne!(first, token("arn:execution:2", 0));
+    }
+
+    #[test]
+    fn every_failure_is_told_with_its_detail() {
+        let failures = [
+            EcsFailure::builder()
+                .reason("RESOURCE:MEMORY")
+                .arn("arn:instance/1")
+                .build(),
+            EcsFailure::builder()
+                .reason("AGENT")
+                .detail("not connected")
+                .build(),
+        ];
+        assert_eq!(
+            reasons(&failures),
+            "RESOURCE:MEMORY at arn:instance/1; AGENT (not connected)"
+        );
+        assert_eq!(reasons(&[]), "it gave neither a task nor a reason");
+    }
+}
