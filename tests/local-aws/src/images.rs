@@ -1,21 +1,42 @@
 //! Container images: blobs uploaded here, manifests kept by ECR.
 
-use std::path::PathBuf;
+use std::collections::HashMap;
+use std::fs;
+use std::io;
+use std::path::{Component, Path, PathBuf};
+use std::sync::Arc;
 
+use aws_sdk_ecr::types::ImageIdentifier;
 use bytes::Bytes;
+use serde::Deserialize;
+use sha2::{Digest, Sha256};
 use thiserror::Error;
+use tokio::sync::Mutex;
+
+const LAYER_MEDIA_TYPES: [&str; 2] = [
+    "application/vnd.oci.image.layer.v1.tar",
+    "application/vnd.docker.image.rootfs.diff.tar",
+];
 
 /// Holds the blobs of all images and unpacks each image once. Clones share one store.
 #[derive(Clone, Debug)]
 pub struct ImageStore {
+    inner: Arc<Inner>,
+}
+
+#[derive(Debug)]
+struct Inner {
     directory: PathBuf,
     ecr: aws_sdk_ecr::Client,
+    /// Images that are unpacked, by the digest of the manifest that lists the layers. Held while
+    /// unpacking, so that two tasks never unpack the same image at once.
+    unpacked: Mutex<HashMap<String, Image>>,
 }
 
 /// An image ready to run.
-#[derive(Clone, Debug)]
+#[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Image {
-    /// `sha256:…` of the manifest.
+    /// `sha256:…` of the manifest (of the index, for an image of several platforms).
     pub digest: String,
     /// The directory that stands for the container's file system.
     pub root: PathBuf,
@@ -35,33 +56,424 @@ pub enum PutBlobError {
     #[error("the content's digest is {actual}, not {expected}")]
     DigestMismatch { expected: String, actual: String },
     #[error("cannot store the blob: {0}")]
-    Io(#[from] std::io::Error),
+    Io(#[from] io::Error),
 }
 
 /// Why an image cannot be run; the text is what ECS puts into a task's reasons.
-#[derive(Clone, Debug, Error)]
+///
+/// <https://docs.aws.amazon.com/AmazonECS/latest/developerguide/task_cannot_pull_image.html>
+#[derive(Clone, Debug, Error, PartialEq, Eq)]
 #[error("CannotPullContainerError: {0}")]
 pub struct PullError(pub String);
+
+#[derive(Deserialize)]
+struct Manifest {
+    config: Option<Descriptor>,
+    #[serde(default)]
+    layers: Vec<Descriptor>,
+    #[serde(default)]
+    manifests: Vec<Descriptor>,
+}
+
+#[derive(Clone, Deserialize)]
+#[serde(rename_all = "camelCase")]
+struct Descriptor {
+    #[serde(default)]
+    media_type: String,
+    digest: String,
+    platform: Option<Platform>,
+}
+
+#[derive(Clone, Deserialize)]
+struct Platform {
+    architecture: String,
+    os: String,
+}
+
+#[derive(Default, Deserialize)]
+struct ImageConfig {
+    #[serde(default)]
+    config: RunConfig,
+}
+
+/// The `config` member of an OCI image configuration; its lists may be `null`.
+#[derive(Default, Deserialize)]
+#[serde(rename_all = "PascalCase", default)]
+struct RunConfig {
+    env: Option<Vec<String>>,
+    entrypoint: Option<Vec<String>>,
+    cmd: Option<Vec<String>>,
+    working_dir: Option<String>,
+}
 
 impl ImageStore {
     /// Keeps its files below `state_dir`.
     pub fn new(state_dir: impl Into<PathBuf>, ecr: aws_sdk_ecr::Client) -> Self {
         Self {
-            directory: state_dir.into().join("images"),
-            ecr,
+            inner: Arc::new(Inner {
+                directory: state_dir.into().join("images"),
+                ecr,
+                unpacked: Mutex::default(),
+            }),
         }
     }
 
     /// Stores a blob under its digest, after having checked that it is its digest.
     pub async fn put_blob(&self, digest: &str, bytes: Bytes) -> Result<(), PutBlobError> {
-        let _ = (&self.directory, bytes);
-        Err(PutBlobError::InvalidDigest(digest.to_owned()))
+        let hex = hex_of_digest(digest)
+            .ok_or_else(|| PutBlobError::InvalidDigest(digest.to_owned()))?
+            .to_owned();
+        let directory = self.inner.directory.join("blobs");
+        tokio::task::spawn_blocking(move || {
+            let actual = sha256_hex(&bytes);
+            if actual != hex {
+                return Err(PutBlobError::DigestMismatch {
+                    expected: format!("sha256:{hex}"),
+                    actual: format!("sha256:{actual}"),
+                });
+            }
+            fs::create_dir_all(&directory)?;
+            let mut file = tempfile::NamedTempFile::new_in(&directory)?;
+            io::Write::write_all(&mut file, &bytes)?;
+            file.persist(directory.join(hex)).map_err(|e| e.error)?;
+            Ok(())
+        })
+        .await
+        .map_err(io::Error::other)?
     }
 
     /// Resolves `registry/repository@sha256:…` or `registry/repository:tag` with ECR and unpacks
     /// the image unless that has been done before.
     pub async fn pull(&self, image_reference: &str) -> Result<Image, PullError> {
-        let _ = &self.ecr;
-        Err(PullError(image_reference.to_owned()))
+        let reference = Reference::parse(image_reference).ok_or_else(|| {
+            PullError(format!(
+                "failed to parse image reference {image_reference:?}: invalid reference format"
+            ))
+        })?;
+        let (digest, manifest) = self.manifest(&reference, image_reference).await?;
+        let (platform_digest, manifest) = if manifest.manifests.is_empty() {
+            (digest.clone(), manifest)
+        } else {
+            let chosen = choose_platform(&manifest.manifests).ok_or_else(|| {
+                PullError(format!(
+                    "image Manifest does not contain descriptor matching platform 'linux/{}'",
+                    oci_architecture()
+                ))
+            })?;
+            let reference = Reference {
+                tag: None,
+                digest: Some(chosen.digest.clone()),
+                ..reference
+            };
+            self.manifest(&reference, image_reference).await?
+        };
+        let mut unpacked = self.inner.unpacked.lock().await;
+        if let Some(image) = unpacked.get(&platform_digest) {
+            return Ok(Image {
+                digest,
+                ..image.clone()
+            });
+        }
+        let directory = self.inner.directory.clone();
+        let name = platform_digest.clone();
+        let image = tokio::task::spawn_blocking(move || unpack(&directory, &name, &manifest))
+            .await
+            .map_err(|e| PullError(e.to_string()))?
+            .map_err(|problem| PullError(format!("ref pull has been retried 1 time(s): failed to copy: {problem}")))?;
+        unpacked.insert(platform_digest, image.clone());
+        Ok(Image { digest, ..image })
+    }
+
+    /// Asks ECR for the manifest; answers its digest as well.
+    async fn manifest(
+        &self,
+        reference: &Reference,
+        image_reference: &str,
+    ) -> Result<(String, Manifest), PullError> {
+        let unresolved = |problem: &str| {
+            PullError(format!(
+                "pull image manifest has been retried 1 time(s): failed to resolve ref \
+                 {image_reference}: {problem}"
+            ))
+        };
+        let answer = self
+            .inner
+            .ecr
+            .batch_get_image()
+            .repository_name(&reference.repository)
+            .image_ids(
+                ImageIdentifier::builder()
+                    .set_image_tag(reference.tag.clone())
+                    .set_image_digest(reference.digest.clone())
+                    .build(),
+            )
+            .send()
+            .await
+            .map_err(|error| {
+                let error = error.into_service_error();
+                unresolved(&format!(
+                    "{}: {}",
+                    error.meta().code().unwrap_or("unexpected status"),
+                    error.meta().message().unwrap_or("no answer from ECR")
+                ))
+            })?;
+        let image = answer
+            .images()
+            .first()
+            .ok_or_else(|| unresolved(&format!("{image_reference}: not found")))?;
+        let text = image.image_manifest().unwrap_or_default();
+        let manifest = serde_json::from_str(text)
+            .map_err(|error| unresolved(&format!("invalid manifest: {error}")))?;
+        let digest = image
+            .image_id()
+            .and_then(|id| id.image_digest())
+            .map_or_else(
+                || format!("sha256:{}", sha256_hex(text.as_bytes())),
+                ToOwned::to_owned,
+            );
+        Ok((digest, manifest))
+    }
+}
+
+/// An image reference, without its registry.
+#[derive(Clone, Debug, PartialEq, Eq)]
+struct Reference {
+    repository: String,
+    tag: Option<String>,
+    digest: Option<String>,
+}
+
+impl Reference {
+    /// `None` where the text is no reference. Without tag and digest the tag is `latest`.
+    fn parse(text: &str) -> Option<Self> {
+        let (name, digest) = match text.split_once('@') {
+            Some((name, digest)) => {
+                hex_of_digest(digest)?;
+                (name, Some(digest.to_owned()))
+            }
+            None => (text, None),
+        };
+        // A colon before the last slash belongs to the registry's port.
+        let (path, tag) = match name.rsplit_once(':') {
+            Some((path, tag)) if !tag.contains('/') => (path, Some(tag.to_owned())),
+            _ => (name, None),
+        };
+        let repository = match path.split_once('/') {
+            Some((registry, rest)) if registry.contains(['.', ':']) => rest,
+            _ => path,
+        };
+        if repository.is_empty() || tag.as_deref() == Some("") {
+            return None;
+        }
+        let tag = match (&digest, tag) {
+            // ECR refuses an identifier whose tag and digest disagree; the digest decides.
+            (Some(_), _) => None,
+            (None, tag) => Some(tag.unwrap_or_else(|| "latest".to_owned())),
+        };
+        Some(Self {
+            repository: repository.to_owned(),
+            tag,
+            digest,
+        })
+    }
+}
+
+fn hex_of_digest(digest: &str) -> Option<&str> {
+    let hex = digest.strip_prefix("sha256:")?;
+    let valid = hex.len() == 64
+        && hex
+            .bytes()
+            .all(|b| b.is_ascii_digit() || (b'a'..=b'f').contains(&b));
+    valid.then_some(hex)
+}
+
+fn sha256_hex(content: &[u8]) -> String {
+    format!("{:x}", Bytes::copy_from_slice(&Sha256::digest(content)))
+}
+
+fn oci_architecture() -> &'static str {
+    match std::env::consts::ARCH {
+        "x86_64" => "amd64",
+        "aarch64" => "arm64",
+        other => other,
+    }
+}
+
+fn choose_platform(manifests: &[Descriptor]) -> Option<&Descriptor> {
+    manifests.iter().find(|descriptor| {
+        descriptor
+            .platform
+            .as_ref()
+            .is_none_or(|p| p.os == "linux" && p.architecture == oci_architecture())
+    })
+}
+
+fn unpack(directory: &Path, digest: &str, manifest: &Manifest) -> Result<Image, String> {
+    let blob = |digest: &str| -> Result<PathBuf, String> {
+        let hex = hex_of_digest(digest).ok_or_else(|| format!("invalid digest {digest:?}"))?;
+        let path = directory.join("blobs").join(hex);
+        if path.is_file() {
+            Ok(path)
+        } else {
+            Err(format!("blob {digest}: not found"))
+        }
+    };
+    let config = manifest
+        .config
+        .as_ref()
+        .ok_or("the manifest names no configuration")?;
+    let config = fs::read(blob(&config.digest)?).map_err(|e| e.to_string())?;
+    let config: ImageConfig = serde_json::from_slice(&config)
+        .map_err(|e| format!("invalid image configuration: {e}"))?;
+    let config = config.config;
+
+    let roots = directory.join("roots");
+    fs::create_dir_all(&roots).map_err(|e| e.to_string())?;
+    let root = roots.join(hex_of_digest(digest).ok_or("invalid digest")?);
+    if !root.is_dir() {
+        let partial = tempfile::TempDir::new_in(&roots).map_err(|e| e.to_string())?;
+        for layer in &manifest.layers {
+            if !LAYER_MEDIA_TYPES.contains(&layer.media_type.as_str()) {
+                return Err(format!("unsupported layer media type {:?}", layer.media_type));
+            }
+            let path = blob(&layer.digest)?;
+            unpack_layer(&path, partial.path())
+                .map_err(|e| format!("failed to extract layer {}: {e}", layer.digest))?;
+        }
+        fs::rename(partial.keep(), &root).map_err(|e| e.to_string())?;
+    }
+    let environment = config.env.unwrap_or_default();
+    Ok(Image {
+        digest: digest.to_owned(),
+        root,
+        environment: environment
+            .iter()
+            .filter_map(|pair| pair.split_once('='))
+            .map(|(name, value)| (name.to_owned(), value.to_owned()))
+            .collect(),
+        entrypoint: config.entrypoint.unwrap_or_default(),
+        command: config.cmd.unwrap_or_default(),
+        working_directory: config.working_dir.unwrap_or_default(),
+    })
+}
+
+/// Applies one layer, whiteouts (`.wh.NAME` deletes NAME) included.
+fn unpack_layer(layer: &Path, root: &Path) -> io::Result<()> {
+    let mut archive = tar::Archive::new(io::BufReader::new(fs::File::open(layer)?));
+    archive.set_preserve_permissions(true);
+    for entry in archive.entries()? {
+        let mut entry = entry?;
+        let path = entry.path()?.into_owned();
+        let whited_out = path
+            .file_name()
+            .and_then(|name| name.to_str())
+            .and_then(|name| name.strip_prefix(".wh."))
+            .map(ToOwned::to_owned);
+        match whited_out {
+            Some(name) if is_inside(&path) => {
+                let parent = root.join(path.parent().unwrap_or(Path::new("")));
+                remove(&parent, &name)?;
+            }
+            _ => {
+                entry.unpack_in(root)?;
+            }
+        }
+    }
+    Ok(())
+}
+
+fn is_inside(path: &Path) -> bool {
+    path.components()
+        .all(|part| matches!(part, Component::Normal(_) | Component::CurDir))
+}
+
+/// Removes `name` from `directory`; `.opq` (from `.wh..wh..opq`) means everything in it.
+fn remove(directory: &Path, name: &str) -> io::Result<()> {
+    if name == ".wh..opq" {
+        if directory.is_dir() {
+            fs::remove_dir_all(directory)?;
+            fs::create_dir(directory)?;
+        }
+        return Ok(());
+    }
+    let path = directory.join(name);
+    match fs::symlink_metadata(&path) {
+        Ok(metadata) if metadata.is_dir() => fs::remove_dir_all(path),
+        Ok(_) => fs::remove_file(path),
+        Err(_) => Ok(()),
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn reference(repository: &str, tag: Option<&str>, digest: Option<&str>) -> Option<Reference> {
+        Some(Reference {
+            repository: repository.to_owned(),
+            tag: tag.map(ToOwned::to_owned),
+            digest: digest.map(ToOwned::to_owned),
+        })
+    }
+
+    #[test]
+    fn a_reference_names_a_repository_and_a_tag_or_a_digest() {
+        let digest = format!("sha256:{}", "a".repeat(64));
+        let registry = "123456789012.dkr.ecr.us-east-1.amazonaws.com";
+        assert_eq!(
+            Reference::parse(&format!("{registry}/team/demo:v2")),
+            reference("team/demo", Some("v2"), None)
+        );
+        assert_eq!(
+            Reference::parse(&format!("{registry}/demo@{digest}")),
+            reference("demo", None, Some(&digest))
+        );
+        assert_eq!(
+            Reference::parse(&format!("{registry}/demo:v1@{digest}")),
+            reference("demo", None, Some(&digest))
+        );
+        assert_eq!(
+            Reference::parse("localhost:5000/demo"),
+            reference("demo", Some("latest"), None)
+        );
+        assert_eq!(
+            Reference::parse("demo"),
+            reference("demo", Some("latest"), None)
+        );
+    }
+
+    #[test]
+    fn a_text_that_is_no_reference_is_refused() {
+        for text in ["", "demo@sha256:abc", "demo:", "registry.example/"] {
+            assert_eq!(Reference::parse(text), None, "{text}");
+        }
+    }
+
+    #[test]
+    fn a_later_layer_deletes_with_a_whiteout() {
+        let directory = tempfile::tempdir().unwrap();
+        let layer = |name: &str, files: &[(&str, &str)]| {
+            let path = directory.path().join(name);
+            let mut builder = tar::Builder::new(fs::File::create(&path).unwrap());
+            for (file, content) in files {
+                let mut header = tar::Header::new_gnu();
+                header.set_size(content.len() as u64);
+                header.set_mode(0o755);
+                builder
+                    .append_data(&mut header, file, content.as_bytes())
+                    .unwrap();
+            }
+            builder.into_inner().unwrap();
+            path
+        };
+        let first = layer("1", &[("app/old", "1"), ("app/kept", "1"), ("data/x", "1")]);
+        let second = layer("2", &[("app/.wh.old", ""), ("data/.wh..wh..opq", "")]);
+        let root = directory.path().join("root");
+        fs::create_dir(&root).unwrap();
+        unpack_layer(&first, &root).unwrap();
+        unpack_layer(&second, &root).unwrap();
+        assert!(root.join("app/kept").is_file());
+        assert!(!root.join("app/old").exists());
+        assert!(!root.join("data/x").exists());
     }
 }
