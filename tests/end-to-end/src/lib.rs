@@ -1,1 +1,10 @@
+//! What the end-to-end tests and the demo are made of.
 
+pub mod account;
+pub mod application;
+pub mod cli;
+pub mod execution;
+pub mod image;
+pub mod postgres;
+pub mod visitor;
+pub mod websvc;
