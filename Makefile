@@ -1,0 +1,71 @@
+# What a person runs: `make demo`, `make test`. Everything else serves these two, or a deployment.
+SHELL := /bin/bash
+.SHELLFLAGS := -eu -o pipefail -c
+.DELETE_ON_ERROR:
+
+PYTHON ?= python3
+SCENARIO ?= happy
+# The processor of the functions: of this machine for the local AWS, Graviton for AWS.
+HOST_ARCH := $(subst aarch64,arm64,$(shell uname -m))
+ARCH ?= arm64
+
+FUNCTIONS := $(notdir $(patsubst %/src/main.rs,%,$(wildcard functions/*/src/main.rs)))
+VENV := target/venv
+REQUIREMENTS := tests/local-aws/moto/requirements.txt
+# cargo-lambda finds zig, which links for the C library of Lambda's Amazon Linux, in the environment.
+CARGO_LAMBDA := PATH="$(CURDIR)/$(VENV)/bin:$$PATH" cargo lambda build --release --output-format zip \
+	$(addprefix --package ,$(FUNCTIONS))
+
+.PHONY: help setup functions package demo local-aws format lint unit end-to-end test bench clean
+
+help: ## Show this list
+	@grep -hE '^[a-z-]+:.*##' $(MAKEFILE_LIST) | sed -E 's/:.*## /\t/' | expand -t 14
+
+setup: $(VENV)/installed ## Install what demo and tests need: a Python environment, PostgreSQL
+	@tests/prepare-machine.sh "$(PYTHON)"
+
+$(VENV)/installed: $(REQUIREMENTS)
+	tests/prepare-machine.sh "$(PYTHON)"
+	rm -rf $(VENV)
+	"$(PYTHON)" -m venv $(VENV)
+	$(VENV)/bin/pip install --quiet --disable-pip-version-check --requirement $(REQUIREMENTS)
+	touch $@
+
+functions: $(VENV)/installed ## Build the functions' zips for this machine
+	$(CARGO_LAMBDA) $(if $(filter arm64,$(HOST_ARCH)),--arm64,--x86-64)
+
+package: $(VENV)/installed ## Build the functions' zips for AWS (ARCH=arm64 or x86_64)
+	$(CARGO_LAMBDA) $(if $(filter arm64,$(ARCH)),--arm64,--x86-64)
+
+demo: setup functions ## Watch a pushed image go live (SCENARIO=bad-migration: watch one be refused)
+	cargo build --quiet --package local-aws --package websvc --package end-to-end
+	target/debug/demo $(SCENARIO)
+
+local-aws: setup ## Run the local AWS by itself; ends with Ctrl-C
+	cargo build --quiet --package local-aws
+	target/debug/local-aws --venv $(VENV) --state target/local-aws
+
+format: ## Format the Rust code
+	cargo fmt --all
+
+lint: $(VENV)/installed ## Check formatting, clippy, templates and state machine
+	cargo fmt --all --check
+	cargo clippy --workspace --all-targets --locked -- --deny warnings
+	$(VENV)/bin/python tests/lint/check.py
+
+unit: setup ## Run every test that needs no deployed stacks
+	cargo test --workspace --exclude end-to-end --locked
+	cargo test --package end-to-end --lib --bins --locked
+	$(VENV)/bin/python -m unittest discover --start-directory tests/local-aws/moto
+
+end-to-end: setup functions ## Run the end-to-end tests on the local AWS
+	cargo build --package local-aws --package websvc --locked
+	cargo test --package end-to-end --test '*' --locked
+
+test: lint unit end-to-end ## Run everything
+
+bench: functions ## Measure the functions against the same in Python
+	$(MAKE) -C tests/bench --no-print-directory ROOT="$(CURDIR)"
+
+clean: ## Remove everything that was built
+	rm -rf target

@@ -1,0 +1,359 @@
+//! An AWS account on this machine with the pipeline in it: what the demo and every test start from.
+
+use std::collections::BTreeMap;
+use std::path::{Path, PathBuf};
+use std::time::{Duration, Instant};
+
+use anyhow::{Context, Result, bail, ensure};
+use aws_types::SdkConfig;
+use local_aws::client::{LocalAws, StartOptions};
+use tempfile::TempDir;
+
+use crate::application::Application;
+use crate::cli::Cli;
+use crate::execution::Execution;
+use crate::image::Image;
+use crate::postgres::Postgres;
+use crate::websvc;
+
+const ARTIFACTS: &str = "artifacts";
+const PIPELINE: &str = "bluegreen";
+/// How long the pipeline may take to notice a push; it takes well under a second.
+const NOTICE_PATIENCE: Duration = Duration::from_secs(60);
+const POLL: Duration = Duration::from_millis(100);
+
+/// How an [`Account`] differs from the usual one.
+#[derive(Clone, Debug)]
+pub struct AccountOptions {
+    /// How many times faster ECS's and the load balancer's delays pass than AWS's.
+    pub speed: f64,
+    /// Parameters of `infra/pipeline.yml`, without `Architecture`.
+    pub pipeline_parameters: Vec<(String, String)>,
+}
+
+/// The account: a local AWS, a PostgreSQL server, and the pipeline deployed by the AWS CLI.
+#[derive(Debug)]
+pub struct Account {
+    aws: LocalAws,
+    postgres: Postgres,
+    cli: Cli,
+    config: SdkConfig,
+    websvc: PathBuf,
+    vpc: String,
+    subnets: String,
+    state_machine: String,
+    scratch: TempDir,
+}
+
+impl Account {
+    /// Starts everything and deploys the pipeline.
+    ///
+    /// # Errors
+    /// What `make setup` or `make functions` makes is missing, or the pipeline can not be deployed.
+    pub async fn open(options: AccountOptions) -> Result<Self> {
+        let root = root();
+        let venv = root.join("target/venv");
+        ensure!(
+            venv.join("bin/aws").exists(),
+            "{} is missing: run make setup",
+            venv.display()
+        );
+        let websvc = websvc::build()?;
+        let scratch = tempfile::Builder::new().prefix("bluegreen-").tempdir()?;
+        let start = LocalAws::start(StartOptions {
+            venv: venv.clone(),
+            state: scratch.path().join("local-aws"),
+            speed: options.speed,
+            binary: sibling_of_this_executable("local-aws")?,
+        });
+        let (aws, postgres) = tokio::try_join!(start, Postgres::start())?;
+        let cli = Cli::new(&venv, &aws);
+        let (vpc, subnets) = default_network(&cli).await?;
+        let mut account = Self {
+            config: aws.sdk_config(),
+            aws,
+            postgres,
+            cli,
+            websvc,
+            vpc,
+            subnets,
+            state_machine: String::new(),
+            scratch,
+        };
+        account.deploy_pipeline(&options).await?;
+        Ok(account)
+    }
+
+    async fn deploy_pipeline(&mut self, options: &AccountOptions) -> Result<()> {
+        let artifacts = format!("s3://{ARTIFACTS}");
+        self.cli.run(["s3", "mb", &artifacts]).await?;
+        let packaged = self.scratch.path().join("pipeline.packaged.yml");
+        let template = root().join("infra/pipeline.yml");
+        self.cli
+            .run([
+                "cloudformation".as_ref(),
+                "package".as_ref(),
+                "--template-file".as_ref(),
+                template.as_os_str(),
+                "--s3-bucket".as_ref(),
+                ARTIFACTS.as_ref(),
+                "--output-template-file".as_ref(),
+                packaged.as_os_str(),
+            ])
+            .await?;
+        let mut parameters = options.pipeline_parameters.clone();
+        parameters.push(("Architecture".to_owned(), architecture().to_owned()));
+        self.deploy(PIPELINE, &packaged, &parameters).await?;
+        let outputs = self.outputs(PIPELINE).await?;
+        self.state_machine = output(&outputs, "StateMachineArn")?;
+        Ok(())
+    }
+
+    /// Creates or updates a stack as a person would: `aws cloudformation deploy`.
+    ///
+    /// # Errors
+    /// The stack could not be created or updated, with what the CLI says.
+    pub async fn deploy(
+        &self,
+        stack: &str,
+        template: &Path,
+        parameters: &[(String, String)],
+    ) -> Result<()> {
+        let mut arguments: Vec<String> = [
+            "cloudformation",
+            "deploy",
+            "--no-fail-on-empty-changeset",
+            "--capabilities",
+            "CAPABILITY_IAM",
+            "--s3-bucket",
+            ARTIFACTS,
+            "--stack-name",
+            stack,
+            "--template-file",
+        ]
+        .map(str::to_owned)
+        .to_vec();
+        arguments.push(template.display().to_string());
+        if !parameters.is_empty() {
+            arguments.push("--parameter-overrides".to_owned());
+            arguments.extend(
+                parameters
+                    .iter()
+                    .map(|(name, value)| format!("{name}={value}")),
+            );
+        }
+        self.cli
+            .run(&arguments)
+            .await
+            .with_context(|| format!("stack {stack} was not deployed"))?;
+        Ok(())
+    }
+
+    /// The outputs of a stack by their names.
+    ///
+    /// # Errors
+    /// There is no such stack.
+    pub async fn outputs(&self, stack: &str) -> Result<BTreeMap<String, String>> {
+        let answer = aws_sdk_cloudformation::Client::new(&self.config)
+            .describe_stacks()
+            .stack_name(stack)
+            .send()
+            .await?;
+        let stack = answer.stacks().first().context("no such stack")?;
+        Ok(stack
+            .outputs()
+            .iter()
+            .filter_map(|output| {
+                Some((
+                    output.output_key()?.to_owned(),
+                    output.output_value()?.to_owned(),
+                ))
+            })
+            .collect())
+    }
+
+    /// Creates the two stacks of an application: a repository whose tag names the application's
+    /// stack, and the service, which starts with `image`. `name` must be new in this account.
+    ///
+    /// # Errors
+    /// A stack could not be created.
+    pub async fn create_application(&self, name: &str, image: &Image) -> Result<Application<'_>> {
+        self.create_application_with(name, image, &[]).await
+    }
+
+    /// The same with further parameters of `infra/cluster.yml`.
+    ///
+    /// # Errors
+    /// A stack could not be created.
+    pub async fn create_application_with(
+        &self,
+        name: &str,
+        image: &Image,
+        parameters: &[(&str, &str)],
+    ) -> Result<Application<'_>> {
+        Application::create(self, name, image, parameters).await
+    }
+
+    /// Starts an execution as a person does in the console or with the CLI.
+    ///
+    /// # Errors
+    /// Step Functions refused it.
+    pub async fn start_execution(&self, input: serde_json::Value) -> Result<Execution> {
+        let input = input.to_string();
+        let arn = self
+            .cli
+            .run([
+                "stepfunctions",
+                "start-execution",
+                "--state-machine-arn",
+                &self.state_machine,
+                "--input",
+                &input,
+                "--query",
+                "executionArn",
+                "--output",
+                "text",
+            ])
+            .await?;
+        Ok(Execution::new(&self.config, arn))
+    }
+
+    /// Waits for the execution that the push of this image started for this stack.
+    ///
+    /// # Errors
+    /// None was started within a minute.
+    pub async fn execution_of_push(&self, stack: &str, digest: &str) -> Result<Execution> {
+        let deadline = Instant::now() + NOTICE_PATIENCE;
+        loop {
+            for execution in self.executions(stack).await? {
+                if execution.input().await?["digest"] == digest {
+                    return Ok(execution);
+                }
+            }
+            if Instant::now() > deadline {
+                bail!("the push of {digest} started no execution for stack {stack}");
+            }
+            tokio::time::sleep(POLL).await;
+        }
+    }
+
+    /// Every execution there ever was for a stack, the newest first.
+    ///
+    /// # Errors
+    /// Step Functions does not answer.
+    pub async fn executions(&self, stack: &str) -> Result<Vec<Execution>> {
+        let mut pages = aws_sdk_sfn::Client::new(&self.config)
+            .list_executions()
+            .state_machine_arn(&self.state_machine)
+            .into_paginator()
+            .items()
+            .send();
+        let mut found = Vec::new();
+        while let Some(item) = pages.try_next().await? {
+            let execution = Execution::new(&self.config, item.execution_arn());
+            if execution.input().await?["stack"] == stack {
+                found.push(execution);
+            }
+        }
+        Ok(found)
+    }
+
+    /// Ends the local AWS and PostgreSQL.
+    ///
+    /// # Errors
+    /// The local AWS did not end as it should.
+    pub async fn close(self) -> Result<()> {
+        self.aws.shut_down().await?;
+        self.postgres.stop();
+        Ok(())
+    }
+
+    /// The directories in which everything of this account works.
+    #[must_use]
+    pub fn directories(&self) -> Vec<PathBuf> {
+        vec![
+            self.scratch.path().to_owned(),
+            self.postgres.directory().to_owned(),
+        ]
+    }
+
+    /// The local AWS itself.
+    #[must_use]
+    pub fn aws(&self) -> &LocalAws {
+        &self.aws
+    }
+
+    /// A configuration for SDK clients.
+    #[must_use]
+    pub fn config(&self) -> &SdkConfig {
+        &self.config
+    }
+
+    /// The AWS CLI.
+    #[must_use]
+    pub fn cli(&self) -> &Cli {
+        &self.cli
+    }
+
+    /// The PostgreSQL server.
+    #[must_use]
+    pub fn postgres(&self) -> &Postgres {
+        &self.postgres
+    }
+
+    /// The sample application's executable, from which images are built.
+    #[must_use]
+    pub fn websvc(&self) -> &Path {
+        &self.websvc
+    }
+
+    /// The network's id and its subnets' ids, as `cluster.yml` takes them.
+    pub(crate) fn network(&self) -> (&str, &str) {
+        (&self.vpc, &self.subnets)
+    }
+}
+
+/// The root of the repository.
+pub(crate) fn root() -> PathBuf {
+    Path::new(env!("CARGO_MANIFEST_DIR")).join("../..")
+}
+
+/// An output that the template promises.
+pub(crate) fn output(outputs: &BTreeMap<String, String>, name: &str) -> Result<String> {
+    outputs
+        .get(name)
+        .cloned()
+        .with_context(|| format!("the stack has no output {name}"))
+}
+
+/// The name CloudFormation has for the processor of this machine.
+fn architecture() -> &'static str {
+    match std::env::consts::ARCH {
+        "aarch64" => "arm64",
+        other => other,
+    }
+}
+
+/// Cargo puts the executables of a profile beside each other, and tests in a directory below.
+fn sibling_of_this_executable(name: &str) -> Result<PathBuf> {
+    let this = std::env::current_exe()?;
+    this.ancestors()
+        .skip(1)
+        .take(2)
+        .map(|directory| directory.join(name))
+        .find(|path| path.is_file())
+        .with_context(|| format!("{name} is not built: run cargo build --package {name}"))
+}
+
+/// The VPC and the subnets that every account starts with.
+async fn default_network(cli: &Cli) -> Result<(String, String)> {
+    let query = |what: &'static str, path: &'static str| {
+        cli.run(["ec2", what, "--query", path, "--output", "text"])
+    };
+    let vpc = query("describe-vpcs", "Vpcs[0].VpcId").await?;
+    let subnets = query("describe-subnets", "Subnets[:2].SubnetId").await?;
+    Ok((
+        vpc,
+        subnets.split_whitespace().collect::<Vec<_>>().join(","),
+    ))
+}

@@ -1,0 +1,65 @@
+//! `make demo`: a person watches a pushed image go live, or be refused.
+//!
+//! Everything is real except AWS itself: the templates deployed by the AWS CLI, the functions'
+//! zips, the state machine, the application's processes, its database, the requests.
+
+mod scenario;
+mod summary;
+mod view;
+
+use std::process::ExitCode;
+
+use anyhow::{Result, bail};
+use clap::Parser;
+use end_to_end::account::{Account, AccountOptions};
+
+use crate::scenario::Scenario;
+use crate::view::View;
+
+/// Pushes an image to the local AWS and shows what becomes of it.
+#[derive(Parser)]
+struct Arguments {
+    /// What is to happen.
+    #[arg(value_enum, default_value = "happy")]
+    scenario: Scenario,
+    /// How many times faster than AWS the local AWS replaces tasks and checks health.
+    #[arg(long, default_value_t = 4.0)]
+    speed: f64,
+}
+
+#[tokio::main]
+async fn main() -> ExitCode {
+    let arguments = Arguments::parse();
+    let mut view = View::new();
+    let outcome = tokio::select! {
+        outcome = show(&arguments, &mut view) => outcome,
+        _ = tokio::signal::ctrl_c() => Err(anyhow::anyhow!("interrupted")),
+    };
+    view.end();
+    match outcome {
+        Ok(()) => ExitCode::SUCCESS,
+        Err(error) => {
+            eprintln!("\ndemo: {error:#}");
+            ExitCode::FAILURE
+        }
+    }
+}
+
+async fn show(arguments: &Arguments, view: &mut View) -> Result<()> {
+    view.say("Starting PostgreSQL and the local AWS, deploying the pipeline (infra/pipeline.yml)");
+    let account = Account::open(AccountOptions {
+        speed: arguments.speed,
+        pipeline_parameters: Vec::new(),
+    })
+    .await?;
+    let told = arguments.scenario.play(&account, view).await;
+    view.end();
+    // Ended in good order also when the scenario failed; the scenario's error says more.
+    let closed = account.close().await;
+    let surprises = told?.print();
+    closed?;
+    if !surprises.is_empty() {
+        bail!("not as it should be:\n- {}", surprises.join("\n- "));
+    }
+    Ok(())
+}

@@ -1,0 +1,190 @@
+//! The demo's stories: what is pushed, and what must have become of it at the end.
+
+use std::time::Duration;
+
+use anyhow::Result;
+use clap::ValueEnum;
+use end_to_end::account::Account;
+use end_to_end::application::Application;
+use end_to_end::execution::{End, Execution, Stay};
+use end_to_end::image::VersionSpec;
+use end_to_end::visitor::Visitor;
+
+use crate::summary::{Expectation, Summary};
+use crate::view::{Status, View};
+
+const NAME: &str = "demo";
+const FRAME: Duration = Duration::from_millis(200);
+
+/// A story.
+#[derive(Clone, Copy, Debug, ValueEnum)]
+pub(crate) enum Scenario {
+    /// Version 2 migrates the database and replaces version 1.
+    Happy,
+    /// The migration of version 2 fails: version 1 stays.
+    BadMigration,
+}
+
+impl Scenario {
+    fn second_version(self) -> VersionSpec {
+        match self {
+            Self::Happy => VersionSpec::meow(),
+            Self::BadMigration => VersionSpec::bad_migration(),
+        }
+    }
+
+    fn expectation(self) -> Expectation {
+        match self {
+            Self::Happy => Expectation {
+                status: "SUCCEEDED",
+                error: "",
+                heading: "MEOW MEOW",
+            },
+            Self::BadMigration => Expectation {
+                status: "FAILED",
+                error: "MigrationFailed",
+                heading: "Posts",
+            },
+        }
+    }
+
+    /// Plays the story and tells how it went.
+    pub(crate) async fn play(self, account: &Account, view: &mut View) -> Result<Summary> {
+        view.say("Pushing version 1 (Posts), creating its stacks (infra/image-repository.yml, infra/cluster.yml)");
+        let first = VersionSpec::posts().build(account.websvc())?;
+        let application = account.create_application(NAME, &first).await?;
+        view.say("Migrating for version 1, started by hand: {\"stack\":\"demo\",\"tag\":\"v1\",\"migrate\":true}");
+        application.migrate_first_image().await?;
+        view.say(&format!(
+            "Version 1 answers at {}/posts; reading it 20 times a second from now on",
+            application.url()
+        ));
+        let visitor = application.visitor();
+        visitor.sees("Posts").await?;
+
+        view.say("Pushing version 2 (MEOW MEOW) with a migration: docker push …/demo:v2");
+        let second = self.second_version().build(account.websvc())?;
+        let execution = application.push_and_notice("v2", &second).await?;
+        let end = watch(account, &execution, &visitor, view).await?;
+        // The page of the winning version, seen once more after everything has come to rest.
+        let heading = application.heading().await?;
+        let visits = visitor.leave().await;
+        let stays = execution.stays().await?;
+        let times = replacing(&application, &stays).await?;
+        Ok(Summary {
+            expected: self.expectation(),
+            end,
+            stays,
+            times,
+            visits,
+            heading,
+            service: application.service_state().await?,
+        })
+    }
+}
+
+/// The time that is not the pipeline's own: the migration's task and ECS's deployment.
+async fn replacing(application: &Application<'_>, stays: &[Stay]) -> Result<Vec<(String, f64)>> {
+    let mut times = Vec::new();
+    if let Some(task) = output_of(stays, "RunMigration")["taskArn"].as_str() {
+        times.push((
+            "the migration's task".to_owned(),
+            application.task_seconds(task).await?,
+        ));
+    }
+    let updated = &output_of(stays, "UpdateService")["services"][0]["taskDefinition"];
+    if let Some(task_definition) = updated.as_str() {
+        times.push((
+            "ECS replacing tasks".to_owned(),
+            application.deployment_seconds(task_definition).await?,
+        ));
+    }
+    Ok(times)
+}
+
+fn output_of(stays: &[Stay], state: &str) -> serde_json::Value {
+    stays
+        .iter()
+        .rfind(|stay| stay.state == state)
+        .map(|stay| stay.output.clone())
+        .unwrap_or_default()
+}
+
+/// Shows the execution until its end.
+async fn watch(
+    account: &Account,
+    execution: &Execution,
+    visitor: &Visitor,
+    view: &mut View,
+) -> Result<End> {
+    view.say(&format!("The push started {}", execution.arn()));
+    let mut log = None;
+    loop {
+        let end = execution.ended().await?;
+        let stays = execution.stays().await?;
+        if log.is_none() {
+            log = MigrationLog::of(account, &stays);
+        }
+        if let Some(log) = &mut log {
+            for line in log.new_lines().await? {
+                view.log(&line);
+            }
+        }
+        view.show(Status::new(&stays, visitor.visits()));
+        if let Some(end) = end {
+            return Ok(end);
+        }
+        tokio::time::sleep(FRAME).await;
+    }
+}
+
+/// The migration's log, read as it grows.
+struct MigrationLog {
+    client: aws_sdk_cloudwatchlogs::Client,
+    group: String,
+    stream: String,
+    next: Option<String>,
+}
+
+impl MigrationLog {
+    /// RunMigration's answer says where the log is.
+    fn of(account: &Account, stays: &[Stay]) -> Option<Self> {
+        let log = &output_of(stays, "RunMigration")["log"];
+        Some(Self {
+            client: aws_sdk_cloudwatchlogs::Client::new(account.config()),
+            group: log["group"].as_str()?.to_owned(),
+            stream: log["stream"].as_str()?.to_owned(),
+            next: None,
+        })
+    }
+
+    async fn new_lines(&mut self) -> Result<Vec<String>> {
+        let answer = self
+            .client
+            .get_log_events()
+            .log_group_name(&self.group)
+            .log_stream_name(&self.stream)
+            .start_from_head(true)
+            .set_next_token(self.next.clone())
+            .send()
+            .await;
+        let events = match answer {
+            Ok(events) => events,
+            // The stream appears with the container's first line.
+            Err(error)
+                if error
+                    .as_service_error()
+                    .is_some_and(|error| error.is_resource_not_found_exception()) =>
+            {
+                return Ok(Vec::new());
+            }
+            Err(error) => return Err(error.into()),
+        };
+        self.next = events.next_forward_token().map(str::to_owned);
+        Ok(events
+            .events()
+            .iter()
+            .filter_map(|event| event.message().map(str::to_owned))
+            .collect())
+    }
+}

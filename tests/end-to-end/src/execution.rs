@@ -1,0 +1,158 @@
+//! An execution of the pipeline's state machine, watched from outside.
+
+use std::time::Duration;
+
+use anyhow::{Context, Result, ensure};
+use aws_sdk_sfn::types::HistoryEvent;
+use aws_types::SdkConfig;
+use jiff::Timestamp;
+use serde_json::Value;
+use tokio::time::Instant;
+
+const POLL: Duration = Duration::from_millis(200);
+/// No execution in the demo or the tests takes nearly as long.
+const PATIENCE: Duration = Duration::from_secs(300);
+
+/// An execution.
+#[derive(Clone, Debug)]
+pub struct Execution {
+    client: aws_sdk_sfn::Client,
+    arn: String,
+}
+
+/// How an execution ended.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct End {
+    /// `SUCCEEDED`, `FAILED`, `TIMED_OUT` or `ABORTED`.
+    pub status: String,
+    /// Its output, JSON; `Null` unless it succeeded.
+    pub output: Value,
+    /// The error's name, of a failed one.
+    pub error: String,
+    /// The cause, of a failed one.
+    pub cause: String,
+}
+
+/// One stay in one state.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Stay {
+    /// The state's name.
+    pub state: String,
+    /// When the execution entered it.
+    pub entered: Timestamp,
+    /// When it left; `None` while it is there.
+    pub left: Option<Timestamp>,
+    /// What the state gave to the next, JSON; `Null` while it is there.
+    pub output: Value,
+}
+
+impl Execution {
+    pub(crate) fn new(config: &SdkConfig, arn: impl Into<String>) -> Self {
+        Self {
+            client: aws_sdk_sfn::Client::new(config),
+            arn: arn.into(),
+        }
+    }
+
+    /// The execution's ARN.
+    #[must_use]
+    pub fn arn(&self) -> &str {
+        &self.arn
+    }
+
+    /// What it was started with.
+    ///
+    /// # Errors
+    /// Step Functions does not answer.
+    pub async fn input(&self) -> Result<Value> {
+        let answer = self.describe().await?;
+        serde_json::from_str(answer.input().unwrap_or("null")).context("its input is no JSON")
+    }
+
+    /// How it ended, if it did.
+    ///
+    /// # Errors
+    /// Step Functions does not answer.
+    pub async fn ended(&self) -> Result<Option<End>> {
+        let answer = self.describe().await?;
+        let status = answer.status().as_str();
+        if status == "RUNNING" {
+            return Ok(None);
+        }
+        Ok(Some(End {
+            status: status.to_owned(),
+            output: serde_json::from_str(answer.output().unwrap_or("null"))?,
+            error: answer.error().unwrap_or_default().to_owned(),
+            cause: answer.cause().unwrap_or_default().to_owned(),
+        }))
+    }
+
+    /// Waits for its end.
+    ///
+    /// # Errors
+    /// It does not end within five minutes.
+    pub async fn end(&self) -> Result<End> {
+        let deadline = Instant::now() + PATIENCE;
+        loop {
+            if let Some(end) = self.ended().await? {
+                return Ok(end);
+            }
+            ensure!(
+                Instant::now() < deadline,
+                "{} did not end in {PATIENCE:?}; it is in {:?}",
+                self.arn,
+                self.stays().await?.last()
+            );
+            tokio::time::sleep(POLL).await;
+        }
+    }
+
+    /// Its way through the state machine so far.
+    ///
+    /// # Errors
+    /// Step Functions does not answer.
+    pub async fn stays(&self) -> Result<Vec<Stay>> {
+        let mut events = self
+            .client
+            .get_execution_history()
+            .execution_arn(&self.arn)
+            .into_paginator()
+            .items()
+            .send();
+        let mut stays = Vec::new();
+        while let Some(event) = events.try_next().await? {
+            follow(&mut stays, &event)?;
+        }
+        Ok(stays)
+    }
+
+    async fn describe(
+        &self,
+    ) -> Result<aws_sdk_sfn::operation::describe_execution::DescribeExecutionOutput> {
+        let request = self.client.describe_execution().execution_arn(&self.arn);
+        Ok(request.send().await?)
+    }
+}
+
+fn follow(stays: &mut Vec<Stay>, event: &HistoryEvent) -> Result<()> {
+    let time = Timestamp::from_millisecond(event.timestamp().to_millis()?)?;
+    if let Some(entered) = event.state_entered_event_details() {
+        stays.push(Stay {
+            state: entered.name().to_owned(),
+            entered: time,
+            left: None,
+            output: Value::Null,
+        });
+    } else if let (Some(exited), Some(stay)) =
+        (event.state_exited_event_details(), stays.last_mut())
+    {
+        stay.left = Some(time);
+        stay.output = serde_json::from_str(exited.output().unwrap_or("null"))?;
+    } else if event.r#type().as_str().starts_with("Execution")
+        && let Some(stay) = stays.last_mut()
+    {
+        // A Fail state is left by the execution's end only.
+        stay.left.get_or_insert(time);
+    }
+    Ok(())
+}

@@ -1,0 +1,64 @@
+//! Releases from end to end: templates deployed by the AWS CLI, real functions, real processes, a
+//! real database, and a visitor who must not notice more than a new version.
+//!
+//! The stories share an account, as applications do, and nothing else: each has stacks, a
+//! repository and a database of its own. Without the usual harness, because somebody must close
+//! the account when the last story is over.
+
+mod refused;
+mod released;
+mod rolled_back;
+mod unnoticed;
+mod world;
+
+use std::process::ExitCode;
+use std::sync::Arc;
+
+use libtest_mimic::{Arguments, Trial};
+
+use crate::world::World;
+
+/// Stories mostly wait, for ECS or for a migration: more of them than there are processors.
+const STORIES_AT_ONCE: usize = 4;
+
+macro_rules! stories {
+    ($world:ident, $account:ident: $($module:ident::$story:ident,)*) => {
+        vec![$({
+            let world = Arc::clone(&$world);
+            Trial::test(concat!(stringify!($module), "::", stringify!($story)), move || {
+                world.play(world.$account(), $module::$story)
+            })
+        }),*]
+    };
+}
+
+fn main() -> ExitCode {
+    let mut arguments = Arguments::from_args();
+    arguments.test_threads.get_or_insert(STORIES_AT_ONCE);
+    let world = Arc::new(World::default());
+    let mut trials = stories!(world, usual:
+        released::a_pushed_image_is_migrated_deployed_and_verified,
+        released::a_release_is_started_by_hand,
+        released::a_release_by_hand_of_what_runs_already_changes_nothing,
+        refused::a_failing_migration_leaves_the_service_alone,
+        refused::an_image_that_cannot_be_pulled_leaves_the_service_alone,
+        refused::malformed_input_changes_nothing,
+        rolled_back::a_version_that_never_becomes_healthy_is_rolled_back_by_ecs,
+        rolled_back::a_version_that_crashes_is_rolled_back_by_ecs,
+        unnoticed::a_push_to_a_repository_that_names_no_stack_starts_nothing,
+        unnoticed::a_deleted_image_starts_nothing,
+        unnoticed::a_push_without_a_tag_starts_nothing,
+    );
+    trials.extend(stories!(world, impatient:
+        refused::a_migration_that_takes_too_long_is_stopped,
+    ));
+    let conclusion = libtest_mimic::run(&arguments, trials);
+    // The stories are over, and with them all that held the world but this.
+    match Arc::into_inner(world).map_or(Ok(()), World::close) {
+        Ok(()) => conclusion.exit_code(),
+        Err(error) => {
+            eprintln!("the account was not closed as it should be: {error:#}");
+            ExitCode::FAILURE
+        }
+    }
+}

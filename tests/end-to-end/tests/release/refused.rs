@@ -1,0 +1,149 @@
+//! Releases that end before any service is touched.
+
+use anyhow::Result;
+use end_to_end::account::Account;
+use end_to_end::application::Application;
+use end_to_end::execution::End;
+use end_to_end::image::{Image, VersionSpec, push_manifest};
+use end_to_end::visitor::Visitor;
+use serde_json::json;
+
+use crate::released::assert_runs;
+
+/// An application that runs version 1, and somebody who reads it.
+struct Running<'a> {
+    application: Application<'a>,
+    first: Image,
+    visitor: Visitor,
+    task_definition: String,
+}
+
+impl<'a> Running<'a> {
+    async fn new(account: &'a Account, name: &str) -> Result<Self> {
+        let first = VersionSpec::posts().build(account.websvc())?;
+        let application = account.create_application(name, &first).await?;
+        application.migrate_first_image().await?;
+        let visitor = application.visitor();
+        visitor.sees("Posts").await?;
+        Ok(Self {
+            task_definition: application.task_definition().await?,
+            application,
+            first,
+            visitor,
+        })
+    }
+
+    /// ECS and the visitors have seen nothing, and no migration is left running.
+    async fn assert_untouched(self) -> Result<()> {
+        assert_eq!(
+            self.application.task_definition().await?,
+            self.task_definition
+        );
+        assert_runs(&self.application, &self.first.digest()).await?;
+        assert_eq!(self.application.running_migrations().await?, 0);
+        assert_eq!(self.application.heading().await?, "Posts");
+        let visits = self.visitor.leave().await;
+        assert_eq!(visits.failed, 0, "{visits:?}");
+        assert_eq!(visits.by_heading.keys().collect::<Vec<_>>(), ["Posts"]);
+        Ok(())
+    }
+}
+
+fn assert_failed(end: &End, error: &str, in_cause: &[&str]) {
+    assert_eq!((&*end.status, &*end.error), ("FAILED", error), "{end:?}");
+    for words in in_cause {
+        assert!(end.cause.contains(words), "no {words:?} in {end:?}");
+    }
+}
+
+pub(crate) async fn a_failing_migration_leaves_the_service_alone(account: &Account) -> Result<()> {
+    let running = Running::new(account, "bad-migration").await?;
+    let application = &running.application;
+
+    let image = VersionSpec::bad_migration().build(account.websvc())?;
+    let execution = application.push_and_notice("v2", &image).await?;
+    let end = execution.end().await?;
+
+    let own_error = "column \"slug\" of relation \"posts\" does not exist";
+    assert_failed(&end, "MigrationFailed", &[own_error, "exit"]);
+    assert_eq!(application.applied_migrations().await?, ["1"]);
+    running.assert_untouched().await
+}
+
+pub(crate) async fn an_image_that_cannot_be_pulled_leaves_the_service_alone(
+    account: &Account,
+) -> Result<()> {
+    let running = Running::new(account, "no-pull").await?;
+    let application = &running.application;
+
+    // Its manifest is in the repository, but what the manifest lists is not.
+    let image = VersionSpec::meow()
+        .title("Nobody has its layers")
+        .build(account.websvc())?;
+    push_manifest(account.config(), "no-pull", Some("v2"), &image).await?;
+    let execution = account
+        .execution_of_push("no-pull", &image.digest())
+        .await?;
+    let end = execution.end().await?;
+
+    let why = ["CannotPullContainerError", "TaskFailedToStart"];
+    assert_failed(&end, "MigrationNotStarted", &why);
+    assert_eq!(application.applied_migrations().await?, ["1"]);
+    running.assert_untouched().await
+}
+
+pub(crate) async fn a_migration_that_takes_too_long_is_stopped(account: &Account) -> Result<()> {
+    let running = Running::new(account, "slow").await?;
+    let application = &running.application;
+
+    let image = VersionSpec::slow_migration(120).build(account.websvc())?;
+    let execution = application.push_and_notice("v2", &image).await?;
+    let end = execution.end().await?;
+
+    assert_failed(&end, "MigrationTimedOut", &["10 seconds", "stopped"]);
+    assert_eq!(application.applied_migrations().await?, ["1", "2"]);
+    running.assert_untouched().await
+}
+
+pub(crate) async fn malformed_input_changes_nothing(account: &Account) -> Result<()> {
+    let running = Running::new(account, "malformed").await?;
+    let stranger = VersionSpec::posts()
+        .title("Strangers")
+        .build(account.websvc())?;
+    account
+        .cli()
+        .run(["ecr", "create-repository", "--repository-name", "strangers"])
+        .await?;
+    push_manifest(account.config(), "strangers", Some("v9"), &stranger).await?;
+
+    let strange_digest = stranger.digest();
+    for (input, error, in_cause) in [
+        (json!({}), "InvalidInput", "stack"),
+        (json!({ "stack": "malformed" }), "InvalidInput", "tag"),
+        (json!({ "tag": "v1" }), "InvalidInput", "stack"),
+        (json!({ "stack": 5, "tag": "v1" }), "InvalidInput", "stack"),
+        (json!({ "stack": "malformed", "tag": "v1", "colour": "blue" }), "InvalidInput", "colour"),
+        (json!({ "stack": "malformed", "tag": "v1", "migrate": "no" }), "InvalidInput", "migrate"),
+        (json!({ "stack": "malformed", "digest": "latest" }), "InvalidInput", "digest"),
+        (json!(["malformed", "v1"]), "InvalidInput", "object"),
+        (json!({ "stack": "nowhere", "tag": "v1" }), "StackNotFound", "nowhere"),
+        (json!({ "stack": "malformed-repository", "tag": "v1" }), "NoServices", "malformed-repository"),
+        (json!({ "stack": "malformed", "tag": "v404" }), "ImageNotFound", "v404"),
+        (json!({ "stack": "malformed", "digest": strange_digest }), "ImageNotFound", &strange_digest),
+        (
+            json!({ "stack": "malformed", "tag": "v9", "repository": "strangers" }),
+            "RepositoryNotLinked",
+            "strangers",
+        ),
+    ] {
+        let execution = account.start_execution(input.clone()).await?;
+        let end = execution.end().await?;
+        assert_failed(&end, error, &[in_cause]);
+        let states: Vec<_> = execution.stays().await?;
+        assert_eq!(states[0].state, "PlanRelease", "{input}");
+        assert_eq!(states.len(), 2, "{input} got further than the plan: {states:?}");
+    }
+
+    assert_eq!(running.application.applied_migrations().await?, ["1"]);
+    running.assert_untouched().await
+}

@@ -1,0 +1,99 @@
+//! Releases that reach the visitors.
+
+use anyhow::Result;
+use end_to_end::account::Account;
+use end_to_end::application::{Application, ServiceState};
+use end_to_end::image::VersionSpec;
+
+/// The service is at rest, and everything it runs is this image of this application.
+pub(crate) async fn assert_runs(application: &Application<'_>, digest: &str) -> Result<()> {
+    let state = application.service_state().await?;
+    assert!(
+        state.image.ends_with(&format!("/{}@{digest}", application.name())),
+        "{digest} should run: {state:?}"
+    );
+    let at_rest = ServiceState {
+        running_images: vec![state.image.clone()],
+        image: state.image.clone(),
+        deployments: 1,
+        rollout: "COMPLETED".to_owned(),
+        running: 2,
+        desired: 2,
+    };
+    assert_eq!(state, at_rest);
+    Ok(())
+}
+
+pub(crate) async fn a_pushed_image_is_migrated_deployed_and_verified(
+    account: &Account,
+) -> Result<()> {
+    let posts = VersionSpec::posts().build(account.websvc())?;
+    let application = account.create_application("by-push", &posts).await?;
+    application.migrate_first_image().await?;
+    let visitor = application.visitor();
+    visitor.sees("Posts").await?;
+
+    let meow = VersionSpec::meow().build(account.websvc())?;
+    let execution = application.push_and_notice("v2", &meow).await?;
+    let end = execution.end().await?;
+
+    assert_eq!(end.status, "SUCCEEDED", "{end:?}");
+    assert_eq!(end.output["verdict"], "succeeded");
+    assert_eq!(end.output["digest"], meow.digest());
+    assert_runs(&application, &meow.digest()).await?;
+    assert_eq!(application.heading().await?, "MEOW MEOW");
+    assert_eq!(application.applied_migrations().await?, ["1", "2"]);
+    let visits = visitor.leave().await;
+    assert_eq!(visits.failed, 0, "{visits:?}");
+    assert_eq!(visits.latest, "MEOW MEOW");
+    assert_eq!(visits.by_heading.len(), 2, "{visits:?}");
+    Ok(())
+}
+
+pub(crate) async fn a_release_is_started_by_hand(account: &Account) -> Result<()> {
+    let posts = VersionSpec::posts().build(account.websvc())?;
+    let takes_no_push = [("ImageTags", "release-*")];
+    let application = account
+        .create_application_with("by-hand", &posts, &takes_no_push)
+        .await?;
+    application.migrate_first_image().await?;
+    let visitor = application.visitor();
+    visitor.sees("Posts").await?;
+    let meow = VersionSpec::meow().build(account.websvc())?;
+    application.push("v2", &meow).await?;
+
+    let execution = account
+        .start_execution(serde_json::json!({ "stack": "by-hand", "tag": "v2" }))
+        .await?;
+    let end = execution.end().await?;
+
+    assert_eq!(end.status, "SUCCEEDED", "{end:?}");
+    assert_runs(&application, &meow.digest()).await?;
+    assert_eq!(application.heading().await?, "MEOW MEOW");
+    // The first image's migration and this one; the push itself, whose tag the stack does not
+    // take, started none.
+    assert_eq!(account.executions("by-hand").await?.len(), 2);
+    let visits = visitor.leave().await;
+    assert_eq!(visits.failed, 0, "{visits:?}");
+    Ok(())
+}
+
+pub(crate) async fn a_release_by_hand_of_what_runs_already_changes_nothing(
+    account: &Account,
+) -> Result<()> {
+    let posts = VersionSpec::posts().build(account.websvc())?;
+    let application = account.create_application("again", &posts).await?;
+    application.migrate_first_image().await?;
+    let before = application.task_definition().await?;
+
+    let execution = account
+        .start_execution(serde_json::json!({ "stack": "again", "digest": posts.digest() }))
+        .await?;
+    let end = execution.end().await?;
+
+    assert_eq!(end.status, "SUCCEEDED", "{end:?}");
+    assert_eq!(end.output["verdict"], "nothingToDeploy", "{end:?}");
+    assert_eq!(application.task_definition().await?, before);
+    assert_runs(&application, &posts.digest()).await?;
+    Ok(())
+}

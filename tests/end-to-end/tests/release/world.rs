@@ -1,0 +1,111 @@
+//! The accounts that the stories are played in.
+
+use std::future::Future;
+use std::path::PathBuf;
+
+use anyhow::{Context, Result, ensure};
+use end_to_end::account::{Account, AccountOptions};
+use libtest_mimic::Failed;
+use tokio::runtime::Runtime;
+use tokio::sync::OnceCell;
+
+/// How many times faster than AWS the local AWS replaces tasks and checks health.
+const SPEED: f64 = 10.0;
+
+/// Accounts, each opened when the first story needs it.
+#[derive(Debug)]
+pub(crate) struct World {
+    runtime: Runtime,
+    usual: OnceCell<Account>,
+    impatient: OnceCell<Account>,
+}
+
+impl Default for World {
+    fn default() -> Self {
+        // Without threads or files for a runtime there is nothing that could be tested.
+        #[expect(clippy::expect_used)]
+        let runtime = Runtime::new().expect("a runtime");
+        Self {
+            runtime,
+            usual: OnceCell::new(),
+            impatient: OnceCell::new(),
+        }
+    }
+}
+
+impl World {
+    /// Plays a story in an account.
+    pub(crate) fn play<'a, Story>(
+        &'a self,
+        account: impl Future<Output = Result<&'a Account>>,
+        story: Story,
+    ) -> Result<(), Failed>
+    where
+        Story: AsyncFnOnce(&'a Account) -> Result<()>,
+    {
+        self.runtime
+            .block_on(async { story(account.await?).await })
+            .map_err(|error| Failed::from(format!("{error:?}")))
+    }
+
+    /// An account with the pipeline as it comes.
+    pub(crate) async fn usual(&self) -> Result<&Account> {
+        open(&self.usual, &[]).await
+    }
+
+    /// An account whose pipeline gives a migration ten seconds.
+    pub(crate) async fn impatient(&self) -> Result<&Account> {
+        open(&self.impatient, &[("MigrationTimeoutSeconds", "10")]).await
+    }
+
+    /// Closes the accounts; no process may survive them.
+    pub(crate) fn close(self) -> Result<()> {
+        for account in [self.usual, self.impatient] {
+            if let Some(account) = account.into_inner() {
+                let directories = account.directories();
+                self.runtime.block_on(account.close())?;
+                let left = processes_in(&directories)?;
+                ensure!(left.is_empty(), "processes survived: {left:?}");
+            }
+        }
+        Ok(())
+    }
+}
+
+async fn open<'a>(
+    cell: &'a OnceCell<Account>,
+    parameters: &[(&str, &str)],
+) -> Result<&'a Account> {
+    cell.get_or_try_init(|| {
+        Account::open(AccountOptions {
+            speed: SPEED,
+            pipeline_parameters: parameters
+                .iter()
+                .map(|(name, value)| ((*name).to_owned(), (*value).to_owned()))
+                .collect(),
+        })
+    })
+    .await
+}
+
+/// The command lines of the processes that work in one of these directories or were started with
+/// a path into one. Linux tells; elsewhere none are found.
+fn processes_in(directories: &[PathBuf]) -> Result<Vec<String>> {
+    let mut found = Vec::new();
+    let Ok(processes) = std::fs::read_dir("/proc") else {
+        return Ok(found);
+    };
+    for process in processes {
+        let path = process.context("/proc cannot be read")?.path();
+        // A process may end while it is looked at.
+        let command = std::fs::read(path.join("cmdline")).unwrap_or_default();
+        let command = String::from_utf8_lossy(&command).replace('\0', " ");
+        let works_in = std::fs::read_link(path.join("cwd")).unwrap_or_default();
+        if directories.iter().any(|directory| {
+            works_in.starts_with(directory) || command.contains(&*directory.to_string_lossy())
+        }) {
+            found.push(command);
+        }
+    }
+    Ok(found)
+}

@@ -1,0 +1,68 @@
+#!/bin/sh
+# Makes sure that this machine has what no file of the project can bring: a C compiler (Rust links
+# with it), Python's venv module, and PostgreSQL's own programs. prepare-machine.sh [PYTHON]
+# Does nothing when all is there. On Debian and its kin it installs what is missing from the
+# distribution's packages; elsewhere it says what to install.
+set -eu
+python=${1:-python3}
+
+have_postgresql() {
+    command -v initdb >/dev/null && command -v postgres >/dev/null && return 0
+    for directory in /usr/lib/postgresql/*/bin; do
+        [ -x "$directory/initdb" ] && [ -x "$directory/postgres" ] && return 0
+    done
+    return 1
+}
+
+as_root() {
+    if [ "$(id -u)" -eq 0 ]; then
+        "$@"
+    else
+        sudo "$@"
+    fi
+}
+
+if ! command -v "$python" >/dev/null; then
+    echo "There is no $python: install Python 3.10 or newer, or name it: make PYTHON=/path/to/python3" >&2
+    exit 1
+fi
+if ! "$python" -c 'import sys; sys.exit(sys.version_info < (3, 10))'; then
+    echo "$("$python" --version) is too old: Python 3.10 or newer is needed. Name it: make PYTHON=/path/to/python3" >&2
+    exit 1
+fi
+
+packages=
+missing=
+command -v cc >/dev/null || {
+    packages="$packages gcc libc6-dev"
+    missing="$missing a C compiler named cc,"
+}
+"$python" -c 'import ensurepip, venv' 2>/dev/null || {
+    packages="$packages python3-venv"
+    missing="$missing Python's module venv,"
+}
+have_postgresql || {
+    packages="$packages postgresql"
+    missing="$missing PostgreSQL with initdb and postgres on PATH,"
+}
+[ -n "$packages" ] || exit 0
+
+missing="Missing:${missing%,}."
+if ! command -v apt-get >/dev/null; then
+    echo "$missing Install what is missing with your system's packages, then try again." >&2
+    exit 1
+fi
+if [ "$(id -u)" -ne 0 ] && ! command -v sudo >/dev/null; then
+    echo "$missing Run 'apt-get install$packages' as root, then try again." >&2
+    exit 1
+fi
+
+echo "$missing Installing$packages ..." >&2
+# Debian would make and start a database cluster with the package; nobody asked for one.
+no_cluster=/etc/postgresql-common/createcluster.d/no-main-cluster.conf
+as_root mkdir -p "$(dirname "$no_cluster")"
+echo "create_main_cluster = false" | as_root tee "$no_cluster" >/dev/null
+trap 'as_root rm -f "$no_cluster"' EXIT
+as_root apt-get update -qq
+# shellcheck disable=SC2086 # one word a package
+as_root env DEBIAN_FRONTEND=noninteractive apt-get install -qq --yes --no-install-recommends $packages >&2
