@@ -1,0 +1,159 @@
+"""Checks the templates and the state machine without an AWS account.
+
+    target/venv/bin/python tests/lint/check.py
+
+Prints what was checked; every finding is a line, and any finding makes the exit code 1.
+"""
+
+import json
+import re
+import subprocess
+import sys
+import tempfile
+from collections.abc import Callable, Iterator
+from pathlib import Path
+
+import jsonata
+from moto.stepfunctions.parser.asl.parse.asl_parser import AmazonStateLanguageParser
+from statelint.linter import Linter
+
+import dataflow
+from expressions import Expression, expressions, functions_of_step_functions
+
+HERE = Path(__file__).parent
+ROOT = HERE.parent.parent
+MACHINE = ROOT / "statemachine" / "deploy.asl.json"
+
+# What CloudFormation puts in the place of a substitution; any other name is an ARN of a function.
+SUBSTITUTES = {
+    "Partition": "aws",
+    "MigrationTimeoutSeconds": "3600",
+    "DeploymentTimeoutSeconds": "3600",
+}
+
+# Seconds waited so far, and the seconds that the next wait must last.
+WAITS = {0: 1, 5: 1, 10: 1, 25: 2, 600: 60, 36_000: 60}
+
+Findings = Iterator[str]
+
+
+def templates() -> Findings:
+    """cfn-lint, informational rules included."""
+    yield from cfn_lint(*sorted((ROOT / "infra").glob("*.yml")))
+
+
+def schema(machine: dict) -> Findings:
+    """cfn-lint's JSON schema of the Amazon States Language, which it applies to inline definitions only."""
+    template = {
+        "AWSTemplateFormatVersion": "2010-09-09",
+        "Resources": {
+            "StateMachine": {
+                "Type": "AWS::StepFunctions::StateMachine",
+                "Properties": {
+                    "RoleArn": "arn:aws:iam::123456789012:role/name",
+                    "Definition": machine,
+                },
+            }
+        },
+    }
+    with tempfile.TemporaryDirectory() as folder:
+        file = Path(folder) / "machine.json"
+        file.write_text(json.dumps(template, indent=1))
+        yield from cfn_lint(file)
+
+
+def cfn_lint(*files: Path) -> Findings:
+    program = Path(sys.executable).with_name("cfn-lint")
+    command = [program, "--config-file", HERE / "cfnlintrc.yml"]
+    command += ["--format", "parseable", "--template", *files]
+    done = subprocess.run(command, capture_output=True, text=True, check=False)
+    lines = (done.stdout + done.stderr).splitlines()
+    yield from (line for line in lines if line.strip())
+    if done.returncode != 0 and not any(lines):
+        yield f"cfn-lint ended with exit code {done.returncode} and said nothing"
+
+
+def structure(machine: dict) -> Findings:
+    """statelint: fields, transitions, unreachable states."""
+    # statelint takes only a number in a Wait state, where JSONata allows an expression.
+    numbers = {
+        name: {**state, "Seconds": 1} if state["Type"] == "Wait" else state
+        for name, state in machine["States"].items()
+    }
+    yield from Linter.validate({**machine, "States": numbers})
+
+
+def interpreter(machine: dict) -> Findings:
+    """The parser of the interpreter that runs the machine in the local AWS."""
+    try:
+        AmazonStateLanguageParser.parse(json.dumps(machine))
+    except Exception as error:  # The parser raises whatever its grammar runs into.
+        yield f"{type(error).__name__}: {error}"
+
+
+def syntax(machine: dict) -> Findings:
+    """Every JSONata expression parses and calls only what Step Functions has."""
+    known = functions_of_step_functions()
+    for expression in expressions(machine):
+        if expression.error:
+            yield f"{expression.place}: {expression.error}"
+            continue
+        for name in sorted(expression.calls - known - expression.locals):
+            yield f"{expression.place}: Step Functions has no function ${name}"
+        for name in sorted(expression.variables & {"", "$"}):
+            yield f"{expression.place}: ${name} is not allowed in Step Functions"
+
+
+def variables(machine: dict) -> Findings:
+    """Every variable has a value on every way to the expression that reads it."""
+    yield from dataflow.findings(machine)
+
+
+def waits(machine: dict) -> Findings:
+    """A wait is a tenth of the time already waited, at least a second and at most a minute."""
+    for name, state in machine["States"].items():
+        if state["Type"] != "Wait":
+            continue
+        for waited, expected in WAITS.items():
+            formula = Expression.body(state["Seconds"])
+            since = f"$waitingSince := $millis() - {waited * 1000}"
+            try:
+                seconds = jsonata.Jsonata(f"({since}; {formula})").evaluate(None)
+            except Exception as error:  # Another check says what is wrong with the expression.
+                seconds = error
+            if seconds != expected or not isinstance(seconds, int):
+                yield f"{name}: waits {seconds!r} s after {waited} s instead of {expected} s"
+
+
+def substituted(text: str) -> str:
+    arn = "arn:aws:lambda:eu-west-1:123456789012:function:{}"
+    return re.sub(r"\$\{(\w+)\}", lambda m: SUBSTITUTES.get(m[1], arn.format(m[1])), text)
+
+
+def main() -> int:
+    machine = json.loads(substituted(MACHINE.read_text()))
+    files = len(list((ROOT / "infra").glob("*.yml")))
+    states = len(machine["States"])
+    formulas = len(list(expressions(machine)))
+    checks: list[tuple[str, Callable[[], Findings]]] = [
+        (f"cfn-lint: {files} templates", templates),
+        (f"ASL schema: {states} states", lambda: schema(machine)),
+        (f"statelint: {states} states", lambda: structure(machine)),
+        (f"moto's ASL parser: {states} states", lambda: interpreter(machine)),
+        (f"JSONata syntax: {formulas} expressions", lambda: syntax(machine)),
+        (f"JSONata variables: {formulas} expressions", lambda: variables(machine)),
+        (f"waits: {len(WAITS)} lengths", lambda: waits(machine)),
+    ]
+    failed = 0
+    for title, check in checks:
+        findings = list(check())
+        failed += len(findings)
+        print(f"{'FAIL' if findings else 'ok  '} {title}")
+        for finding in findings:
+            print(f"     {finding}")
+    print(f"lint: {len(checks)} checks, {failed} findings")
+    return 1 if failed else 0
+
+
+if __name__ == "__main__":
+    sys.exit(main())
