@@ -17,8 +17,10 @@ import jsonata
 from moto.stepfunctions.parser.asl.parse.asl_parser import AmazonStateLanguageParser
 from statelint.linter import Linter
 
-import dataflow
-from expressions import Expression, expressions, functions_of_step_functions
+sys.dont_write_bytecode = True  # The folder stays as it was checked out.
+
+import dataflow  # noqa: E402
+from expressions import Expression, expressions, functions_of_step_functions  # noqa: E402
 
 HERE = Path(__file__).parent
 ROOT = HERE.parent.parent
