@@ -1,5 +1,15 @@
+//! An AWS on this machine: moto for most of it, and our own ECS, load balancer and Lambda.
+
+pub mod client;
 pub mod clock;
 pub mod containers;
+mod control;
 pub mod ecs;
+mod gateway;
 pub mod images;
+mod lambda;
 pub mod load_balancer;
+mod moto;
+mod processes;
+pub mod server;
+mod target_health;

@@ -1,0 +1,34 @@
+"""What moto lacks to be the AWS this project needs; one concern a module.
+
+Each module has a function `install()` that changes moto in place, and says which hole in
+moto 5.2.5 it fills. The tests beside this package fail when a patch is missing or when moto
+changes underneath it.
+"""
+
+from glue import (
+    ecr_events,
+    event_targets,
+    jsonata_evaluator,
+    lambda_functions,
+    load_balancers,
+    resources,
+    stacks,
+    step_functions,
+)
+
+MODULES = (
+    jsonata_evaluator,
+    step_functions,
+    lambda_functions,
+    load_balancers,
+    resources,
+    stacks,
+    ecr_events,
+    event_targets,
+)
+
+
+def install() -> None:
+    """Installs every patch."""
+    for module in MODULES:
+        module.install()

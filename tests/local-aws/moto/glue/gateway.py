@@ -1,0 +1,47 @@
+"""Calls back into the local AWS's one endpoint."""
+
+import os
+import urllib.request
+from functools import cache
+from typing import Any
+
+import boto3
+from botocore.config import Config
+from moto.settings import moto_server_port
+
+#: No environment variable of a proxy applies to the loopback address.
+_opener = urllib.request.build_opener(urllib.request.ProxyHandler({}))
+
+
+def endpoint() -> str:
+    """The address of the gateway; moto is told its port in `MOTO_PORT`."""
+    return f"http://127.0.0.1:{moto_server_port()}"
+
+
+@cache
+def client(service: str, region: str = "us-east-1", timeout: int = 60) -> Any:
+    """A boto3 client of `service` at the gateway. Every request is sent once."""
+    return boto3.session.Session().client(
+        service,
+        region_name=region,
+        endpoint_url=endpoint(),
+        aws_access_key_id="test",
+        aws_secret_access_key="test",
+        config=Config(
+            retries={"total_max_attempts": 1},
+            read_timeout=timeout,
+            proxies={},
+        ),
+    )
+
+
+def control(path: str) -> None:
+    """Posts to the control API, `/_local/…`."""
+    request = urllib.request.Request(f"{endpoint()}/_local/{path}", method="POST")
+    with _opener.open(request, timeout=60):
+        pass
+
+
+def under_test() -> bool:
+    """Whether moto runs alone, without a gateway around it."""
+    return "MOTO_PORT" not in os.environ

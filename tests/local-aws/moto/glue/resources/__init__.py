@@ -1,0 +1,67 @@
+"""CloudFormation resources that are made by calling the services' own APIs.
+
+Holes in moto 5.2.5: its CloudFormation knows some types not at all (`AWS::SQS::QueuePolicy`,
+`AWS::Lambda::EventInvokeConfig`, `AWS::SecretsManager::Secret`, `AWS::CloudWatch::Alarm`: they
+are skipped silently) and loses properties of most others, on update above all (a target
+group's attributes, a role's policies, a function's architecture, all of an ECS service's
+network and load balancers). Its APIs keep them, and ECS is not moto's at all here.
+"""
+
+from collections.abc import Callable
+from typing import Any
+
+from moto.cloudformation import parsing
+
+from glue.resources import (
+    cloudwatch,
+    ec2,
+    ecr,
+    ecs,
+    elastic_load_balancing,
+    events,
+    iam,
+    lambda_,
+    logs,
+    secrets_manager,
+    sqs,
+    step_functions,
+)
+from glue.resources.base import Resource
+
+MODULES = (
+    cloudwatch,
+    ec2,
+    ecr,
+    ecs,
+    elastic_load_balancing,
+    events,
+    iam,
+    lambda_,
+    logs,
+    secrets_manager,
+    sqs,
+    step_functions,
+)
+
+
+def types() -> dict[str, type[Resource]]:
+    """The resource types of this package by their names."""
+    return {
+        resource.type_name: resource
+        for module in MODULES
+        for resource in vars(module).values()
+        if isinstance(resource, type)
+        and issubclass(resource, Resource)
+        and resource.type_name
+    }
+
+
+def _constant(value: Any) -> Callable[[], Any]:
+    return lambda: value
+
+
+def install() -> None:
+    """Puts these types in the place of moto's own."""
+    models = {**parsing.get_model_map(), **types()}
+    parsing.get_model_map = _constant(models)
+    parsing.get_model_list = _constant(list(models.values()))

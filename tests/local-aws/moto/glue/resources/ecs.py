@@ -1,0 +1,159 @@
+"""`AWS::ECS::*`: made with the gateway's own ECS, and awaited as CloudFormation does.
+
+https://docs.aws.amazon.com/AWSCloudFormation/latest/TemplateReference/AWS_ECS.html
+"""
+
+import time
+from typing import Any
+
+from glue.resources.base import Resource, ignoring_missing, parameters
+
+#: CloudFormation gives up on a service that is not steady after three hours.
+STEADY_LIMIT_SECONDS = 3 * 60 * 60
+POLL_SECONDS = 0.5
+
+
+def _tags(resource: Resource) -> list[dict[str, str]]:
+    own = resource.place.tags("key", "value")
+    given = resource.properties.get("Tags", [])
+    return own + [{"key": tag["Key"], "value": tag["Value"]} for tag in given]
+
+
+class Cluster(Resource):
+    type_name = "AWS::ECS::Cluster"
+    name_property = "ClusterName"
+    attribute_names = frozenset({"Arn"})
+    replacing = frozenset({"ClusterName"})
+
+    def create(self, name: str) -> None:
+        request = parameters("ecs", "CreateCluster", self.properties)
+        request.update(clusterName=name, tags=_tags(self))
+        cluster = self.client("ecs").create_cluster(**request)["cluster"]
+        self.physical_resource_id = cluster["clusterName"]
+        self.attributes["Arn"] = cluster["clusterArn"]
+
+    def update(self, old: dict[str, Any]) -> None:
+        """Settings and capacity providers make no difference here; tags are not changed."""
+
+    def remove(self) -> None:
+        ignoring_missing(
+            self.client("ecs").delete_cluster,
+            "ClusterNotFoundException",
+            cluster=self.physical_resource_id,
+        )
+
+
+class TaskDefinition(Resource):
+    """Every change registers a new revision; the old one is deregistered afterwards."""
+
+    type_name = "AWS::ECS::TaskDefinition"
+    attribute_names = frozenset({"TaskDefinitionArn"})
+
+    def create(self, name: str) -> None:
+        request = parameters("ecs", "RegisterTaskDefinition", self.properties)
+        # The family CloudFormation makes up has no random part's separators of other names.
+        request.setdefault("family", name.replace("-", ""))
+        request["tags"] = _tags(self)
+        answer = self.client("ecs").register_task_definition(**request)
+        arn = answer["taskDefinition"]["taskDefinitionArn"]
+        self.physical_resource_id = arn
+        self.attributes["TaskDefinitionArn"] = arn
+
+    def remove(self) -> None:
+        ignoring_missing(
+            self.client("ecs").deregister_task_definition,
+            "ClientException",
+            taskDefinition=self.physical_resource_id,
+        )
+
+
+class Service(Resource):
+    type_name = "AWS::ECS::Service"
+    name_property = "ServiceName"
+    attribute_names = frozenset({"Name", "ServiceArn"})
+    replacing = frozenset(
+        {"Cluster", "LaunchType", "Role", "SchedulingStrategy", "ServiceName"}
+    )
+
+    def create(self, name: str) -> None:
+        request = parameters("ecs", "CreateService", self.properties)
+        request.update(serviceName=name, tags=_tags(self))
+        service = self.client("ecs").create_service(**request)["service"]
+        self.physical_resource_id = service["serviceArn"]
+        self.attributes["ServiceArn"] = service["serviceArn"]
+        self.attributes["Name"] = service["serviceName"]
+        self._await_steady(service)
+
+    def update(self, old: dict[str, Any]) -> None:
+        request = parameters("ecs", "UpdateService", self.properties)
+        request["service"] = self.physical_resource_id
+        service = self.client("ecs").update_service(**request)["service"]
+        self._await_steady(service)
+
+    def remove(self) -> None:
+        ignoring_missing(
+            self.client("ecs").delete_service,
+            "ServiceNotFoundException",
+            "ServiceNotActiveException",
+            "ClusterNotFoundException",
+            cluster=self._cluster(),
+            service=self.physical_resource_id,
+            force=True,
+        )
+        self._await_gone()
+
+    def _cluster(self) -> str:
+        return self.properties.get("Cluster", "default")
+
+    def _describe(self) -> dict[str, Any]:
+        answer = self.client("ecs").describe_services(
+            cluster=self._cluster(), services=[self.physical_resource_id]
+        )
+        return answer["services"][0] if answer["services"] else {"status": "MISSING"}
+
+    def _await_steady(self, service: dict[str, Any]) -> None:
+        """Waits for the deployment that this change began."""
+        primary = _primary(service)
+        deadline = time.monotonic() + STEADY_LIMIT_SECONDS
+        while time.monotonic() < deadline:
+            service = self._describe()
+            deployments = {it["id"]: it for it in service.get("deployments", [])}
+            deployment = deployments.get(primary["id"])
+            if deployment is None or deployment.get("rolloutState") == "FAILED":
+                raise RuntimeError(
+                    "Error occurred during operation 'ECS Deployment Circuit Breaker was "
+                    f"triggered': {_reason(deployment, service)}"
+                )
+            if deployment.get("rolloutState") == "COMPLETED" and _is_steady(service):
+                return
+            time.sleep(POLL_SECONDS)
+        raise RuntimeError("Service did not stabilize in time")
+
+    def _await_gone(self) -> None:
+        deadline = time.monotonic() + STEADY_LIMIT_SECONDS
+        while time.monotonic() < deadline:
+            if self._describe()["status"] in ("INACTIVE", "MISSING"):
+                return
+            time.sleep(POLL_SECONDS)
+        raise RuntimeError("Service did not drain in time")
+
+
+def _primary(service: dict[str, Any]) -> dict[str, Any]:
+    for deployment in service["deployments"]:
+        if deployment["status"] == "PRIMARY":
+            return deployment
+    raise RuntimeError("The service has no primary deployment")
+
+
+def _is_steady(service: dict[str, Any]) -> bool:
+    return (
+        len(service["deployments"]) == 1
+        and service["runningCount"] == service["desiredCount"]
+    )
+
+
+def _reason(deployment: dict[str, Any] | None, service: dict[str, Any]) -> str:
+    if deployment and deployment.get("rolloutStateReason"):
+        return deployment["rolloutStateReason"]
+    events = service.get("events", [])
+    return events[0]["message"] if events else "the deployment is gone"

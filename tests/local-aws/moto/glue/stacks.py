@@ -1,0 +1,520 @@
+"""Stacks that are created, updated, rolled back and deleted as CloudFormation does it.
+
+Holes in moto 5.2.5: a change set is applied inside the request, which outlasts every client's
+patience when a service has to become steady, and shows no `…_IN_PROGRESS` meanwhile; resources
+are made in no order and even by reading a stack; an update sees neither a parameter inside
+`Fn::Sub` nor what follows from another resource's change; nothing is rolled back, and no event
+says why; outputs are empty after a change set; a parameter's previous value is lost.
+"""
+
+import copy
+import graphlib
+import logging
+import re
+import threading
+from collections.abc import Iterable
+from typing import Any
+
+from moto.cloudformation import parsing
+from moto.cloudformation.exceptions import AlreadyExistsException, ValidationError
+from moto.cloudformation.models import (
+    ChangeSet,
+    CloudFormationBackend,
+    Event,
+    Stack,
+)
+from moto.cloudformation.parsing import NULL_MODELS, ResourceMap
+from moto.cloudformation.responses import StackResourceDTO
+from moto.cloudformation.utils import generate_stack_id
+
+from glue.resources.base import Place, Resource
+
+logger = logging.getLogger("glue.stacks")
+
+#: `${Name}` or `${Name.Attribute}`, but not the literal `${!Name}`.
+SUBSTITUTION = re.compile(r"\$\{([^!}.]+)[^}]*\}")
+
+
+def references(value: Any) -> set[str]:
+    """The logical names that a part of a template refers to."""
+    if isinstance(value, list):
+        return set().union(*(references(member) for member in value))
+    if not isinstance(value, dict):
+        return set()
+    found: set[str] = set()
+    for key, member in value.items():
+        if key == "Ref" and isinstance(member, str):
+            found.add(member)
+        elif key == "Fn::GetAtt":
+            found.add(member[0] if isinstance(member, list) else member.split(".")[0])
+        elif key == "Fn::Sub":
+            template = member[0] if isinstance(member, list) else member
+            found.update(SUBSTITUTION.findall(template))
+        elif key == "DependsOn":
+            found.update([member] if isinstance(member, str) else member)
+        found |= references(member)
+    return found
+
+
+def in_order(resources: dict[str, Any]) -> list[str]:
+    """Logical names, each after those it depends on."""
+    graph = {
+        name: (references(resource) & resources.keys()) - {name}
+        for name, resource in resources.items()
+    }
+    try:
+        return list(graphlib.TopologicalSorter(graph).static_order())
+    except graphlib.CycleError as error:
+        names = ", ".join(sorted(set(error.args[1])))
+        raise ValidationError(
+            message=f"Circular dependency between resources: [{names}]"
+        ) from error
+
+
+class Failure(Exception):
+    """A resource could not be brought to the state the template wants."""
+
+
+class Operation:
+    """One change of a stack, run in a thread of its own."""
+
+    def __init__(self, stack: Stack):
+        self.stack = stack
+        self.map: ResourceMap = stack.resource_map
+        #: Replaced and removed resources, deleted when all else has succeeded.
+        self.obsolete: list[tuple[str, Any]] = []
+        #: Resources made by this operation.
+        self.made: list[str] = []
+
+    # The three operations.
+
+    def create(self) -> None:
+        """Makes every resource of the stack's template."""
+        try:
+            self.bring_about()
+        except Failure as failure:
+            self.status("ROLLBACK_IN_PROGRESS", str(failure))
+            self.finish("ROLLBACK", self.delete_all)
+        else:
+            self.publish_outputs()
+            self.status("CREATE_COMPLETE")
+
+    def update(self, previous: tuple[dict[str, Any], dict[str, Any]]) -> None:
+        """Makes the difference between the stack's resources and its template."""
+        try:
+            self.bring_about()
+        except Failure as failure:
+            self.status("UPDATE_ROLLBACK_IN_PROGRESS", str(failure))
+            self.finish("UPDATE_ROLLBACK", lambda: self.go_back(previous))
+        else:
+            self.publish_outputs()
+            self.status("UPDATE_COMPLETE_CLEANUP_IN_PROGRESS")
+            self.clean_up()
+            self.status("UPDATE_COMPLETE")
+
+    def delete(self, backend: CloudFormationBackend) -> None:
+        """Deletes every resource and then the stack."""
+        self.finish("DELETE", self.delete_all)
+        if self.stack.status == "DELETE_COMPLETE":
+            backend.stacks.pop(self.stack.stack_id, None)
+            backend.deleted_stacks[self.stack.stack_id] = self.stack
+
+    # Their parts.
+
+    def bring_about(self) -> None:
+        """Brings every resource to what the template says, in order."""
+        template = self.stack.template_dict["Resources"]
+        wanted = {
+            name: resource
+            for name, resource in template.items()
+            if self.is_wanted(resource)
+        }
+        for name in in_order(wanted):
+            self.bring_about_one(name, wanted[name])
+        for name in reversed(in_order(dict(self.map._resource_json_map))):
+            if name not in wanted and name in self.map._parsed_resources:
+                resource = self.map._parsed_resources.pop(name)
+                self.obsolete.append((name, resource))
+        self.map._resource_json_map = template
+
+    def is_wanted(self, resource: dict[str, Any]) -> bool:
+        condition = resource.get("Condition")
+        return not condition or self.map.lazy_condition_map[condition]
+
+    def bring_about_one(self, name: str, template: dict[str, Any]) -> None:
+        """Creates, updates or replaces one resource."""
+        existing = self.map._parsed_resources.get(name)
+        action = "CREATE" if existing is None else "UPDATE"
+        try:
+            if template["Type"] in NULL_MODELS:
+                return
+            parsed = parsing.parse_resource_and_generate_name(name, template, self.map)
+            if parsed is None:
+                raise Failure(f"{template['Type']} is not supported by the local AWS")
+            model, resolved, new_name = parsed
+            resolved = copy.deepcopy(resolved)
+            if existing is None:
+                self.event(name, template["Type"], "CREATE_IN_PROGRESS")
+                resource = self.make(model, name, resolved, new_name)
+            elif existing.glue_resolved == resolved:
+                return
+            else:
+                self.event(name, template["Type"], "UPDATE_IN_PROGRESS", existing)
+                resource = self.change(model, name, existing, resolved, new_name)
+        except Exception as error:
+            logger.info("%s %s failed", action, name, exc_info=True)
+            reason = f"Resource handler returned message: {error}"
+            self.event(name, template["Type"], f"{action}_FAILED", existing, reason)
+            raise Failure(
+                f"The following resource(s) failed to {action.lower()}: [{name}]. "
+            ) from error
+        self.map._parsed_resources[name] = resource
+        self.event(name, template["Type"], f"{action}_COMPLETE", resource)
+
+    def make(
+        self, model: Any, name: str, resolved: dict[str, Any], new_name: str
+    ) -> Any:
+        """A new resource."""
+        if issubclass(model, Resource):
+            resource = model(self.place(name), resolved.get("Properties", {}))
+            # Kept before it exists for good: what was begun has to be deleted as well.
+            resource.create(self.limited(model, resolved, new_name))
+        else:
+            resource = model.create_from_cloudformation_json(
+                new_name,
+                copy.deepcopy(resolved),
+                self.stack.account_id,
+                self.stack.region_name,
+                LogicalId=name,
+                StackId=self.stack.stack_id,
+                ResourceType=resolved["Type"],
+            )
+        self.made.append(name)
+        return self.labelled(resource, name, resolved)
+
+    def change(
+        self,
+        model: Any,
+        name: str,
+        existing: Any,
+        resolved: dict[str, Any],
+        new_name: str,
+    ) -> Any:
+        """The resource after an update in place, or the one that replaces it."""
+        old = existing.glue_resolved.get("Properties", {})
+        new = resolved.get("Properties", {})
+        if not isinstance(existing, Resource):
+            updated = model.update_from_cloudformation_json(
+                existing,
+                new_name,
+                copy.deepcopy(resolved),
+                self.stack.account_id,
+                self.stack.region_name,
+            )
+            return self.labelled(updated, name, resolved)
+        changed = {key for key in old.keys() | new.keys() if old.get(key) != new.get(key)}
+        in_place = type(existing).update is not Resource.update
+        if in_place and not changed & model.replacing:
+            existing.properties = new
+            try:
+                existing.update(old)
+            except Exception:
+                # What it has become is unknown: any template will bring about a change.
+                existing.glue_resolved = {"Type": resolved["Type"], "Properties": new}
+                raise
+            return self.labelled(existing, name, resolved)
+        replacement = self.make(model, name, resolved, new_name)
+        self.obsolete.append((name, existing))
+        return replacement
+
+    def limited(self, model: Any, resolved: dict[str, Any], name: str) -> str:
+        """A made-up name, as short as the service wants it."""
+        if model.name_property in resolved.get("Properties", {}):
+            return str(name)
+        if len(name) <= model.name_limit:
+            return name
+        end = name[-13:]
+        return name[: model.name_limit - len(end)] + end
+
+    def labelled(self, resource: Any, name: str, resolved: dict[str, Any]) -> Any:
+        resource.cf_resource_type = resolved["Type"]
+        resource.logical_resource_id = name
+        resource.glue_resolved = resolved
+        return resource
+
+    def place(self, name: str) -> Place:
+        stack = self.stack
+        return Place(
+            stack_id=stack.stack_id,
+            stack_name=stack.name,
+            logical_id=name,
+            account_id=stack.account_id,
+            region=stack.region_name,
+        )
+
+    def go_back(self, previous: tuple[dict[str, Any], dict[str, Any]]) -> None:
+        """Brings about the previous template again; what it replaced still exists."""
+        replaced = dict(self.obsolete)
+        made = [name for name in self.made if name in self.map._parsed_resources]
+        news = [(name, self.map._parsed_resources.pop(name)) for name in made]
+        self.map._parsed_resources.update(replaced)
+        self.obsolete = news
+        load(self.stack, *previous)
+        self.bring_about()
+        self.clean_up()
+
+    def delete_all(self) -> None:
+        """Deletes every resource that the template does not retain."""
+        for name in reversed(in_order(dict(self.map._resource_json_map))):
+            resource = self.map._parsed_resources.get(name)
+            if resource is not None:
+                self.delete_one(name, resource)
+                self.map._parsed_resources.pop(name, None)
+
+    def clean_up(self) -> None:
+        """Deletes what was replaced or removed; a failure is told and does no harm."""
+        for name, resource in self.obsolete:
+            try:
+                self.delete_one(name, resource)
+            except Failure:
+                logger.warning("%s is left over", name, exc_info=True)
+        self.obsolete = []
+
+    def delete_one(self, name: str, resource: Any) -> None:
+        template = self.map._resource_json_map.get(name, {})
+        if template.get("DeletionPolicy") == "Retain":
+            return
+        kind = resource.cf_resource_type
+        self.event(name, kind, "DELETE_IN_PROGRESS", resource)
+        try:
+            if isinstance(resource, Resource):
+                resource.remove()
+            else:
+                self.map._delete_resource(resource, resource.glue_resolved)
+        except Exception as error:
+            self.event(name, kind, "DELETE_FAILED", resource, str(error))
+            raise Failure(
+                f"The following resource(s) failed to delete: [{name}]. "
+            ) from error
+        self.event(name, kind, "DELETE_COMPLETE", resource)
+
+    # What clients see.
+
+    def finish(self, kind: str, work: Any) -> None:
+        try:
+            work()
+        except Failure as failure:
+            self.status(f"{kind}_FAILED", str(failure))
+        else:
+            self.status(f"{kind}_COMPLETE")
+
+    def publish_outputs(self) -> None:
+        stack = self.stack
+        outputs = stack._create_output_map()
+        stack.glue_outputs = [
+            {
+                "OutputKey": output.key,
+                "OutputValue": output.value
+                if isinstance(output.value, str)
+                else str(output.value),
+                "Description": output.description,
+            }
+            for output in outputs.values()
+            if output
+        ]
+        stack.output_map = outputs
+
+    def status(self, status: str, reason: str | None = None) -> None:
+        self.stack.status = status
+        self.stack._add_stack_event(status, resource_status_reason=reason)
+
+    def event(
+        self,
+        name: str,
+        kind: str,
+        status: str,
+        resource: Any = None,
+        reason: str | None = None,
+    ) -> None:
+        if resource is not None:
+            resource.glue_status = status
+        self.stack.events.append(
+            Event(
+                stack_id=self.stack.stack_id,
+                stack_name=self.stack.name,
+                logical_resource_id=name,
+                physical_resource_id=getattr(resource, "physical_resource_id", ""),
+                resource_type=kind,
+                resource_status=status,
+                resource_status_reason=reason,
+                resource_properties=None,
+            )
+        )
+
+
+def load(stack: Stack, template: Any, parameters: dict[str, Any]) -> None:
+    """Makes `template` and `parameters` what the stack is to become."""
+    stack.template = template
+    stack._parse_template()
+    stack.description = stack.template_dict.get("Description")
+    stack.parameters = parameters
+    resources = stack.resource_map
+    resources.input_parameters = parameters
+    resources._template = stack.template_dict
+    for name in list(resources.resolved_parameters):
+        resources._parsed_resources.pop(name, None)
+    resources.resolved_parameters = {}
+    resources.load_mapping()
+    resources.load_parameters()
+    resources.load_conditions()
+
+
+def run(stack: Stack, status: str, work: Any, *arguments: Any) -> None:
+    """Sets the status of a beginning operation, and runs it in the background."""
+    stack.status = status
+    stack._add_stack_event(status, resource_status_reason="User Initiated")
+
+    def guarded() -> None:
+        try:
+            work(*arguments)
+        except Exception as error:  # a fault of this glue must not leave a stack busy
+            logger.exception("stack %s", stack.name)
+            stack.status = status.replace("_IN_PROGRESS", "_FAILED")
+            stack._add_stack_event(stack.status, resource_status_reason=str(error))
+
+    threading.Thread(target=guarded, daemon=True, name=f"stack {stack.name}").start()
+
+
+def begin_create(stack: Stack) -> None:
+    stack.resource_map._resource_json_map = stack.template_dict["Resources"]
+    run(stack, "CREATE_IN_PROGRESS", Operation(stack).create)
+
+
+def begin_update(stack: Stack, template: Any, parameters: dict[str, Any]) -> None:
+    if stack.status.endswith("_IN_PROGRESS"):
+        raise ValidationError(
+            message=f"Stack:{stack.stack_id} is in {stack.status} state and can not be "
+            "updated."
+        )
+    previous = (stack.template, stack.parameters)
+    load(stack, template, parameters)
+    run(stack, "UPDATE_IN_PROGRESS", Operation(stack).update, previous)
+
+
+# What takes the place of moto's own.
+
+
+def _create_stack(
+    self: CloudFormationBackend,
+    name: str,
+    template: str,
+    parameters: dict[str, Any],
+    notification_arns: list[str] | None = None,
+    tags: dict[str, str] | None = None,
+    role_arn: str | None = None,
+    **_ignored: Any,
+) -> Stack:
+    if name in [stack.name for stack in self.stacks.values()]:
+        raise AlreadyExistsException(f"Stack {name} already exists")
+    stack = Stack(
+        stack_id=generate_stack_id(name, self.region_name, self.account_id),
+        name=name,
+        template=template,
+        parameters=parameters,
+        account_id=self.account_id,
+        region_name=self.region_name,
+        notification_arns=notification_arns,
+        tags=tags,
+        role_arn=role_arn,
+        cross_stack_resources=self.exports,
+    )
+    self.stacks[stack.stack_id] = stack
+    begin_create(stack)
+    return stack
+
+
+def _execute_change_set(
+    self: CloudFormationBackend, change_set_name: str, stack_name: str | None = None
+) -> None:
+    change_set: ChangeSet = self.describe_change_set(change_set_name)
+    stack = self.stacks[change_set.stack_id]
+    change_set.execution_status = "EXECUTE_COMPLETE"
+    if change_set.change_set_type == "CREATE":
+        load(stack, change_set.template, change_set.parameters)
+        begin_create(stack)
+    else:
+        begin_update(stack, change_set.template, change_set.parameters)
+
+
+def _update(
+    self: Stack,
+    template: str,
+    role_arn: str | None = None,
+    parameters: dict[str, Any] | None = None,
+    tags: dict[str, str] | None = None,
+) -> None:
+    begin_update(self, template, parameters or {})
+
+
+def _delete_stack(self: CloudFormationBackend, name_or_stack_id: str) -> None:
+    for stack in list(self.stacks.values()):
+        if name_or_stack_id in (stack.name, stack.stack_id):
+            run(stack, "DELETE_IN_PROGRESS", Operation(stack).delete, self)
+
+
+def _get_resource(self: ResourceMap, key: str) -> Any:
+    """A resource or parameter; reading does not make what is not there yet."""
+    if key in self._parsed_resources:
+        return self._parsed_resources[key]
+    if key in self._resource_json_map:
+        return None
+    raise KeyError(key)
+
+
+def _resources(self: Stack) -> Iterable[Any]:
+    parsed = self.resource_map._parsed_resources
+    names = list(self.template_dict.get("Resources", {}))
+    return [parsed[name] for name in names if parsed.get(name) is not None]
+
+
+def _parameter_text(value: Any) -> str:
+    return ",".join(map(str, value)) if isinstance(value, list) else str(value)
+
+
+def _raw_parameters(self: Stack) -> dict[str, str]:
+    """Parameters as they were given, for `UsePreviousValue`."""
+    return {
+        name: _parameter_text(self.parameters.get(name, slot.get("Default", "")))
+        for name, slot in self.template_dict.get("Parameters", {}).items()
+    }
+
+
+def _described_parameters(self: Stack) -> list[dict[str, str]]:
+    slots = self.template_dict.get("Parameters", {})
+    return [
+        {
+            "ParameterKey": name,
+            "ParameterValue": "****" if slots[name].get("NoEcho") else value,
+        }
+        for name, value in _raw_parameters(self).items()
+    ]
+
+
+def install() -> None:
+    """Puts these stacks in the place of moto's."""
+    describe = StackResourceDTO.__init__
+
+    def describe_resource(self: StackResourceDTO, stack: Stack, resource: Any) -> None:
+        describe(self, stack, resource)
+        self.resource_status = getattr(resource, "glue_status", stack.status)
+
+    StackResourceDTO.__init__ = describe_resource
+    CloudFormationBackend.create_stack = _create_stack
+    CloudFormationBackend.execute_change_set = _execute_change_set
+    CloudFormationBackend.delete_stack = _delete_stack
+    ResourceMap.__getitem__ = _get_resource
+    Stack.update = _update
+    Stack.stack_resources = property(_resources)
+    Stack.stack_parameters = property(_raw_parameters)
+    Stack.parameter_list = property(_described_parameters)
+    Stack.outputs = property(lambda self: getattr(self, "glue_outputs", None))

@@ -1,0 +1,194 @@
+//! The local AWS as tests and the demo see it: a child process with an endpoint.
+
+use std::path::PathBuf;
+use std::process::Stdio;
+use std::time::Duration;
+
+use anyhow::{Context, bail};
+use aws_credential_types::Credentials;
+use aws_credential_types::provider::SharedCredentialsProvider;
+use aws_smithy_async::rt::sleep::{SharedAsyncSleep, TokioSleep};
+use aws_smithy_runtime_api::client::behavior_version::BehaviorVersion;
+use aws_types::SdkConfig;
+use aws_types::region::Region;
+use sha2::{Digest, Sha256};
+use tokio::io::{AsyncBufReadExt, BufReader};
+use tokio::process::{Child, ChildStdin, Command};
+
+/// The account in which everything exists.
+pub const ACCOUNT: &str = "123456789012";
+
+/// The region in which everything exists.
+pub const REGION: &str = "us-east-1";
+
+const ACCESS_KEY_ID: &str = "test";
+const SECRET_ACCESS_KEY: &str = "test";
+const START_LIMIT: Duration = Duration::from_secs(150);
+const END_LIMIT: Duration = Duration::from_secs(20);
+
+/// What [`LocalAws::start`] needs to know.
+#[derive(Clone, Debug)]
+pub struct StartOptions {
+    /// The Python environment with moto (`make setup` makes `target/venv`).
+    pub venv: PathBuf,
+    /// A directory for images, functions and the log; made if missing.
+    pub state: PathBuf,
+    /// How many times faster ECS's and the load balancer's delays pass; 1 is AWS's own pace.
+    pub speed: f64,
+    /// The executable `local-aws`.
+    pub binary: PathBuf,
+}
+
+/// A running local AWS. It ends with this value, or with the process that holds it.
+#[derive(Debug)]
+pub struct LocalAws {
+    endpoint: String,
+    http: reqwest::Client,
+    process: Child,
+    // The local AWS ends when its standard input does, so this is held for as long as it runs.
+    stdin: Option<ChildStdin>,
+}
+
+impl LocalAws {
+    /// Starts the local AWS as a child process and waits until it serves requests.
+    ///
+    /// Its log goes to `local-aws.log` in the state directory.
+    ///
+    /// # Errors
+    /// When it does not start; the message then ends with the last lines of that log.
+    pub async fn start(options: StartOptions) -> anyhow::Result<Self> {
+        std::fs::create_dir_all(&options.state)
+            .with_context(|| format!("{} cannot be made", options.state.display()))?;
+        let log = options.state.join("local-aws.log");
+        let log_file = std::fs::File::create(&log)
+            .with_context(|| format!("{} cannot be written", log.display()))?;
+        let mut process = Command::new(&options.binary)
+            .arg("--venv")
+            .arg(&options.venv)
+            .arg("--state")
+            .arg(&options.state)
+            .args(["--speed", &options.speed.to_string()])
+            .stdin(Stdio::piped())
+            .stdout(Stdio::piped())
+            .stderr(log_file)
+            .kill_on_drop(true)
+            .spawn()
+            .with_context(|| format!("{} cannot be started", options.binary.display()))?;
+        let stdin = process.stdin.take();
+        let stdout = process.stdout.take().context("the child has no stdout")?;
+        let ready = tokio::time::timeout(START_LIMIT, ready_line(stdout)).await;
+        let Ok(Some(endpoint)) = ready else {
+            process.kill().await.ok();
+            bail!("the local AWS did not start:\n{}", last_lines(&log, 8));
+        };
+        Ok(Self {
+            endpoint,
+            http: reqwest::Client::builder().no_proxy().build()?,
+            process,
+            stdin,
+        })
+    }
+
+    /// The endpoint of every service, `http://127.0.0.1:PORT`.
+    pub fn endpoint(&self) -> &str {
+        &self.endpoint
+    }
+
+    /// A configuration from which any SDK client can be built.
+    pub fn sdk_config(&self) -> SdkConfig {
+        sdk_config(&self.endpoint)
+    }
+
+    /// The environment variables with which the AWS CLI, or any SDK, talks to this local AWS
+    /// and to nothing else.
+    pub fn environment(&self) -> Vec<(String, String)> {
+        [
+            ("AWS_ENDPOINT_URL", self.endpoint.as_str()),
+            ("AWS_ACCESS_KEY_ID", ACCESS_KEY_ID),
+            ("AWS_SECRET_ACCESS_KEY", SECRET_ACCESS_KEY),
+            ("AWS_REGION", REGION),
+            ("AWS_DEFAULT_REGION", REGION),
+            ("AWS_CONFIG_FILE", "/dev/null"),
+            ("AWS_SHARED_CREDENTIALS_FILE", "/dev/null"),
+            ("AWS_EC2_METADATA_DISABLED", "true"),
+            ("AWS_PAGER", ""),
+            ("NO_PROXY", "127.0.0.1,localhost"),
+        ]
+        .map(|(name, value)| (name.to_owned(), value.to_owned()))
+        .to_vec()
+    }
+
+    /// A TCP port on the loopback address for a listener of the load balancer. It stays taken
+    /// until the listener exists.
+    pub async fn reserve_port(&self) -> anyhow::Result<u16> {
+        #[derive(serde::Deserialize)]
+        struct Reserved {
+            port: u16,
+        }
+        let url = format!("{}/_local/ports", self.endpoint);
+        let answer = self.http.post(url).send().await?.error_for_status()?;
+        Ok(answer.json::<Reserved>().await?.port)
+    }
+
+    /// Stores a blob of an image (its configuration or a layer), and answers its digest,
+    /// `sha256:…`, for use in the image's manifest.
+    pub async fn upload_blob(&self, blob: impl Into<Vec<u8>>) -> anyhow::Result<String> {
+        let blob = blob.into();
+        let digest = format!("sha256:{}", hex(&Sha256::digest(&blob)));
+        let url = format!("{}/_local/blobs/{digest}", self.endpoint);
+        let answer = self.http.put(url).body(blob).send().await?;
+        answer.error_for_status()?;
+        Ok(digest)
+    }
+
+    /// Ends the local AWS and everything that runs in it: tasks, functions, moto.
+    pub async fn shut_down(mut self) -> anyhow::Result<()> {
+        drop(self.stdin.take());
+        match tokio::time::timeout(END_LIMIT, self.process.wait()).await {
+            Ok(status) => {
+                let status = status?;
+                if !status.success() {
+                    bail!("the local AWS ended with {status}");
+                }
+                Ok(())
+            }
+            Err(_) => {
+                self.process.kill().await?;
+                bail!("the local AWS did not end in {END_LIMIT:?} and was killed")
+            }
+        }
+    }
+}
+
+/// A configuration for SDK clients that talk plain HTTP to `endpoint` with made-up credentials.
+pub fn sdk_config(endpoint: &str) -> SdkConfig {
+    let credentials = Credentials::new(ACCESS_KEY_ID, SECRET_ACCESS_KEY, None, None, "local-aws");
+    SdkConfig::builder()
+        .behavior_version(BehaviorVersion::latest())
+        .endpoint_url(endpoint)
+        .region(Region::new(REGION))
+        .credentials_provider(SharedCredentialsProvider::new(credentials))
+        .http_client(aws_smithy_http_client::Builder::new().build_http())
+        .sleep_impl(SharedAsyncSleep::new(TokioSleep::new()))
+        .build()
+}
+
+async fn ready_line(stdout: tokio::process::ChildStdout) -> Option<String> {
+    let mut lines = BufReader::new(stdout).lines();
+    while let Ok(Some(line)) = lines.next_line().await {
+        if let Some(endpoint) = line.strip_prefix("ready ") {
+            return Some(endpoint.to_owned());
+        }
+    }
+    None
+}
+
+fn last_lines(log: &std::path::Path, count: usize) -> String {
+    let text = std::fs::read_to_string(log).unwrap_or_default();
+    let lines: Vec<_> = text.lines().collect();
+    lines[lines.len().saturating_sub(count)..].join("\n")
+}
+
+fn hex(bytes: &[u8]) -> String {
+    bytes.iter().map(|byte| format!("{byte:02x}")).collect()
+}

@@ -1,0 +1,70 @@
+//! The control API under `/_local`: what AWS has no API for.
+
+use std::sync::Arc;
+
+use axum::body::Body;
+use axum::extract::{Path, State};
+use axum::http::StatusCode;
+use axum::response::{IntoResponse, Response};
+use axum::routing::{get, post, put};
+use axum::{Json, Router};
+use serde_json::json;
+
+use crate::gateway::{Gateway, small_body};
+use crate::images::PutBlobError;
+
+/// Layers hold a debug build of an application at most.
+const BLOB_LIMIT: usize = 1024 * 1024 * 1024;
+
+pub(crate) fn router() -> Router<Arc<Gateway>> {
+    Router::new()
+        .route("/ready", get(async || StatusCode::OK))
+        .route("/ports", post(reserve_port))
+        .route("/blobs/{digest}", put(put_blob))
+        .route("/load-balancers", post(sync_load_balancers))
+        .route("/shutdown", post(shut_down))
+}
+
+/// Answers `{"port": N}`: a port of 127.0.0.1 that stays bound until a listener has it.
+async fn reserve_port(State(gateway): State<Arc<Gateway>>) -> Response {
+    match gateway.load_balancers.reserve_port().await {
+        Ok(port) => Json(json!({ "port": port })).into_response(),
+        Err(error) => failure(StatusCode::INTERNAL_SERVER_ERROR, &error.to_string()),
+    }
+}
+
+/// Stores the body under its digest, `sha256:…`.
+async fn put_blob(
+    State(gateway): State<Arc<Gateway>>,
+    Path(digest): Path<String>,
+    body: Body,
+) -> Response {
+    let blob = match small_body(body, BLOB_LIMIT).await {
+        Ok(blob) => blob,
+        Err(response) => return response,
+    };
+    match gateway.images.put_blob(&digest, blob).await {
+        Ok(()) => StatusCode::CREATED.into_response(),
+        Err(PutBlobError::Io(error)) => {
+            failure(StatusCode::INTERNAL_SERVER_ERROR, &error.to_string())
+        }
+        Err(error) => failure(StatusCode::BAD_REQUEST, &error.to_string()),
+    }
+}
+
+/// For the glue in moto, whose CloudFormation changes load balancers without an API call.
+async fn sync_load_balancers(State(gateway): State<Arc<Gateway>>) -> Response {
+    match gateway.load_balancers.sync().await {
+        Ok(()) => StatusCode::NO_CONTENT.into_response(),
+        Err(error) => failure(StatusCode::INTERNAL_SERVER_ERROR, &format!("{error:#}")),
+    }
+}
+
+async fn shut_down(State(gateway): State<Arc<Gateway>>) -> StatusCode {
+    gateway.shutdown.cancel();
+    StatusCode::ACCEPTED
+}
+
+fn failure(status: StatusCode, message: &str) -> Response {
+    (status, Json(json!({ "message": message }))).into_response()
+}

@@ -1,0 +1,221 @@
+//! A Lambda service that runs functions' real zips.
+//!
+//! Functions, their configuration and their code are moto's; this module runs them: each zip
+//! is unpacked once, its `bootstrap` is started as a process with the environment Lambda
+//! gives, and is fed through the Runtime API.
+
+mod asynchronous;
+mod bootstrap;
+mod credentials;
+mod environment;
+mod function;
+mod logs;
+mod output;
+mod runtime_api;
+
+use std::collections::HashMap;
+use std::path::Path;
+use std::sync::{Arc, Mutex, PoisonError};
+
+use axum::body::Bytes;
+use aws_types::SdkConfig;
+use tokio::sync::Semaphore;
+use tokio_util::sync::CancellationToken;
+
+use crate::clock::Clock;
+
+pub(crate) use credentials::Credentials;
+pub(crate) use environment::{Completion, Request};
+
+use credentials::Roles;
+use environment::{Environment, Surroundings, error_payload};
+use function::{Function, Functions};
+
+/// How many environments one function may have at once; further invocations wait.
+const ENVIRONMENTS_PER_FUNCTION: usize = 10;
+
+/// Why a function was not run at all.
+#[derive(Debug, thiserror::Error)]
+pub(crate) enum InvokeError {
+    #[error("{0}")]
+    NotFound(String),
+    #[error("{0}")]
+    Service(String),
+    #[error("the local AWS is ending")]
+    Ending,
+}
+
+/// The Lambda service's part that moto does not have: Invoke.
+#[derive(Debug)]
+pub(crate) struct LambdaService {
+    functions: Functions,
+    roles: Roles,
+    surroundings: Surroundings,
+    pools: Mutex<HashMap<String, Arc<Pool>>>,
+    asynchronous: asynchronous::Configuration,
+    ending: CancellationToken,
+}
+
+/// The environments of one function.
+#[derive(Debug)]
+struct Pool {
+    idle: Mutex<Vec<Environment>>,
+    running: Semaphore,
+}
+
+impl LambdaService {
+    /// `moto` is the configuration of clients that ask moto; `endpoint` is what functions get
+    /// as their AWS endpoint; code is unpacked under `state`.
+    pub(crate) fn new(moto: &SdkConfig, endpoint: &str, state: &Path, clock: Clock) -> Self {
+        let http = reqwest::Client::builder().no_proxy().build().unwrap_or_default();
+        let lambda = aws_sdk_lambda::Client::new(moto);
+        Self {
+            functions: Functions::new(lambda.clone(), http, state.join("functions")),
+            roles: Roles::new(aws_sdk_sts::Client::new(moto)),
+            surroundings: Surroundings {
+                endpoint: endpoint.to_owned(),
+                logs: aws_sdk_cloudwatchlogs::Client::new(moto),
+            },
+            pools: Mutex::default(),
+            asynchronous: asynchronous::Configuration::new(
+                lambda,
+                aws_sdk_sqs::Client::new(moto),
+                clock,
+            ),
+            ending: CancellationToken::new(),
+        }
+    }
+
+    /// The function as it is configured at this moment.
+    pub(crate) async fn find(
+        &self,
+        name: &str,
+        qualifier: Option<&str>,
+    ) -> Result<Function, InvokeError> {
+        self.functions.find(name, qualifier).await
+    }
+
+    /// Runs `function` once and waits for its answer.
+    pub(crate) async fn invoke(
+        &self,
+        function: &Function,
+        request: &Request,
+    ) -> Result<Completion, InvokeError> {
+        tokio::select! {
+            completion = self.run(function, request) => completion,
+            () = self.ending.cancelled() => Err(InvokeError::Ending),
+        }
+    }
+
+    /// Queues `request`; it is retried and, in the end, sent to the function's dead-letter
+    /// queue or failure destination, as asynchronous invocations are.
+    pub(crate) fn invoke_later(self: &Arc<Self>, function: Function, request: Request) {
+        let service = Arc::clone(self);
+        tokio::spawn(async move {
+            let ending = service.ending.clone();
+            tokio::select! {
+                () = asynchronous::run(&service, function, request) => {}
+                () = ending.cancelled() => {}
+            }
+        });
+    }
+
+    /// Ends every environment; invocations that run are given up.
+    pub(crate) fn shut_down(&self) {
+        self.ending.cancel();
+        self.pools
+            .lock()
+            .unwrap_or_else(PoisonError::into_inner)
+            .clear();
+    }
+
+    async fn run(
+        &self,
+        function: &Function,
+        request: &Request,
+    ) -> Result<Completion, InvokeError> {
+        let pool = self.pool(&function.arn);
+        let _slot = pool.running.acquire().await.map_err(|_| InvokeError::Ending)?;
+        let environment = match pool.take_idle(function) {
+            Some(environment) => Ok(environment),
+            None => self.start_environment(function).await?,
+        };
+        let mut environment = match environment {
+            Ok(environment) => environment,
+            Err(message) => return Ok(invalid_entrypoint(&request.id, &message)),
+        };
+        let completion = environment.invoke(request, function.timeout).await;
+        if environment.serves(function) {
+            pool.give_back(environment);
+        }
+        Ok(completion)
+    }
+
+    async fn start_environment(
+        &self,
+        function: &Function,
+    ) -> Result<Result<Environment, String>, InvokeError> {
+        let credentials = self.roles.assume(function).await?;
+        Ok(Environment::start(function, &credentials, &self.surroundings).await)
+    }
+
+    fn pool(&self, function_arn: &str) -> Arc<Pool> {
+        let mut pools = self.pools.lock().unwrap_or_else(PoisonError::into_inner);
+        let pool = pools.entry(function_arn.to_owned()).or_insert_with(|| {
+            Arc::new(Pool {
+                idle: Mutex::default(),
+                running: Semaphore::new(ENVIRONMENTS_PER_FUNCTION),
+            })
+        });
+        Arc::clone(pool)
+    }
+}
+
+impl Pool {
+    /// An idle environment that may serve `function`; those of earlier code or configuration
+    /// end here.
+    fn take_idle(&self, function: &Function) -> Option<Environment> {
+        let mut idle = self.idle.lock().unwrap_or_else(PoisonError::into_inner);
+        idle.retain(|environment| environment.serves(function));
+        idle.pop()
+    }
+
+    fn give_back(&self, environment: Environment) {
+        let mut idle = self.idle.lock().unwrap_or_else(PoisonError::into_inner);
+        idle.push(environment);
+    }
+}
+
+fn invalid_entrypoint(request_id: &str, message: &str) -> Completion {
+    let message = format!("RequestId: {request_id} Error: {message}");
+    Completion {
+        payload: error_payload("Runtime.InvalidEntrypoint", &message),
+        failed: true,
+        log: vec![message],
+    }
+}
+
+/// The last 4 KB of an invocation's log in base64, as `X-Amz-Log-Result` carries it.
+pub(crate) fn log_tail(lines: &[String]) -> String {
+    let text = lines.join("\n") + "\n";
+    let tail = &text.as_bytes()[text.len().saturating_sub(4 * 1024)..];
+    base64::Engine::encode(&base64::engine::general_purpose::STANDARD, tail)
+}
+
+/// The largest payload of a synchronous invocation, in bytes.
+/// <https://docs.aws.amazon.com/lambda/latest/dg/gettingstarted-limits.html>
+pub(crate) const PAYLOAD_LIMIT: usize = 6 * 1024 * 1024;
+
+/// An event as Lambda hands it to a runtime: no payload at all is `{}`.
+///
+/// # Errors
+/// A sentence when the payload is not JSON.
+pub(crate) fn payload(body: Bytes) -> Result<Bytes, String> {
+    if body.is_empty() {
+        return Ok(Bytes::from_static(b"{}"));
+    }
+    match serde_json::from_slice::<serde::de::IgnoredAny>(&body) {
+        Ok(_) => Ok(body),
+        Err(error) => Err(format!("Could not parse request body into json: {error}")),
+    }
+}

@@ -1,0 +1,26 @@
+//! An AWS on this machine: `local-aws --venv target/venv --state DIRECTORY [--speed N]`.
+//!
+//! Prints one line, `ready http://127.0.0.1:PORT`, when it serves requests, and ends itself and
+//! everything it started when its standard input closes, on SIGTERM or SIGINT, or when asked to.
+
+use std::process::ExitCode;
+
+use clap::Parser;
+use tracing_subscriber::EnvFilter;
+
+#[tokio::main]
+async fn main() -> ExitCode {
+    let filter = EnvFilter::try_from_default_env().unwrap_or_else(|_| EnvFilter::new("info"));
+    tracing_subscriber::fmt()
+        .with_env_filter(filter)
+        .with_writer(std::io::stderr)
+        .with_ansi(false)
+        .init();
+    match local_aws::server::run(local_aws::server::Arguments::parse()).await {
+        Ok(()) => ExitCode::SUCCESS,
+        Err(error) => {
+            eprintln!("local-aws: {error:#}");
+            ExitCode::FAILURE
+        }
+    }
+}

@@ -1,0 +1,145 @@
+//! Starts all parts of the local AWS, keeps them together, and ends them.
+
+use std::io::Write;
+use std::path::PathBuf;
+use std::sync::Arc;
+
+use anyhow::Context;
+use clap::Parser;
+use tokio::net::TcpListener;
+use tokio::signal::unix::{SignalKind, signal};
+use tokio_util::sync::CancellationToken;
+
+use crate::client::{ACCOUNT, REGION, sdk_config};
+use crate::clock::Clock;
+use crate::ecs::{Ecs, Settings};
+use crate::gateway::{self, Gateway, Proxy};
+use crate::images::ImageStore;
+use crate::lambda::LambdaService;
+use crate::load_balancer::LoadBalancers;
+use crate::moto::Moto;
+
+/// An AWS on this machine, for tests and demonstrations.
+#[derive(Debug, Parser)]
+pub struct Arguments {
+    /// The Python environment in which moto is installed
+    #[arg(long, value_name = "DIRECTORY")]
+    venv: PathBuf,
+    /// Where images and functions are unpacked; made if missing
+    #[arg(long, value_name = "DIRECTORY")]
+    state: PathBuf,
+    /// How many times faster than AWS's the delays of ECS and the load balancer pass
+    #[arg(long, value_name = "N", default_value_t = 1.0)]
+    speed: f64,
+}
+
+/// Runs the local AWS until it is told to end.
+///
+/// # Errors
+/// When a part cannot be started, or moto ends by itself.
+pub async fn run(arguments: Arguments) -> anyhow::Result<()> {
+    let state = prepared(arguments.state)?;
+    let listener = TcpListener::bind(("127.0.0.1", 0))
+        .await
+        .context("no port of 127.0.0.1 can be listened on")?;
+    let port = listener.local_addr()?.port();
+    let endpoint = format!("http://127.0.0.1:{port}");
+    // Watched from the start, so that no signal between two steps is missed.
+    let asked_to_end = CancellationToken::new();
+    watch_for_the_end(asked_to_end.clone())?;
+
+    let mut moto = tokio::select! {
+        moto = Moto::start(&arguments.venv, &state, port) => moto?,
+        () = asked_to_end.cancelled() => return Ok(()),
+    };
+    let clock = Clock::new(arguments.speed);
+    let gateway = Arc::new(assemble(&moto, &endpoint, state, clock, asked_to_end.clone()));
+    let router = gateway::router(Arc::clone(&gateway));
+    let server = tokio::spawn(async move { axum::serve(listener, router).await });
+    announce(&endpoint)?;
+
+    let failure = tokio::select! {
+        () = asked_to_end.cancelled() => None,
+        how = moto.ended() => Some(how),
+    };
+    // Tasks and functions first: while they end they may still talk to the gateway.
+    gateway.ecs.shut_down().await;
+    gateway.lambda.shut_down();
+    gateway.load_balancers.shut_down().await;
+    server.abort();
+    moto.shut_down().await;
+    match failure {
+        Some(how) => Err(anyhow::anyhow!(how)),
+        None => Ok(()),
+    }
+}
+
+fn prepared(state: PathBuf) -> anyhow::Result<PathBuf> {
+    std::fs::create_dir_all(&state)
+        .with_context(|| format!("{} cannot be made", state.display()))?;
+    std::fs::canonicalize(&state).with_context(|| format!("{} is not usable", state.display()))
+}
+
+fn assemble(
+    moto: &Moto,
+    endpoint: &str,
+    state: PathBuf,
+    clock: Clock,
+    shutdown: CancellationToken,
+) -> Gateway {
+    // Our own parts ask moto directly: one hop less, and no way to ask themselves.
+    let config = sdk_config(&format!("http://{}", moto.authority()));
+    let images = ImageStore::new(&state, aws_sdk_ecr::Client::new(&config));
+    let load_balancers = LoadBalancers::new(
+        clock,
+        aws_sdk_elasticloadbalancingv2::Client::new(&config),
+    );
+    let ecs = Ecs::new(Settings {
+        account_id: ACCOUNT.to_owned(),
+        region: REGION.to_owned(),
+        endpoint_url: endpoint.to_owned(),
+        clock,
+        images: images.clone(),
+        load_balancers: load_balancers.clone(),
+        logs: aws_sdk_cloudwatchlogs::Client::new(&config),
+        secrets_manager: aws_sdk_secretsmanager::Client::new(&config),
+        ssm: aws_sdk_ssm::Client::new(&config),
+    });
+    Gateway {
+        ecs,
+        lambda: Arc::new(LambdaService::new(&config, endpoint, &state, clock)),
+        load_balancers,
+        images,
+        moto: Proxy::new(moto.authority()),
+        shutdown,
+    }
+}
+
+/// The one line on standard output.
+fn announce(endpoint: &str) -> anyhow::Result<()> {
+    let mut stdout = std::io::stdout();
+    writeln!(stdout, "ready {endpoint}")?;
+    stdout.flush()?;
+    Ok(())
+}
+
+/// Cancels `end` when standard input closes or a signal asks this process to end.
+fn watch_for_the_end(end: CancellationToken) -> anyhow::Result<()> {
+    let mut terminate = signal(SignalKind::terminate())?;
+    let mut interrupt = signal(SignalKind::interrupt())?;
+    let closed = end.clone();
+    // A thread of its own: a read of standard input cannot be interrupted, and the runtime
+    // would wait for one of its threads before the process can end.
+    std::thread::spawn(move || {
+        std::io::copy(&mut std::io::stdin(), &mut std::io::sink()).ok();
+        closed.cancel();
+    });
+    tokio::spawn(async move {
+        tokio::select! {
+            _ = terminate.recv() => {}
+            _ = interrupt.recv() => {}
+        }
+        end.cancel();
+    });
+    Ok(())
+}
