@@ -101,16 +101,18 @@ impl Template {
         &found["Properties"]
     }
 
-    /// The statements of a role's own policies, those under a condition included.
+    /// The statements of a role's own policies, inline ones and those that are resources apart.
     #[must_use]
     pub fn statements(&self, role: &str) -> Vec<&Value> {
-        let policies = list(&self.properties(role)["Policies"]);
-        policies
+        let inline = list(&self.properties(role)["Policies"]);
+        let apart = self
+            .resources("AWS::IAM::RolePolicy")
+            .into_iter()
+            .map(|(_, resource)| &resource["Properties"])
+            .filter(|policy| policy["RoleName"]["Ref"] == role);
+        inline
             .iter()
-            .flat_map(|policy| match policy["Fn::If"].as_array() {
-                Some(branches) => branches.iter().collect(),
-                None => vec![policy],
-            })
+            .chain(apart)
             .flat_map(|policy| list(&policy["PolicyDocument"]["Statement"]))
             .collect()
     }
