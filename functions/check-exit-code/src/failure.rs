@@ -7,7 +7,7 @@ pub(crate) enum Failure {
     #[error(transparent)]
     InvalidInput(#[from] InvalidInput),
     #[error(
-        "The migration failed: container {container} of task {task} exited with code {exit_code}. No service was changed: the version before is still running. Correct the migration and push again.\n{log}"
+        "The migration failed: container {container} of task {task} exited with code {exit_code}. Correct the migration and push again.\n{log}"
     )]
     MigrationFailed {
         container: String,
@@ -16,7 +16,7 @@ pub(crate) enum Failure {
         log: String,
     },
     #[error(
-        "The migration never ran: container {container} of task {task} has no exit code. {reasons} No service was changed: the version before is still running."
+        "The migration never ran: container {container} of task {task} has no exit code. {reasons}"
     )]
     MigrationNotStarted {
         container: String,

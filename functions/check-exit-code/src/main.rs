@@ -10,7 +10,7 @@ use serde_json::Value;
 
 #[tokio::main(flavor = "current_thread")]
 async fn main() -> Result<(), Error> {
-    lambda_runtime::tracing::init_default_subscriber();
+    bluegreen_sdk_config::init_logging();
     let client = Client::new(&bluegreen_sdk_config::from_env()?);
     run(service_fn(|event: LambdaEvent<Value>| {
         handler::handle(&client, event.payload)

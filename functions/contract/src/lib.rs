@@ -26,7 +26,7 @@ use serde_json::Value;
 
 /// An input that is not what the function takes. Its message names the field.
 #[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
-#[error("The input is not valid: {0}. Nothing was changed.")]
+#[error("The input is not valid: {0}.")]
 pub struct InvalidInput(pub String);
 
 /// Reads `input` as a `T`.

@@ -8,11 +8,11 @@ pub(crate) enum Failure {
     #[error(transparent)]
     InvalidInput(#[from] InvalidInput),
     #[error(
-        "ECS did not start the migration of {service}: {reasons}. Nothing was migrated and no service was changed."
+        "ECS did not start the migration of {service}: {reasons}."
     )]
     TaskNotStarted { service: String, reasons: String },
     #[error(
-        "{0}. No service was changed; asking again is safe, an execution's migration runs at most once."
+        "{0}"
     )]
     AwsRequestFailed(#[from] AwsRequestFailed),
 }

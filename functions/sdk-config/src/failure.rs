@@ -10,7 +10,7 @@ use std::error::Error;
 /// Only code and message are kept: the SDK's `Debug` of a whole error prints the response too and
 /// is a large part of a small binary.
 #[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
-#[error("{action} on {resource} failed with {code}: {message}")]
+#[error("{action} on {resource} failed with {code}: {}", sentence(message))]
 pub struct AwsRequestFailed {
     /// The IAM action, e.g. `ecs:DescribeTasks`.
     pub action: &'static str,
@@ -95,6 +95,12 @@ fn describe<E: ProvideErrorMetadata>(error: &SdkError<E, HttpResponse>) -> (Stri
     }
 }
 
+/// AWS's messages end with a full stop or without one.
+fn sentence(message: &str) -> String {
+    let end = if message.ends_with('.') { "" } else { "." };
+    format!("{message}{end}")
+}
+
 /// An error and its causes in one line.
 fn chain(error: &dyn Error) -> String {
     let mut text = error.to_string();
@@ -128,7 +134,7 @@ mod tests {
     fn the_message_says_what_was_asked_of_what_and_why_it_failed() {
         assert_eq!(
             answered(400, "AccessDeniedException").to_string(),
-            "ecs:RunTask on demo failed with AccessDeniedException: because"
+            "ecs:RunTask on demo failed with AccessDeniedException: because."
         );
     }
 

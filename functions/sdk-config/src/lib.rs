@@ -1,24 +1,24 @@
-//! The configuration of the AWS clients, the same for every function.
+//! What every function does before it can work: its AWS clients' configuration and its log.
 //!
-//! TLS is rustls with ring: the SDK's default provider spends tens of milliseconds gathering
-//! entropy before its first handshake, which on a small Lambda is most of a cold start. Region and
-//! credentials come from the variables that Lambda sets, without the provider chain that looks for
-//! profiles, instance metadata and single sign-on.
+//! Region and credentials come from the variables that Lambda sets, without the provider chain that
+//! looks for profiles, instance metadata and single sign-on.
 
 mod failure;
+mod http;
+mod logging;
 
 pub use failure::{AwsRequestFailed, failed};
+pub use logging::init_logging;
 
 use aws_credential_types::Credentials;
 use aws_credential_types::provider::SharedCredentialsProvider;
 use aws_smithy_async::rt::sleep::TokioSleep;
-use aws_smithy_http_client::tls::Provider;
-use aws_smithy_http_client::tls::rustls_provider::CryptoMode;
 use aws_smithy_runtime_api::client::behavior_version::BehaviorVersion;
 use aws_smithy_types::retry::RetryConfig;
 use aws_smithy_types::timeout::TimeoutConfig;
 use aws_types::SdkConfig;
 use aws_types::region::Region;
+use http::Http1;
 use std::fmt;
 use std::time::Duration;
 
@@ -75,23 +75,20 @@ fn from_variables(read: impl Fn(&str) -> Option<String>) -> Result<SdkConfig, Ba
     let endpoint = optional("AWS_ENDPOINT_URL", &read)
         .map(usable_endpoint)
         .transpose()?;
-    if let Some(file) = optional("SSL_CERT_FILE", &read) {
-        check_certificates(&file)?;
-    }
+    let http_client = Http1::new(CONNECT_TIMEOUT).map_err(|error| {
+        BadEnvironment(format!(
+            "No root certificate can be read, neither the system's nor those of SSL_CERT_FILE: {error}."
+        ))
+    })?;
     let mut config = SdkConfig::builder()
         .behavior_version(BehaviorVersion::v2026_01_12())
         .region(Region::new(region))
         .credentials_provider(SharedCredentialsProvider::new(credentials))
-        .http_client(
-            aws_smithy_http_client::Builder::new()
-                .tls_provider(Provider::Rustls(CryptoMode::Ring))
-                .build_https(),
-        )
+        .http_client(http_client)
         .sleep_impl(TokioSleep::new())
         .retry_config(RetryConfig::standard().with_max_attempts(ATTEMPTS))
         .timeout_config(
             TimeoutConfig::builder()
-                .connect_timeout(CONNECT_TIMEOUT)
                 .operation_attempt_timeout(ATTEMPT_TIMEOUT)
                 .operation_timeout(OPERATION_TIMEOUT)
                 .build(),
@@ -122,22 +119,6 @@ fn usable_endpoint(url: String) -> Result<String, BadEnvironment> {
             "AWS_ENDPOINT_URL is `{url}`: it must start with http:// or https:// and name a host."
         ))),
     }
-}
-
-/// rustls reads the file itself, but would fail only at the first handshake and without its name.
-fn check_certificates(file: &str) -> Result<(), BadEnvironment> {
-    let pem = std::fs::read(file).map_err(|error| {
-        BadEnvironment(format!(
-            "SSL_CERT_FILE is `{file}`, which cannot be read: {error}."
-        ))
-    })?;
-    let marker = b"-----BEGIN CERTIFICATE-----";
-    if pem.windows(marker.len()).any(|window| window == marker) {
-        return Ok(());
-    }
-    Err(BadEnvironment(format!(
-        "SSL_CERT_FILE is `{file}`, in which there is no PEM certificate."
-    )))
 }
 
 #[cfg(test)]
@@ -192,18 +173,5 @@ mod tests {
             let error = with(&[("AWS_ENDPOINT_URL", url)]).unwrap_err();
             assert!(error.to_string().contains(url), "{error}");
         }
-    }
-
-    #[test]
-    fn a_certificate_file_that_does_not_exist_is_named() {
-        let error = with(&[("SSL_CERT_FILE", "/nowhere/roots.pem")]).unwrap_err();
-        assert!(error.to_string().contains("/nowhere/roots.pem"), "{error}");
-    }
-
-    #[test]
-    fn a_certificate_file_without_a_certificate_is_refused() {
-        let manifest = concat!(env!("CARGO_MANIFEST_DIR"), "/Cargo.toml");
-        let error = with(&[("SSL_CERT_FILE", manifest)]).unwrap_err();
-        assert!(error.to_string().contains("no PEM certificate"), "{error}");
     }
 }

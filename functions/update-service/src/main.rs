@@ -1,1 +1,19 @@
-fn main() {}
+//! Gives every service of a release its new revision. See the README.
+
+mod failure;
+mod handler;
+mod services;
+
+use aws_sdk_ecs::Client;
+use lambda_runtime::{Error, LambdaEvent, run, service_fn};
+use serde_json::Value;
+
+#[tokio::main(flavor = "current_thread")]
+async fn main() -> Result<(), Error> {
+    bluegreen_sdk_config::init_logging();
+    let client = Client::new(&bluegreen_sdk_config::from_env()?);
+    run(service_fn(|event: LambdaEvent<Value>| {
+        handler::handle(&client, event.payload)
+    }))
+    .await
+}

@@ -8,10 +8,10 @@ pub(crate) enum Failure {
     #[error(transparent)]
     InvalidInput(#[from] InvalidInput),
     #[error(
-        "ECS does not know the task {task} in the cluster {cluster}: it was started a moment ago, or it stopped more than an hour ago. The task was not touched."
+        "ECS does not know the task {task} in the cluster {cluster}: it was started a moment ago, or it stopped more than an hour ago."
     )]
     TaskNotFound { task: String, cluster: String },
-    #[error("{0}. The task was not touched.")]
+    #[error("{0}")]
     AwsRequestFailed(#[from] AwsRequestFailed),
 }
 

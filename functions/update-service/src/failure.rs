@@ -1,0 +1,42 @@
+use bluegreen_contract::InvalidInput;
+use bluegreen_sdk_config::AwsRequestFailed;
+use lambda_runtime::Diagnostic;
+
+/// Why not every service has its new revision. A variant's name is its error name in Step
+/// Functions.
+#[derive(Debug, thiserror::Error)]
+pub(crate) enum Failure {
+    #[error(transparent)]
+    InvalidInput(#[from] InvalidInput),
+    #[error(
+        "The service {service} did not get its new revision: {reason} Services that have theirs: {updated}. Services that do not: {not_updated}."
+    )]
+    ServiceUpdateRefused {
+        service: String,
+        /// A sentence.
+        reason: String,
+        updated: String,
+        not_updated: String,
+    },
+    #[error("{0}")]
+    AwsRequestFailed(#[from] AwsRequestFailed),
+}
+
+impl Failure {
+    pub(crate) fn name(&self) -> &'static str {
+        match self {
+            Failure::InvalidInput(_) => "InvalidInput",
+            Failure::ServiceUpdateRefused { .. } => "ServiceUpdateRefused",
+            Failure::AwsRequestFailed(_) => "AwsRequestFailed",
+        }
+    }
+}
+
+impl From<Failure> for Diagnostic {
+    fn from(failure: Failure) -> Self {
+        Diagnostic {
+            error_type: failure.name().to_owned(),
+            error_message: failure.to_string(),
+        }
+    }
+}
