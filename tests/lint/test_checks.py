@@ -1,0 +1,92 @@
+"""What the checks find in machines that are wrong in one place."""
+
+import sys
+import unittest
+
+sys.dont_write_bytecode = True
+
+import dataflow  # noqa: E402
+from expressions import Expression  # noqa: E402
+
+
+def machine(**states: dict) -> dict:
+    return {"StartAt": "First", "States": states}
+
+
+class Variables(unittest.TestCase):
+    def test_a_variable_that_every_way_assigns_may_be_read(self) -> None:
+        found = dataflow.findings(
+            machine(
+                First={"Type": "Task", "Assign": {"x": 1}, "Next": "Last"},
+                Last={"Type": "Succeed", "Output": "{% $x %}"},
+            )
+        )
+        self.assertEqual(list(found), [])
+
+    def test_a_variable_that_one_way_leaves_out_may_not(self) -> None:
+        found = dataflow.findings(
+            machine(
+                First={
+                    "Type": "Task",
+                    "Assign": {"x": 1},
+                    "Catch": [{"ErrorEquals": ["States.ALL"], "Next": "Last"}],
+                    "Next": "Last",
+                },
+                Last={"Type": "Succeed", "Output": "{% $x %}"},
+            )
+        )
+        self.assertEqual(
+            list(found), ["States.Last.Output: $x has no value on some way there"]
+        )
+
+    def test_a_loop_keeps_what_was_assigned_before_it(self) -> None:
+        found = dataflow.findings(
+            machine(
+                First={"Type": "Task", "Assign": {"x": 1}, "Next": "Ask"},
+                Ask={
+                    "Type": "Choice",
+                    "Choices": [{"Condition": "{% $x = 1 %}", "Next": "Last"}],
+                    "Default": "Pause",
+                },
+                Pause={"Type": "Wait", "Seconds": 1, "Next": "Ask"},
+                Last={"Type": "Succeed"},
+            )
+        )
+        self.assertEqual(list(found), [])
+
+    def test_a_state_that_nothing_leads_to_is_named(self) -> None:
+        found = dataflow.findings(
+            machine(First={"Type": "Succeed"}, Second={"Type": "Succeed"})
+        )
+        self.assertEqual(list(found), ["States.Second: no way leads there"])
+
+    def test_the_result_of_a_task_is_known_in_the_task_alone(self) -> None:
+        found = dataflow.findings(
+            machine(
+                First={"Type": "Task", "Output": "{% $states.result %}", "Next": "Last"},
+                Last={"Type": "Succeed", "Output": "{% $states.result %}"},
+            )
+        )
+        self.assertEqual(
+            list(found), ["States.Last.Output: there is no $states.result there"]
+        )
+
+    def test_a_variable_that_nothing_reads_is_named(self) -> None:
+        found = dataflow.findings(machine(First={"Type": "Succeed", "Assign": {"x": 1}}))
+        self.assertEqual(list(found), ["$x is assigned and never read"])
+
+
+class Syntax(unittest.TestCase):
+    def test_calls_locals_and_reads_are_told_apart(self) -> None:
+        found = Expression.parse("here", "{% ($a := $max([1, $b]); $a & $states.input.c) %}")
+        self.assertEqual(found.calls, {"max"})
+        self.assertEqual(found.locals, {"a"})
+        self.assertEqual(found.reads, {"b"})
+        self.assertEqual(found.reserved, {"input"})
+
+    def test_an_expression_that_does_not_parse_says_so(self) -> None:
+        self.assertIn("$a +", Expression.parse("here", "{% $a + %}").error)
+
+
+if __name__ == "__main__":
+    unittest.main()
