@@ -1,0 +1,38 @@
+use bluegreen_contract::InvalidInput;
+use bluegreen_sdk_config::AwsRequestFailed;
+use lambda_runtime::Diagnostic;
+
+/// Why there is no verdict. A variant's name is its error name in Step Functions.
+#[derive(Debug, thiserror::Error)]
+pub(crate) enum Failure {
+    #[error(transparent)]
+    InvalidInput(#[from] InvalidInput),
+    #[error(
+        "ECS knows no deployment of {task_definition} to the service {service}: it was begun a moment ago, or the service was deleted."
+    )]
+    DeploymentNotFound {
+        service: String,
+        task_definition: String,
+    },
+    #[error("{0}")]
+    AwsRequestFailed(#[from] AwsRequestFailed),
+}
+
+impl Failure {
+    pub(crate) fn name(&self) -> &'static str {
+        match self {
+            Failure::InvalidInput(_) => "InvalidInput",
+            Failure::DeploymentNotFound { .. } => "DeploymentNotFound",
+            Failure::AwsRequestFailed(_) => "AwsRequestFailed",
+        }
+    }
+}
+
+impl From<Failure> for Diagnostic {
+    fn from(failure: Failure) -> Self {
+        Diagnostic {
+            error_type: failure.name().to_owned(),
+            error_message: failure.to_string(),
+        }
+    }
+}

@@ -1,0 +1,246 @@
+//! From what ECS says of a deployment to a verdict.
+
+use aws_sdk_ecs::types::{ServiceDeployment, ServiceDeploymentRollbackMonitorsStatus as Monitor};
+use bluegreen_contract::{Health, ServiceHealth, Verdict};
+
+/// What is known of a service and of its deployment.
+pub(crate) struct Observation<'a> {
+    pub(crate) deployment: &'a ServiceDeployment,
+    /// ARN of the revision of the release.
+    pub(crate) task_definition: &'a str,
+    /// ARN of a later deployment of the service.
+    pub(crate) newer: Option<&'a str>,
+    /// Looked at only where ECS calls the deployment successful.
+    pub(crate) tasks: Option<Tasks>,
+}
+
+/// The tasks of a service's primary deployment.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub(crate) struct Tasks {
+    /// ARN of their revision.
+    pub(crate) task_definition: String,
+    pub(crate) running: i32,
+    pub(crate) desired: i32,
+}
+
+/// ECS's own word for the state of a deployment
+/// (<https://docs.aws.amazon.com/AmazonECS/latest/developerguide/service-deployment.html>).
+pub(crate) fn status(deployment: &ServiceDeployment) -> &str {
+    deployment
+        .status()
+        .map_or("UNKNOWN", |status| status.as_str())
+}
+
+/// The verdict on one deployment and a sentence that gives the reason.
+///
+/// A status that this code does not know is `inProgress`: only SUCCESSFUL is success, and only what
+/// is known to be the end of a deployment ends the wait.
+pub(crate) fn of_deployment(observation: &Observation<'_>) -> (Verdict, String) {
+    let deployment = observation.deployment;
+    match status(deployment) {
+        "SUCCESSFUL" => successful(observation),
+        "STOPPED" => stopped(observation),
+        "ROLLBACK_SUCCESSFUL" => (
+            Verdict::RolledBack,
+            format!(
+                "ECS rolled it back to the revision before.{}",
+                said(deployment)
+            ),
+        ),
+        "ROLLBACK_FAILED" => (
+            Verdict::Stalled,
+            format!(
+                "The deployment failed and the rollback of ECS failed too.{}",
+                said(deployment)
+            ),
+        ),
+        "PENDING" | "IN_PROGRESS" if has_failed(deployment) && !can_roll_back(deployment) => (
+            Verdict::Stalled,
+            format!(
+                "{} ECS starts no more tasks and has no revision to go back to.{}",
+                failure(deployment),
+                said(deployment)
+            ),
+        ),
+        _ => (Verdict::InProgress, progress(deployment)),
+    }
+}
+
+fn successful(observation: &Observation<'_>) -> (Verdict, String) {
+    if let Some(newer) = observation.newer {
+        let reason = format!("The deployment was completed; {newer} has begun since.");
+        return (Verdict::Succeeded, reason);
+    }
+    match &observation.tasks {
+        Some(tasks) if tasks.task_definition != observation.task_definition => (
+            Verdict::InProgress,
+            format!(
+                "The deployment is complete, but the service is about to run {}.",
+                tasks.task_definition
+            ),
+        ),
+        Some(Tasks {
+            running, desired, ..
+        }) if running == desired => (
+            Verdict::Succeeded,
+            format!("The deployment is complete and all {running} tasks run the new revision."),
+        ),
+        Some(Tasks {
+            running, desired, ..
+        }) => (
+            Verdict::InProgress,
+            format!("The deployment is complete, but {running} of {desired} tasks are running."),
+        ),
+        None => (
+            Verdict::InProgress,
+            "The deployment is complete, but ECS does not say what the service runs.".to_owned(),
+        ),
+    }
+}
+
+/// ECS stops a deployment when a newer one takes over, when a person says so, and when the circuit
+/// breaker or an alarm ends it without a rollback.
+///
+/// A deployment that had failed by itself has failed, whatever came after it.
+fn stopped(observation: &Observation<'_>) -> (Verdict, String) {
+    let deployment = observation.deployment;
+    let said = said(deployment);
+    if deployment.rollback().is_some() {
+        let reason = format!("ECS had begun to roll it back when it was stopped.{said}");
+        return (Verdict::RolledBack, reason);
+    }
+    if has_failed(deployment) {
+        let reason = format!(
+            "{} ECS stopped the deployment without a rollback.{said}",
+            failure(deployment)
+        );
+        return (Verdict::Stalled, reason);
+    }
+    match observation.newer {
+        Some(newer) => (
+            Verdict::Superseded,
+            format!("The newer deployment {newer} took over before it was complete.{said}"),
+        ),
+        None => (
+            Verdict::Stopped,
+            format!("It was stopped before it was complete.{said}"),
+        ),
+    }
+}
+
+fn has_failed(deployment: &ServiceDeployment) -> bool {
+    let breaker = deployment
+        .deployment_circuit_breaker()
+        .and_then(|breaker| breaker.status());
+    let alarms = deployment.alarms().and_then(|alarms| alarms.status());
+    [breaker, alarms].contains(&Some(&Monitor::Triggered))
+}
+
+/// What made the deployment fail, in a sentence.
+fn failure(deployment: &ServiceDeployment) -> String {
+    let alarms = deployment
+        .alarms()
+        .filter(|alarms| alarms.status() == Some(&Monitor::Triggered));
+    if let Some(alarms) = alarms {
+        return format!(
+            "The deployment failed by the alarm {}.",
+            alarms.triggered_alarm_names().join(", ")
+        );
+    }
+    match deployment.deployment_circuit_breaker() {
+        Some(breaker) => format!(
+            "The deployment failed: {} tasks did not become healthy, the circuit breaker's threshold is {}.",
+            breaker.failure_count(),
+            breaker.threshold()
+        ),
+        None => "The deployment failed.".to_owned(),
+    }
+}
+
+/// Whether ECS may yet roll back a deployment that has failed.
+///
+/// It does where rollback is configured and there is a revision to go back to; between the failure
+/// and the start of the rollback a moment may pass
+/// (<https://docs.aws.amazon.com/AmazonECS/latest/developerguide/deployment-circuit-breaker.html>).
+fn can_roll_back(deployment: &ServiceDeployment) -> bool {
+    let configured = deployment
+        .deployment_configuration()
+        .is_none_or(|configuration| {
+            let breaker = configuration.deployment_circuit_breaker();
+            let alarms = configuration.alarms();
+            breaker.is_some_and(|breaker| breaker.rollback())
+                || alarms.is_some_and(|alarms| alarms.rollback())
+        });
+    deployment.rollback().is_some()
+        || (configured && !deployment.source_service_revisions().is_empty())
+}
+
+fn progress(deployment: &ServiceDeployment) -> String {
+    let stage = deployment
+        .lifecycle_stage()
+        .map(|stage| format!(" in stage {}", stage.as_str()))
+        .unwrap_or_default();
+    let tasks = deployment
+        .target_service_revision()
+        .map(|target| {
+            format!(
+                " with {} of {} tasks of the new revision running",
+                target.running_task_count(),
+                target.requested_task_count()
+            )
+        })
+        .unwrap_or_default();
+    format!(
+        "The deployment is {}{stage}{tasks}.{}",
+        status(deployment),
+        said(deployment)
+    )
+}
+
+/// ECS's own reasons, each as a sentence after a space.
+fn said(deployment: &ServiceDeployment) -> String {
+    let rollback = deployment.rollback().and_then(|rollback| rollback.reason());
+    let mut reasons: Vec<&str> = [rollback, deployment.status_reason()]
+        .into_iter()
+        .flatten()
+        .map(|reason| reason.trim().trim_end_matches('.'))
+        .filter(|reason| !reason.is_empty())
+        .collect();
+    reasons.dedup();
+    reasons
+        .iter()
+        .map(|reason| format!(" ECS says: {reason}."))
+        .collect()
+}
+
+/// The verdict on the whole release: `inProgress` while any service is undecided, then the worst.
+/// The cause tells of the services that made it so.
+pub(crate) fn of_release(services: Vec<ServiceHealth>) -> Health {
+    let verdicts = || services.iter().map(|service| service.verdict);
+    let verdict = match verdicts().any(|verdict| verdict == Verdict::InProgress) {
+        true => Verdict::InProgress,
+        false => verdicts().max().unwrap_or(Verdict::InProgress),
+    };
+    let cause = services
+        .iter()
+        .filter(|service| service.verdict >= verdict)
+        .map(|service| format!("Service {}: {}", name(&service.service), service.reason))
+        .collect::<Vec<_>>()
+        .join(" ");
+    Health {
+        verdict,
+        cause,
+        services,
+    }
+}
+
+/// `cluster/service` from the service's ARN.
+fn name(service: &str) -> &str {
+    service
+        .split_once(":service/")
+        .map_or(service, |(_, name)| name)
+}
+
+#[cfg(test)]
+#[path = "verdict_tests.rs"]
+mod tests;
