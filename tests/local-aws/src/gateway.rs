@@ -90,7 +90,10 @@ async fn call_ecs(gateway: &Gateway, request: Request) -> Response {
     let parameters = match serde_json::from_slice::<Value>(&body) {
         Ok(parameters) => parameters,
         Err(error) => {
-            return ecs_error(&ApiError::client("SerializationException", error.to_string()));
+            return ecs_error(&ApiError::client(
+                "SerializationException",
+                error.to_string(),
+            ));
         }
     };
     match gateway.ecs.call(&operation, parameters).await {
@@ -114,7 +117,10 @@ const REQUEST_ID: HeaderName = HeaderName::from_static("x-amzn-requestid");
 
 fn amz_json(status: StatusCode, body: &Value) -> Response {
     let headers = [
-        (header::CONTENT_TYPE, "application/x-amz-json-1.1".to_owned()),
+        (
+            header::CONTENT_TYPE,
+            "application/x-amz-json-1.1".to_owned(),
+        ),
         (REQUEST_ID, uuid::Uuid::new_v4().to_string()),
     ];
     (status, headers, body.to_string()).into_response()
@@ -132,7 +138,10 @@ async fn call_load_balancing(gateway: &Gateway, request: Request) -> Response {
     if action.as_deref() == Some("DescribeTargetHealth") {
         return target_health::describe(&gateway.load_balancers, &body).await;
     }
-    let response = gateway.moto.forward(Request::from_parts(parts, Body::from(body))).await;
+    let response = gateway
+        .moto
+        .forward(Request::from_parts(parts, Body::from(body)))
+        .await;
     let reads = action.is_some_and(|action| action.starts_with("Describe"));
     if !reads && response.status().is_success() {
         if let Err(error) = gateway.load_balancers.sync().await {
@@ -160,7 +169,10 @@ async fn invoke_function(
         return lambda_error(
             StatusCode::PAYLOAD_TOO_LARGE,
             "RequestTooLargeException",
-            &format!("Request must be smaller than {} bytes", lambda::PAYLOAD_LIMIT),
+            &format!(
+                "Request must be smaller than {} bytes",
+                lambda::PAYLOAD_LIMIT
+            ),
         );
     };
     let payload = match lambda::payload(body) {

@@ -53,7 +53,13 @@ pub async fn run(arguments: Arguments) -> anyhow::Result<()> {
         () = asked_to_end.cancelled() => return Ok(()),
     };
     let clock = Clock::new(arguments.speed);
-    let gateway = Arc::new(assemble(&moto, &endpoint, state, clock, asked_to_end.clone()));
+    let gateway = Arc::new(assemble(
+        &moto,
+        &endpoint,
+        state,
+        clock,
+        asked_to_end.clone(),
+    ));
     let router = gateway::router(Arc::clone(&gateway));
     let server = tokio::spawn(async move { axum::serve(listener, router).await });
     announce(&endpoint)?;
@@ -90,10 +96,8 @@ fn assemble(
     // Our own parts ask moto directly: one hop less, and no way to ask themselves.
     let config = sdk_config(&format!("http://{}", moto.authority()));
     let images = ImageStore::new(&state, aws_sdk_ecr::Client::new(&config));
-    let load_balancers = LoadBalancers::new(
-        clock,
-        aws_sdk_elasticloadbalancingv2::Client::new(&config),
-    );
+    let load_balancers =
+        LoadBalancers::new(clock, aws_sdk_elasticloadbalancingv2::Client::new(&config));
     let ecs = Ecs::new(Settings {
         account_id: ACCOUNT.to_owned(),
         region: REGION.to_owned(),

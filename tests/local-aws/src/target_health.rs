@@ -23,7 +23,10 @@ pub(crate) async fn describe(load_balancers: &LoadBalancers, body: &[u8]) -> Res
         return error("ValidationError", "TargetGroupArn must be given");
     };
     let only = targets(&form);
-    match load_balancers.describe_target_health(target_group, &only).await {
+    match load_balancers
+        .describe_target_health(target_group, &only)
+        .await
+    {
         Ok(descriptions) => xml(StatusCode::OK, answer(&descriptions)),
         Err(missing) => error("TargetGroupNotFound", &missing.to_string()),
     }
@@ -50,7 +53,11 @@ fn answer(descriptions: &[TargetHealthDescription]) -> String {
         element(&mut members, "Id", &description.target.id);
         element(&mut members, "Port", &description.target.port.to_string());
         members.push_str("</Target>");
-        element(&mut members, "HealthCheckPort", &description.health_check_port);
+        element(
+            &mut members,
+            "HealthCheckPort",
+            &description.health_check_port,
+        );
         members.push_str("<TargetHealth>");
         element(&mut members, "State", description.state.as_str());
         if let Some(reason) = description.reason {
@@ -96,7 +103,9 @@ fn element(out: &mut String, name: &str, text: &str) {
 }
 
 fn escape(text: &str) -> String {
-    text.replace('&', "&amp;").replace('<', "&lt;").replace('>', "&gt;")
+    text.replace('&', "&amp;")
+        .replace('<', "&lt;")
+        .replace('>', "&gt;")
 }
 
 #[cfg(test)]
@@ -115,7 +124,10 @@ mod tests {
         let form = form(
             b"Targets.member.1.Id=127.0.0.2&Targets.member.1.Port=80&Targets.member.2.Id=127.0.0.3",
         );
-        let expected = [("127.0.0.2".to_owned(), Some(80)), ("127.0.0.3".to_owned(), None)];
+        let expected = [
+            ("127.0.0.2".to_owned(), Some(80)),
+            ("127.0.0.3".to_owned(), None),
+        ];
         assert_eq!(targets(&form), expected);
     }
 

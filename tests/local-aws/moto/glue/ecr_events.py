@@ -1,12 +1,14 @@
 """Events of ECR, and tags that move.
 
-Holes in moto 5.2.5: PutImage and BatchDeleteImage emit no event; an image whose only tag moves
-to another one is deleted, where in ECR it stays, untagged, and is found by its digest.
+Holes in moto 5.2.5: PutImage and BatchDeleteImage emit no event; the digest of an image pushed
+without one is the hash of its layers' digests, not of its manifest; an image whose only tag
+moves to another one is deleted, where in ECR it stays, untagged, and is found by its digest.
 
 https://docs.aws.amazon.com/AmazonECR/latest/userguide/ecr-eventbridge.html
 """
 
 import json
+from hashlib import sha256
 from typing import Any
 
 from moto.ecr.models import ECRBackend, Image
@@ -63,6 +65,7 @@ def install() -> None:
         image_manifest_mediatype: str | None = None,
         digest: str | None = None,
     ) -> Image:
+        digest = digest or f"sha256:{sha256(image_manifest.encode()).hexdigest()}"
         if image_tag:
             _take_tag(self, repository_name, image_tag, image_manifest)
         image = put(

@@ -14,7 +14,7 @@ import math
 import random
 import uuid
 from collections.abc import Callable
-from datetime import datetime, timezone
+from datetime import datetime
 from typing import Any
 
 from jsonata import Jsonata
@@ -37,6 +37,8 @@ from moto.stepfunctions.parser.asl.component.common.string import string_express
 from moto.stepfunctions.parser.asl.eval.environment import Environment
 from moto.stepfunctions.parser.asl.eval.event.event_detail import EventDetails
 from moto.stepfunctions.parser.asl.eval.variable_store import VariableStore
+
+from glue.step_functions import timestamp
 
 #: The most elements $range may give.
 RANGE_LIMIT = 1000
@@ -162,16 +164,13 @@ FUNCTIONS: dict[str, Callable[..., Any]] = {
 }
 
 
-def _timestamp(value: Any) -> str:
-    """The interpreter keeps some times as objects; Step Functions has them in UTC as text."""
-    if isinstance(value, datetime):
-        utc = value.astimezone(timezone.utc)
-        return utc.isoformat(timespec="milliseconds").replace("+00:00", "Z")
-    return str(value)
+def _as_text(value: Any) -> str:
+    """What JSON has no form for: the interpreter keeps some times as objects."""
+    return timestamp(value) if isinstance(value, datetime) else str(value)
 
 
 def _variables(environment: Environment) -> dict[str, Any]:
-    """`$states` and everything assigned so far."""
+    """`$states` and everything assigned so far, as JSON."""
     store = environment.variable_store
     states = {
         name: value
@@ -180,7 +179,11 @@ def _variables(environment: Environment) -> dict[str, Any]:
         if value is not None or name == "input"
     }
     variables = {**store._outer_scope, **store._inner_scope, "states": states}
-    return json.loads(json.dumps(variables, default=_timestamp))
+    variables = json.loads(json.dumps(variables, default=_as_text))
+    state = variables["states"]["context"].get("State")
+    if state:
+        state["EnteredTime"] = timestamp(datetime.fromisoformat(state["EnteredTime"]))
+    return variables
 
 
 def _failure(environment: Environment, cause: str) -> FailureEventException:
@@ -208,7 +211,7 @@ def _eval_body(self: Any, environment: Environment) -> None:
 def _assigned_variables(self: VariableStore) -> dict[str, str]:
     """For the history: each assigned value as JSON (moto does not escape strings)."""
     return {
-        name: json.dumps(self.get(name), default=_timestamp)
+        name: json.dumps(self.get(name), default=_as_text)
         for name in self._declaration_tracing
     }
 

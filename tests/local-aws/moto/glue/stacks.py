@@ -24,12 +24,16 @@ from moto.cloudformation.models import (
     Stack,
 )
 from moto.cloudformation.parsing import NULL_MODELS, ResourceMap
-from moto.cloudformation.responses import StackResourceDTO
+from moto.cloudformation.responses import CloudFormationResponse, StackResourceDTO
 from moto.cloudformation.utils import generate_stack_id
 
 from glue.resources.base import Place, Resource
 
 logger = logging.getLogger("glue.stacks")
+
+#: How long a request waits for the operation it began. AWS does not wait, but its CLI looks at
+#: a stack only every 30 seconds, and most operations here end sooner. Clients wait 60 seconds.
+PATIENCE_SECONDS = 25
 
 #: `${Name}` or `${Name.Attribute}`, but not the literal `${!Name}`.
 SUBSTITUTION = re.compile(r"\$\{([^!}.]+)[^}]*\}")
@@ -71,6 +75,15 @@ def in_order(resources: dict[str, Any]) -> list[str]:
         ) from error
 
 
+def not_retained(resources: dict[str, Any], policy: str) -> dict[str, Any]:
+    """Those of `resources` that `policy` does not retain."""
+    return {
+        name: resource
+        for name, resource in resources.items()
+        if resource.glue_resolved.get(policy) != "Retain"
+    }
+
+
 class Failure(Exception):
     """A resource could not be brought to the state the template wants."""
 
@@ -81,8 +94,10 @@ class Operation:
     def __init__(self, stack: Stack):
         self.stack = stack
         self.map: ResourceMap = stack.resource_map
-        #: Replaced and removed resources, deleted when all else has succeeded.
-        self.obsolete: list[tuple[str, Any]] = []
+        #: What other resources have taken the place of, and what the template has no more.
+        #: Both are deleted when all else has succeeded.
+        self.replaced: dict[str, Any] = {}
+        self.removed: dict[str, Any] = {}
         #: Resources made by this operation.
         self.made: list[str] = []
 
@@ -109,7 +124,8 @@ class Operation:
         else:
             self.publish_outputs()
             self.status("UPDATE_COMPLETE_CLEANUP_IN_PROGRESS")
-            self.clean_up()
+            self.clean_up(not_retained(self.replaced, "UpdateReplacePolicy"))
+            self.clean_up(not_retained(self.removed, "DeletionPolicy"))
             self.status("UPDATE_COMPLETE")
 
     def delete(self, backend: CloudFormationBackend) -> None:
@@ -133,8 +149,7 @@ class Operation:
             self.bring_about_one(name, wanted[name])
         for name in reversed(in_order(dict(self.map._resource_json_map))):
             if name not in wanted and name in self.map._parsed_resources:
-                resource = self.map._parsed_resources.pop(name)
-                self.obsolete.append((name, resource))
+                self.removed[name] = self.map._parsed_resources.pop(name)
         self.map._resource_json_map = template
 
     def is_wanted(self, resource: dict[str, Any]) -> bool:
@@ -177,8 +192,15 @@ class Operation:
         """A new resource."""
         if issubclass(model, Resource):
             resource = model(self.place(name), resolved.get("Properties", {}))
-            # Kept before it exists for good: what was begun has to be deleted as well.
-            resource.create(self.limited(model, resolved, new_name))
+            try:
+                resource.create(self.limited(model, resolved, new_name))
+            except Exception:
+                # What was begun has to be deleted as well.
+                if resource.physical_resource_id:
+                    self.made.append(name)
+                    self.labelled(resource, name, resolved)
+                    self.map._parsed_resources[name] = resource
+                raise
         else:
             resource = model.create_from_cloudformation_json(
                 new_name,
@@ -220,12 +242,11 @@ class Operation:
                 existing.update(old)
             except Exception:
                 # What it has become is unknown: any template will bring about a change.
-                existing.glue_resolved = {"Type": resolved["Type"], "Properties": new}
+                existing.glue_resolved = {**resolved, "Failed": True}
                 raise
             return self.labelled(existing, name, resolved)
-        replacement = self.make(model, name, resolved, new_name)
-        self.obsolete.append((name, existing))
-        return replacement
+        self.replaced[name] = existing
+        return self.make(model, name, resolved, new_name)
 
     def limited(self, model: Any, resolved: dict[str, Any], name: str) -> str:
         """A made-up name, as short as the service wants it."""
@@ -254,36 +275,35 @@ class Operation:
 
     def go_back(self, previous: tuple[dict[str, Any], dict[str, Any]]) -> None:
         """Brings about the previous template again; what it replaced still exists."""
-        replaced = dict(self.obsolete)
-        made = [name for name in self.made if name in self.map._parsed_resources]
-        news = [(name, self.map._parsed_resources.pop(name)) for name in made]
-        self.map._parsed_resources.update(replaced)
-        self.obsolete = news
+        news = {
+            name: self.map._parsed_resources.pop(name)
+            for name in self.made
+            if name in self.map._parsed_resources
+        }
+        self.map._parsed_resources.update(self.replaced)
         load(self.stack, *previous)
         self.bring_about()
-        self.clean_up()
+        self.clean_up(news)
 
     def delete_all(self) -> None:
         """Deletes every resource that the template does not retain."""
         for name in reversed(in_order(dict(self.map._resource_json_map))):
             resource = self.map._parsed_resources.get(name)
-            if resource is not None:
-                self.delete_one(name, resource)
-                self.map._parsed_resources.pop(name, None)
+            if resource is None:
+                continue
+            for obsolete in not_retained({name: resource}, "DeletionPolicy").values():
+                self.delete_one(name, obsolete)
+            self.map._parsed_resources.pop(name)
 
-    def clean_up(self) -> None:
-        """Deletes what was replaced or removed; a failure is told and does no harm."""
-        for name, resource in self.obsolete:
+    def clean_up(self, obsolete: dict[str, Any]) -> None:
+        """Deletes what is not needed any more; a failure is told and does no harm."""
+        for name, resource in obsolete.items():
             try:
                 self.delete_one(name, resource)
             except Failure:
                 logger.warning("%s is left over", name, exc_info=True)
-        self.obsolete = []
 
     def delete_one(self, name: str, resource: Any) -> None:
-        template = self.map._resource_json_map.get(name, {})
-        if template.get("DeletionPolicy") == "Retain":
-            return
         kind = resource.cf_resource_type
         self.event(name, kind, "DELETE_IN_PROGRESS", resource)
         try:
@@ -382,7 +402,9 @@ def run(stack: Stack, status: str, work: Any, *arguments: Any) -> None:
             stack.status = status.replace("_IN_PROGRESS", "_FAILED")
             stack._add_stack_event(stack.status, resource_status_reason=str(error))
 
-    threading.Thread(target=guarded, daemon=True, name=f"stack {stack.name}").start()
+    thread = threading.Thread(target=guarded, daemon=True, name=f"stack {stack.name}")
+    thread.start()
+    thread.join(PATIENCE_SECONDS)
 
 
 def begin_create(stack: Stack) -> None:
@@ -489,6 +511,16 @@ def _raw_parameters(self: Stack) -> dict[str, str]:
     }
 
 
+def _has_parameters(self: Stack, other: dict[str, Any]) -> bool:
+    """Whether `other` come to the same as what the stack has, defaults included."""
+    slots = self.template_dict.get("Parameters", {})
+    given = {
+        name: _parameter_text(other.get(name, slot.get("Default", "")))
+        for name, slot in slots.items()
+    }
+    return given == _raw_parameters(self)
+
+
 def _described_parameters(self: Stack) -> list[dict[str, str]]:
     slots = self.template_dict.get("Parameters", {})
     return [
@@ -513,6 +545,9 @@ def install() -> None:
     CloudFormationBackend.execute_change_set = _execute_change_set
     CloudFormationBackend.delete_stack = _delete_stack
     ResourceMap.__getitem__ = _get_resource
+    # A change set without changes is made, as failed; the AWS CLI knows it by its reason.
+    CloudFormationResponse._validate_different_update = lambda *_ignored: None
+    Stack.has_parameters = _has_parameters
     Stack.update = _update
     Stack.stack_resources = property(_resources)
     Stack.stack_parameters = property(_raw_parameters)

@@ -1,23 +1,33 @@
-"""Step Functions' interpreter: names of executions, requests and responses of AWS services.
+"""Step Functions: executions as its API shows them, and requests to other AWS services.
 
-Holes in moto 5.2.5: an execution without a name gets none; AWS SDK integrations get their
-parameters as written (`Cluster`), where botocore wants `cluster`, and answer as botocore does;
-an error of an AWS SDK integration is named `ecs.EcsException`.
+Holes in moto 5.2.5: an execution without a name gets none, and bad names and inputs are taken
+or answered without an error code; StopExecution forgets error and cause and takes effect only
+when the running task has ended; an output that is a string is described unquoted; AWS SDK
+integrations get their parameters as written (`Cluster`), where botocore wants `cluster`, and
+answer as botocore does, times as objects; their errors are named `ecs.EcsException`.
 """
 
+import json
 import uuid
+from datetime import datetime, timezone
 from functools import cache
 from typing import Any
 
 import botocore.session
 from botocore.exceptions import ClientError
 from botocore.model import OperationModel
+from moto.core.responses import ActionResult
+from moto.core.utils import utcnow
+from moto.stepfunctions.exceptions import InvalidExecutionInput
+from moto.stepfunctions.parser.api import ExecutionStatus
 from moto.stepfunctions.parser.asl.component.state.exec.state_task.service import (
     state_task_service,
     state_task_service_aws_sdk,
 )
+from moto.stepfunctions.parser.backend.execution import Execution
 from moto.stepfunctions.parser.models import StepFunctionsParserBackend
 from moto.stepfunctions.parser.utils import camel_to_snake_case
+from moto.stepfunctions.responses import StepFunctionResponse
 
 AwsSdkTask = state_task_service_aws_sdk.StateTaskServiceAwsSdk
 
@@ -32,20 +42,87 @@ def _operation(service: str, action: str) -> OperationModel | None:
     return None
 
 
-def _name_executions() -> None:
+def timestamp(moment: datetime) -> str:
+    """A time as Step Functions writes it."""
+    utc = moment.astimezone(timezone.utc)
+    return utc.isoformat(timespec="milliseconds").replace("+00:00", "Z")
+
+
+def _check_starts() -> None:
     start_execution = StepFunctionsParserBackend.start_execution
 
     def start(
         self: StepFunctionsParserBackend,
         state_machine_arn: str,
         name: str | None = None,
+        execution_input: str | None = None,
         *arguments: Any,
         **keywords: Any,
     ) -> Any:
         name = name or str(uuid.uuid4())
-        return start_execution(self, state_machine_arn, name, *arguments, **keywords)
+        self._validate_name(name)
+        execution_input = execution_input or "{}"
+        try:
+            json.loads(execution_input)
+        except ValueError as error:
+            raise InvalidExecutionInput(
+                f"Invalid State Machine Execution Input: '{error}'"
+            ) from error
+        return start_execution(
+            self, state_machine_arn, name, execution_input, *arguments, **keywords
+        )
 
     StepFunctionsParserBackend.start_execution = start
+
+
+def _stop_at_once() -> None:
+    stop = Execution.stop
+
+    def stop_at_once(
+        self: Execution, stop_date: datetime, error: str | None, cause: str | None
+    ) -> None:
+        if self.exec_status != ExecutionStatus.RUNNING:
+            return
+        stop(self, stop_date=stop_date, error=error, cause=cause)
+        self.exec_status = ExecutionStatus.ABORTED
+        self.stop_date, self.error, self.cause = stop_date, error, cause
+
+    def stop_execution(self: StepFunctionResponse) -> ActionResult:
+        execution = self.stepfunction_backend.describe_execution(
+            self._get_param("executionArn")
+        )
+        execution.stop(utcnow(), self._get_param("error"), self._get_param("cause"))
+        return ActionResult({"stopDate": execution.stop_date})
+
+    Execution.stop = stop_at_once
+    StepFunctionResponse.stop_execution = stop_execution
+
+
+def _describe_completely() -> None:
+    describe_execution = StepFunctionResponse.describe_execution
+
+    def describe(self: StepFunctionResponse) -> ActionResult:
+        execution = self.stepfunction_backend.describe_execution(
+            self._get_param("executionArn")
+        )
+        answer = describe_execution(self)
+        if execution.exec_status == ExecutionStatus.SUCCEEDED:
+            answer.result["output"] = json.dumps(execution.output, ensure_ascii=False)
+        if execution.stop_date is not None:
+            answer.result["stopDate"] = execution.stop_date
+        return answer
+
+    StepFunctionResponse.describe_execution = describe
+
+
+def _with_times_as_text(value: Any) -> Any:
+    if isinstance(value, datetime):
+        return timestamp(value)
+    if isinstance(value, dict):
+        return {key: _with_times_as_text(member) for key, member in value.items()}
+    if isinstance(value, list):
+        return [_with_times_as_text(member) for member in value]
+    return value
 
 
 def _case_parameters() -> None:
@@ -76,6 +153,8 @@ def _case_parameters() -> None:
         )
         if operation is not None and operation.output_shape is not None:
             self._from_boto_response(response, operation.output_shape)
+        if isinstance(response, dict):
+            response.update(_with_times_as_text(response))
 
     Service._normalise_parameters = normalise_parameters
     Service._normalise_response = normalise_response
@@ -105,6 +184,8 @@ def _name_sdk_errors() -> None:
 
 def install() -> None:
     """Completes the interpreter."""
-    _name_executions()
+    _check_starts()
+    _stop_at_once()
+    _describe_completely()
     _case_parameters()
     _name_sdk_errors()

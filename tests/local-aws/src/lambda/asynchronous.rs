@@ -96,7 +96,10 @@ pub(crate) async fn run(service: &Arc<LambdaService>, function: Function, reques
             break completion;
         }
         let delay = RETRY_DELAYS.get(attempt - 1).or(RETRY_DELAYS.last());
-        configuration.clock.sleep(delay.copied().unwrap_or_default()).await;
+        configuration
+            .clock
+            .sleep(delay.copied().unwrap_or_default())
+            .await;
     };
     if let Err(error) = report(
         configuration,
@@ -141,13 +144,17 @@ async fn report(
     if !completion.failed {
         if let Some(destination) = &event_invoke_config.on_success {
             let record = record(function, request, completion, attempts);
-            configuration.send(destination, &record.to_string(), &[]).await?;
+            configuration
+                .send(destination, &record.to_string(), &[])
+                .await?;
         }
         return Ok(());
     }
     if let Some(destination) = &event_invoke_config.on_failure {
         let record = record(function, request, completion, attempts);
-        configuration.send(destination, &record.to_string(), &[]).await?;
+        configuration
+            .send(destination, &record.to_string(), &[])
+            .await?;
     }
     if let Some(dead_letter_target) = &function.dead_letter_target {
         let error: Value = serde_json::from_slice(&completion.payload).unwrap_or_default();
@@ -158,7 +165,9 @@ async fn report(
             ("ErrorMessage", "String", message),
         ];
         let body = String::from_utf8_lossy(&request.payload);
-        configuration.send(dead_letter_target, &body, &attributes).await?;
+        configuration
+            .send(dead_letter_target, &body, &attributes)
+            .await?;
     }
     Ok(())
 }

@@ -55,7 +55,9 @@ impl Roles {
             .duration_seconds(SESSION_SECONDS)
             .send()
             .await?;
-        let credentials = answer.credentials().context("AssumeRole gave no credentials")?;
+        let credentials = answer
+            .credentials()
+            .context("AssumeRole gave no credentials")?;
         Ok(Credentials {
             access_key_id: credentials.access_key_id().to_owned(),
             secret_access_key: credentials.secret_access_key().to_owned(),

@@ -92,7 +92,7 @@ impl Environment {
             .stderr(stderr)
             .envs(&function.variables)
             .envs(credentials.variables())
-            .env("PATH", processes::search_path())
+            .env("PATH", "/usr/local/bin:/usr/bin/:/bin:/opt/bin")
             .env("LANG", "en_US.UTF-8")
             .env("TZ", ":UTC")
             .env("AWS_ENDPOINT_URL", &surroundings.endpoint)
@@ -103,9 +103,13 @@ impl Environment {
             .env("AWS_LAMBDA_INITIALIZATION_TYPE", "on-demand")
             .env("AWS_LAMBDA_FUNCTION_NAME", &function.name)
             .env("AWS_LAMBDA_FUNCTION_VERSION", &function.version)
-            .env("AWS_LAMBDA_FUNCTION_MEMORY_SIZE", function.memory_mb.to_string())
+            .env(
+                "AWS_LAMBDA_FUNCTION_MEMORY_SIZE",
+                function.memory_mb.to_string(),
+            )
             .env("AWS_LAMBDA_LOG_GROUP_NAME", &function.log_group)
             .env("AWS_LAMBDA_LOG_STREAM_NAME", log.name())
+            .env("AWS_LAMBDA_LOG_FORMAT", &function.log_format)
             .env("LAMBDA_TASK_ROOT", &function.code)
             .env("_HANDLER", &function.handler);
         let process = command
@@ -225,7 +229,10 @@ impl Fault {
             ),
             Self::Exited(how) => ("Runtime.ExitError", how),
         };
-        error_payload(error_type, &format!("RequestId: {request_id} Error: {message}"))
+        error_payload(
+            error_type,
+            &format!("RequestId: {request_id} Error: {message}"),
+        )
     }
 }
 
@@ -238,9 +245,7 @@ pub(crate) fn error_payload(error_type: &str, message: &str) -> Bytes {
 /// A runtime is not to exit at all: with status 0, too, it did not answer.
 fn exited(status: std::io::Result<std::process::ExitStatus>) -> Fault {
     Fault::Exited(match status {
-        Ok(status) if status.success() => {
-            "Runtime exited without providing a reason".to_owned()
-        }
+        Ok(status) if status.success() => "Runtime exited without providing a reason".to_owned(),
         Ok(status) => format!("Runtime exited with error: {}", how_it_ended(status)),
         Err(error) => format!("Runtime exited with error: {error}"),
     })

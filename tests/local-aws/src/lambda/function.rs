@@ -28,6 +28,8 @@ pub(crate) struct Function {
     pub(crate) memory_mb: i32,
     pub(crate) variables: BTreeMap<String, String>,
     pub(crate) log_group: String,
+    /// `Text` or `JSON`; runtimes follow it.
+    pub(crate) log_format: String,
     /// The queue or topic of `DeadLetterConfig`.
     pub(crate) dead_letter_target: Option<String>,
     /// The directory in which the zip is unpacked (`/var/task` on AWS).
@@ -45,6 +47,7 @@ impl Function {
             && self.handler == other.handler
             && self.memory_mb == other.memory_mb
             && self.log_group == other.log_group
+            && self.log_format == other.log_format
     }
 }
 
@@ -78,7 +81,11 @@ impl Functions {
         qualifier: Option<&str>,
     ) -> Result<Function, InvokeError> {
         let request = self.client.get_function().function_name(name);
-        let answer = match request.set_qualifier(qualifier.map(str::to_owned)).send().await {
+        let answer = match request
+            .set_qualifier(qualifier.map(str::to_owned))
+            .send()
+            .await
+        {
             Ok(answer) => answer,
             Err(error) if error.code() == Some("ResourceNotFoundException") => {
                 let message = error.message().unwrap_or("Function not found").to_owned();
@@ -111,8 +118,8 @@ impl Functions {
             .and_then(|environment| environment.variables())
             .map(|variables| variables.clone().into_iter().collect())
             .unwrap_or_default();
-        let log_group = configuration
-            .logging_config()
+        let logging = configuration.logging_config();
+        let log_group = logging
             .and_then(|logging| logging.log_group())
             .map_or_else(|| format!("/aws/lambda/{name}"), str::to_owned);
         Ok(Function {
@@ -125,6 +132,10 @@ impl Functions {
             memory_mb: configuration.memory_size().unwrap_or(DEFAULT_MEMORY_MB),
             variables,
             log_group,
+            log_format: logging
+                .and_then(|logging| logging.log_format())
+                .map_or("Text", |format| format.as_str())
+                .to_owned(),
             dead_letter_target: configuration
                 .dead_letter_config()
                 .and_then(|dead_letters| dead_letters.target_arn())

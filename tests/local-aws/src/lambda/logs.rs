@@ -72,7 +72,12 @@ async fn deliver(
 
 async fn create(client: &Client, group: &str, stream: &str) -> bool {
     // Lambda makes the group when the template did not; that it exists is the usual case.
-    client.create_log_group().log_group_name(group).send().await.ok();
+    client
+        .create_log_group()
+        .log_group_name(group)
+        .send()
+        .await
+        .ok();
     let request = client.create_log_stream().log_group_name(group);
     match request.log_stream_name(stream).send().await {
         Ok(_) => true,
@@ -90,7 +95,10 @@ async fn put(
     stream: &str,
     lines: impl Iterator<Item = Line>,
 ) -> anyhow::Result<()> {
-    let mut request = client.put_log_events().log_group_name(group).log_stream_name(stream);
+    let mut request = client
+        .put_log_events()
+        .log_group_name(group)
+        .log_stream_name(stream);
     for line in lines {
         let time = line.time.duration_since(SystemTime::UNIX_EPOCH)?;
         let event = InputLogEvent::builder()

@@ -17,8 +17,8 @@ use std::collections::HashMap;
 use std::path::Path;
 use std::sync::{Arc, Mutex, PoisonError};
 
-use axum::body::Bytes;
 use aws_types::SdkConfig;
+use axum::body::Bytes;
 use tokio::sync::Semaphore;
 use tokio_util::sync::CancellationToken;
 
@@ -67,7 +67,10 @@ impl LambdaService {
     /// `moto` is the configuration of clients that ask moto; `endpoint` is what functions get
     /// as their AWS endpoint; code is unpacked under `state`.
     pub(crate) fn new(moto: &SdkConfig, endpoint: &str, state: &Path, clock: Clock) -> Self {
-        let http = reqwest::Client::builder().no_proxy().build().unwrap_or_default();
+        let http = reqwest::Client::builder()
+            .no_proxy()
+            .build()
+            .unwrap_or_default();
         let lambda = aws_sdk_lambda::Client::new(moto);
         Self {
             functions: Functions::new(lambda.clone(), http, state.join("functions")),
@@ -129,13 +132,13 @@ impl LambdaService {
             .clear();
     }
 
-    async fn run(
-        &self,
-        function: &Function,
-        request: &Request,
-    ) -> Result<Completion, InvokeError> {
+    async fn run(&self, function: &Function, request: &Request) -> Result<Completion, InvokeError> {
         let pool = self.pool(&function.arn);
-        let _slot = pool.running.acquire().await.map_err(|_| InvokeError::Ending)?;
+        let _slot = pool
+            .running
+            .acquire()
+            .await
+            .map_err(|_| InvokeError::Ending)?;
         let environment = match pool.take_idle(function) {
             Some(environment) => Ok(environment),
             None => self.start_environment(function).await?,

@@ -71,10 +71,15 @@ impl Output {
         };
         let rest = self.partial.split_off(end + 1);
         let complete = std::mem::replace(&mut self.partial, rest);
-        complete[..end].split(|&byte| byte == b'\n').map(text).collect()
+        complete[..end]
+            .split(|&byte| byte == b'\n')
+            .map(text)
+            .collect()
     }
 }
 
 fn text(bytes: &[u8]) -> String {
-    String::from_utf8_lossy(bytes).trim_end_matches('\r').to_owned()
+    String::from_utf8_lossy(bytes)
+        .trim_end_matches('\r')
+        .to_owned()
 }
