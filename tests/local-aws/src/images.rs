@@ -179,7 +179,11 @@ impl ImageStore {
         let image = tokio::task::spawn_blocking(move || unpack(&directory, &name, &manifest))
             .await
             .map_err(|e| PullError(e.to_string()))?
-            .map_err(|problem| PullError(format!("ref pull has been retried 1 time(s): failed to copy: {problem}")))?;
+            .map_err(|problem| {
+                PullError(format!(
+                    "ref pull has been retried 1 time(s): failed to copy: {problem}"
+                ))
+            })?;
         unpacked.insert(platform_digest, image.clone());
         Ok(Image { digest, ..image })
     }
@@ -323,8 +327,8 @@ fn unpack(directory: &Path, digest: &str, manifest: &Manifest) -> Result<Image, 
         .as_ref()
         .ok_or("the manifest names no configuration")?;
     let config = fs::read(blob(&config.digest)?).map_err(|e| e.to_string())?;
-    let config: ImageConfig = serde_json::from_slice(&config)
-        .map_err(|e| format!("invalid image configuration: {e}"))?;
+    let config: ImageConfig =
+        serde_json::from_slice(&config).map_err(|e| format!("invalid image configuration: {e}"))?;
     let config = config.config;
 
     let roots = directory.join("roots");
@@ -334,7 +338,10 @@ fn unpack(directory: &Path, digest: &str, manifest: &Manifest) -> Result<Image, 
         let partial = tempfile::TempDir::new_in(&roots).map_err(|e| e.to_string())?;
         for layer in &manifest.layers {
             if !LAYER_MEDIA_TYPES.contains(&layer.media_type.as_str()) {
-                return Err(format!("unsupported layer media type {:?}", layer.media_type));
+                return Err(format!(
+                    "unsupported layer media type {:?}",
+                    layer.media_type
+                ));
             }
             let path = blob(&layer.digest)?;
             unpack_layer(&path, partial.path())

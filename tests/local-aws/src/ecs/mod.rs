@@ -1,14 +1,42 @@
 //! The local ECS: tasks are processes of this machine, services replace them by deployments.
+//!
+//! State is one structure behind one lock, held only for moments. Every task has a future that
+//! lives its life (`lifecycle`), every service one that looks after it (`scheduler`); they meet
+//! in the state, and a change of a task wakes the service it belongs to.
 
+mod clusters;
+mod deployments;
 mod error;
+mod lifecycle;
+mod names;
+mod request;
+mod rolling;
+mod scheduler;
+mod secrets;
+mod services;
+mod tags;
+mod task_definitions;
+mod tasks;
 
-pub use error::ApiError;
+use std::collections::HashMap;
+use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
+use std::time::Duration;
 
 use serde_json::Value;
+use tokio_util::sync::CancellationToken;
+use tokio_util::task::TaskTracker;
+
+pub use error::ApiError;
 
 use crate::clock::Clock;
 use crate::images::ImageStore;
 use crate::load_balancer::LoadBalancers;
+use clusters::Cluster;
+use names::Names;
+use scheduler::ServiceKey;
+use services::Service;
+use task_definitions::TaskDefinition;
+use tasks::{StartedTasks, Task};
 
 /// What the local ECS works with.
 #[derive(Clone, Debug)]
@@ -25,15 +53,88 @@ pub struct Settings {
     pub ssm: aws_sdk_ssm::Client,
 }
 
+impl Settings {
+    /// What a container's environment says about AWS. Credentials are those of the task's role:
+    /// without a role there are none.
+    fn environment(&self, has_role: bool) -> Vec<(String, String)> {
+        let mut all = vec![
+            ("AWS_REGION", self.region.as_str()),
+            ("AWS_DEFAULT_REGION", self.region.as_str()),
+            ("AWS_EXECUTION_ENV", "AWS_ECS_FARGATE"),
+            ("AWS_ENDPOINT_URL", self.endpoint_url.as_str()),
+        ];
+        if has_role {
+            all.push(("AWS_ACCESS_KEY_ID", "local"));
+            all.push(("AWS_SECRET_ACCESS_KEY", "local"));
+        }
+        all.into_iter()
+            .map(|(name, value)| (name.to_owned(), value.to_owned()))
+            .collect()
+    }
+}
+
 /// The ECS control plane. Clones share one state.
 #[derive(Clone, Debug)]
 pub struct Ecs {
+    inner: Arc<Inner>,
+}
+
+#[derive(Debug)]
+struct Inner {
     settings: Settings,
+    names: Names,
+    state: Mutex<State>,
+    /// All lives of tasks and all loops of services.
+    running: TaskTracker,
+    /// Ends them at once.
+    killed: CancellationToken,
+}
+
+#[derive(Debug, Default)]
+struct State {
+    /// By name.
+    clusters: HashMap<String, Cluster>,
+    /// The revisions of each family, the oldest first.
+    families: HashMap<String, Vec<Arc<TaskDefinition>>>,
+    /// By id.
+    tasks: HashMap<String, Task>,
+    /// Client tokens of RunTask, by cluster and token.
+    tokens: HashMap<(String, String), StartedTasks>,
+    services: HashMap<ServiceKey, Service>,
+}
+
+impl State {
+    /// Removes a task that stopped long ago, and with the last of its tasks a client token.
+    fn forget_task(&mut self, id: &str) {
+        self.tasks.remove(id);
+        let tasks = &self.tasks;
+        self.tokens
+            .retain(|_, started| started.tasks.iter().any(|task| tasks.contains_key(task)));
+    }
 }
 
 impl Ecs {
     pub fn new(settings: Settings) -> Self {
-        Self { settings }
+        let names = Names {
+            account_id: settings.account_id.clone(),
+            region: settings.region.clone(),
+        };
+        Self {
+            inner: Arc::new(Inner {
+                settings,
+                names,
+                state: Mutex::default(),
+                running: TaskTracker::new(),
+                killed: CancellationToken::new(),
+            }),
+        }
+    }
+
+    fn lock(&self) -> MutexGuard<'_, State> {
+        self.inner
+            .state
+            .lock()
+            .unwrap_or_else(PoisonError::into_inner)
     }
 
     /// Answers one request of the ECS API.
@@ -41,13 +142,46 @@ impl Ecs {
     /// `operation` is the part of `X-Amz-Target` behind the dot, `request` the JSON body. The
     /// answer is the JSON body; time stamps are seconds since the epoch, as JSON 1.1 has them.
     pub async fn call(&self, operation: &str, request: Value) -> Result<Value, ApiError> {
-        let _ = (&self.settings, request);
-        Err(ApiError::client(
-            "InvalidAction",
-            format!("The action {operation} is not valid for this endpoint."),
-        ))
+        match operation {
+            "CreateCluster" => self.create_cluster(request),
+            "CreateService" => self.create_service(request).await,
+            "DeleteCluster" => self.delete_cluster(request),
+            "DeleteService" => self.delete_service(request),
+            "DeregisterTaskDefinition" => self.deregister_task_definition(request),
+            "DescribeClusters" => self.describe_clusters(request),
+            "DescribeServiceDeployments" => self.describe_service_deployments(request),
+            "DescribeServiceRevisions" => self.describe_service_revisions(request),
+            "DescribeServices" => self.describe_services(request),
+            "DescribeTaskDefinition" => self.describe_task_definition(request),
+            "DescribeTasks" => self.describe_tasks(request),
+            "ListClusters" => self.list_clusters(request),
+            "ListServiceDeployments" => self.list_service_deployments(request),
+            "ListServices" => self.list_services(request),
+            "ListTagsForResource" => self.list_tags_for_resource(request),
+            "ListTaskDefinitions" => self.list_task_definitions(request),
+            "ListTasks" => self.list_tasks(request),
+            "RegisterTaskDefinition" => self.register_task_definition(request),
+            "RunTask" => self.run_task(request),
+            "StopServiceDeployment" => self.stop_service_deployment(request),
+            "StopTask" => self.stop_task(request),
+            "TagResource" => self.tag_resource(request),
+            "UntagResource" => self.untag_resource(request),
+            "UpdateService" => self.update_service(request).await,
+            _ => Err(ApiError::client(
+                "UnknownOperationException",
+                format!("The local ECS does not know the operation {operation}."),
+            )),
+        }
     }
 
     /// Ends every service and kills every process of every task.
-    pub async fn shut_down(&self) {}
+    pub async fn shut_down(&self) {
+        self.inner.killed.cancel();
+        self.inner.running.close();
+        // Nothing of it blocks for long; the limit keeps a mistake here from hanging the end.
+        let ended = tokio::time::timeout(Duration::from_secs(5), self.inner.running.wait()).await;
+        if ended.is_err() {
+            tracing::error!("some tasks did not end in time");
+        }
+    }
 }

@@ -107,7 +107,11 @@ impl Health {
             } else {
                 self.state
             },
-            failure: if unhealthy { Some(verdict) } else { self.failure },
+            failure: if unhealthy {
+                Some(verdict)
+            } else {
+                self.failure
+            },
             passed: 0,
             failed,
         }
@@ -247,7 +251,11 @@ mod tests {
 
     #[test]
     fn an_unhealthy_target_says_why() {
-        let unhealthy = |verdict| Health::initial().after(verdict, &settings(1, 1)).explanation();
+        let unhealthy = |verdict| {
+            Health::initial()
+                .after(verdict, &settings(1, 1))
+                .explanation()
+        };
         assert_eq!(
             unhealthy(Verdict::WrongStatus(500)),
             (

@@ -20,7 +20,10 @@ pub(crate) enum Condition {
     Path(Vec<String>),
     Host(Vec<String>),
     Method(Vec<String>),
-    Header { name: String, values: Vec<String> },
+    Header {
+        name: String,
+        values: Vec<String>,
+    },
     /// Pairs of an optional key and a value.
     Query(Vec<(Option<String>, String)>),
     /// Of a kind this load balancer does not know: never holds.
@@ -157,7 +160,8 @@ impl Condition {
                 pairs.iter().any(|(key, value)| {
                     query.split('&').any(|part| {
                         let (k, v) = part.split_once('=').unwrap_or((part, ""));
-                        key.as_ref().is_none_or(|key| wildcard(&key.to_lowercase(), k))
+                        key.as_ref()
+                            .is_none_or(|key| wildcard(&key.to_lowercase(), k))
                             && wildcard(&value.to_lowercase(), v)
                     })
                 })

@@ -31,7 +31,9 @@ impl ListenerConfig {
     /// The ARNs of the target groups that get requests from this listener, weight or not.
     pub(crate) fn target_groups(&self) -> impl Iterator<Item = &str> {
         self.rules.iter().flat_map(|rule| match &rule.action {
-            Action::Forward(forward) => forward.groups.iter().map(|(arn, _)| arn.as_str()).collect(),
+            Action::Forward(forward) => {
+                forward.groups.iter().map(|(arn, _)| arn.as_str()).collect()
+            }
             _ => Vec::new(),
         })
     }
@@ -39,7 +41,11 @@ impl ListenerConfig {
 
 pub(crate) async fn read(elbv2: &Client) -> anyhow::Result<Configuration> {
     let mut listeners = Vec::new();
-    let mut balancers = elbv2.describe_load_balancers().into_paginator().items().send();
+    let mut balancers = elbv2
+        .describe_load_balancers()
+        .into_paginator()
+        .items()
+        .send();
     while let Some(balancer) = balancers.next().await {
         let balancer = balancer.context("DescribeLoadBalancers")?;
         if let Some(arn) = balancer.load_balancer_arn() {
@@ -51,7 +57,11 @@ pub(crate) async fn read(elbv2: &Client) -> anyhow::Result<Configuration> {
         .flat_map(ListenerConfig::target_groups)
         .collect();
     let mut target_groups = HashMap::new();
-    let mut groups = elbv2.describe_target_groups().into_paginator().items().send();
+    let mut groups = elbv2
+        .describe_target_groups()
+        .into_paginator()
+        .items()
+        .send();
     while let Some(group) = groups.next().await {
         let group = group.context("DescribeTargetGroups")?;
         let Some(arn) = group.target_group_arn() else {
@@ -146,7 +156,10 @@ fn target_group(
         |value: Option<i32>, default: u32| value.and_then(|v| v.try_into().ok()).unwrap_or(default);
     let matcher = group.matcher().and_then(|matcher| matcher.http_code());
     TargetGroupConfig {
-        port: group.port().and_then(|port| port.try_into().ok()).unwrap_or(80),
+        port: group
+            .port()
+            .and_then(|port| port.try_into().ok())
+            .unwrap_or(80),
         health_check: HealthCheck {
             port: group.health_check_port().and_then(|port| port.parse().ok()),
             path: group.health_check_path().unwrap_or("/").to_owned(),
@@ -245,9 +258,9 @@ fn condition(condition: &types::RuleCondition) -> Condition {
         }
     };
     match condition.field().unwrap_or_default() {
-        "path-pattern" => Condition::Path(values(
-            condition.path_pattern_config().map(|c| c.values()),
-        )),
+        "path-pattern" => {
+            Condition::Path(values(condition.path_pattern_config().map(|c| c.values())))
+        }
         "host-header" => {
             Condition::Host(values(condition.host_header_config().map(|c| c.values())))
         }

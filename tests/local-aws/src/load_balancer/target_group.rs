@@ -92,10 +92,17 @@ impl Registration {
     /// The target's state now.
     pub fn state(&self) -> TargetState {
         let members = self.group.lock();
-        if members.draining.iter().any(|m| Arc::ptr_eq(m, &self.member)) {
+        if members
+            .draining
+            .iter()
+            .any(|m| Arc::ptr_eq(m, &self.member))
+        {
             return TargetState::Draining;
         }
-        if !members.registered.iter().any(|m| Arc::ptr_eq(m, &self.member))
+        if !members
+            .registered
+            .iter()
+            .any(|m| Arc::ptr_eq(m, &self.member))
             || !self.group.config.borrow().in_use
         {
             return TargetState::Unused;
@@ -303,7 +310,10 @@ impl TargetGroup {
     pub(crate) fn describe(&self, only: &[(String, Option<u16>)]) -> Vec<TargetHealthDescription> {
         let config = self.config.borrow().clone();
         let members = self.lock();
-        let registered = members.registered.iter().map(|m| describe(m, &config, false));
+        let registered = members
+            .registered
+            .iter()
+            .map(|m| describe(m, &config, false));
         let draining = members.draining.iter().map(|m| describe(m, &config, true));
         let mut all: Vec<_> = registered.chain(draining).collect();
         if only.is_empty() {
@@ -312,7 +322,8 @@ impl TargetGroup {
         only.iter()
             .map(|(id, port)| {
                 let port = port.unwrap_or(config.port);
-                let wanted = |d: &TargetHealthDescription| d.target.id == *id && d.target.port == port;
+                let wanted =
+                    |d: &TargetHealthDescription| d.target.id == *id && d.target.port == port;
                 match all.iter().position(wanted) {
                     Some(position) => all.swap_remove(position),
                     None => TargetHealthDescription {
@@ -337,7 +348,11 @@ fn health_check_port(config: &TargetGroupConfig, port: u16) -> String {
     config.health_check.port.unwrap_or(port).to_string()
 }
 
-fn describe(member: &Member, config: &TargetGroupConfig, draining: bool) -> TargetHealthDescription {
+fn describe(
+    member: &Member,
+    config: &TargetGroupConfig,
+    draining: bool,
+) -> TargetHealthDescription {
     let health = *member.health.borrow();
     let (state, (reason, description)) = if draining {
         (

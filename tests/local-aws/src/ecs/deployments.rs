@@ -1,0 +1,508 @@
+//! Deployments of a service, service deployments and service revisions.
+//!
+//! A service's `deployments[]` are what runs now; its service deployments are the history of
+//! changes, and its service revisions what each of them rolled out.
+
+use std::collections::HashMap;
+use std::sync::Arc;
+
+use serde::Deserialize;
+use serde_json::{Value, json};
+use tokio::time::Instant;
+
+use super::lifecycle::TargetBinding;
+use super::request::{Object, now, page, parse, put};
+use super::rolling::CircuitBreaker;
+use super::services::Service;
+use super::task_definitions::TaskDefinition;
+use super::tasks::{LastStatus, Placement, Task};
+use super::{ApiError, Ecs, State, names};
+
+/// <https://docs.aws.amazon.com/AmazonECS/latest/APIReference/API_Deployment.html>
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(super) enum Rollout {
+    InProgress,
+    Completed,
+    Failed,
+}
+
+impl Rollout {
+    fn as_str(self) -> &'static str {
+        match self {
+            Self::InProgress => "IN_PROGRESS",
+            Self::Completed => "COMPLETED",
+            Self::Failed => "FAILED",
+        }
+    }
+}
+
+/// One of a service's `deployments[]`. The first of them is the primary one.
+#[derive(Debug)]
+pub(super) struct Deployment {
+    /// `ecs-svc/…`
+    pub(super) id: String,
+    pub(super) revision_arn: String,
+    pub(super) definition: Arc<TaskDefinition>,
+    pub(super) placement: Placement,
+    pub(super) targets: Vec<TargetBinding>,
+    pub(super) rollout: Rollout,
+    pub(super) rollout_reason: String,
+    /// Tasks that failed one after the other.
+    pub(super) failed_tasks: u64,
+    /// No task is started before, because too many have failed.
+    pub(super) next_start: Option<Instant>,
+    pub(super) created_at: f64,
+    pub(super) updated_at: f64,
+}
+
+impl Deployment {
+    pub(super) fn set_rollout(&mut self, rollout: Rollout, reason: String) {
+        self.rollout = rollout;
+        self.rollout_reason = reason;
+        self.updated_at = now();
+    }
+
+    pub(super) fn to_json(&self, primary: bool, desired: usize, counts: Counts) -> Value {
+        let mut answer = Object::new();
+        let mut set = |name: &str, value: Value| answer.insert(name.to_owned(), value);
+        set("id", json!(self.id));
+        set("status", json!(if primary { "PRIMARY" } else { "ACTIVE" }));
+        set("taskDefinition", json!(self.definition.arn));
+        set("desiredCount", json!(desired));
+        set("pendingCount", json!(counts.pending));
+        set("runningCount", json!(counts.running));
+        set("failedTasks", json!(self.failed_tasks));
+        set("createdAt", json!(self.created_at));
+        set("updatedAt", json!(self.updated_at));
+        set("rolloutState", json!(self.rollout.as_str()));
+        set("rolloutStateReason", json!(self.rollout_reason));
+        put(
+            &mut answer,
+            "launchType",
+            self.placement.described_launch_type(),
+        );
+        put(
+            &mut answer,
+            "capacityProviderStrategy",
+            self.placement.capacity_provider_strategy.clone(),
+        );
+        let platform = self.placement.described_platform_version();
+        put(&mut answer, "platformVersion", platform);
+        put(&mut answer, "platformFamily", platform.map(|_| "Linux"));
+        put(
+            &mut answer,
+            "networkConfiguration",
+            self.placement.network_configuration.clone(),
+        );
+        Value::Object(answer)
+    }
+}
+
+/// Tasks that run and tasks that are about to.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub(super) struct Counts {
+    pub(super) running: usize,
+    pub(super) pending: usize,
+}
+
+impl Counts {
+    pub(super) fn of<'a>(tasks: impl Iterator<Item = &'a Task>) -> Self {
+        tasks.fold(Self::default(), |counts, task| match task.last_status {
+            LastStatus::Running => Self {
+                running: counts.running + 1,
+                ..counts
+            },
+            status if status < LastStatus::Running && task.wanted => Self {
+                pending: counts.pending + 1,
+                ..counts
+            },
+            _ => counts,
+        })
+    }
+}
+
+/// <https://docs.aws.amazon.com/AmazonECS/latest/developerguide/service-deployment.html>
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(super) enum Status {
+    Pending,
+    InProgress,
+    Successful,
+    Stopped,
+    StopRequested,
+    RollbackRequested,
+    RollbackInProgress,
+    RollbackSuccessful,
+    RollbackFailed,
+}
+
+impl Status {
+    fn as_str(self) -> &'static str {
+        match self {
+            Self::Pending => "PENDING",
+            Self::InProgress => "IN_PROGRESS",
+            Self::Successful => "SUCCESSFUL",
+            Self::Stopped => "STOPPED",
+            Self::StopRequested => "STOP_REQUESTED",
+            Self::RollbackRequested => "ROLLBACK_REQUESTED",
+            Self::RollbackInProgress => "ROLLBACK_IN_PROGRESS",
+            Self::RollbackSuccessful => "ROLLBACK_SUCCESSFUL",
+            Self::RollbackFailed => "ROLLBACK_FAILED",
+        }
+    }
+
+    pub(super) fn is_final(self) -> bool {
+        matches!(
+            self,
+            Self::Successful | Self::Stopped | Self::RollbackSuccessful | Self::RollbackFailed
+        )
+    }
+}
+
+#[derive(Clone, Debug)]
+pub(super) struct Rollback {
+    pub(super) reason: String,
+    pub(super) started_at: f64,
+    pub(super) revision_arn: String,
+}
+
+/// One change of a service, from its request to its end.
+#[derive(Debug)]
+pub(super) struct ServiceDeployment {
+    pub(super) arn: String,
+    pub(super) target: String,
+    pub(super) sources: Vec<String>,
+    pub(super) status: Status,
+    pub(super) status_reason: Option<String>,
+    pub(super) configuration: Value,
+    pub(super) breaker: CircuitBreaker,
+    pub(super) breaker_triggered: bool,
+    pub(super) failures: u64,
+    pub(super) rollback: Option<Rollback>,
+    pub(super) created_at: f64,
+    pub(super) started_at: Option<f64>,
+    pub(super) finished_at: Option<f64>,
+    pub(super) stopped_at: Option<f64>,
+    pub(super) updated_at: f64,
+    /// Requested, running and pending tasks of each revision when it finished.
+    pub(super) final_counts: HashMap<String, (usize, Counts)>,
+}
+
+impl ServiceDeployment {
+    pub(super) fn set_status(&mut self, status: Status, reason: Option<String>) {
+        self.status = status;
+        self.status_reason = reason;
+        self.updated_at = now();
+        if status.is_final() {
+            self.finished_at = Some(self.updated_at);
+        }
+        if status == Status::Stopped {
+            self.stopped_at = Some(self.updated_at);
+        }
+    }
+
+    fn brief(&self, service: &Service) -> Value {
+        let mut answer = Object::new();
+        let mut set = |name: &str, value: &str| answer.insert(name.to_owned(), json!(value));
+        set("serviceDeploymentArn", &self.arn);
+        set("serviceArn", &service.arn);
+        set("clusterArn", &service.cluster_arn);
+        set("targetServiceRevisionArn", &self.target);
+        set("status", self.status.as_str());
+        answer.insert("createdAt".to_owned(), json!(self.created_at));
+        put(&mut answer, "startedAt", self.started_at);
+        put(&mut answer, "finishedAt", self.finished_at);
+        put(&mut answer, "statusReason", self.status_reason.clone());
+        Value::Object(answer)
+    }
+
+    fn describe(&self, service: &Service, state: &State) -> Value {
+        let Value::Object(mut answer) = self.brief(service) else {
+            return Value::Null;
+        };
+        answer.remove("targetServiceRevisionArn");
+        let summary = |revision: &String| {
+            let (requested, counts) = match self.final_counts.get(revision) {
+                Some(counts) => *counts,
+                None if self.status.is_final() => Default::default(),
+                None => service.revision_counts(revision, state),
+            };
+            json!({
+                "arn": revision,
+                "requestedTaskCount": requested,
+                "runningTaskCount": counts.running,
+                "pendingTaskCount": counts.pending,
+            })
+        };
+        let sources: Vec<Value> = self.sources.iter().map(summary).collect();
+        let breaker = match (self.breaker.enable, self.breaker_triggered) {
+            (false, _) => "DISABLED",
+            (true, true) => "TRIGGERED",
+            (true, false) if self.status.is_final() => "MONITORING_COMPLETE",
+            (true, false) => "MONITORING",
+        };
+        let mut set = |name: &str, value: Value| answer.insert(name.to_owned(), value);
+        set("sourceServiceRevisions", json!(sources));
+        set("targetServiceRevision", summary(&self.target));
+        set("updatedAt", json!(self.updated_at));
+        set("deploymentConfiguration", self.configuration.clone());
+        set(
+            "deploymentCircuitBreaker",
+            json!({
+                "status": breaker,
+                "failureCount": self.failures,
+                "threshold": self.breaker.threshold(service.desired_count),
+            }),
+        );
+        if let Some(alarms) = self.configuration.get("alarms") {
+            set(
+                "alarms",
+                json!({
+                    "status": "DISABLED",
+                    "alarmNames": alarms["alarmNames"],
+                    "triggeredAlarmNames": [],
+                }),
+            );
+        }
+        put(&mut answer, "stoppedAt", self.stopped_at);
+        let rollback = self.rollback.as_ref().map(|rollback| {
+            json!({
+                "reason": rollback.reason,
+                "startedAt": rollback.started_at,
+                "serviceRevisionArn": rollback.revision_arn,
+            })
+        });
+        put(&mut answer, "rollback", rollback);
+        Value::Object(answer)
+    }
+}
+
+/// What a service deployment rolls out: the parts of a service whose change starts one.
+#[derive(Clone, Debug)]
+pub(super) struct ServiceRevision {
+    pub(super) arn: String,
+    pub(super) definition: Arc<TaskDefinition>,
+    /// The service's fields that belong to a revision.
+    pub(super) fields: Object,
+    /// Digests of the containers' images, by container, as far as tasks have pulled them.
+    pub(super) digests: HashMap<String, String>,
+    pub(super) created_at: f64,
+}
+
+impl ServiceRevision {
+    fn describe(&self, service: &Service) -> Value {
+        let images: Vec<Value> = self
+            .definition
+            .details
+            .container_definitions
+            .iter()
+            .map(|container| {
+                let mut image = json!({
+                    "containerName": container.name,
+                    "image": container.image,
+                });
+                let pinned = container.image.split_once('@').map(|(_, digest)| digest);
+                let pulled = self.digests.get(&container.name).map(String::as_str);
+                if let Some(digest) = pinned.or(pulled) {
+                    image["imageDigest"] = json!(digest);
+                }
+                image
+            })
+            .collect();
+        let mut answer = self.fields.clone();
+        let mut set = |name: &str, value: Value| answer.insert(name.to_owned(), value);
+        set("serviceRevisionArn", json!(self.arn));
+        set("serviceArn", json!(service.arn));
+        set("clusterArn", json!(service.cluster_arn));
+        set("taskDefinition", json!(self.definition.arn));
+        set("containerImages", json!(images));
+        set("guardDutyEnabled", json!(false));
+        set("createdAt", json!(self.created_at));
+        let placement: Placement =
+            serde_json::from_value(Value::Object(self.fields.clone())).unwrap_or_default();
+        let platform = placement.described_platform_version();
+        put(&mut answer, "platformVersion", platform);
+        put(&mut answer, "platformFamily", platform.map(|_| "Linux"));
+        Value::Object(answer)
+    }
+}
+
+#[derive(Deserialize)]
+#[serde(rename_all = "camelCase")]
+struct List {
+    service: String,
+    cluster: Option<String>,
+    #[serde(default)]
+    status: Vec<String>,
+    created_at: Option<CreatedAt>,
+    max_results: Option<i64>,
+    next_token: Option<String>,
+}
+
+#[derive(Default, Deserialize)]
+struct CreatedAt {
+    before: Option<f64>,
+    after: Option<f64>,
+}
+
+#[derive(Deserialize)]
+#[serde(rename_all = "camelCase")]
+struct DescribeDeployments {
+    service_deployment_arns: Vec<String>,
+}
+
+#[derive(Deserialize)]
+#[serde(rename_all = "camelCase")]
+struct DescribeRevisions {
+    service_revision_arns: Vec<String>,
+}
+
+#[derive(Deserialize)]
+#[serde(rename_all = "camelCase")]
+struct Stop {
+    service_deployment_arn: String,
+    stop_type: Option<String>,
+}
+
+/// DescribeServiceDeployments and DescribeServiceRevisions take at most so many ARNs.
+const MAX_DESCRIBED: usize = 20;
+
+fn check_arns(arns: &[String], kind: &str) -> Result<(), ApiError> {
+    if arns.is_empty() || arns.len() > MAX_DESCRIBED {
+        return Err(ApiError::invalid_parameter(format!(
+            "Between 1 and {MAX_DESCRIBED} ARNs are required."
+        )));
+    }
+    let prefix = format!(":{kind}/");
+    match arns.iter().find(|arn| !arn.contains(&prefix)) {
+        Some(arn) => Err(ApiError::invalid_parameter(format!(
+            "{arn:?} is no ARN of a {kind}."
+        ))),
+        None => Ok(()),
+    }
+}
+
+impl Ecs {
+    pub(super) fn list_service_deployments(&self, request: Value) -> Result<Value, ApiError> {
+        let parsed: List = parse(&request)?;
+        let state = self.lock();
+        let cluster = match parsed.cluster.as_deref() {
+            // The service's ARN says the cluster as well.
+            None => names::cluster_of_service(&parsed.service).unwrap_or("default"),
+            Some(cluster) => cluster,
+        };
+        let cluster = state.cluster(Some(cluster))?.name.clone();
+        let service = state.service(&cluster, &parsed.service)?;
+        let created = parsed.created_at.unwrap_or_default();
+        let found: Vec<Value> = service
+            .history
+            .iter()
+            .rev()
+            .filter(|one| {
+                let status = one.status.as_str();
+                (parsed.status.is_empty() || parsed.status.iter().any(|wanted| wanted == status))
+                    && created.before.is_none_or(|before| one.created_at <= before)
+                    && created.after.is_none_or(|after| one.created_at >= after)
+            })
+            .map(|one| one.brief(service))
+            .collect();
+        let (found, next) = page(found, parsed.max_results, parsed.next_token.as_deref(), 100)?;
+        let mut answer = Object::new();
+        answer.insert("serviceDeployments".to_owned(), json!(found));
+        put(&mut answer, "nextToken", next);
+        Ok(Value::Object(answer))
+    }
+
+    pub(super) fn describe_service_deployments(&self, request: Value) -> Result<Value, ApiError> {
+        let parsed: DescribeDeployments = parse(&request)?;
+        check_arns(&parsed.service_deployment_arns, "service-deployment")?;
+        let state = self.lock();
+        let (mut found, mut failures) = (Vec::new(), Vec::new());
+        for arn in &parsed.service_deployment_arns {
+            let known = state.services.values().find_map(|service| {
+                let deployment = service.history.iter().find(|one| one.arn == *arn)?;
+                Some(deployment.describe(service, &state))
+            });
+            match known {
+                Some(description) => found.push(description),
+                None => failures.push(json!({"arn": arn, "reason": "MISSING"})),
+            }
+        }
+        Ok(json!({"serviceDeployments": found, "failures": failures}))
+    }
+
+    pub(super) fn describe_service_revisions(&self, request: Value) -> Result<Value, ApiError> {
+        let parsed: DescribeRevisions = parse(&request)?;
+        check_arns(&parsed.service_revision_arns, "service-revision")?;
+        let state = self.lock();
+        let (mut found, mut failures) = (Vec::new(), Vec::new());
+        for arn in &parsed.service_revision_arns {
+            let known = state.services.values().find_map(|service| {
+                let revision = service.revisions.iter().find(|one| one.arn == *arn)?;
+                Some(revision.describe(service))
+            });
+            match known {
+                Some(description) => found.push(description),
+                None => failures.push(json!({"arn": arn, "reason": "MISSING"})),
+            }
+        }
+        Ok(json!({"serviceRevisions": found, "failures": failures}))
+    }
+
+    /// Stops a service deployment: `ROLLBACK` (the default) returns to the last completed one,
+    /// `ABORT` leaves everything as it is at that moment.
+    ///
+    /// <https://docs.aws.amazon.com/AmazonECS/latest/developerguide/stop-service-deployment.html>
+    pub(super) fn stop_service_deployment(&self, request: Value) -> Result<Value, ApiError> {
+        let parsed: Stop = parse(&request)?;
+        let arn = parsed.service_deployment_arn;
+        let mut state = self.lock();
+        let service = state
+            .services
+            .values_mut()
+            .find(|service| service.history.iter().any(|one| one.arn == arn))
+            .ok_or_else(|| {
+                ApiError::client(
+                    "ServiceDeploymentNotFoundException",
+                    "Service deployment not found.",
+                )
+            })?;
+        let can_roll_back = service.completed_deployment().is_some();
+        let Some(deployment) = service.history.iter_mut().find(|one| one.arn == arn) else {
+            return Err(ApiError::server("The service deployment vanished."));
+        };
+        let requested = match parsed.stop_type.as_deref() {
+            None | Some("ROLLBACK") => Status::RollbackRequested,
+            Some("ABORT") => Status::StopRequested,
+            Some(other) => {
+                return Err(ApiError::invalid_parameter(format!(
+                    "Invalid stopType {other:?}: use ABORT or ROLLBACK."
+                )));
+            }
+        };
+        match deployment.status {
+            status if status.is_final() => {
+                return Err(ApiError::client(
+                    "ConflictException",
+                    format!(
+                        "The service deployment is {} and cannot be stopped.",
+                        status.as_str()
+                    ),
+                ));
+            }
+            Status::Pending | Status::InProgress => {
+                if requested == Status::RollbackRequested && !can_roll_back {
+                    return Err(ApiError::client(
+                        "ConflictException",
+                        "There is no completed deployment to roll back to.",
+                    ));
+                }
+                let reason = "A user requested to stop the service deployment.";
+                deployment.set_status(requested, Some(reason.to_owned()));
+                service.wake.notify_one();
+            }
+            // It is on its way to stop or to roll back, and stays so.
+            _ => {}
+        }
+        Ok(json!({"serviceDeploymentArn": arn}))
+    }
+}

@@ -1,0 +1,405 @@
+//! The decisions of a rolling deployment, as plain functions of numbers.
+//!
+//! <https://docs.aws.amazon.com/AmazonECS/latest/developerguide/deployment-type-ecs.html>
+
+use std::time::Duration;
+
+use serde::Deserialize;
+
+/// How many tasks a service wants and how far it may be from that.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(super) struct Limits {
+    pub(super) desired: usize,
+    /// So many tasks stay healthy.
+    pub(super) minimum_healthy: usize,
+    /// No more tasks than this run or start at once.
+    pub(super) maximum: usize,
+}
+
+impl Limits {
+    /// The minimum is rounded up, the maximum down.
+    pub(super) fn new(
+        desired: usize,
+        minimum_healthy_percent: usize,
+        maximum_percent: usize,
+    ) -> Self {
+        Self {
+            desired,
+            minimum_healthy: (desired * minimum_healthy_percent).div_ceil(100),
+            maximum: desired * maximum_percent / 100,
+        }
+    }
+}
+
+/// What the scheduler makes of a task that is wanted.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(super) enum Condition {
+    /// Not running yet, or not known to be healthy yet.
+    Starting,
+    Healthy,
+    Unhealthy,
+}
+
+/// A task the scheduler decides about; tasks that are stopping already are left out.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(super) struct Candidate {
+    /// Whether it belongs to the primary deployment.
+    pub(super) primary: bool,
+    pub(super) condition: Condition,
+}
+
+/// Why a task is stopped.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(super) enum StopReason {
+    /// Another task takes its place, or it is one too many.
+    Scaling,
+    Unhealthy,
+}
+
+/// What to do next. Positions are those in the list of candidates.
+#[derive(Clone, Debug, Default, PartialEq, Eq)]
+pub(super) struct Plan {
+    pub(super) start: usize,
+    pub(super) stop: Vec<(usize, StopReason)>,
+    /// Tasks are missing, and neither may one be started nor one be stopped to make room.
+    pub(super) blocked: bool,
+}
+
+/// Decides what a service does next.
+///
+/// `rolling`: the primary deployment is not completed. `may_start`: it launches tasks, that is,
+/// it has not failed. Candidates stand in the order in which they were created.
+pub(super) fn plan(
+    limits: Limits,
+    candidates: &[Candidate],
+    rolling: bool,
+    may_start: bool,
+) -> Plan {
+    let positions = |primary: bool, condition: Condition| -> Vec<usize> {
+        let wanted = Candidate { primary, condition };
+        (0..candidates.len())
+            .filter(|position| candidates[*position] == wanted)
+            .collect()
+    };
+    let healthy = positions(true, Condition::Healthy);
+    let starting = positions(true, Condition::Starting);
+    let unhealthy = positions(true, Condition::Unhealthy);
+    let old_healthy = positions(false, Condition::Healthy);
+    let mut stop = Vec::new();
+    let mut stop_all = |positions: &[usize], reason: StopReason| {
+        stop.extend(positions.iter().map(|position| (*position, reason)));
+    };
+
+    // Tasks of earlier deployments that do not serve are of no use to anybody.
+    stop_all(&positions(false, Condition::Starting), StopReason::Scaling);
+    stop_all(&positions(false, Condition::Unhealthy), StopReason::Scaling);
+
+    let usable = healthy.len() + starting.len();
+    let excess = usable.saturating_sub(limits.desired);
+    // The youngest go first, those that do not serve yet before those that do.
+    let youngest: Vec<usize> = starting
+        .iter()
+        .rev()
+        .chain(healthy.iter().rev())
+        .take(excess)
+        .copied()
+        .collect();
+    stop_all(&youngest, StopReason::Scaling);
+
+    let needed = limits.desired.saturating_sub(usable);
+    let room = |unhealthy: usize| {
+        let alive = usable - excess + unhealthy + old_healthy.len();
+        limits.maximum.saturating_sub(alive)
+    };
+    // Outside deployments an unhealthy task stays until its replacement is healthy, unless there
+    // is no room for one. Within a deployment it has failed.
+    let removed = if rolling || healthy.len() >= limits.desired {
+        unhealthy.len()
+    } else if may_start {
+        needed
+            .saturating_sub(room(unhealthy.len()))
+            .min(unhealthy.len())
+    } else {
+        0
+    };
+    stop_all(&unhealthy[..removed], StopReason::Unhealthy);
+
+    let (start, shortfall) = if may_start {
+        let start = needed.min(room(unhealthy.len() - removed));
+        (start, needed - start)
+    } else {
+        (0, 0)
+    };
+
+    // Old tasks go as new ones become healthy; before that only to make room.
+    let all_healthy = healthy.len() + old_healthy.len();
+    let surplus = all_healthy.saturating_sub(limits.desired);
+    let dispensable = all_healthy.saturating_sub(limits.minimum_healthy);
+    let replaced = surplus
+        .max(shortfall.min(dispensable))
+        .min(old_healthy.len());
+    stop_all(&old_healthy[..replaced], StopReason::Scaling);
+
+    let blocked = shortfall > 0 && start == 0 && stop.is_empty() && starting.is_empty();
+    Plan {
+        start,
+        stop,
+        blocked,
+    }
+}
+
+/// `deploymentConfiguration.deploymentCircuitBreaker`.
+#[derive(Clone, Debug, Default, Deserialize)]
+#[serde(rename_all = "camelCase")]
+pub(super) struct CircuitBreaker {
+    #[serde(default)]
+    pub(super) enable: bool,
+    #[serde(default)]
+    pub(super) rollback: bool,
+    reset_on_healthy_task: Option<bool>,
+    threshold_configuration: Option<ThresholdConfiguration>,
+}
+
+#[derive(Clone, Debug, Deserialize)]
+struct ThresholdConfiguration {
+    r#type: String,
+    value: u64,
+}
+
+impl CircuitBreaker {
+    /// Whether a task that becomes healthy makes the earlier failures forgotten.
+    pub(super) fn resets(&self) -> bool {
+        self.reset_on_healthy_task.unwrap_or(true)
+    }
+
+    /// How many failed tasks make the deployment a failed one: by default half the desired
+    /// count, but at least 3 and at most 200.
+    ///
+    /// <https://docs.aws.amazon.com/AmazonECS/latest/developerguide/deployment-circuit-breaker.html>
+    pub(super) fn threshold(&self, desired: usize) -> u64 {
+        let desired = desired as u64;
+        match &self.threshold_configuration {
+            Some(configuration) => {
+                let part = (desired * configuration.value).div_ceil(100);
+                match configuration.r#type.as_str() {
+                    "COUNT" => configuration.value.max(1),
+                    "UNBOUNDED_PERCENT" => part.max(1),
+                    _ => part.clamp(3, 200),
+                }
+            }
+            None => desired.div_ceil(2).clamp(3, 200),
+        }
+    }
+}
+
+/// How long a service waits before it starts tasks again after so many failures in a row.
+///
+/// ECS retries ever more slowly, with up to 15 minutes between two tries:
+/// <https://docs.aws.amazon.com/AmazonECS/latest/developerguide/service-throttle-logic.html>.
+/// The first failures are retried at once; how the delay grows is not documented.
+pub(super) fn retry_delay(failures: u64) -> Duration {
+    const UNDELAYED: u64 = 3;
+    const LONGEST: Duration = Duration::from_secs(15 * 60);
+    match failures.checked_sub(UNDELAYED) {
+        None | Some(0) => Duration::ZERO,
+        Some(more) => Duration::from_secs(10 << more.min(7)).min(LONGEST),
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::Condition::{Healthy, Starting, Unhealthy};
+    use super::*;
+
+    fn candidates(new: &[Condition], old: &[Condition]) -> Vec<Candidate> {
+        let of = |primary| {
+            move |condition: &Condition| Candidate {
+                primary,
+                condition: *condition,
+            }
+        };
+        let old = old.iter().map(of(false));
+        old.chain(new.iter().map(of(true))).collect()
+    }
+
+    /// The number of tasks to start and of old and new ones to stop.
+    fn decide(
+        limits: (usize, usize, usize),
+        new: &[Condition],
+        old: &[Condition],
+    ) -> (usize, usize, usize) {
+        let (desired, minimum, maximum) = limits;
+        let plan = plan(
+            Limits::new(desired, minimum, maximum),
+            &candidates(new, old),
+            true,
+            true,
+        );
+        let stopped_old = plan.stop.iter().filter(|(p, _)| *p < old.len()).count();
+        (plan.start, stopped_old, plan.stop.len() - stopped_old)
+    }
+
+    #[test]
+    fn the_minimum_is_rounded_up_and_the_maximum_down() {
+        let limits = Limits::new(3, 50, 150);
+        assert_eq!((limits.minimum_healthy, limits.maximum), (2, 4));
+        let limits = Limits::new(1, 100, 150);
+        assert_eq!((limits.minimum_healthy, limits.maximum), (1, 1));
+    }
+
+    #[test]
+    fn a_new_service_starts_all_its_tasks() {
+        assert_eq!(decide((3, 100, 200), &[], &[]), (3, 0, 0));
+    }
+
+    #[test]
+    fn new_tasks_are_started_before_old_ones_are_stopped() {
+        let limits = (2, 100, 200);
+        assert_eq!(decide(limits, &[], &[Healthy, Healthy]), (2, 0, 0));
+        assert_eq!(
+            decide(limits, &[Starting, Starting], &[Healthy, Healthy]),
+            (0, 0, 0)
+        );
+        assert_eq!(
+            decide(limits, &[Healthy, Starting], &[Healthy, Healthy]),
+            (0, 1, 0)
+        );
+        assert_eq!(decide(limits, &[Healthy, Healthy], &[Healthy]), (0, 1, 0));
+    }
+
+    #[test]
+    fn the_maximum_limits_how_many_start_at_once() {
+        let old = [Healthy; 4];
+        assert_eq!(decide((4, 100, 150), &[], &old), (2, 0, 0));
+        assert_eq!(decide((4, 100, 150), &[Healthy, Healthy], &old), (0, 2, 0));
+        assert_eq!(
+            decide((4, 100, 150), &[Healthy, Healthy], &old[..2]),
+            (2, 0, 0)
+        );
+    }
+
+    #[test]
+    fn without_room_old_tasks_make_room_down_to_the_minimum() {
+        assert_eq!(decide((4, 50, 100), &[], &[Healthy; 4]), (0, 2, 0));
+        assert_eq!(decide((4, 50, 100), &[], &[Healthy; 2]), (2, 0, 0));
+        assert_eq!(
+            decide((4, 50, 100), &[Starting, Starting], &[Healthy; 2]),
+            (0, 0, 0)
+        );
+        assert_eq!(decide((1, 0, 100), &[], &[Healthy]), (0, 1, 0));
+    }
+
+    #[test]
+    fn a_configuration_that_allows_neither_blocks() {
+        let blocked = |minimum, maximum| {
+            let limits = Limits::new(1, minimum, maximum);
+            plan(limits, &candidates(&[], &[Healthy]), true, true).blocked
+        };
+        assert!(blocked(100, 100));
+        assert!(blocked(100, 150));
+        assert!(!blocked(100, 200));
+        assert!(!blocked(0, 100));
+    }
+
+    #[test]
+    fn old_tasks_that_do_not_serve_are_stopped_at_once() {
+        assert_eq!(
+            decide((2, 100, 200), &[], &[Starting, Unhealthy]),
+            (2, 2, 0)
+        );
+    }
+
+    #[test]
+    fn an_unhealthy_task_has_failed_within_a_deployment() {
+        assert_eq!(
+            decide((2, 100, 200), &[Unhealthy, Starting], &[Healthy, Healthy]),
+            (1, 0, 1)
+        );
+    }
+
+    #[test]
+    fn outside_a_deployment_an_unhealthy_task_is_replaced_before_it_is_stopped() {
+        let steady = |maximum, new: &[Condition]| {
+            let limits = Limits::new(2, 100, maximum);
+            let plan = plan(limits, &candidates(new, &[]), false, true);
+            (plan.start, plan.stop)
+        };
+        assert_eq!(steady(200, &[Healthy, Unhealthy]), (1, vec![]));
+        assert_eq!(steady(200, &[Healthy, Unhealthy, Starting]), (0, vec![]));
+        assert_eq!(
+            steady(200, &[Healthy, Unhealthy, Healthy]),
+            (0, vec![(1, StopReason::Unhealthy)])
+        );
+        assert_eq!(
+            steady(100, &[Healthy, Unhealthy]),
+            (1, vec![(1, StopReason::Unhealthy)])
+        );
+    }
+
+    #[test]
+    fn scaling_in_stops_the_youngest_that_do_not_serve_first() {
+        let limits = Limits::new(1, 100, 200);
+        let tasks = candidates(&[Healthy, Healthy, Starting], &[]);
+        assert_eq!(
+            plan(limits, &tasks, false, true).stop,
+            [(2, StopReason::Scaling), (1, StopReason::Scaling)]
+        );
+    }
+
+    #[test]
+    fn scaling_to_zero_stops_everything() {
+        assert_eq!(
+            decide((0, 100, 200), &[Healthy, Starting], &[Healthy]),
+            (0, 1, 2)
+        );
+    }
+
+    #[test]
+    fn a_failed_deployment_starts_nothing_and_leaves_the_old_tasks() {
+        let limits = Limits::new(2, 50, 100);
+        let tasks = candidates(&[], &[Healthy, Healthy]);
+        assert_eq!(plan(limits, &tasks, true, false), Plan::default());
+    }
+
+    #[test]
+    fn the_circuit_breaker_trips_at_half_the_tasks_within_bounds() {
+        let breaker = CircuitBreaker::default();
+        for (desired, threshold) in [
+            (0, 3),
+            (1, 3),
+            (6, 3),
+            (7, 4),
+            (25, 13),
+            (400, 200),
+            (900, 200),
+        ] {
+            assert_eq!(breaker.threshold(desired), threshold, "{desired}");
+        }
+    }
+
+    #[test]
+    fn the_threshold_can_be_configured() {
+        let threshold = |kind: &str, value: u64, desired: usize| {
+            let breaker: CircuitBreaker = serde_json::from_value(serde_json::json!({
+                "enable": true,
+                "rollback": false,
+                "thresholdConfiguration": {"type": kind, "value": value},
+            }))
+            .unwrap();
+            breaker.threshold(desired)
+        };
+        assert_eq!(threshold("COUNT", 1, 10), 1);
+        assert_eq!(threshold("BOUNDED_PERCENT", 10, 10), 3);
+        assert_eq!(threshold("UNBOUNDED_PERCENT", 10, 10), 1);
+        assert_eq!(threshold("UNBOUNDED_PERCENT", 100, 900), 900);
+    }
+
+    #[test]
+    fn retries_become_slower_up_to_a_limit() {
+        assert_eq!(retry_delay(0), Duration::ZERO);
+        assert_eq!(retry_delay(3), Duration::ZERO);
+        assert_eq!(retry_delay(4), Duration::from_secs(20));
+        assert_eq!(retry_delay(5), Duration::from_secs(40));
+        assert_eq!(retry_delay(1000), Duration::from_secs(900));
+    }
+}

@@ -1,0 +1,506 @@
+//! Task definitions: families and their revisions.
+
+use std::collections::HashMap;
+use std::sync::Arc;
+
+use serde::Deserialize;
+use serde_json::{Value, json};
+
+use super::names::{self, TaskDefinitionName};
+use super::request::{KeyValue, Object, Tag, includes, now, page, parse, put, tags_to_json};
+use super::{ApiError, Ecs, State};
+
+/// One revision.
+#[derive(Clone, Debug)]
+pub(super) struct TaskDefinition {
+    pub(super) arn: String,
+    pub(super) family: String,
+    pub(super) revision: u32,
+    pub(super) active: bool,
+    pub(super) tags: Vec<Tag>,
+    /// The request and what ECS adds to it, all but the status.
+    pub(super) document: Object,
+    pub(super) details: Details,
+    deregistered_at: Option<f64>,
+}
+
+/// The parts of a task definition that ECS acts on.
+#[derive(Clone, Debug, Deserialize)]
+#[serde(rename_all = "camelCase")]
+pub(super) struct Details {
+    pub(super) container_definitions: Vec<ContainerDefinition>,
+    pub(super) network_mode: Option<String>,
+    #[serde(default)]
+    pub(super) requires_compatibilities: Vec<String>,
+    pub(super) cpu: Option<String>,
+    pub(super) memory: Option<String>,
+    pub(super) execution_role_arn: Option<String>,
+    pub(super) task_role_arn: Option<String>,
+}
+
+#[derive(Clone, Debug, Deserialize)]
+#[serde(rename_all = "camelCase")]
+pub(super) struct ContainerDefinition {
+    #[serde(default)]
+    pub(super) name: String,
+    #[serde(default)]
+    pub(super) image: String,
+    #[serde(default = "yes")]
+    pub(super) essential: bool,
+    #[serde(default)]
+    pub(super) entry_point: Vec<String>,
+    #[serde(default)]
+    pub(super) command: Vec<String>,
+    #[serde(default)]
+    pub(super) environment: Vec<KeyValue>,
+    #[serde(default)]
+    pub(super) secrets: Vec<Secret>,
+    pub(super) working_directory: Option<String>,
+    #[serde(default)]
+    pub(super) port_mappings: Vec<PortMapping>,
+    /// Seconds between SIGTERM and SIGKILL.
+    pub(super) stop_timeout: Option<u64>,
+    pub(super) log_configuration: Option<LogConfiguration>,
+    pub(super) cpu: Option<i64>,
+    pub(super) memory: Option<i64>,
+    pub(super) memory_reservation: Option<i64>,
+}
+
+fn yes() -> bool {
+    true
+}
+
+#[derive(Clone, Debug, Deserialize)]
+#[serde(rename_all = "camelCase")]
+pub(super) struct Secret {
+    pub(super) name: String,
+    pub(super) value_from: String,
+}
+
+#[derive(Clone, Debug, Deserialize)]
+#[serde(rename_all = "camelCase")]
+pub(super) struct PortMapping {
+    pub(super) container_port: u16,
+}
+
+#[derive(Clone, Debug, Deserialize)]
+#[serde(rename_all = "camelCase")]
+pub(super) struct LogConfiguration {
+    pub(super) log_driver: String,
+    #[serde(default)]
+    pub(super) options: HashMap<String, String>,
+}
+
+impl TaskDefinition {
+    pub(super) fn uses_awsvpc(&self) -> bool {
+        self.details.network_mode.as_deref() == Some("awsvpc")
+    }
+
+    pub(super) fn container(&self, name: &str) -> Option<&ContainerDefinition> {
+        let mut containers = self.details.container_definitions.iter();
+        containers.find(|container| container.name == name)
+    }
+
+    fn to_json(&self) -> Value {
+        let mut answer = self.document.clone();
+        let status = if self.active { "ACTIVE" } else { "INACTIVE" };
+        answer.insert("status".to_owned(), json!(status));
+        put(&mut answer, "deregisteredAt", self.deregistered_at);
+        Value::Object(answer)
+    }
+}
+
+#[derive(Deserialize)]
+struct Register {
+    #[serde(default)]
+    family: String,
+    #[serde(default)]
+    tags: Vec<Tag>,
+}
+
+#[derive(Deserialize)]
+#[serde(rename_all = "camelCase")]
+struct Named {
+    task_definition: String,
+    #[serde(default)]
+    include: Vec<String>,
+}
+
+#[derive(Deserialize)]
+#[serde(rename_all = "camelCase")]
+struct List {
+    family_prefix: Option<String>,
+    status: Option<String>,
+    sort: Option<String>,
+    max_results: Option<i64>,
+    next_token: Option<String>,
+}
+
+/// What RegisterTaskDefinition refuses.
+///
+/// <https://docs.aws.amazon.com/AmazonECS/latest/developerguide/fargate-tasks-services.html>
+fn validate(family: &str, details: &Details) -> Result<(), ApiError> {
+    let refuse = |message: String| Err(ApiError::client_exception(message));
+    if family.is_empty() {
+        return refuse("Family cannot be null or empty.".to_owned());
+    }
+    if !names::is_name(family) {
+        return refuse(format!(
+            "Invalid family {family:?}: use up to 255 letters, numbers, underscores and hyphens."
+        ));
+    }
+    let containers = &details.container_definitions;
+    if containers.is_empty() {
+        return refuse("Container list cannot be empty.".to_owned());
+    }
+    for (position, container) in containers.iter().enumerate() {
+        if container.name.is_empty() {
+            return refuse("Container.name should not be null or empty.".to_owned());
+        }
+        if container.image.is_empty() {
+            return refuse("Container.image should not be null or empty.".to_owned());
+        }
+        if containers[..position]
+            .iter()
+            .any(|other| other.name == container.name)
+        {
+            return refuse(format!(
+                "Container names must be unique: {} is used twice.",
+                container.name
+            ));
+        }
+    }
+    if !containers.iter().any(|container| container.essential) {
+        return refuse("A task definition must have at least one essential container.".to_owned());
+    }
+    if details
+        .requires_compatibilities
+        .iter()
+        .any(|compatibility| compatibility == "FARGATE")
+    {
+        return validate_for_fargate(details);
+    }
+    for container in containers {
+        if details.memory.is_none()
+            && container.memory.is_none()
+            && container.memory_reservation.is_none()
+        {
+            return refuse(format!(
+                "Invalid setting for container '{}'. At least one of 'memory' or \
+                 'memoryReservation' must be specified.",
+                container.name
+            ));
+        }
+    }
+    Ok(())
+}
+
+fn validate_for_fargate(details: &Details) -> Result<(), ApiError> {
+    let refuse = |message: &str| Err(ApiError::client_exception(message));
+    if details.network_mode.as_deref() != Some("awsvpc") {
+        return refuse("Fargate only supports network mode 'awsvpc'.");
+    }
+    if details.cpu.is_none() {
+        return refuse("Fargate requires that 'cpu' be defined at the task level.");
+    }
+    if details.memory.is_none() {
+        return refuse("Fargate requires that 'memory' be defined at the task level.");
+    }
+    if details.execution_role_arn.is_some() {
+        return Ok(());
+    }
+    for container in &details.container_definitions {
+        if container.image.contains(".dkr.ecr.") {
+            return refuse(
+                "Fargate requires task definition to have execution role ARN to support ECR images.",
+            );
+        }
+        if !container.secrets.is_empty() {
+            return refuse(
+                "Fargate requires task definition to have execution role ARN to support secrets.",
+            );
+        }
+        let driver = container.log_configuration.as_ref();
+        if driver.is_some_and(|driver| driver.log_driver == "awslogs") {
+            return refuse(
+                "Fargate requires task definition to have execution role ARN to support log driver awslogs.",
+            );
+        }
+    }
+    Ok(())
+}
+
+/// Adds the values that ECS fills in to a container definition.
+fn complete_container(container: &mut Value, awsvpc: bool) {
+    let Value::Object(container) = container else {
+        return;
+    };
+    let mut default = |name: &str, value: Value| {
+        container.entry(name).or_insert(value);
+    };
+    default("cpu", json!(0));
+    default("essential", json!(true));
+    for list in [
+        "environment",
+        "mountPoints",
+        "portMappings",
+        "systemControls",
+        "volumesFrom",
+    ] {
+        default(list, json!([]));
+    }
+    let mappings = container
+        .get_mut("portMappings")
+        .and_then(Value::as_array_mut)
+        .into_iter()
+        .flatten()
+        .filter_map(Value::as_object_mut);
+    for mapping in mappings {
+        mapping.entry("protocol").or_insert(json!("tcp"));
+        if awsvpc && let Some(port) = mapping.get("containerPort").cloned() {
+            mapping.entry("hostPort").or_insert(port);
+        }
+    }
+}
+
+impl State {
+    /// The task definition a request means: with a revision that one, else the latest active.
+    pub(super) fn task_definition(&self, text: &str) -> Option<&Arc<TaskDefinition>> {
+        let name = TaskDefinitionName::parse(text)?;
+        let revisions = self.families.get(&name.family)?;
+        match name.revision {
+            Some(revision) => revisions.iter().find(|one| one.revision == revision),
+            None => revisions.iter().rev().find(|one| one.active),
+        }
+    }
+
+    /// The same, for starting tasks of it: it has to be active.
+    pub(super) fn active_task_definition(
+        &self,
+        text: &str,
+    ) -> Result<Arc<TaskDefinition>, ApiError> {
+        if text.is_empty() {
+            return Err(ApiError::invalid_parameter(
+                "TaskDefinition can not be blank.",
+            ));
+        }
+        let found = self
+            .task_definition(text)
+            .ok_or_else(|| ApiError::client_exception("TaskDefinition not found."))?;
+        if found.active {
+            Ok(Arc::clone(found))
+        } else {
+            Err(ApiError::client_exception("TaskDefinition is inactive"))
+        }
+    }
+}
+
+impl Ecs {
+    pub(super) fn register_task_definition(&self, request: Value) -> Result<Value, ApiError> {
+        let parsed: Register = parse(&request)?;
+        let Value::Object(mut document) = request else {
+            return Err(ApiError::invalid_parameter("The request is no object."));
+        };
+        if !document.contains_key("containerDefinitions") {
+            document.insert("containerDefinitions".to_owned(), json!([]));
+        }
+        let details: Details = parse(&Value::Object(document.clone()))?;
+        validate(&parsed.family, &details)?;
+        document.remove("tags");
+        let awsvpc = details.network_mode.as_deref() == Some("awsvpc");
+        if let Some(containers) = document["containerDefinitions"].as_array_mut() {
+            for container in containers {
+                complete_container(container, awsvpc);
+            }
+        }
+        for list in ["volumes", "placementConstraints"] {
+            document.entry(list).or_insert(json!([]));
+        }
+        let compatibilities = if awsvpc && details.cpu.is_some() && details.memory.is_some() {
+            json!(["EC2", "FARGATE"])
+        } else {
+            json!(["EC2"])
+        };
+        document.insert("compatibilities".to_owned(), compatibilities);
+        document.insert("registeredAt".to_owned(), json!(now()));
+        let registered_by = format!("arn:aws:iam::{}:root", self.inner.names.account_id);
+        document.insert("registeredBy".to_owned(), json!(registered_by));
+
+        let mut state = self.lock();
+        let revisions = state.families.entry(parsed.family.clone()).or_default();
+        let revision = revisions.last().map_or(1, |last| last.revision + 1);
+        let arn = self.inner.names.task_definition(&parsed.family, revision);
+        document.insert("taskDefinitionArn".to_owned(), json!(arn));
+        document.insert("revision".to_owned(), json!(revision));
+        let definition = TaskDefinition {
+            arn,
+            family: parsed.family,
+            revision,
+            active: true,
+            tags: parsed.tags,
+            document,
+            details,
+            deregistered_at: None,
+        };
+        let answer = json!({
+            "taskDefinition": definition.to_json(),
+            "tags": tags_to_json(&definition.tags),
+        });
+        revisions.push(Arc::new(definition));
+        Ok(answer)
+    }
+
+    pub(super) fn describe_task_definition(&self, request: Value) -> Result<Value, ApiError> {
+        let parsed: Named = parse(&request)?;
+        let state = self.lock();
+        let definition = state
+            .task_definition(&parsed.task_definition)
+            .ok_or_else(|| ApiError::client_exception("Unable to describe task definition."))?;
+        let mut answer = json!({"taskDefinition": definition.to_json()});
+        if includes(&parsed.include, "TAGS") {
+            answer["tags"] = tags_to_json(&definition.tags);
+        }
+        Ok(answer)
+    }
+
+    pub(super) fn deregister_task_definition(&self, request: Value) -> Result<Value, ApiError> {
+        let parsed: Named = parse(&request)?;
+        let name = TaskDefinitionName::parse(&parsed.task_definition);
+        let Some((name, revision)) = name.and_then(|name| {
+            let revision = name.revision?;
+            Some((name, revision))
+        }) else {
+            return Err(ApiError::invalid_parameter(
+                "The specified task definition must name a revision: family:revision.",
+            ));
+        };
+        let mut state = self.lock();
+        let definition = state
+            .families
+            .get_mut(&name.family)
+            .and_then(|revisions| revisions.iter_mut().find(|one| one.revision == revision))
+            .ok_or_else(|| {
+                ApiError::client_exception("The specified task definition does not exist.")
+            })?;
+        if !definition.active {
+            return Err(ApiError::client_exception(
+                "The specified task definition is inactive.",
+            ));
+        }
+        // Tasks and services that use the revision go on with it.
+        let definition = Arc::make_mut(definition);
+        definition.active = false;
+        definition.deregistered_at = Some(now());
+        Ok(json!({"taskDefinition": definition.to_json()}))
+    }
+
+    pub(super) fn list_task_definitions(&self, request: Value) -> Result<Value, ApiError> {
+        let parsed: List = parse(&request)?;
+        let active = match parsed.status.as_deref() {
+            None | Some("ACTIVE") => true,
+            Some("INACTIVE") => false,
+            Some(_) => {
+                return Err(ApiError::invalid_parameter(
+                    "Invalid task definition status.",
+                ));
+            }
+        };
+        let state = self.lock();
+        // `familyPrefix` is the whole family's name.
+        let mut found: Vec<&TaskDefinition> = state
+            .families
+            .iter()
+            .filter(|(family, _)| {
+                let wanted = parsed.family_prefix.as_ref();
+                wanted.is_none_or(|wanted| wanted == *family)
+            })
+            .flat_map(|(_, revisions)| revisions.iter().map(Arc::as_ref))
+            .filter(|definition| definition.active == active)
+            .collect();
+        found.sort_by_key(|definition| (&definition.family, definition.revision));
+        if parsed.sort.as_deref() == Some("DESC") {
+            found.reverse();
+        }
+        let arns: Vec<&str> = found.iter().map(|found| found.arn.as_str()).collect();
+        let (arns, next) = page(arns, parsed.max_results, parsed.next_token.as_deref(), 100)?;
+        let mut answer = Object::new();
+        answer.insert("taskDefinitionArns".to_owned(), json!(arns));
+        put(&mut answer, "nextToken", next);
+        Ok(Value::Object(answer))
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn fargate(change: impl FnOnce(&mut Value)) -> Result<(), String> {
+        let mut request = json!({
+            "family": "web",
+            "requiresCompatibilities": ["FARGATE"],
+            "networkMode": "awsvpc",
+            "cpu": "256",
+            "memory": "512",
+            "executionRoleArn": "arn:aws:iam::123456789012:role/execution",
+            "containerDefinitions": [{
+                "name": "web",
+                "image": "123456789012.dkr.ecr.us-east-1.amazonaws.com/web:1",
+            }],
+        });
+        change(&mut request);
+        let details: Details = parse(&request).unwrap();
+        validate("web", &details).map_err(|error| error.message)
+    }
+
+    #[test]
+    fn fargate_asks_for_network_mode_size_and_execution_role() {
+        assert_eq!(fargate(|_| {}), Ok(()));
+        for (field, problem) in [
+            ("networkMode", "awsvpc"),
+            ("cpu", "'cpu'"),
+            ("memory", "'memory'"),
+            ("executionRoleArn", "ECR images"),
+        ] {
+            let refused = fargate(|request| {
+                request.as_object_mut().unwrap().remove(field);
+            });
+            let message = refused.unwrap_err();
+            assert!(message.contains(problem), "{message}");
+        }
+    }
+
+    #[test]
+    fn containers_need_unique_names_and_one_of_them_is_essential() {
+        let twice = fargate(|request| {
+            let container = request["containerDefinitions"][0].clone();
+            request["containerDefinitions"]
+                .as_array_mut()
+                .unwrap()
+                .push(container);
+        });
+        assert!(twice.unwrap_err().contains("unique"));
+        let none = fargate(|request| {
+            request["containerDefinitions"][0]["essential"] = json!(false);
+        });
+        assert!(none.unwrap_err().contains("essential"));
+        let empty = fargate(|request| request["containerDefinitions"] = json!([]));
+        assert!(empty.unwrap_err().contains("empty"));
+    }
+
+    #[test]
+    fn a_container_keeps_its_fields_and_gets_the_defaults() {
+        let mut container = json!({
+            "name": "web",
+            "image": "web:1",
+            "restartPolicy": {"enabled": true},
+            "portMappings": [{"containerPort": 3000, "name": "http"}],
+        });
+        complete_container(&mut container, true);
+        assert_eq!(container["restartPolicy"], json!({"enabled": true}));
+        assert_eq!(container["essential"], json!(true));
+        assert_eq!(
+            container["portMappings"],
+            json!([{"containerPort": 3000, "name": "http", "hostPort": 3000, "protocol": "tcp"}])
+        );
+    }
+}
