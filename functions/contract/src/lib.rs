@@ -24,6 +24,20 @@ pub use plan::{
 use serde::de::DeserializeOwned;
 use serde_json::Value;
 
+/// The ECR tag by which a repository says which app stacks run its images.
+pub const STACKS_TAG: &str = "bluegreen:stacks";
+
+/// The stacks that a value of [`STACKS_TAG`] names: separated by spaces, each once.
+pub fn stacks_named_by(tag: &str) -> Vec<&str> {
+    let mut stacks = Vec::new();
+    for stack in tag.split_whitespace() {
+        if !stacks.contains(&stack) {
+            stacks.push(stack);
+        }
+    }
+    stacks
+}
+
 /// An input that is not what the function takes. Its message names the field.
 #[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
 #[error("The input is not valid: {0}.")]
@@ -48,6 +62,12 @@ pub fn parse<T: DeserializeOwned>(input: Value) -> Result<T, InvalidInput> {
 mod tests {
     use super::*;
     use serde_json::json;
+
+    #[test]
+    fn stacks_are_separated_by_any_space_and_named_once() {
+        assert_eq!(stacks_named_by(" web  staging web "), ["web", "staging"]);
+        assert!(stacks_named_by(" ").is_empty());
+    }
 
     #[test]
     fn an_unknown_key_is_named() {

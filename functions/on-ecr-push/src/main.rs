@@ -1,1 +1,30 @@
-fn main() {}
+//! Starts a release for every stack that takes a pushed image. See the README.
+
+mod event;
+mod execution;
+mod failure;
+mod glob;
+mod handler;
+mod stack;
+
+use execution::StateMachine;
+use handler::Context;
+use lambda_runtime::{Error, LambdaEvent, run, service_fn};
+use serde_json::Value;
+
+#[tokio::main(flavor = "current_thread")]
+async fn main() -> Result<(), Error> {
+    bluegreen_sdk_config::init_logging();
+    let state_machine = bluegreen_sdk_config::required_variable("STATE_MACHINE_ARN")?;
+    let config = bluegreen_sdk_config::from_env()?;
+    let context = Context {
+        cloudformation: aws_sdk_cloudformation::Client::new(&config),
+        ecr: aws_sdk_ecr::Client::new(&config),
+        sfn: aws_sdk_sfn::Client::new(&config),
+        state_machine: StateMachine::parse(&state_machine)?,
+    };
+    run(service_fn(|event: LambdaEvent<Value>| {
+        handler::handle(&context, event.payload)
+    }))
+    .await
+}

@@ -1,1 +1,28 @@
-fn main() {}
+//! Decides what a release will do, or that there is nothing to do. See the README.
+
+mod failure;
+mod handler;
+mod image;
+mod migration;
+mod repository;
+mod services;
+mod stack;
+
+use handler::Clients;
+use lambda_runtime::{Error, LambdaEvent, run, service_fn};
+use serde_json::Value;
+
+#[tokio::main(flavor = "current_thread")]
+async fn main() -> Result<(), Error> {
+    bluegreen_sdk_config::init_logging();
+    let config = bluegreen_sdk_config::from_env()?;
+    let clients = Clients {
+        cloudformation: aws_sdk_cloudformation::Client::new(&config),
+        ecr: aws_sdk_ecr::Client::new(&config),
+        ecs: aws_sdk_ecs::Client::new(&config),
+    };
+    run(service_fn(|event: LambdaEvent<Value>| {
+        handler::handle(&clients, event.payload)
+    }))
+    .await
+}

@@ -7,13 +7,9 @@ use lambda_runtime::Diagnostic;
 pub(crate) enum Failure {
     #[error(transparent)]
     InvalidInput(#[from] InvalidInput),
-    #[error(
-        "ECS did not start the migration of {service}: {reasons}."
-    )]
+    #[error("ECS did not start the migration of {service}: {reasons}.")]
     TaskNotStarted { service: String, reasons: String },
-    #[error(
-        "{0}"
-    )]
+    #[error("{0}")]
     AwsRequestFailed(#[from] AwsRequestFailed),
 }
 

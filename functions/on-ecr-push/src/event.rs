@@ -1,0 +1,178 @@
+//! ECR's event about an image
+//! (<https://docs.aws.amazon.com/AmazonECR/latest/userguide/ecr-eventbridge.html>).
+
+use crate::failure::Failure;
+use bluegreen_contract::{InvalidInput, parse};
+use serde::Deserialize;
+use serde_json::Value;
+
+/// What EventBridge delivers. AWS adds keys over time, so unknown ones are no error here.
+#[derive(Deserialize)]
+#[serde(rename_all = "kebab-case")]
+struct Envelope {
+    id: String,
+    source: String,
+    detail_type: String,
+    account: String,
+    region: String,
+    #[serde(default)]
+    detail: Detail,
+}
+
+/// The keys that a push has; other actions lack some of them.
+#[derive(Deserialize, Default)]
+#[serde(rename_all = "kebab-case", default)]
+struct Detail {
+    action_type: Option<String>,
+    result: Option<String>,
+    repository_name: Option<String>,
+    image_digest: Option<String>,
+    image_tag: Option<String>,
+}
+
+/// A pushed image with a tag.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub(crate) struct Push {
+    /// Id of the event: the same when EventBridge delivers it once more.
+    pub(crate) event: String,
+    pub(crate) account: String,
+    pub(crate) region: String,
+    pub(crate) repository: String,
+    pub(crate) tag: String,
+    pub(crate) digest: String,
+}
+
+/// Reads the event; `Err` holds a sentence about an event that is no push of a tagged image.
+///
+/// The same detail type tells of deletions too, and a push by digest (the parts of an image for
+/// several platforms, attestations) has no tag or an empty one.
+///
+/// # Errors
+/// `InvalidEvent` names the field.
+pub(crate) fn read(event: Value) -> Result<Result<Push, String>, Failure> {
+    let envelope: Envelope =
+        parse(event).map_err(|InvalidInput(problem)| Failure::InvalidEvent(problem))?;
+    if (envelope.source.as_str(), envelope.detail_type.as_str()) != ("aws.ecr", "ECR Image Action")
+    {
+        return Ok(Err(format!(
+            "{} from {} is no ECR Image Action.",
+            envelope.detail_type, envelope.source
+        )));
+    }
+    let detail = envelope.detail;
+    let action = required("action-type", detail.action_type)?;
+    let result = required("result", detail.result)?;
+    if (action.as_str(), result.as_str()) != ("PUSH", "SUCCESS") {
+        return Ok(Err(format!(
+            "{action} with result {result} is no successful push."
+        )));
+    }
+    let repository = required("repository-name", detail.repository_name)?;
+    let digest = required("image-digest", detail.image_digest)?;
+    let Some(tag) = detail.image_tag.filter(|tag| !tag.is_empty()) else {
+        return Ok(Err(format!(
+            "{digest} was pushed to {repository} without a tag: it is a part of another image or an attestation."
+        )));
+    };
+    Ok(Ok(Push {
+        event: envelope.id,
+        account: envelope.account,
+        region: envelope.region,
+        repository,
+        tag,
+        digest,
+    }))
+}
+
+fn required(key: &str, value: Option<String>) -> Result<String, Failure> {
+    value
+        .filter(|value| !value.is_empty())
+        .ok_or_else(|| Failure::InvalidEvent(format!("`detail.{key}`: missing or empty")))
+}
+
+#[cfg(test)]
+pub(crate) mod tests {
+    use super::*;
+    use serde_json::json;
+
+    /// A push as ECR tells of it.
+    pub(crate) fn pushed() -> Value {
+        json!({
+            "version": "0", "id": "13cde686-328b-6117-af20-0e5566167482",
+            "detail-type": "ECR Image Action", "source": "aws.ecr", "account": "123456789012",
+            "time": "2026-01-11T01:54:34Z", "region": "us-east-1", "resources": [],
+            "detail": {
+                "result": "SUCCESS", "repository-name": "demo", "image-digest": "sha256:2222",
+                "action-type": "PUSH", "image-tag": "v2",
+                "manifest-media-type": "application/vnd.oci.image.manifest.v1+json",
+                "artifact-media-type": "application/vnd.oci.image.config.v1+json"
+            }
+        })
+    }
+
+    fn with(key: &str, value: Value) -> Value {
+        let mut event = pushed();
+        event["detail"][key] = value;
+        event
+    }
+
+    #[test]
+    fn a_push_with_a_tag_is_read() {
+        let push = read(pushed()).unwrap().unwrap();
+        assert_eq!(push.repository, "demo");
+        assert_eq!(
+            (push.tag.as_str(), push.digest.as_str()),
+            ("v2", "sha256:2222")
+        );
+        assert_eq!(push.event, "13cde686-328b-6117-af20-0e5566167482");
+    }
+
+    #[test]
+    fn everything_else_that_ecr_tells_is_ignored_with_a_reason() {
+        let mut untagged = pushed();
+        untagged["detail"]
+            .as_object_mut()
+            .unwrap()
+            .remove("image-tag");
+        let mut other_type = pushed();
+        other_type["detail-type"] = json!("ECR Replication Action");
+        let mut other_source = pushed();
+        other_source["source"] = json!("aws.ec2");
+        other_source.as_object_mut().unwrap().remove("detail");
+        for (event, reason) in [
+            (with("action-type", json!("DELETE")), "DELETE"),
+            (
+                with("action-type", json!("UPDATE_STORAGE_CLASS")),
+                "UPDATE_STORAGE_CLASS",
+            ),
+            (with("result", json!("FAILURE")), "FAILURE"),
+            (with("image-tag", json!("")), "without a tag"),
+            (with("image-tag", Value::Null), "without a tag"),
+            (untagged, "without a tag"),
+            (other_type, "ECR Replication Action"),
+            (other_source, "aws.ec2"),
+        ] {
+            let ignored = read(event).unwrap().unwrap_err();
+            assert!(ignored.contains(reason), "{ignored}");
+        }
+    }
+
+    #[test]
+    fn an_event_without_what_a_push_has_names_the_field() {
+        for (event, field) in [
+            (json!({}), "id"),
+            (json!("push"), "Envelope"),
+            (
+                with("repository-name", Value::Null),
+                "detail.repository-name",
+            ),
+            (with("repository-name", json!(7)), "detail.repository-name"),
+            (with("image-digest", json!("")), "detail.image-digest"),
+            (with("action-type", Value::Null), "detail.action-type"),
+        ] {
+            let failure = read(event).unwrap_err();
+            assert_eq!(failure.name(), "InvalidEvent");
+            assert!(failure.to_string().contains(field), "{failure}");
+        }
+    }
+}

@@ -1,0 +1,42 @@
+use bluegreen_sdk_config::AwsRequestFailed;
+use lambda_runtime::Diagnostic;
+
+/// Why not every release was started. A variant's name is its error name.
+#[derive(Debug, thiserror::Error)]
+pub(crate) enum Failure {
+    #[error("The event is not valid: {0}.")]
+    InvalidEvent(String),
+    /// EventBridge delivers the event again; what is started already is not started anew.
+    #[error("{failure} Releases of this event that are started: {started}.")]
+    AwsRequestFailed {
+        failure: AwsRequestFailed,
+        started: String,
+    },
+}
+
+impl Failure {
+    pub(crate) fn name(&self) -> &'static str {
+        match self {
+            Failure::InvalidEvent(_) => "InvalidEvent",
+            Failure::AwsRequestFailed { .. } => "AwsRequestFailed",
+        }
+    }
+}
+
+impl From<AwsRequestFailed> for Failure {
+    fn from(failure: AwsRequestFailed) -> Self {
+        Failure::AwsRequestFailed {
+            failure,
+            started: "none".to_owned(),
+        }
+    }
+}
+
+impl From<Failure> for Diagnostic {
+    fn from(failure: Failure) -> Self {
+        Diagnostic {
+            error_type: failure.name().to_owned(),
+            error_message: failure.to_string(),
+        }
+    }
+}

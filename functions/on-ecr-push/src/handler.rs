@@ -1,0 +1,165 @@
+use crate::event::{self, Push};
+use crate::execution::{self, StateMachine};
+use crate::failure::Failure;
+use crate::stack;
+use bluegreen_contract::{STACKS_TAG, stacks_named_by};
+use bluegreen_sdk_config::{AwsRequestFailed, failed};
+use serde::Serialize;
+use serde_json::Value;
+
+/// The services that are asked, and the state machine that is started.
+pub(crate) struct Context {
+    pub(crate) cloudformation: aws_sdk_cloudformation::Client,
+    pub(crate) ecr: aws_sdk_ecr::Client,
+    pub(crate) sfn: aws_sdk_sfn::Client,
+    pub(crate) state_machine: StateMachine,
+}
+
+#[derive(Debug, PartialEq, Eq, Serialize)]
+#[serde(untagged)]
+pub(crate) enum Answer {
+    Ignored {
+        /// A sentence.
+        ignored: String,
+    },
+    Taken {
+        repository: String,
+        tag: String,
+        digest: String,
+        stacks: Vec<StackAnswer>,
+    },
+}
+
+#[derive(Debug, PartialEq, Eq, Serialize)]
+pub(crate) struct StackAnswer {
+    stack: String,
+    #[serde(flatten)]
+    outcome: Outcome,
+}
+
+#[derive(Debug, PartialEq, Eq, Serialize)]
+#[serde(rename_all = "camelCase")]
+pub(crate) enum Outcome {
+    /// ARN of the execution, started now or by an earlier delivery of the event.
+    Execution(String),
+    /// A sentence.
+    Skipped(String),
+}
+
+/// Starts an execution for every stack that the repository names and that takes the tag.
+pub(crate) async fn handle(context: &Context, event: Value) -> Result<Answer, Failure> {
+    let push = match event::read(event)? {
+        Ok(push) => push,
+        Err(reason) => return Ok(ignored(reason)),
+    };
+    let machine = &context.state_machine;
+    if (&push.account, &push.region) != (&machine.account, &machine.region) {
+        return Ok(ignored(format!(
+            "The repository {} is in account {} and region {}, not in this one.",
+            push.repository, push.account, push.region
+        )));
+    }
+    let named = stacks(&context.ecr, machine, &push.repository).await?;
+    if named.is_empty() {
+        return Ok(ignored(format!(
+            "The repository {} names no stack in an ECR tag {STACKS_TAG}.",
+            push.repository
+        )));
+    }
+    let stacks = release_into(context, &push, named).await?;
+    Ok(Answer::Taken {
+        repository: push.repository,
+        tag: push.tag,
+        digest: push.digest,
+        stacks,
+    })
+}
+
+fn ignored(reason: String) -> Answer {
+    tracing::info!(reason, "the event is ignored");
+    Answer::Ignored { ignored: reason }
+}
+
+/// Names of the stacks in the repository's tag.
+async fn stacks(
+    client: &aws_sdk_ecr::Client,
+    machine: &StateMachine,
+    repository: &str,
+) -> Result<Vec<String>, AwsRequestFailed> {
+    let StateMachine {
+        partition,
+        region,
+        account,
+        ..
+    } = machine;
+    let arn = format!("arn:{partition}:ecr:{region}:{account}:repository/{repository}");
+    let answer = client
+        .list_tags_for_resource()
+        .resource_arn(&arn)
+        .send()
+        .await
+        .map_err(failed("ecr:ListTagsForResource", arn))?;
+    Ok(answer
+        .tags()
+        .iter()
+        .filter(|tag| tag.key() == STACKS_TAG)
+        .flat_map(|tag| stacks_named_by(tag.value()))
+        .map(str::to_owned)
+        .collect())
+}
+
+/// One stack's failure keeps no other stack from its release: all are tried, then the first failure
+/// is told, and the event comes again.
+async fn release_into(
+    context: &Context,
+    push: &Push,
+    stacks: Vec<String>,
+) -> Result<Vec<StackAnswer>, Failure> {
+    let mut answers = Vec::with_capacity(stacks.len());
+    let mut first_failure = None;
+    for stack in stacks {
+        match release(context, push, &stack).await {
+            Ok(outcome) => {
+                tracing::info!(stack, ?outcome, "the stack is answered");
+                answers.push(StackAnswer { stack, outcome });
+            }
+            Err(failure) => {
+                first_failure.get_or_insert(failure);
+            }
+        }
+    }
+    match first_failure {
+        None => Ok(answers),
+        Some(failure) => Err(Failure::AwsRequestFailed {
+            failure,
+            started: started(&answers),
+        }),
+    }
+}
+
+async fn release(context: &Context, push: &Push, stack: &str) -> Result<Outcome, AwsRequestFailed> {
+    if let Some(reason) = stack::reason_to_skip(&context.cloudformation, stack, &push.tag).await? {
+        return Ok(Outcome::Skipped(reason));
+    }
+    execution::start(&context.sfn, &context.state_machine, push, stack)
+        .await
+        .map(Outcome::Execution)
+}
+
+fn started(answers: &[StackAnswer]) -> String {
+    let executions: Vec<&str> = answers
+        .iter()
+        .filter_map(|answer| match &answer.outcome {
+            Outcome::Execution(arn) => Some(arn.as_str()),
+            Outcome::Skipped(_) => None,
+        })
+        .collect();
+    match executions.is_empty() {
+        true => "none".to_owned(),
+        false => executions.join(", "),
+    }
+}
+
+#[cfg(test)]
+#[path = "handler_tests.rs"]
+mod tests;

@@ -1,0 +1,66 @@
+use bluegreen_contract::{InvalidInput, STACKS_TAG};
+use bluegreen_sdk_config::AwsRequestFailed;
+use lambda_runtime::Diagnostic;
+
+/// Why there is no plan. A variant's name is its error name in Step Functions.
+#[derive(Debug, thiserror::Error)]
+pub(crate) enum Failure {
+    #[error(transparent)]
+    InvalidInput(#[from] InvalidInput),
+    #[error("There is no stack {stack} in this account and region.")]
+    StackNotFound { stack: String },
+    #[error("CloudFormation is changing the stack {stack} at this moment: it is {status}.")]
+    StackBusy { stack: String, status: String },
+    #[error(
+        "No ECS service of the stack {stack} runs images of {wanted}. A first image is deployed with the stack itself."
+    )]
+    NoServices { stack: String, wanted: String },
+    #[error(
+        "The stack {stack} runs images of {repositories}, but no ECR tag {STACKS_TAG} there names the stack. Add the stack's name to that tag of the repository whose images it is to get."
+    )]
+    RepositoryNotLinked { stack: String, repositories: String },
+    #[error(
+        "The stack {stack} runs images of several repositories that name it: {repositories}. Say which one with `repository` in the input."
+    )]
+    AmbiguousRepository { stack: String, repositories: String },
+    #[error("The repository {repository} has no image {image}.")]
+    ImageNotFound { repository: String, image: String },
+    #[error("The output {output} of the stack {stack} cannot be used: {problem}.")]
+    InvalidStackOutput {
+        stack: String,
+        output: &'static str,
+        problem: String,
+    },
+    #[error(
+        "The service {service} has the deployment controller {controller}. Only services that ECS itself deploys (controller ECS) can be released."
+    )]
+    UnsupportedDeploymentController { service: String, controller: String },
+    #[error("{0}")]
+    AwsRequestFailed(#[from] AwsRequestFailed),
+}
+
+impl Failure {
+    pub(crate) fn name(&self) -> &'static str {
+        match self {
+            Failure::InvalidInput(_) => "InvalidInput",
+            Failure::StackNotFound { .. } => "StackNotFound",
+            Failure::StackBusy { .. } => "StackBusy",
+            Failure::NoServices { .. } => "NoServices",
+            Failure::RepositoryNotLinked { .. } => "RepositoryNotLinked",
+            Failure::AmbiguousRepository { .. } => "AmbiguousRepository",
+            Failure::ImageNotFound { .. } => "ImageNotFound",
+            Failure::InvalidStackOutput { .. } => "InvalidStackOutput",
+            Failure::UnsupportedDeploymentController { .. } => "UnsupportedDeploymentController",
+            Failure::AwsRequestFailed(_) => "AwsRequestFailed",
+        }
+    }
+}
+
+impl From<Failure> for Diagnostic {
+    fn from(failure: Failure) -> Self {
+        Diagnostic {
+            error_type: failure.name().to_owned(),
+            error_message: failure.to_string(),
+        }
+    }
+}

@@ -1,0 +1,553 @@
+use super::*;
+use aws_sdk_cloudformation::operation::describe_stacks::{
+    DescribeStacksError, DescribeStacksOutput,
+};
+use aws_sdk_cloudformation::operation::list_stack_resources::ListStackResourcesOutput;
+use aws_sdk_cloudformation::types::{
+    Output, ResourceStatus, Stack as CfnStack, StackResourceSummary, StackStatus,
+};
+use aws_sdk_ecr::operation::describe_images::{DescribeImagesError, DescribeImagesOutput};
+use aws_sdk_ecr::operation::list_tags_for_resource::ListTagsForResourceOutput;
+use aws_sdk_ecr::types::error::ImageNotFoundException;
+use aws_sdk_ecr::types::{ImageDetail, Tag};
+use aws_sdk_ecs::operation::describe_services::DescribeServicesOutput;
+use aws_sdk_ecs::operation::describe_task_definition::DescribeTaskDefinitionOutput;
+use aws_sdk_ecs::types::{
+    ContainerDefinition, Deployment, DeploymentController, DeploymentControllerType,
+    DeploymentRolloutState, Service, TaskDefinition,
+};
+use aws_smithy_mocks::{RuleMode, mock, mock_client};
+use lambda_runtime::Diagnostic;
+use serde_json::json;
+
+const REGISTRY: &str = "123456789012.dkr.ecr.us-east-1.amazonaws.com";
+const DIGEST: &str = "sha256:2222222222222222222222222222222222222222222222222222222222222222";
+const COMMAND: (&str, &str) = ("MigrationCommand", r#"["websvc","migrate"]"#);
+
+fn arn(service: &str) -> String {
+    format!("arn:aws:ecs:us-east-1:123456789012:service/demo/{service}")
+}
+
+/// A world of one stack. Each test changes what it is about.
+#[derive(Clone)]
+struct World {
+    status: StackStatus,
+    outputs: Vec<(&'static str, &'static str)>,
+    /// Service, its containers with their images. Its task definition is `<service>:1`.
+    services: Vec<(&'static str, Vec<(&'static str, String)>)>,
+    controller: DeploymentControllerType,
+    rollout: DeploymentRolloutState,
+    /// Repositories with their tag `bluegreen:stacks`.
+    repositories: Vec<(&'static str, &'static str)>,
+}
+
+fn world() -> World {
+    World {
+        status: StackStatus::UpdateComplete,
+        outputs: vec![COMMAND],
+        services: vec![
+            ("worker", vec![("worker", image("demo:v1"))]),
+            (
+                "web",
+                vec![
+                    ("proxy", "public.ecr.aws/nginx/nginx:1".to_owned()),
+                    ("web", image("demo:v1")),
+                ],
+            ),
+            ("cache", vec![("redis", "redis:7".to_owned())]),
+        ],
+        controller: DeploymentControllerType::Ecs,
+        rollout: DeploymentRolloutState::Completed,
+        repositories: vec![("demo", "staging demo")],
+    }
+}
+
+fn image(reference: &str) -> String {
+    format!("{REGISTRY}/{reference}")
+}
+
+fn pinned() -> String {
+    image(&format!("demo@{DIGEST}"))
+}
+
+impl World {
+    fn cloudformation(&self) -> aws_sdk_cloudformation::Client {
+        use aws_sdk_cloudformation::Client;
+        let world = self.clone();
+        let stack = mock!(Client::describe_stacks)
+            .match_requests(|request| request.stack_name() == Some("demo"))
+            .then_output(move || {
+                let outputs = world.outputs.iter().map(|(key, value)| {
+                    Output::builder()
+                        .output_key(*key)
+                        .output_value(*value)
+                        .build()
+                });
+                DescribeStacksOutput::builder()
+                    .stacks(
+                        CfnStack::builder()
+                            .stack_name("demo")
+                            .stack_status(world.status.clone())
+                            .set_outputs(Some(outputs.collect()))
+                            .build(),
+                    )
+                    .build()
+            });
+        let names: Vec<String> = self.services.iter().map(|(name, _)| arn(name)).collect();
+        let resources = mock!(Client::list_stack_resources).then_compute_output(move |request| {
+            // One service a page, after a page without any.
+            let at = request
+                .next_token()
+                .map_or(0, |token| token.parse::<usize>().unwrap());
+            let resource = |kind: &str, id: &str, status| {
+                StackResourceSummary::builder()
+                    .resource_type(kind)
+                    .physical_resource_id(id)
+                    .resource_status(status)
+                    .build()
+            };
+            let output = ListStackResourcesOutput::builder()
+                .stack_resource_summaries(resource(
+                    "AWS::ECS::Cluster",
+                    "demo",
+                    ResourceStatus::CreateComplete,
+                ))
+                .stack_resource_summaries(resource(
+                    "AWS::ECS::Service",
+                    &arn("gone"),
+                    ResourceStatus::DeleteComplete,
+                ));
+            let output = match at {
+                0 => output,
+                at => output.stack_resource_summaries(resource(
+                    "AWS::ECS::Service",
+                    &names[at - 1],
+                    ResourceStatus::CreateComplete,
+                )),
+            };
+            let next = (at < names.len()).then(|| (at + 1).to_string());
+            output.set_next_token(next).build()
+        });
+        mock_client!(
+            aws_sdk_cloudformation,
+            RuleMode::MatchAny,
+            &[&stack, &resources]
+        )
+    }
+
+    fn ecs(&self) -> aws_sdk_ecs::Client {
+        use aws_sdk_ecs::Client;
+        let world = self.clone();
+        let services = mock!(Client::describe_services)
+            .match_requests(|request| {
+                request.cluster() == Some("arn:aws:ecs:us-east-1:123456789012:cluster/demo")
+                    && request.services().len() <= 10
+            })
+            .then_compute_output(move |request| {
+                let services = request.services().iter().map(|service| {
+                    let name = service.rsplit('/').next().unwrap();
+                    Service::builder()
+                        .service_arn(service)
+                        .status("ACTIVE")
+                        .task_definition(format!("{name}:1"))
+                        .deployment_controller(
+                            DeploymentController::builder()
+                                .r#type(world.controller.clone())
+                                .build()
+                                .unwrap(),
+                        )
+                        .deployments(
+                            Deployment::builder()
+                                .status("PRIMARY")
+                                .rollout_state(world.rollout.clone())
+                                .build(),
+                        )
+                        .build()
+                });
+                DescribeServicesOutput::builder()
+                    .set_services(Some(services.collect()))
+                    .build()
+            });
+        let world = self.clone();
+        let definitions =
+            mock!(Client::describe_task_definition).then_compute_output(move |request| {
+                let revision = request.task_definition().unwrap();
+                let name = revision.split(':').next().unwrap();
+                let (_, containers) = world
+                    .services
+                    .iter()
+                    .find(|(service, _)| *service == name)
+                    .unwrap();
+                let containers = containers.iter().map(|(name, image)| {
+                    ContainerDefinition::builder()
+                        .name(*name)
+                        .image(image)
+                        .build()
+                });
+                DescribeTaskDefinitionOutput::builder()
+                    .task_definition(
+                        TaskDefinition::builder()
+                            .task_definition_arn(revision)
+                            .family(name)
+                            .set_container_definitions(Some(containers.collect()))
+                            .build(),
+                    )
+                    .build()
+            });
+        mock_client!(aws_sdk_ecs, RuleMode::MatchAny, &[&services, &definitions])
+    }
+
+    /// Has one image, with the tag `v2`.
+    fn ecr(&self) -> aws_sdk_ecr::Client {
+        use aws_sdk_ecr::Client;
+        let world = self.clone();
+        let tags = mock!(Client::list_tags_for_resource).then_compute_output(move |request| {
+            let repository = request
+                .resource_arn()
+                .unwrap()
+                .strip_prefix("arn:aws:ecr:us-east-1:123456789012:repository/")
+                .unwrap();
+            let stacks = world
+                .repositories
+                .iter()
+                .filter(|(name, _)| *name == repository)
+                .map(|(_, stacks)| {
+                    Tag::builder()
+                        .key("bluegreen:stacks")
+                        .value(*stacks)
+                        .build()
+                        .unwrap()
+                });
+            ListTagsForResourceOutput::builder()
+                .set_tags(Some(stacks.collect()))
+                .build()
+        });
+        let known = mock!(Client::describe_images)
+            .match_requests(|request| {
+                let [id] = request.image_ids() else {
+                    return false;
+                };
+                id.image_digest() == Some(DIGEST)
+                    || (id.image_digest().is_none() && id.image_tag() == Some("v2"))
+            })
+            .then_output(|| {
+                DescribeImagesOutput::builder()
+                    .image_details(ImageDetail::builder().image_digest(DIGEST).build())
+                    .build()
+            });
+        let unknown = mock!(Client::describe_images).then_error(|| {
+            DescribeImagesError::ImageNotFoundException(
+                ImageNotFoundException::builder()
+                    .meta(
+                        aws_sdk_ecr::error::ErrorMetadata::builder()
+                            .code("ImageNotFoundException")
+                            .build(),
+                    )
+                    .build(),
+            )
+        });
+        mock_client!(aws_sdk_ecr, RuleMode::MatchAny, &[&tags, &known, &unknown])
+    }
+
+    async fn plan(&self, event: Value) -> Result<Plan, Failure> {
+        let clients = Clients {
+            cloudformation: self.cloudformation(),
+            ecr: self.ecr(),
+            ecs: self.ecs(),
+        };
+        handle(&clients, event).await
+    }
+
+    async fn refusal(&self, event: Value) -> Diagnostic {
+        self.plan(event).await.unwrap_err().into()
+    }
+
+    fn all_run(mut self, image: &str) -> Self {
+        for (_, containers) in &mut self.services {
+            for (_, current) in containers {
+                if current.starts_with(REGISTRY) {
+                    *current = image.to_owned();
+                }
+            }
+        }
+        self
+    }
+}
+
+fn by_tag() -> Value {
+    json!({"stack": "demo", "tag": "v2"})
+}
+
+#[tokio::test]
+async fn a_tag_is_planned_as_a_digest_for_all_services_of_the_repository() {
+    let plan = world().plan(by_tag()).await.unwrap();
+    assert_eq!(
+        serde_json::to_value(plan).unwrap(),
+        json!({
+            "action": "deploy",
+            "reason": format!("2 of 2 services of stack demo do not run {} yet.", pinned()),
+            "stack": "demo", "repository": "demo", "tag": "v2", "digest": DIGEST, "image": pinned(),
+            "services": [
+                {"cluster": "arn:aws:ecs:us-east-1:123456789012:cluster/demo", "service": arn("web"),
+                 "taskDefinition": "web:1", "containers": ["web"]},
+                {"cluster": "arn:aws:ecs:us-east-1:123456789012:cluster/demo", "service": arn("worker"),
+                 "taskDefinition": "worker:1", "containers": ["worker"]}
+            ],
+            "migration": {
+                "cluster": "arn:aws:ecs:us-east-1:123456789012:cluster/demo", "service": arn("web"),
+                "taskDefinition": "web:1", "container": "web", "command": ["websvc", "migrate"]
+            }
+        })
+    );
+}
+
+#[tokio::test]
+async fn a_digest_is_planned_as_it_is() {
+    let event = json!({"stack": "demo", "tag": "moved-on", "digest": DIGEST, "repository": "demo"});
+    let plan = world().plan(event).await.unwrap();
+    assert_eq!(plan.image, pinned());
+    assert_eq!(plan.tag.as_deref(), Some("moved-on"));
+}
+
+#[tokio::test]
+async fn nothing_is_to_do_when_every_service_runs_the_digest() {
+    let plan = world().all_run(&pinned()).plan(by_tag()).await.unwrap();
+    assert_eq!(plan.action, Action::None);
+    assert_eq!(plan.migration, None);
+    assert_eq!(plan.services.len(), 2);
+}
+
+#[tokio::test]
+async fn a_deployment_that_is_not_complete_is_not_running() {
+    let mut world = world().all_run(&pinned());
+    world.rollout = DeploymentRolloutState::Failed;
+    let plan = world.plan(by_tag()).await.unwrap();
+    assert_eq!(plan.action, Action::Deploy);
+}
+
+#[tokio::test]
+async fn a_tag_in_a_task_definition_is_never_the_digest() {
+    let plan = world()
+        .all_run(&image("demo:v2"))
+        .plan(by_tag())
+        .await
+        .unwrap();
+    assert_eq!(plan.action, Action::Deploy);
+}
+
+#[tokio::test]
+async fn an_explicit_migrate_migrates_an_image_that_already_runs() {
+    let event = json!({"stack": "demo", "tag": "v2", "migrate": true});
+    let mut world = world().all_run(&pinned());
+    let plan = world.plan(event.clone()).await.unwrap();
+    assert_eq!(plan.action, Action::Deploy);
+    assert!(plan.migration.is_some());
+
+    world.outputs = vec![];
+    assert_eq!(world.plan(event).await.unwrap().action, Action::None);
+}
+
+#[tokio::test]
+async fn no_migration_is_planned_where_none_is_asked_for() {
+    let without = json!({"stack": "demo", "tag": "v2", "migrate": false});
+    assert_eq!(world().plan(without).await.unwrap().migration, None);
+
+    for outputs in [vec![], vec![("MigrationCommand", " ")]] {
+        let mut world = world();
+        world.outputs = outputs;
+        assert_eq!(world.plan(by_tag()).await.unwrap().migration, None);
+    }
+}
+
+#[tokio::test]
+async fn the_migrations_container_can_be_named() {
+    let mut world = world();
+    world.outputs = vec![COMMAND, ("MigrationContainer", "worker")];
+    let migration = world.plan(by_tag()).await.unwrap().migration.unwrap();
+    assert_eq!(migration.service, arn("worker"));
+    assert_eq!(migration.container, "worker");
+}
+
+#[tokio::test]
+async fn outputs_that_cannot_be_used_are_invalid_stack_output() {
+    let two_containers = vec![(
+        "web",
+        vec![("web", image("demo:v1")), ("jobs", image("demo:v1"))],
+    )];
+    let cases = [
+        (
+            vec![("MigrationCommand", "websvc migrate")],
+            world().services,
+            "MigrationCommand",
+        ),
+        (
+            vec![COMMAND, ("MigrationContainer", "redis")],
+            world().services,
+            "MigrationContainer",
+        ),
+        (vec![COMMAND], two_containers, "web, jobs"),
+    ];
+    for (outputs, services, named) in cases {
+        let mut world = world();
+        world.outputs = outputs;
+        world.services = services;
+        let failure = world.refusal(by_tag()).await;
+        assert_eq!(failure.error_type, "InvalidStackOutput");
+        assert!(failure.error_message.contains(named), "{failure:?}");
+    }
+}
+
+#[tokio::test]
+async fn a_stack_that_is_being_changed_is_stack_busy() {
+    for status in [
+        StackStatus::UpdateInProgress,
+        StackStatus::UpdateCompleteCleanupInProgress,
+        StackStatus::UpdateRollbackInProgress,
+    ] {
+        let mut world = world();
+        world.status = status.clone();
+        let failure = world.refusal(by_tag()).await;
+        assert_eq!(failure.error_type, "StackBusy");
+        assert!(failure.error_message.contains(status.as_str()));
+    }
+}
+
+fn refused(code: &'static str, message: &'static str) -> aws_sdk_cloudformation::Client {
+    use aws_sdk_cloudformation::Client;
+    let rule = mock!(Client::describe_stacks).then_error(move || {
+        DescribeStacksError::generic(
+            aws_sdk_cloudformation::error::ErrorMetadata::builder()
+                .code(code)
+                .message(message)
+                .build(),
+        )
+    });
+    mock_client!(aws_sdk_cloudformation, RuleMode::MatchAny, &[&rule])
+}
+
+#[tokio::test]
+async fn a_stack_that_does_not_exist_is_stack_not_found_and_other_refusals_are_not() {
+    for (code, message, name) in [
+        (
+            "ValidationError",
+            "Stack with id demo does not exist",
+            "StackNotFound",
+        ),
+        ("AccessDenied", "not you", "AwsRequestFailed"),
+    ] {
+        let clients = Clients {
+            cloudformation: refused(code, message),
+            ecr: world().ecr(),
+            ecs: world().ecs(),
+        };
+        let failure: Diagnostic = handle(&clients, by_tag()).await.unwrap_err().into();
+        assert_eq!(failure.error_type, name);
+    }
+}
+
+#[tokio::test]
+async fn a_stack_that_runs_no_image_of_the_repository_is_no_services() {
+    let mut foreign = world();
+    foreign.services = vec![
+        ("web", vec![("web", "nginx:1".to_owned())]),
+        (
+            "other",
+            vec![("other", image("demo:v1").replace("us-east-1", "eu-west-1"))],
+        ),
+    ];
+    let failure = foreign.refusal(by_tag()).await;
+    assert_eq!(failure.error_type, "NoServices");
+
+    let event = json!({"stack": "demo", "tag": "v2", "repository": "unknown"});
+    let failure = world().refusal(event).await;
+    assert_eq!(failure.error_type, "NoServices");
+    assert!(failure.error_message.contains("unknown"), "{failure:?}");
+
+    let mut empty = world();
+    empty.services = vec![];
+    assert_eq!(empty.refusal(by_tag()).await.error_type, "NoServices");
+}
+
+#[tokio::test]
+async fn a_repository_that_does_not_name_the_stack_is_not_linked() {
+    for repositories in [vec![], vec![("demo", "demo-2 staging")]] {
+        let mut world = world();
+        world.repositories = repositories;
+        let failure = world.refusal(by_tag()).await;
+        assert_eq!(failure.error_type, "RepositoryNotLinked");
+        assert!(failure.error_message.contains("bluegreen:stacks"));
+    }
+}
+
+#[tokio::test]
+async fn several_repositories_that_name_the_stack_are_ambiguous_until_one_is_chosen() {
+    let mut world = world();
+    world
+        .services
+        .push(("tools", vec![("tools", image("tools:v1"))]));
+    world.repositories.push(("tools", "demo"));
+    let failure = world.refusal(by_tag()).await;
+    assert_eq!(failure.error_type, "AmbiguousRepository");
+    assert!(failure.error_message.contains("demo, tools"), "{failure:?}");
+
+    let event = json!({"stack": "demo", "tag": "v2", "repository": "demo"});
+    assert_eq!(world.plan(event).await.unwrap().services.len(), 2);
+
+    world.repositories = vec![("demo", "demo")];
+    assert_eq!(world.plan(by_tag()).await.unwrap().repository, "demo");
+}
+
+#[tokio::test]
+async fn an_image_the_repository_does_not_have_is_image_not_found() {
+    let other = format!("sha256:{}", "3".repeat(64));
+    for event in [
+        json!({"stack": "demo", "tag": "v9"}),
+        json!({"stack": "demo", "tag": "v2", "digest": other}),
+    ] {
+        let failure = world().refusal(event).await;
+        assert_eq!(failure.error_type, "ImageNotFound");
+    }
+}
+
+#[tokio::test]
+async fn a_service_that_ecs_does_not_deploy_is_unsupported() {
+    let mut world = world();
+    world.controller = DeploymentControllerType::CodeDeploy;
+    let failure = world.refusal(by_tag()).await;
+    assert_eq!(failure.error_type, "UnsupportedDeploymentController");
+    assert!(failure.error_message.contains("CODE_DEPLOY"), "{failure:?}");
+}
+
+#[tokio::test]
+async fn a_service_that_is_gone_from_ecs_is_aws_request_failed() {
+    use aws_sdk_ecs::Client;
+    let none =
+        mock!(Client::describe_services).then_output(|| DescribeServicesOutput::builder().build());
+    let clients = Clients {
+        cloudformation: world().cloudformation(),
+        ecr: world().ecr(),
+        ecs: mock_client!(aws_sdk_ecs, RuleMode::MatchAny, &[&none]),
+    };
+    let failure: Diagnostic = handle(&clients, by_tag()).await.unwrap_err().into();
+    assert_eq!(failure.error_type, "AwsRequestFailed");
+    assert!(failure.error_message.contains("MISSING"), "{failure:?}");
+}
+
+#[tokio::test]
+async fn bad_input_is_invalid_input_and_nothing_is_asked_of_aws() {
+    let clients = Clients {
+        cloudformation: mock_client!(aws_sdk_cloudformation, RuleMode::MatchAny, &[]),
+        ecr: mock_client!(aws_sdk_ecr, RuleMode::MatchAny, &[]),
+        ecs: mock_client!(aws_sdk_ecs, RuleMode::MatchAny, &[]),
+    };
+    for (event, named) in [
+        (json!({"stack": "demo", "tga": "v2"}), "`tga`"),
+        (json!({"stack": "demo"}), "`tag`"),
+        (json!({"tag": "v2"}), "`stack`"),
+        (json!("demo"), "ExecutionInput"),
+    ] {
+        let failure: Diagnostic = handle(&clients, event).await.unwrap_err().into();
+        assert_eq!(failure.error_type, "InvalidInput");
+        assert!(failure.error_message.contains(named), "{failure:?}");
+    }
+}

@@ -1,0 +1,273 @@
+//! The ECS services of the stack and the images they run.
+
+use crate::failure::Failure;
+use crate::stack::Stack;
+use aws_sdk_ecs::Client;
+use aws_sdk_ecs::types::{DeploymentControllerType, DeploymentRolloutState, Service};
+use bluegreen_contract::PlannedService;
+use bluegreen_sdk_config::{AwsRequestFailed, failed};
+use bluegreen_task_definition::{Described, EcrImage, describe};
+use std::collections::BTreeMap;
+
+/// DescribeServices takes no more at once
+/// (<https://docs.aws.amazon.com/AmazonECS/latest/APIReference/API_DescribeServices.html>).
+const BATCH: usize = 10;
+
+/// An active service with its current task definition.
+pub(crate) struct AppService {
+    arn: ServiceArn,
+    /// Name of a deployment controller that is not ECS's own.
+    foreign_controller: Option<String>,
+    /// ECS has replaced all tasks and is not about to replace them.
+    is_settled: bool,
+    /// `None` where another controller keeps it in task sets.
+    task_definition: Option<Described>,
+}
+
+/// The parts of `arn:PARTITION:ecs:REGION:ACCOUNT:service/CLUSTER/NAME`. The oldest services lack
+/// the cluster in their ARN; it is then taken to be the default one.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub(crate) struct ServiceArn {
+    pub(crate) service: String,
+    pub(crate) cluster: String,
+    pub(crate) partition: String,
+    pub(crate) region: String,
+    pub(crate) account: String,
+}
+
+impl ServiceArn {
+    pub(crate) fn parse(service: &str) -> Option<Self> {
+        let mut parts = service.splitn(6, ':');
+        let ("arn", partition, "ecs", region, account, resource) = (
+            parts.next()?,
+            parts.next()?,
+            parts.next()?,
+            parts.next()?,
+            parts.next()?,
+            parts.next()?,
+        ) else {
+            return None;
+        };
+        let path = resource.strip_prefix("service/")?;
+        let cluster = path
+            .split_once('/')
+            .map_or("default", |(cluster, _)| cluster);
+        Some(ServiceArn {
+            service: service.to_owned(),
+            cluster: format!("arn:{partition}:ecs:{region}:{account}:cluster/{cluster}"),
+            partition: partition.to_owned(),
+            region: region.to_owned(),
+            account: account.to_owned(),
+        })
+    }
+}
+
+impl AppService {
+    pub(crate) fn arn(&self) -> &ServiceArn {
+        &self.arn
+    }
+
+    /// Containers with an image of a repository of the service's own account and region.
+    fn ecr_containers(&self) -> impl Iterator<Item = (&str, EcrImage<'_>)> {
+        let definition = self.task_definition.as_ref();
+        definition
+            .into_iter()
+            .flat_map(|described| described.task_definition.container_definitions())
+            .filter_map(|container| Some((container.name()?, EcrImage::parse(container.image()?)?)))
+            .filter(|(_, image)| {
+                image.account == self.arn.account && image.region == self.arn.region
+            })
+    }
+
+    /// Names of those repositories; a repository may come more than once.
+    pub(crate) fn repositories(&self) -> impl Iterator<Item = &str> {
+        self.ecr_containers().map(|(_, image)| image.repository)
+    }
+
+    /// Names of the containers with an image of the repository.
+    pub(crate) fn containers_of(&self, repository: &str) -> Vec<&str> {
+        self.ecr_containers()
+            .filter(|(_, image)| image.repository == repository)
+            .map(|(name, _)| name)
+            .collect()
+    }
+
+    /// `registry/repository@digest`, the registry spelt as the service spells it.
+    pub(crate) fn image(&self, repository: &str, digest: &str) -> Option<String> {
+        self.ecr_containers()
+            .find(|(_, image)| image.repository == repository)
+            .map(|(_, image)| image.pinned_to(digest))
+    }
+
+    /// The image, and no other one of its repository, in a completed deployment.
+    pub(crate) fn runs(&self, image: &str) -> bool {
+        self.is_settled
+            && self
+                .task_definition
+                .as_ref()
+                .is_some_and(|described| described.is_pinned_to(image))
+    }
+
+    pub(crate) fn planned(&self, repository: &str) -> PlannedService {
+        PlannedService {
+            cluster: self.arn.cluster.clone(),
+            service: self.arn.service.clone(),
+            task_definition: self.revision().to_owned(),
+            containers: self
+                .containers_of(repository)
+                .into_iter()
+                .map(str::to_owned)
+                .collect(),
+        }
+    }
+
+    /// ARN of the current task definition.
+    pub(crate) fn revision(&self) -> &str {
+        self.task_definition.as_ref().map_or("", Described::arn)
+    }
+
+    /// # Errors
+    /// `UnsupportedDeploymentController` where another controller than ECS's own replaces tasks.
+    pub(crate) fn check_controller(&self) -> Result<(), Failure> {
+        match &self.foreign_controller {
+            None => Ok(()),
+            Some(controller) => Err(Failure::UnsupportedDeploymentController {
+                service: self.arn.service.clone(),
+                controller: controller.clone(),
+            }),
+        }
+    }
+}
+
+/// All services of the stack, in the order of their ARNs.
+///
+/// # Errors
+/// `UnsupportedDeploymentController` for a service of which nobody can say what it runs, since its
+/// task definition is with another controller.
+pub(crate) async fn load(client: &Client, stack: &Stack) -> Result<Vec<AppService>, Failure> {
+    let mut loaded = Vec::new();
+    for (arn, service) in describe_all(client, stack).await? {
+        let foreign_controller = service
+            .deployment_controller()
+            .map(|controller| controller.r#type())
+            .filter(|controller| **controller != DeploymentControllerType::Ecs)
+            .map(|controller| controller.as_str().to_owned());
+        let task_definition = match service.task_definition() {
+            Some(revision) => Some(describe(client, revision).await?),
+            None => None,
+        };
+        let service = AppService {
+            arn,
+            foreign_controller,
+            is_settled: is_settled(&service),
+            task_definition,
+        };
+        if service.task_definition.is_none() {
+            service.check_controller()?;
+        }
+        loaded.push(service);
+    }
+    loaded.sort_by(|a, b| a.arn.service.cmp(&b.arn.service));
+    Ok(loaded)
+}
+
+async fn describe_all(
+    client: &Client,
+    stack: &Stack,
+) -> Result<Vec<(ServiceArn, Service)>, AwsRequestFailed> {
+    let mut by_cluster: BTreeMap<String, Vec<ServiceArn>> = BTreeMap::new();
+    for service in &stack.services {
+        let arn = ServiceArn::parse(service)
+            .ok_or_else(|| missing(stack, service, "its identifier is not an ARN"))?;
+        by_cluster.entry(arn.cluster.clone()).or_default().push(arn);
+    }
+    let mut described = Vec::new();
+    for (cluster, services) in by_cluster {
+        for batch in services.chunks(BATCH) {
+            let arns: Vec<String> = batch.iter().map(|arn| arn.service.clone()).collect();
+            let answer = client
+                .describe_services()
+                .cluster(&cluster)
+                .set_services(Some(arns.clone()))
+                .send()
+                .await
+                .map_err(failed("ecs:DescribeServices", arns.join(", ")))?;
+            let mut answered = answer.services.unwrap_or_default();
+            for arn in batch {
+                let at = answered
+                    .iter()
+                    .position(|service| service.service_arn() == Some(&arn.service))
+                    .ok_or_else(|| missing(stack, &arn.service, "ECS does not know it"))?;
+                let service = answered.swap_remove(at);
+                if service.status().is_some_and(|status| status != "ACTIVE") {
+                    return Err(missing(stack, &arn.service, "it is not active any more"));
+                }
+                described.push((arn.clone(), service));
+            }
+        }
+    }
+    Ok(described)
+}
+
+/// The stack has a service that ECS does not have: somebody deleted it behind CloudFormation's back.
+fn missing(stack: &Stack, service: &str, problem: &str) -> AwsRequestFailed {
+    AwsRequestFailed {
+        action: "ecs:DescribeServices",
+        resource: service.to_owned(),
+        code: "MISSING".to_owned(),
+        message: format!(
+            "the stack {} holds this service, but {problem}; bring the stack back in order",
+            stack.name
+        ),
+        refused: true,
+    }
+}
+
+fn is_settled(service: &Service) -> bool {
+    match service.deployments() {
+        [only] => only.rollout_state() == Some(&DeploymentRolloutState::Completed),
+        _ => false,
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn the_cluster_is_part_of_a_services_arn() {
+        let arn = "arn:aws-cn:ecs:cn-north-1:123456789012:service/demo/web";
+        let parsed = ServiceArn::parse(arn).unwrap();
+        assert_eq!(
+            parsed.cluster,
+            "arn:aws-cn:ecs:cn-north-1:123456789012:cluster/demo"
+        );
+        assert_eq!(parsed.account, "123456789012");
+        assert_eq!(
+            (&*parsed.partition, &*parsed.region),
+            ("aws-cn", "cn-north-1")
+        );
+    }
+
+    #[test]
+    fn the_oldest_services_are_in_the_default_cluster() {
+        let arn = "arn:aws:ecs:us-east-1:123456789012:service/web";
+        assert!(
+            ServiceArn::parse(arn)
+                .unwrap()
+                .cluster
+                .ends_with(":cluster/default")
+        );
+    }
+
+    #[test]
+    fn anything_else_is_no_services_arn() {
+        for text in [
+            "web",
+            "arn:aws:ecs:us-east-1:1:cluster/demo",
+            "arn:aws:s3:::b",
+        ] {
+            assert_eq!(ServiceArn::parse(text), None);
+        }
+    }
+}

@@ -1,0 +1,103 @@
+//! What CloudFormation knows of the app stack.
+
+use crate::failure::Failure;
+use aws_sdk_cloudformation::Client;
+use bluegreen_sdk_config::{AwsRequestFailed, failed};
+use std::collections::HashMap;
+
+const SERVICE_TYPE: &str = "AWS::ECS::Service";
+
+/// A stack that nobody is changing.
+pub(crate) struct Stack {
+    pub(crate) name: String,
+    pub(crate) outputs: HashMap<String, String>,
+    /// ARNs of its ECS services, in order.
+    pub(crate) services: Vec<String>,
+}
+
+impl Stack {
+    pub(crate) async fn load(client: &Client, name: &str) -> Result<Self, Failure> {
+        Ok(Stack {
+            name: name.to_owned(),
+            outputs: outputs(client, name).await?,
+            services: services(client, name).await?,
+        })
+    }
+}
+
+async fn outputs(client: &Client, name: &str) -> Result<HashMap<String, String>, Failure> {
+    let answer = client
+        .describe_stacks()
+        .stack_name(name)
+        .send()
+        .await
+        .map_err(failed("cloudformation:DescribeStacks", name))
+        .map_err(|failure| match is_missing_stack(&failure) {
+            true => not_found(name),
+            false => failure.into(),
+        })?;
+    let stack = answer.stacks().first().ok_or_else(|| not_found(name))?;
+    let status = stack
+        .stack_status()
+        .map_or("UNKNOWN", |status| status.as_str());
+    if status.ends_with("_IN_PROGRESS") {
+        return Err(Failure::StackBusy {
+            stack: name.to_owned(),
+            status: status.to_owned(),
+        });
+    }
+    Ok(stack
+        .outputs()
+        .iter()
+        .filter_map(|output| {
+            Some((
+                output.output_key()?.to_owned(),
+                output.output_value()?.to_owned(),
+            ))
+        })
+        .collect())
+}
+
+fn not_found(name: &str) -> Failure {
+    Failure::StackNotFound {
+        stack: name.to_owned(),
+    }
+}
+
+/// CloudFormation has no error code of its own for a stack that does not exist
+/// (<https://docs.aws.amazon.com/AWSCloudFormation/latest/APIReference/API_DescribeStacks.html>).
+fn is_missing_stack(failure: &AwsRequestFailed) -> bool {
+    failure.code == "ValidationError" && failure.message.contains("does not exist")
+}
+
+async fn services(client: &Client, name: &str) -> Result<Vec<String>, AwsRequestFailed> {
+    let mut services = Vec::new();
+    let mut next_token = None;
+    loop {
+        let page = client
+            .list_stack_resources()
+            .stack_name(name)
+            .set_next_token(next_token)
+            .send()
+            .await
+            .map_err(failed("cloudformation:ListStackResources", name))?;
+        services.extend(
+            page.stack_resource_summaries()
+                .iter()
+                .filter(|resource| resource.resource_type() == Some(SERVICE_TYPE))
+                .filter(|resource| {
+                    resource
+                        .resource_status()
+                        .is_none_or(|status| status.as_str() != "DELETE_COMPLETE")
+                })
+                .filter_map(|resource| resource.physical_resource_id())
+                .map(str::to_owned),
+        );
+        next_token = page.next_token;
+        if next_token.is_none() {
+            break;
+        }
+    }
+    services.sort();
+    Ok(services)
+}
