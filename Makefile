@@ -16,6 +16,9 @@ REQUIREMENTS := tests/local-aws/moto/requirements.txt
 CARGO_LAMBDA := PATH="$(CURDIR)/$(VENV)/bin:$$PATH" cargo lambda build --release --output-format zip \
 	$(addprefix --package ,$(FUNCTIONS))
 
+# Python leaves nothing beside the sources.
+export PYTHONDONTWRITEBYTECODE := 1
+
 .PHONY: help setup functions package demo local-aws format lint unit end-to-end test bench clean
 
 help: ## Show this list
@@ -54,8 +57,10 @@ lint: $(VENV)/installed ## Check formatting, clippy, templates and state machine
 	$(VENV)/bin/python tests/lint/check.py
 
 unit: setup ## Run every test that needs no deployed stacks
+	cargo build --package local-aws --locked
 	cargo test --workspace --exclude end-to-end --locked
 	cargo test --package end-to-end --lib --bins --locked
+	$(VENV)/bin/python -m unittest discover --start-directory tests/lint
 	$(VENV)/bin/python -m unittest discover --start-directory tests/local-aws/moto
 
 end-to-end: setup functions ## Run the end-to-end tests on the local AWS
