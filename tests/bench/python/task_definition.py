@@ -1,0 +1,108 @@
+"""From a revision of a task definition to the next one, which pins the image."""
+
+import re
+
+from failures import AwsRequestFailed, AwsRequests
+
+STACK_TAG = "bluegreen:stack"
+EXECUTION_TAG = "bluegreen:execution"
+IMAGE = re.compile(
+    r"(?P<account>\d{12})\.dkr[.-]ecr(?:-fips)?\.(?P<region>[^./]+)\.[^/]+/"
+    r"(?P<repository>[^:@]+)(?::(?P<tag>[^@]+))?(?:@(?P<digest>.+))?"
+)
+# What a registration takes; the rest is what ECS adds to it.
+FIELDS = (
+    "family",
+    "taskRoleArn",
+    "executionRoleArn",
+    "networkMode",
+    "containerDefinitions",
+    "volumes",
+    "placementConstraints",
+    "requiresCompatibilities",
+    "cpu",
+    "memory",
+    "pidMode",
+    "ipcMode",
+    "proxyConfiguration",
+    "inferenceAccelerators",
+    "ephemeralStorage",
+    "runtimePlatform",
+    "enableFaultInjection",
+)
+
+
+class NothingToPin(Exception):
+    pass
+
+
+def repository(image):
+    """Account, region and name of the ECR repository, or None."""
+    match = IMAGE.fullmatch(image)
+    return match and (match["account"], match["region"], match["repository"])
+
+
+def describe(ecs, task_definition):
+    with AwsRequests("ecs:DescribeTaskDefinition", task_definition):
+        return ecs.describe_task_definition(taskDefinition=task_definition, include=["TAGS"])
+
+
+def is_pinned_to(described, image):
+    images = [
+        container["image"]
+        for container in described["taskDefinition"]["containerDefinitions"]
+        if repository(container["image"]) == repository(image)
+    ]
+    return bool(images) and all(candidate == image for candidate in images)
+
+
+def register_pinned(ecs, described, image, stack, execution):
+    """Registers the revision with the image pinned, unless the latest one is it; its ARN."""
+    wanted = registration(described)
+    containers = [dict(container) for container in wanted["containerDefinitions"]]
+    pinned = [c for c in containers if repository(c["image"]) == repository(image)]
+    if not pinned:
+        raise NothingToPin(f"no container has an image of the repository of {image}")
+    for container in pinned:
+        container["image"] = image
+    wanted["containerDefinitions"] = containers
+    wanted["tags"] = marked(wanted.get("tags", []), stack, execution)
+
+    family = wanted["family"]
+    newest = latest(ecs, family) if execution else None
+    if newest and arn(newest) != arn(described) and registration(newest) == wanted:
+        return arn(newest)
+    with AwsRequests("ecs:RegisterTaskDefinition", family):
+        registered = ecs.register_task_definition(**wanted)
+    return arn(registered)
+
+
+def latest(ecs, family):
+    try:
+        return describe(ecs, family)
+    except AwsRequestFailed as failure:
+        if failure.code == "ClientException":
+            return None
+        raise
+
+
+def arn(described):
+    return described["taskDefinition"]["taskDefinitionArn"]
+
+
+def registration(described):
+    definition = described["taskDefinition"]
+    request = {field: definition[field] for field in FIELDS if field in definition}
+    tags = [tag for tag in described.get("tags", []) if not tag["key"].lower().startswith("aws:")]
+    if tags:
+        request["tags"] = sorted(tags, key=lambda tag: tag["key"])
+    return request
+
+
+def marked(tags, stack, execution):
+    marks = {STACK_TAG: stack}
+    if execution:
+        marks[EXECUTION_TAG] = execution
+    kept = [tag for tag in tags if tag["key"] not in (STACK_TAG, EXECUTION_TAG)]
+    kept += [{"key": key, "value": value} for key, value in marks.items()]
+    return sorted(kept, key=lambda tag: tag["key"])
