@@ -13,7 +13,7 @@ mod text;
 pub use machine::{Machine, State, errors, substitutions};
 pub use source::{Crate, contract_enum, contract_struct, functions};
 pub use template::{Template, strings, templates};
-pub use text::{backticked, first_column, section};
+pub use text::{backticked, first_column, is_action, section};
 
 use std::path::{Path, PathBuf};
 

@@ -1,4 +1,4 @@
-use crate::{read, root};
+use crate::{is_action, read, root};
 use std::collections::BTreeSet;
 use std::path::{Path, PathBuf};
 use syn::{Fields, Item, ItemEnum, ItemStruct};
@@ -59,6 +59,23 @@ impl Crate {
             .collect()
     }
 
+    /// The IAM actions that the function names where it asks AWS for something.
+    #[must_use]
+    pub fn actions(&self) -> BTreeSet<String> {
+        actions_named_in(&self.name)
+    }
+
+    /// The IAM actions that are named in the crates of the workspace that the function uses.
+    #[must_use]
+    pub fn actions_of_dependencies(&self) -> BTreeSet<String> {
+        read(&format!("functions/{}/Cargo.toml", self.name))
+            .lines()
+            .filter_map(|line| line.strip_prefix("bluegreen-"))
+            .filter_map(|line| Some(line.split_once('.')?.0))
+            .flat_map(actions_named_in)
+            .collect()
+    }
+
     /// The text of the function's README.
     #[must_use]
     pub fn readme(&self) -> String {
@@ -116,6 +133,19 @@ pub fn contract_struct(name: &str) -> BTreeSet<String> {
         .collect()
 }
 
+/// String literals of a crate's sources, tests left out, that are the name of an IAM action.
+fn actions_named_in(name: &str) -> BTreeSet<String> {
+    sources(&root().join(format!("functions/{name}/src")))
+        .iter()
+        .map(|path| text(path))
+        .filter_map(|text| Some(text.split("#[cfg(test)]").next()?.to_owned()))
+        .flat_map(|text| {
+            let pieces = text.split('"').filter(|piece| is_action(piece));
+            pieces.map(str::to_owned).collect::<Vec<_>>()
+        })
+        .collect()
+}
+
 fn enums(folder: &str, name: &str) -> Vec<ItemEnum> {
     items(folder)
         .into_iter()
@@ -135,12 +165,16 @@ fn items(folder: &str) -> Vec<Item> {
 }
 
 fn parse(path: &Path) -> Vec<Item> {
-    let text =
-        std::fs::read_to_string(path).unwrap_or_else(|error| panic!("{}: {error}", path.display()));
-    let file = syn::parse_file(&text).unwrap_or_else(|error| panic!("{}: {error}", path.display()));
+    let file =
+        syn::parse_file(&text(path)).unwrap_or_else(|error| panic!("{}: {error}", path.display()));
     file.items
 }
 
+fn text(path: &Path) -> String {
+    std::fs::read_to_string(path).unwrap_or_else(|error| panic!("{}: {error}", path.display()))
+}
+
+/// All sources below a folder but those of tests.
 fn sources(folder: &Path) -> Vec<PathBuf> {
     let (folders, files): (Vec<_>, Vec<_>) =
         children(folder).into_iter().partition(|path| path.is_dir());
@@ -148,8 +182,14 @@ fn sources(folder: &Path) -> Vec<PathBuf> {
     files
         .into_iter()
         .filter(|path| path.extension().is_some_and(|extension| extension == "rs"))
+        .filter(|path| !is_test(path))
         .chain(below)
         .collect()
+}
+
+fn is_test(path: &Path) -> bool {
+    path.file_stem()
+        .is_some_and(|stem| stem.to_string_lossy().ends_with("tests"))
 }
 
 fn children(folder: &Path) -> Vec<PathBuf> {

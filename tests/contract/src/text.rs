@@ -36,6 +36,20 @@ pub fn backticked(text: &str) -> BTreeSet<String> {
         .collect()
 }
 
+/// Whether a text is the name of an IAM action. `ecs:RunTask` is one; `iam:PassedToService` and
+/// `ecs:CreateAction` are condition keys.
+#[must_use]
+pub fn is_action(name: &str) -> bool {
+    let Some((service, action)) = name.split_once(':') else {
+        return false;
+    };
+    let word = |text: &str| !text.is_empty() && text.chars().all(|c| c.is_ascii_alphanumeric());
+    word(service)
+        && word(action)
+        && action.starts_with(|c: char| c.is_ascii_uppercase())
+        && !["PassedToService", "CreateAction"].contains(&action)
+}
+
 #[cfg(test)]
 mod tests {
     use super::*;
@@ -61,5 +75,19 @@ mod tests {
             backticked("`a:B`, and `c:D`."),
             BTreeSet::from(["a:B".to_owned(), "c:D".to_owned()])
         );
+    }
+
+    #[test]
+    fn an_action_is_told_from_a_key_and_from_other_text() {
+        assert!(is_action("ecs:RunTask"));
+        for other in [
+            "ecs:CreateAction",
+            "bluegreen:stack",
+            "sha256:0",
+            "ecs: RunTask",
+            "x",
+        ] {
+            assert!(!is_action(other), "{other}");
+        }
     }
 }

@@ -1,7 +1,7 @@
 //! What the READMEs say of the functions, the templates and the state machine.
 
 use contract_tests::{
-    Crate, Machine, Template, backticked, first_column, functions, read, section,
+    Crate, Machine, Template, backticked, first_column, functions, is_action, read, section,
 };
 use std::collections::BTreeSet;
 
@@ -67,28 +67,12 @@ fn every_function_s_readme_names_the_actions_of_its_role_and_no_other() {
             .filter(|action| !common.contains(action))
             .map(str::to_owned)
             .collect();
-        let services: BTreeSet<&str> = allowed
-            .iter()
-            .filter_map(|action| Some(action.split_once(':')?.0))
-            .collect();
         let named: BTreeSet<String> = backticked(&item(&function, "Permissions"))
             .into_iter()
             .filter(|name| is_action(name))
             .collect();
-        assert_eq!(named, allowed, "{} ({services:?})", function.name);
+        assert_eq!(named, allowed, "{}", function.name);
     }
-}
-
-/// `ecs:RunTask` is an action; `iam:PassedToService` and `ecs:CreateAction` are condition keys.
-fn is_action(name: &str) -> bool {
-    let Some((service, action)) = name.split_once(':') else {
-        return false;
-    };
-    let word = |text: &str| !text.is_empty() && text.chars().all(|c| c.is_ascii_alphanumeric());
-    word(service)
-        && word(action)
-        && action.starts_with(|c: char| c.is_ascii_uppercase())
-        && !["PassedToService", "CreateAction"].contains(&action)
 }
 
 #[test]

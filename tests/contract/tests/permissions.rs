@@ -1,0 +1,45 @@
+//! What the functions ask AWS for, and what their roles allow.
+
+use contract_tests::{Crate, Template, functions};
+use std::collections::BTreeSet;
+
+/// What a role allows for the sake of another action: ECS checks it when a task definition is
+/// registered or a task is run, Lambda writes logs and leaves failed events behind.
+const INDIRECT: [&str; 5] = [
+    "ecs:TagResource",
+    "iam:PassRole",
+    "logs:CreateLogStream",
+    "logs:PutLogEvents",
+    "sqs:SendMessage",
+];
+
+fn allowed(function: &Crate) -> BTreeSet<String> {
+    let pipeline = Template::load("pipeline.yml");
+    let actions = pipeline.actions(&(function.stem() + "Role"));
+    actions.into_iter().map(str::to_owned).collect()
+}
+
+#[test]
+fn every_action_that_a_function_names_is_allowed_to_its_role() {
+    for function in functions() {
+        let asked = function.actions();
+        assert!(!asked.is_empty(), "{} asks AWS for nothing", function.name);
+        let denied: Vec<_> = asked.difference(&allowed(&function)).cloned().collect();
+        assert!(denied.is_empty(), "{} may not do {denied:?}", function.name);
+    }
+}
+
+#[test]
+fn every_action_that_a_role_allows_is_one_its_function_asks_for() {
+    for function in functions() {
+        let mut asked = function.actions();
+        asked.extend(function.actions_of_dependencies());
+        asked.extend(INDIRECT.map(str::to_owned));
+        let unused: Vec<_> = allowed(&function).difference(&asked).cloned().collect();
+        assert!(
+            unused.is_empty(),
+            "{} does not need {unused:?}",
+            function.name
+        );
+    }
+}
