@@ -223,7 +223,11 @@ def _judged(error: Exception) -> tuple[str, bool]:
         return "NO_PERMISSIONS", True
     if status == 429 or "Throttl" in code or "TooManyRequests" in code:
         return "THROTTLING", False
-    return ("INTERNAL_SERVER_ERROR", False) if status >= 500 else ("SDK_CLIENT_ERROR", True)
+    return (
+        ("INTERNAL_SERVER_ERROR", False)
+        if status >= 500
+        else ("SDK_CLIENT_ERROR", True)
+    )
 
 
 def _give_up(

@@ -1,16 +1,11 @@
 """Calls back into the local AWS's one endpoint."""
 
-import os
-import urllib.request
 from functools import cache
 from typing import Any
 
 import boto3
 from botocore.config import Config
 from moto.settings import moto_server_port
-
-#: No environment variable of a proxy applies to the loopback address.
-_opener = urllib.request.build_opener(urllib.request.ProxyHandler({}))
 
 
 def endpoint() -> str:
@@ -33,15 +28,3 @@ def client(service: str, region: str = "us-east-1", timeout: int = 60) -> Any:
             proxies={},
         ),
     )
-
-
-def control(path: str) -> None:
-    """Posts to the control API, `/_local/…`."""
-    request = urllib.request.Request(f"{endpoint()}/_local/{path}", method="POST")
-    with _opener.open(request, timeout=60):
-        pass
-
-
-def under_test() -> bool:
-    """Whether moto runs alone, without a gateway around it."""
-    return "MOTO_PORT" not in os.environ

@@ -41,7 +41,11 @@ def install() -> None:
     update_code = LambdaFunction.update_function_code
 
     def initialise_keeping(
-        self: LambdaFunction, account_id: str, spec: dict[str, Any], *rest: Any, **kw: Any
+        self: LambdaFunction,
+        account_id: str,
+        spec: dict[str, Any],
+        *rest: Any,
+        **kw: Any,
     ) -> None:
         self.glue_kept = {name: spec[name] for name in KEPT if name in spec}
         initialise(self, account_id, spec, *rest, **kw)

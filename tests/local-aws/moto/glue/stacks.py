@@ -234,7 +234,9 @@ class Operation:
                 self.stack.region_name,
             )
             return self.labelled(updated, name, resolved)
-        changed = {key for key in old.keys() | new.keys() if old.get(key) != new.get(key)}
+        changed = {
+            key for key in old.keys() | new.keys() if old.get(key) != new.get(key)
+        }
         in_place = type(existing).update is not Resource.update
         if in_place and not changed & model.replacing:
             existing.properties = new
@@ -334,9 +336,9 @@ class Operation:
         stack.glue_outputs = [
             {
                 "OutputKey": output.key,
-                "OutputValue": output.value
-                if isinstance(output.value, str)
-                else str(output.value),
+                "OutputValue": (
+                    output.value if isinstance(output.value, str) else str(output.value)
+                ),
                 "Description": output.description,
             }
             for output in outputs.values()
@@ -378,6 +380,7 @@ def load(stack: Stack, template: Any, parameters: dict[str, Any]) -> None:
     stack._parse_template()
     stack.description = stack.template_dict.get("Description")
     stack.parameters = parameters
+    in_order(stack.template_dict["Resources"])
     resources = stack.resource_map
     resources.input_parameters = parameters
     resources._template = stack.template_dict
@@ -450,6 +453,7 @@ def _create_stack(
         role_arn=role_arn,
         cross_stack_resources=self.exports,
     )
+    in_order(stack.template_dict["Resources"])
     self.stacks[stack.stack_id] = stack
     begin_create(stack)
     return stack

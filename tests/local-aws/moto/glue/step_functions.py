@@ -1,7 +1,7 @@
 """Step Functions: executions as its API shows them, and requests to other AWS services.
 
-Holes in moto 5.2.5: an execution without a name gets none, and bad names and inputs are taken
-or answered without an error code; StopExecution forgets error and cause and takes effect only
+Holes in moto 5.2.5: an execution without a name gets none; bad names and inputs are taken or,
+as are bad definitions, answered without an error code; StopExecution forgets error and cause and takes effect only
 when the running task has ended; an output that is a string is described unquoted; AWS SDK
 integrations get their parameters as written (`Cluster`), where botocore wants `cluster`, and
 answer as botocore does, times as objects; their errors are named `ecs.EcsException`.
@@ -16,10 +16,11 @@ from typing import Any
 import botocore.session
 from botocore.exceptions import ClientError
 from botocore.model import OperationModel
+from moto.core.exceptions import AWSError
 from moto.core.responses import ActionResult
 from moto.core.utils import utcnow
 from moto.stepfunctions.exceptions import InvalidExecutionInput
-from moto.stepfunctions.parser.api import ExecutionStatus
+from moto.stepfunctions.parser.api import ExecutionStatus, ServiceException
 from moto.stepfunctions.parser.asl.component.state.exec.state_task.service import (
     state_task_service,
     state_task_service_aws_sdk,
@@ -73,6 +74,27 @@ def _check_starts() -> None:
         )
 
     StepFunctionsParserBackend.start_execution = start
+
+
+class InvalidDefinition(AWSError):
+    """The error of CreateStateMachine and UpdateStateMachine, with its code."""
+
+    TYPE = "InvalidDefinition"
+    STATUS = 400
+
+
+def _name_invalid_definitions() -> None:
+    validate = StepFunctionsParserBackend._validate_definition
+
+    def validate_definition(definition: str) -> None:
+        try:
+            validate(definition)
+        except ServiceException as error:
+            raise InvalidDefinition(
+                f"Invalid State Machine Definition: '{error}'"
+            ) from error
+
+    StepFunctionsParserBackend._validate_definition = staticmethod(validate_definition)
 
 
 def _stop_at_once() -> None:
@@ -185,6 +207,7 @@ def _name_sdk_errors() -> None:
 def install() -> None:
     """Completes the interpreter."""
     _check_starts()
+    _name_invalid_definitions()
     _stop_at_once()
     _describe_completely()
     _case_parameters()

@@ -16,9 +16,7 @@ MISSING = (
 
 def permission(rule: dict[str, Any]) -> dict[str, Any]:
     """A rule of a template as an `IpPermission` of the API."""
-    description = (
-        {"Description": rule["Description"]} if "Description" in rule else {}
-    )
+    description = {"Description": rule["Description"]} if "Description" in rule else {}
     result: dict[str, Any] = {"IpProtocol": str(rule["IpProtocol"])}
     for port in ("FromPort", "ToPort"):
         if port in rule:

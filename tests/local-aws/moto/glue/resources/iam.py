@@ -6,7 +6,9 @@ https://docs.aws.amazon.com/AWSCloudFormation/latest/TemplateReference/AWS_IAM.h
 import json
 from typing import Any
 
-from glue.resources.base import Resource
+from glue.resources.base import Resource, ignoring_missing
+
+MISSING = "NoSuchEntity"
 
 
 def document(value: Any) -> str:
@@ -61,7 +63,11 @@ class Role(Resource):
     def remove(self) -> None:
         old, self.properties = self.properties, {}
         self._set_policies(old)
-        self.client("iam").delete_role(RoleName=self.physical_resource_id)
+        ignoring_missing(
+            self.client("iam").delete_role,
+            MISSING,
+            RoleName=self.physical_resource_id,
+        )
 
     def _set_policies(self, old: dict[str, Any]) -> None:
         client, name = self.client("iam"), self.physical_resource_id
@@ -71,10 +77,14 @@ class Role(Resource):
                 RoleName=name, PolicyName=policy, PolicyDocument=text
             )
         for policy in had.keys() - wanted.keys():
-            client.delete_role_policy(RoleName=name, PolicyName=policy)
+            ignoring_missing(
+                client.delete_role_policy, MISSING, RoleName=name, PolicyName=policy
+            )
         attached = set(self.properties.get("ManagedPolicyArns", []))
         detached = set(old.get("ManagedPolicyArns", [])) - attached
         for arn in attached - set(old.get("ManagedPolicyArns", [])):
             client.attach_role_policy(RoleName=name, PolicyArn=arn)
         for arn in detached:
-            client.detach_role_policy(RoleName=name, PolicyArn=arn)
+            ignoring_missing(
+                client.detach_role_policy, MISSING, RoleName=name, PolicyArn=arn
+            )
