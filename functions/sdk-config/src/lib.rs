@@ -25,10 +25,10 @@ use std::time::Duration;
 /// First try and three more, with the SDK's standard backoff.
 const ATTEMPTS: u32 = 4;
 const CONNECT_TIMEOUT: Duration = Duration::from_secs(3);
-const ATTEMPT_TIMEOUT: Duration = Duration::from_secs(8);
+const ATTEMPT_TIMEOUT: Duration = Duration::from_secs(5);
 /// All attempts together; below the functions' own timeout, so that the failure that a person
 /// reads is the request's and not Lambda's.
-const OPERATION_TIMEOUT: Duration = Duration::from_secs(20);
+const OPERATION_TIMEOUT: Duration = Duration::from_secs(15);
 
 /// An environment in which no client can be built. The message is a sentence that names the
 /// variable.
