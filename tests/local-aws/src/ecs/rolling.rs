@@ -34,8 +34,10 @@ impl Limits {
 /// What the scheduler makes of a task that is wanted.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(super) enum Condition {
-    /// Not running yet, or not known to be healthy yet.
+    /// Not running yet.
     Starting,
+    /// Running, and not known to be healthy yet.
+    Unproven,
     Healthy,
     Unhealthy,
 }
@@ -82,25 +84,33 @@ pub(super) fn plan(
             .collect()
     };
     let healthy = positions(true, Condition::Healthy);
+    let unproven = positions(true, Condition::Unproven);
     let starting = positions(true, Condition::Starting);
     let unhealthy = positions(true, Condition::Unhealthy);
     let old_healthy = positions(false, Condition::Healthy);
+    let old_starting = positions(false, Condition::Starting);
+    let mut old_doubtful = positions(false, Condition::Unhealthy);
+    old_doubtful.extend(positions(false, Condition::Unproven));
     let mut stop = Vec::new();
     let mut stop_all = |positions: &[usize], reason: StopReason| {
         stop.extend(positions.iter().map(|position| (*position, reason)));
     };
 
-    // Tasks of earlier deployments that do not serve are of no use to anybody.
-    stop_all(&positions(false, Condition::Starting), StopReason::Scaling);
-    stop_all(&positions(false, Condition::Unhealthy), StopReason::Scaling);
+    // What an earlier deployment has not brought to run yet is of no use to anybody. Neither are
+    // its tasks that may not be healthy, unless they are all there is.
+    stop_all(&old_starting, StopReason::Scaling);
+    let all_healthy = healthy.len() + old_healthy.len();
+    if all_healthy >= limits.minimum_healthy {
+        stop_all(&old_doubtful, StopReason::Scaling);
+        old_doubtful.clear();
+    }
 
-    let usable = healthy.len() + starting.len();
+    let usable = healthy.len() + unproven.len() + starting.len();
     let excess = usable.saturating_sub(limits.desired);
     // The youngest go first, those that do not serve yet before those that do.
-    let youngest: Vec<usize> = starting
-        .iter()
-        .rev()
-        .chain(healthy.iter().rev())
+    let youngest: Vec<usize> = [&starting, &unproven, &healthy]
+        .into_iter()
+        .flat_map(|positions| positions.iter().rev())
         .take(excess)
         .copied()
         .collect();
@@ -108,8 +118,10 @@ pub(super) fn plan(
 
     let needed = limits.desired.saturating_sub(usable);
     let room = |unhealthy: usize| {
-        let alive = usable - excess + unhealthy + old_healthy.len();
-        limits.maximum.saturating_sub(alive)
+        let old = old_healthy.len() + old_doubtful.len();
+        limits
+            .maximum
+            .saturating_sub(usable - excess + unhealthy + old)
     };
     // Outside deployments an unhealthy task stays until its replacement is healthy, unless there
     // is no room for one. Within a deployment it has failed.
@@ -131,16 +143,19 @@ pub(super) fn plan(
         (0, 0)
     };
 
-    // Old tasks go as new ones become healthy; before that only to make room.
-    let all_healthy = healthy.len() + old_healthy.len();
+    // Old tasks go as new ones become healthy; before that only to make room, and those that
+    // may not be healthy first.
+    let doubtful = shortfall.min(old_doubtful.len());
+    stop_all(&old_doubtful[..doubtful], StopReason::Scaling);
     let surplus = all_healthy.saturating_sub(limits.desired);
     let dispensable = all_healthy.saturating_sub(limits.minimum_healthy);
     let replaced = surplus
-        .max(shortfall.min(dispensable))
+        .max((shortfall - doubtful).min(dispensable))
         .min(old_healthy.len());
     stop_all(&old_healthy[..replaced], StopReason::Scaling);
 
-    let blocked = shortfall > 0 && start == 0 && stop.is_empty() && starting.is_empty();
+    let waiting = !starting.is_empty() || !unproven.is_empty();
+    let blocked = shortfall > 0 && start == 0 && stop.is_empty() && !waiting;
     Plan {
         start,
         stop,
@@ -208,7 +223,7 @@ pub(super) fn retry_delay(failures: u64) -> Duration {
 
 #[cfg(test)]
 mod tests {
-    use super::Condition::{Healthy, Starting, Unhealthy};
+    use super::Condition::{Healthy, Starting, Unhealthy, Unproven};
     use super::*;
 
     fn candidates(new: &[Condition], old: &[Condition]) -> Vec<Candidate> {
@@ -302,11 +317,25 @@ mod tests {
     }
 
     #[test]
-    fn old_tasks_that_do_not_serve_are_stopped_at_once() {
+    fn tasks_of_a_superseded_deployment_are_stopped_at_once() {
+        let old = [Healthy, Healthy, Starting, Unproven];
+        assert_eq!(decide((2, 100, 200), &[], &old), (2, 2, 0));
+    }
+
+    #[test]
+    fn old_tasks_that_may_not_be_healthy_stay_while_nothing_better_runs() {
+        let limits = (2, 100, 200);
+        assert_eq!(decide(limits, &[], &[Unproven, Unhealthy]), (2, 0, 0));
         assert_eq!(
-            decide((2, 100, 200), &[], &[Starting, Unhealthy]),
-            (2, 2, 0)
+            decide(limits, &[Unproven; 2], &[Unproven, Unhealthy]),
+            (0, 0, 0)
         );
+        assert_eq!(
+            decide(limits, &[Healthy; 2], &[Unproven, Unhealthy]),
+            (0, 2, 0)
+        );
+        // Without room for new tasks they are the first to go.
+        assert_eq!(decide((2, 100, 100), &[], &[Healthy, Unhealthy]), (0, 1, 0));
     }
 
     #[test]

@@ -1,5 +1,6 @@
 //! The service scheduler: one loop for each service, woken by whatever concerns it.
 
+use std::collections::BTreeMap;
 use std::time::Duration;
 
 use tokio::time::Instant;
@@ -115,7 +116,8 @@ impl Ecs {
             .map(|(position, reason)| (view.candidates[*position].0.clone(), *reason))
             .collect();
         stop_tasks(service, state, &stop, self.inner.settings.clock);
-        if plan.start > 0 {
+        // A failure just counted may have been one too many.
+        if plan.start > 0 && !is_broken(service) {
             self.start_tasks(service, state, plan.start);
         }
         pause
@@ -245,15 +247,15 @@ fn condition(
     let left = |period: Duration| period.checked_sub(ran).filter(|left| !left.is_zero());
     if !has_targets {
         return match left(proven) {
-            Some(left) => (Condition::Starting, Some(left)),
+            Some(left) => (Condition::Unproven, Some(left)),
             None => (Condition::Healthy, None),
         };
     }
     match task.target_health {
         TargetHealth::Healthy => (Condition::Healthy, None),
-        TargetHealth::None | TargetHealth::Initial => (Condition::Starting, None),
+        TargetHealth::None | TargetHealth::Initial => (Condition::Unproven, None),
         TargetHealth::Unhealthy => match left(grace) {
-            Some(left) => (Condition::Starting, Some(left)),
+            Some(left) => (Condition::Unproven, Some(left)),
             None => (Condition::Unhealthy, None),
         },
     }
@@ -334,8 +336,16 @@ fn forget_failures(service: &mut Service) {
         primary.failed_tasks = 0;
         primary.next_start = None;
     }
-    if let Some(ongoing) = service.ongoing() {
-        ongoing.failures = 0;
+    note_failures(service, 0);
+}
+
+/// What the service deployment says of its failures; those that tripped the circuit breaker stay.
+fn note_failures(service: &mut Service, failures: u64) {
+    if let Some(ongoing) = service
+        .ongoing()
+        .filter(|ongoing| !ongoing.breaker_triggered)
+    {
+        ongoing.failures = failures;
     }
 }
 
@@ -350,9 +360,7 @@ fn count_failures(service: &mut Service, failed: u64, clock: Clock) {
     let delay = rolling::retry_delay(failures);
     primary.next_start = Some(Instant::now() + clock.scaled(delay));
     service.steady = false;
-    if let Some(ongoing) = service.ongoing() {
-        ongoing.failures = failures;
-    }
+    note_failures(service, failures);
     if delay > Duration::ZERO && before == Duration::ZERO {
         service.event(
             "is unable to consistently start tasks successfully. For more information, see the \
@@ -459,7 +467,6 @@ fn roll_back(service: &mut Service, reason: &str) {
     target.set_rollout(Rollout::InProgress, rollout_reason);
     service.event(&format!("rolling back to deployment {id}."));
     if let Some(ongoing) = service.ongoing() {
-        ongoing.failures = 0;
         ongoing.rollback = Some(Rollback {
             reason: reason.to_owned(),
             started_at: now(),
@@ -483,6 +490,7 @@ fn stop_tasks(
     let mut failed = 0;
     let mut stopped = Vec::new();
     let mut draining = 0;
+    let mut deregistered = BTreeMap::<String, usize>::new();
     let primary = service
         .deployments
         .first()
@@ -515,6 +523,11 @@ fn stop_tasks(
         }
         if task.target_health != TargetHealth::None {
             draining += 1;
+            for target in deployment.iter().flat_map(|deployment| &deployment.targets) {
+                *deregistered
+                    .entry(target.target_group_arn.clone())
+                    .or_default() += 1;
+            }
         }
         let problem = task.target_reason.clone();
         task.request_stop(StopCode::ServiceSchedulerInitiated, &text);

@@ -131,6 +131,7 @@ impl LoadBalancers {
 
     /// Reserves a free port of 127.0.0.1; it stays bound until a listener with that port exists.
     pub async fn reserve_port(&self) -> io::Result<u16> {
+        // Without SO_REUSEADDR: two sockets that have it may be given the same port.
         let socket = TcpSocket::new_v4()?;
         socket.bind(SocketAddr::from((Ipv4Addr::LOCALHOST, 0)))?;
         let port = socket.local_addr()?.port();
@@ -151,14 +152,18 @@ impl LoadBalancers {
         }
         let newest = self.inner.requested.load(Ordering::Acquire);
         let configuration = sync::read(&self.inner.elbv2).await?;
-        self.apply(configuration);
+        self.apply(configuration).await;
         *synced = newest;
         Ok(())
     }
 
-    fn apply(&self, configuration: sync::Configuration) {
+    async fn apply(&self, configuration: sync::Configuration) {
         if self.inner.killed.is_cancelled() {
             return;
+        }
+        // First of all, so that a new listener can have the port of one that is gone.
+        for listener in self.take_unwanted_listeners(&configuration) {
+            listener.close().await;
         }
         let mut state = self.lock();
         state.groups.retain(|arn, group| {
@@ -183,21 +188,23 @@ impl LoadBalancers {
                 }
             }
         }
+        for config in configuration.listeners {
+            self.apply_listener(&mut state, config);
+        }
+    }
+
+    /// Takes out the listeners that moto does not have any more, or not at that port.
+    fn take_unwanted_listeners(&self, configuration: &sync::Configuration) -> Vec<Arc<Listener>> {
         let wanted: HashSet<(&str, u16)> = configuration
             .listeners
             .iter()
             .map(|listener| (listener.arn.as_str(), listener.port))
             .collect();
-        state.listeners.retain(|arn, listener| {
-            let kept = wanted.contains(&(arn.as_str(), listener.port));
-            if !kept {
-                listener.close();
-            }
-            kept
-        });
-        for config in configuration.listeners {
-            self.apply_listener(&mut state, config);
-        }
+        self.lock()
+            .listeners
+            .extract_if(|arn, listener| !wanted.contains(&(arn.as_str(), listener.port)))
+            .map(|(_, listener)| listener)
+            .collect()
     }
 
     fn apply_listener(&self, state: &mut State, config: sync::ListenerConfig) {
@@ -293,7 +300,11 @@ impl LoadBalancers {
 /// Listens on the reserved socket, or on a new one bound to the port.
 fn open(reserved: Option<TcpSocket>, port: u16) -> io::Result<TcpListener> {
     let socket = match reserved {
-        Some(socket) => socket,
+        Some(socket) => {
+            // So that the port can be opened again while connections of it fade away.
+            socket.set_reuseaddr(true)?;
+            socket
+        }
         None => {
             let socket = TcpSocket::new_v4()?;
             socket.set_reuseaddr(true)?;

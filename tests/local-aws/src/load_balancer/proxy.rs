@@ -61,6 +61,8 @@ pub(crate) struct Listener {
     /// Ends open connections at once.
     killed: CancellationToken,
     tasks: TaskTracker,
+    /// Cancelled when the socket is closed.
+    port_free: CancellationToken,
 }
 
 impl Listener {
@@ -78,8 +80,14 @@ impl Listener {
             closed: killed.child_token(),
             killed,
             tasks: tasks.clone(),
+            port_free: CancellationToken::new(),
         });
-        tasks.spawn(Arc::clone(&listener).accept(socket));
+        let accepting = Arc::clone(&listener);
+        tasks.spawn(async move {
+            accepting.accept(&socket).await;
+            drop(socket);
+            accepting.port_free.cancel();
+        });
         listener
     }
 
@@ -87,11 +95,13 @@ impl Listener {
         *self.routes.write().unwrap_or_else(PoisonError::into_inner) = Arc::new(routes);
     }
 
-    pub(crate) fn close(&self) {
+    /// Closes the socket; requests that are being answered are finished afterwards.
+    pub(crate) async fn close(&self) {
         self.closed.cancel();
+        self.port_free.cancelled().await;
     }
 
-    async fn accept(self: Arc<Self>, socket: TcpListener) {
+    async fn accept(self: &Arc<Self>, socket: &TcpListener) {
         loop {
             let accepted = tokio::select! {
                 accepted = socket.accept() => accepted,
@@ -99,7 +109,7 @@ impl Listener {
             };
             match accepted {
                 Ok((stream, client)) => {
-                    self.tasks.spawn(Arc::clone(&self).serve(stream, client));
+                    self.tasks.spawn(Arc::clone(self).serve(stream, client));
                 }
                 Err(error) => {
                     tracing::warn!(port = self.port, %error, "cannot accept a connection");

@@ -12,9 +12,10 @@ use super::health::{self, Health, HealthCheck};
 use super::{Target, TargetHealthDescription, TargetState};
 use crate::clock::Clock;
 
-/// A loaded machine does not answer faster because the clock is fast: a health check waits at
-/// least this long for its answer, unless the target group itself asks for less.
-const SHORTEST_PATIENCE: Duration = Duration::from_secs(1);
+/// A busy machine does not answer faster because the clock is fast: a health check waits at least
+/// this long for its answer, unless the target group itself asks for less. A target that refuses
+/// connections or answers wrongly is found out just as fast.
+const SHORTEST_PATIENCE: Duration = Duration::from_secs(5);
 
 /// What moto knows about a target group.
 #[derive(Clone, Debug, PartialEq, Eq)]
