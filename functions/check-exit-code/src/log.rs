@@ -6,8 +6,9 @@ use bluegreen_sdk_config::{AwsRequestFailed, failed};
 use std::time::Duration;
 
 const LINES: usize = 20;
-/// A cause holds 32,768 characters in Step Functions; all lines together stay well below.
-const LINE_CHARACTERS: usize = 1_000;
+/// A cause holds 32,768 characters in Step Functions; all lines together stay well below, also with
+/// the escapes that JSON needs.
+const LINE_CHARACTERS: usize = 500;
 /// The log driver delivers in batches: a task may be stopped before its last lines have arrived.
 const TRIES: u32 = 4;
 const PAUSE: Duration = Duration::from_millis(500);

@@ -13,11 +13,7 @@ pub(crate) async fn reason_to_skip(
     stack: &str,
     tag: &str,
 ) -> Result<Option<String>, AwsRequestFailed> {
-    let absent = || {
-        Some(format!(
-            "There is no stack {stack} in this account and region."
-        ))
-    };
+    let absent = |detail: &str| Some(format!("There is no stack {stack}: {detail}"));
     let answer = client
         .describe_stacks()
         .stack_name(stack)
@@ -26,16 +22,13 @@ pub(crate) async fn reason_to_skip(
         .map_err(failed("cloudformation:DescribeStacks", stack));
     let answer = match answer {
         Ok(answer) => answer,
-        // CloudFormation has no error code of its own for a stack that does not exist.
-        Err(failure)
-            if failure.code == "ValidationError" && failure.message.contains("does not exist") =>
-        {
-            return Ok(absent());
-        }
+        // CloudFormation has no error code of its own for a stack that does not exist. The name is
+        // all that the request holds, so it is also what any other complaint is about.
+        Err(failure) if failure.code == "ValidationError" => return Ok(absent(&failure.message)),
         Err(failure) => return Err(failure),
     };
     let Some(stack) = answer.stacks().first() else {
-        return Ok(absent());
+        return Ok(absent("CloudFormation knows none."));
     };
     let patterns = stack
         .outputs()

@@ -5,13 +5,8 @@ use crate::stack::Stack;
 use aws_sdk_ecs::Client;
 use aws_sdk_ecs::types::{DeploymentControllerType, DeploymentRolloutState, Service};
 use bluegreen_contract::PlannedService;
-use bluegreen_sdk_config::{AwsRequestFailed, failed};
+use bluegreen_sdk_config::AwsRequestFailed;
 use bluegreen_task_definition::{Described, EcrImage, describe};
-use std::collections::BTreeMap;
-
-/// DescribeServices takes no more at once
-/// (<https://docs.aws.amazon.com/AmazonECS/latest/APIReference/API_DescribeServices.html>).
-const BATCH: usize = 10;
 
 /// An active service with its current task definition.
 pub(crate) struct AppService {
@@ -175,38 +170,26 @@ async fn describe_all(
     client: &Client,
     stack: &Stack,
 ) -> Result<Vec<(ServiceArn, Service)>, AwsRequestFailed> {
-    let mut by_cluster: BTreeMap<String, Vec<ServiceArn>> = BTreeMap::new();
+    let mut arns = Vec::with_capacity(stack.services.len());
     for service in &stack.services {
-        let arn = ServiceArn::parse(service)
-            .ok_or_else(|| missing(stack, service, "its identifier is not an ARN"))?;
-        by_cluster.entry(arn.cluster.clone()).or_default().push(arn);
+        arns.push(
+            ServiceArn::parse(service)
+                .ok_or_else(|| missing(stack, service, "its identifier is not an ARN"))?,
+        );
     }
-    let mut described = Vec::new();
-    for (cluster, services) in by_cluster {
-        for batch in services.chunks(BATCH) {
-            let arns: Vec<String> = batch.iter().map(|arn| arn.service.clone()).collect();
-            let answer = client
-                .describe_services()
-                .cluster(&cluster)
-                .set_services(Some(arns.clone()))
-                .send()
-                .await
-                .map_err(failed("ecs:DescribeServices", arns.join(", ")))?;
-            let mut answered = answer.services.unwrap_or_default();
-            for arn in batch {
-                let at = answered
-                    .iter()
-                    .position(|service| service.service_arn() == Some(&arn.service))
-                    .ok_or_else(|| missing(stack, &arn.service, "ECS does not know it"))?;
-                let service = answered.swap_remove(at);
-                if service.status().is_some_and(|status| status != "ACTIVE") {
-                    return Err(missing(stack, &arn.service, "it is not active any more"));
-                }
-                described.push((arn.clone(), service));
+    let asked = arns
+        .iter()
+        .map(|arn| (arn.cluster.as_str(), arn.service.as_str()));
+    let mut described = bluegreen_services::describe(client, asked).await?;
+    arns.into_iter()
+        .map(|arn| match described.remove(&arn.service) {
+            None => Err(missing(stack, &arn.service, "ECS does not know it")),
+            Some(service) if service.status().is_some_and(|status| status != "ACTIVE") => {
+                Err(missing(stack, &arn.service, "it is not active any more"))
             }
-        }
-    }
-    Ok(described)
+            Some(service) => Ok((arn, service)),
+        })
+        .collect()
 }
 
 /// The stack has a service that ECS does not have: somebody deleted it behind CloudFormation's back.

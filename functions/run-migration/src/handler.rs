@@ -13,7 +13,12 @@ use serde_json::Value;
 /// Registers the revision with the image pinned and runs it once.
 pub(crate) async fn handle(client: &Client, event: Value) -> Result<StartedMigration, Failure> {
     let input: RunMigrationInput = parse(event)?;
-    check(&input)?;
+    EcrImage::check_release(&input.image, &input.repository)
+        .map_err(|problem| InvalidInput(format!("`image`: {problem}")))?;
+    if input.migration.command.is_empty() {
+        // ECS would run the image's own command: the service instead of the migration.
+        return Err(InvalidInput("`migration.command`: must not be empty".to_owned()).into());
+    }
     let migration = &input.migration;
     let service = service_of(client, migration).await?;
     let current = describe(client, &migration.task_definition).await?;
@@ -41,22 +46,6 @@ pub(crate) async fn handle(client: &Client, event: Value) -> Result<StartedMigra
     })
 }
 
-/// What runs is a digest, never a tag, and of the repository that the release is of.
-fn check(input: &RunMigrationInput) -> Result<(), InvalidInput> {
-    let image = EcrImage::parse(&input.image);
-    match image {
-        Some(image) if image.digest.is_none() => Err(InvalidInput(format!(
-            "`image`: `{}` names no digest",
-            input.image
-        ))),
-        Some(image) if image.repository == input.repository => Ok(()),
-        _ => Err(InvalidInput(format!(
-            "`image`: `{}` is not an image of the ECR repository `{}`",
-            input.image, input.repository
-        ))),
-    }
-}
-
 fn not_registered(failure: RegisterFailure) -> Failure {
     match failure {
         RegisterFailure::Request(failure) => failure.into(),
@@ -65,27 +54,14 @@ fn not_registered(failure: RegisterFailure) -> Failure {
 }
 
 async fn service_of(client: &Client, migration: &Migration) -> Result<Service, AwsRequestFailed> {
-    const ACTION: &str = "ecs:DescribeServices";
-    let answer = client
-        .describe_services()
-        .cluster(&migration.cluster)
-        .services(&migration.service)
-        .send()
-        .await
-        .map_err(failed(ACTION, &migration.service))?;
-    let reason = answer
-        .failures()
-        .first()
-        .and_then(|failure| failure.reason())
-        .unwrap_or("MISSING")
-        .to_owned();
-    answer
-        .services
-        .and_then(|services| services.into_iter().next())
+    let asked = (migration.cluster.as_str(), migration.service.as_str());
+    bluegreen_services::describe(client, [asked])
+        .await?
+        .remove(&migration.service)
         .ok_or_else(|| AwsRequestFailed {
-            action: ACTION,
+            action: "ecs:DescribeServices",
             resource: migration.service.clone(),
-            code: reason,
+            code: "MISSING".to_owned(),
             message: "ECS has no such service in the cluster".to_owned(),
             refused: true,
         })

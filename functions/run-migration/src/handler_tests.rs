@@ -249,7 +249,7 @@ async fn a_refused_request_is_aws_request_failed() {
 }
 
 #[tokio::test]
-async fn a_service_that_is_gone_is_aws_request_failed_with_ecss_reason() {
+async fn a_service_that_is_gone_is_aws_request_failed() {
     let gone = mock!(Client::describe_services).then_output(|| {
         DescribeServicesOutput::builder()
             .failures(EcsFailure::builder().reason("MISSING").build())
@@ -274,10 +274,14 @@ async fn bad_input_is_invalid_input_and_nothing_is_asked_of_aws() {
         ),
         ("repository", json!("other"), "`image`"),
         ("extra", json!(1), "`extra`"),
+        ("command", json!([]), "`migration.command`"),
     ];
     for (key, value, named) in cases {
         let mut event = event();
-        event[key] = value;
+        match key {
+            "command" => event["migration"][key] = value,
+            _ => event[key] = value,
+        }
         let failure: Diagnostic = handle(&client, event).await.unwrap_err().into();
         assert_eq!(failure.error_type, "InvalidInput");
         assert!(failure.error_message.contains(named), "{failure:?}");

@@ -39,6 +39,20 @@ impl<'a> EcrImage<'a> {
         })
     }
 
+    /// Checks that `reference` is what a release runs: an image of the ECR repository, by digest.
+    ///
+    /// # Errors
+    /// A text that says what is wrong with it.
+    pub fn check_release(reference: &str, repository: &str) -> Result<(), String> {
+        match EcrImage::parse(reference) {
+            Some(image) if image.digest.is_none() => Err(format!("`{reference}` names no digest")),
+            Some(image) if image.repository == repository => Ok(()),
+            _ => Err(format!(
+                "`{reference}` is not an image of the ECR repository `{repository}`"
+            )),
+        }
+    }
+
     /// The same repository of the same account and region, however the registry is spelt.
     pub fn is_same_repository(&self, other: &EcrImage<'_>) -> bool {
         (self.account, self.region, self.repository)
@@ -140,6 +154,21 @@ mod tests {
         ] {
             assert!(!here.is_same_repository(&EcrImage::parse(other).unwrap()));
         }
+    }
+
+    #[test]
+    fn a_release_is_an_image_of_its_repository_by_digest() {
+        let check = |suffix: &str, repository: &str| {
+            EcrImage::check_release(&format!("{HOST}/{suffix}"), repository)
+        };
+        assert_eq!(check("web@sha256:abc", "web"), Ok(()));
+        assert!(check("web:v1", "web").unwrap_err().contains("digest"));
+        assert!(
+            check("web@sha256:abc", "demo")
+                .unwrap_err()
+                .contains("`demo`")
+        );
+        assert!(EcrImage::check_release("nginx@sha256:abc", "nginx").is_err());
     }
 
     #[test]

@@ -1,5 +1,4 @@
 use crate::failure::Failure;
-use crate::services;
 use aws_sdk_ecs::Client;
 use bluegreen_contract::{
     InvalidInput, PlannedService, UpdateServiceInput, UpdatedService, UpdatedServices, parse,
@@ -15,12 +14,20 @@ use serde_json::Value;
 pub(crate) async fn handle(client: &Client, event: Value) -> Result<UpdatedServices, Failure> {
     let input: UpdateServiceInput = parse(event)?;
     check(&input)?;
-    let current = services::task_definitions(client, &input.services).await?;
+    let planned = input.services.iter();
+    let current = bluegreen_services::describe(
+        client,
+        planned.map(|service| (service.cluster.as_str(), service.service.as_str())),
+    )
+    .await?;
     let mut release = Release::new(&input);
     for planned in &input.services {
-        let revision =
-            revision_for(client, &release, planned, current.get(&planned.service)).await?;
-        release.steps.push(revision);
+        let current = current
+            .get(&planned.service)
+            .and_then(|service| service.task_definition())
+            .ok_or_else(|| release.refused(planned, "ECS has no such service.".to_owned()))?;
+        let step = revision_for(client, &release, planned, current).await?;
+        release.steps.push(step);
     }
     release.update(client).await?;
     Ok(release.done())
@@ -120,17 +127,8 @@ fn check(input: &UpdateServiceInput) -> Result<(), InvalidInput> {
     if input.services.is_empty() {
         return Err(InvalidInput("`services`: there is none".to_owned()));
     }
-    match EcrImage::parse(&input.image) {
-        Some(image) if image.digest.is_none() => Err(InvalidInput(format!(
-            "`image`: `{}` names no digest",
-            input.image
-        ))),
-        Some(image) if image.repository == input.repository => Ok(()),
-        _ => Err(InvalidInput(format!(
-            "`image`: `{}` is not an image of the ECR repository `{}`",
-            input.image, input.repository
-        ))),
-    }
+    EcrImage::check_release(&input.image, &input.repository)
+        .map_err(|problem| InvalidInput(format!("`image`: {problem}")))
 }
 
 /// The revision that the service is to have, registered where there is none yet.
@@ -147,12 +145,10 @@ async fn revision_for(
     client: &Client,
     release: &Release<'_>,
     planned: &PlannedService,
-    current: Option<&String>,
+    current: &str,
 ) -> Result<Step, Failure> {
     let input = release.input;
-    let current =
-        current.ok_or_else(|| release.refused(planned, "ECS has no such service.".to_owned()))?;
-    let unchanged = *current == planned.task_definition;
+    let unchanged = current == planned.task_definition;
     let migrated = input
         .migrated
         .as_ref()
@@ -166,7 +162,7 @@ async fn revision_for(
     let described = describe(client, current).await?;
     if !unchanged && described.is_pinned_to(&input.image) {
         return Ok(Step {
-            revision: current.clone(),
+            revision: current.to_owned(),
             is_done: true,
         });
     }

@@ -321,35 +321,6 @@ async fn a_service_that_is_gone_is_refused() {
 }
 
 #[tokio::test]
-async fn services_are_described_ten_at_a_time() {
-    let rule = mock!(Client::describe_services)
-        .match_requests(|request| request.services().len() <= 10)
-        .then_compute_output(|request| {
-            request
-                .services()
-                .iter()
-                .fold(DescribeServicesOutput::builder(), |output, arn| {
-                    output.services(
-                        Service::builder()
-                            .service_arn(arn)
-                            .task_definition("td:1")
-                            .build(),
-                    )
-                })
-                .build()
-        });
-    let planned: Vec<PlannedService> = (0..23)
-        .map(|n| serde_json::from_value(planned(&n.to_string(), "td:1")).unwrap())
-        .collect();
-
-    let found = services::task_definitions(&client(&[&rule]), &planned)
-        .await
-        .unwrap();
-
-    assert_eq!((found.len(), rule.num_calls()), (23, 3));
-}
-
-#[tokio::test]
 async fn bad_input_is_invalid_input_and_nothing_is_asked_of_aws() {
     let good = event(&[planned("web", "web:7")], Value::Null);
     let cases = [

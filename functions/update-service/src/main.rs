@@ -2,7 +2,6 @@
 
 mod failure;
 mod handler;
-mod services;
 
 use aws_sdk_ecs::Client;
 use lambda_runtime::{Error, LambdaEvent, run, service_fn};

@@ -5,13 +5,11 @@ use aws_sdk_ecs::Client;
 use aws_sdk_ecs::types::{Service, ServiceDeployment, ServiceDeploymentBrief};
 use bluegreen_contract::UpdatedService;
 use bluegreen_sdk_config::{AwsRequestFailed, failed};
-use std::collections::{BTreeMap, HashMap};
+use std::collections::HashMap;
 
 /// DescribeServiceDeployments and DescribeServiceRevisions take no more at once
 /// (<https://docs.aws.amazon.com/AmazonECS/latest/APIReference/API_DescribeServiceDeployments.html>).
 const BATCH: usize = 20;
-/// DescribeServices takes no more at once.
-const SERVICE_BATCH: usize = 10;
 /// The most that a page of ListServiceDeployments holds.
 const PAGE: i32 = 100;
 
@@ -140,31 +138,14 @@ pub(crate) async fn tasks(
     client: &Client,
     services: &[&UpdatedService],
 ) -> Result<HashMap<String, Tasks>, AwsRequestFailed> {
-    let mut by_cluster: BTreeMap<&str, Vec<String>> = BTreeMap::new();
-    for service in services {
-        by_cluster
-            .entry(&service.cluster)
-            .or_default()
-            .push(service.service.clone());
-    }
-    let mut tasks = HashMap::new();
-    for (cluster, services) in by_cluster {
-        for batch in services.chunks(SERVICE_BATCH) {
-            let answer = client
-                .describe_services()
-                .cluster(cluster)
-                .set_services(Some(batch.to_vec()))
-                .send()
-                .await
-                .map_err(failed("ecs:DescribeServices", batch.join(", ")))?;
-            for service in answer.services() {
-                if let (Some(arn), Some(primary)) = (service.service_arn(), primary(service)) {
-                    tasks.insert(arn.to_owned(), primary);
-                }
-            }
-        }
-    }
-    Ok(tasks)
+    let asked = services
+        .iter()
+        .map(|service| (service.cluster.as_str(), service.service.as_str()));
+    let described = bluegreen_services::describe(client, asked).await?;
+    Ok(described
+        .into_iter()
+        .filter_map(|(arn, service)| Some((arn, primary(&service)?)))
+        .collect())
 }
 
 /// The tasks of the deployment that has or will have all traffic.
