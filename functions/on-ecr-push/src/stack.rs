@@ -13,7 +13,10 @@ pub(crate) async fn reason_to_skip(
     stack: &str,
     tag: &str,
 ) -> Result<Option<String>, AwsRequestFailed> {
-    let absent = |detail: &str| Some(format!("There is no stack {stack}: {detail}"));
+    let absent = |detail: &str| {
+        let detail = detail.trim_end_matches('.');
+        Some(format!("There is no stack {stack}: {detail}."))
+    };
     let answer = client
         .describe_stacks()
         .stack_name(stack)
@@ -28,7 +31,7 @@ pub(crate) async fn reason_to_skip(
         Err(failure) => return Err(failure),
     };
     let Some(stack) = answer.stacks().first() else {
-        return Ok(absent("CloudFormation knows none."));
+        return Ok(absent("CloudFormation knows none"));
     };
     let patterns = stack
         .outputs()
