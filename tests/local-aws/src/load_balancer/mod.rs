@@ -9,6 +9,8 @@ mod proxy;
 mod rules;
 mod sync;
 mod target_group;
+#[cfg(test)]
+mod tests;
 
 use std::collections::{HashMap, HashSet};
 use std::io;
