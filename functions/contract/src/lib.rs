@@ -48,6 +48,10 @@ pub struct InvalidInput(pub String);
 /// # Errors
 /// [`InvalidInput`] with the path of the field that is missing, unknown or of the wrong type.
 pub fn parse<T: DeserializeOwned>(input: Value) -> Result<T, InvalidInput> {
+    // An array would be read as the fields in their order.
+    if !input.is_object() {
+        return Err(InvalidInput(format!("it must be an object, not {input}")));
+    }
     serde_path_to_error::deserialize(input).map_err(|error| {
         let path = error.path().to_string();
         let cause = error.into_inner();
@@ -92,7 +96,7 @@ mod tests {
 
     #[test]
     fn an_input_that_is_no_object_is_refused() {
-        for input in [json!(null), json!("demo"), json!(7)] {
+        for input in [json!(null), json!("demo"), json!(7), json!(["demo", "v2"])] {
             assert!(parse::<ExecutionInput>(input).is_err());
         }
     }

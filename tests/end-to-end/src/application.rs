@@ -65,7 +65,8 @@ impl<'a> Application<'a> {
         )
         .await?;
 
-        let database = account.postgres().create_database(name).await?;
+        let database = database_of(name);
+        let database = account.postgres().create_database(&database).await?;
         let port = account.aws().reserve_port().await?.to_string();
         let (vpc, subnets) = account.network();
         let mut parameters = owned(&[
@@ -282,7 +283,7 @@ impl<'a> Application<'a> {
             .account
             .postgres()
             .query(
-                &self.name,
+                &database_of(&self.name),
                 "SELECT version::text FROM _sqlx_migrations WHERE success ORDER BY version",
             )
             .await?;
@@ -340,6 +341,11 @@ async fn image_of(ecs: &aws_sdk_ecs::Client, task_definition: &str) -> Result<St
         .and_then(|container| container.image())
         .context("the task definition has no image")?;
     Ok(image.to_owned())
+}
+
+/// A name for PostgreSQL, which knows no hyphens in names without quotes.
+fn database_of(application: &str) -> String {
+    application.replace('-', "_")
 }
 
 fn owned(pairs: &[(&str, &str)]) -> Vec<(String, String)> {

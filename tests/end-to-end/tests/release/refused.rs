@@ -122,14 +122,42 @@ pub(crate) async fn malformed_input_changes_nothing(account: &Account) -> Result
         (json!({ "stack": "malformed" }), "InvalidInput", "tag"),
         (json!({ "tag": "v1" }), "InvalidInput", "stack"),
         (json!({ "stack": 5, "tag": "v1" }), "InvalidInput", "stack"),
-        (json!({ "stack": "malformed", "tag": "v1", "colour": "blue" }), "InvalidInput", "colour"),
-        (json!({ "stack": "malformed", "tag": "v1", "migrate": "no" }), "InvalidInput", "migrate"),
-        (json!({ "stack": "malformed", "digest": "latest" }), "InvalidInput", "digest"),
+        (
+            json!({ "stack": "malformed", "tag": "v1", "colour": "blue" }),
+            "InvalidInput",
+            "colour",
+        ),
+        (
+            json!({ "stack": "malformed", "tag": "v1", "migrate": "no" }),
+            "InvalidInput",
+            "migrate",
+        ),
+        (
+            json!({ "stack": "malformed", "digest": "latest" }),
+            "InvalidInput",
+            "digest",
+        ),
         (json!(["malformed", "v1"]), "InvalidInput", "object"),
-        (json!({ "stack": "nowhere", "tag": "v1" }), "StackNotFound", "nowhere"),
-        (json!({ "stack": "malformed-repository", "tag": "v1" }), "NoServices", "malformed-repository"),
-        (json!({ "stack": "malformed", "tag": "v404" }), "ImageNotFound", "v404"),
-        (json!({ "stack": "malformed", "digest": strange_digest }), "ImageNotFound", &strange_digest),
+        (
+            json!({ "stack": "nowhere", "tag": "v1" }),
+            "StackNotFound",
+            "nowhere",
+        ),
+        (
+            json!({ "stack": "malformed-repository", "tag": "v1" }),
+            "NoServices",
+            "malformed-repository",
+        ),
+        (
+            json!({ "stack": "malformed", "tag": "v404" }),
+            "ImageNotFound",
+            "v404",
+        ),
+        (
+            json!({ "stack": "malformed", "digest": strange_digest }),
+            "ImageNotFound",
+            &strange_digest,
+        ),
         (
             json!({ "stack": "malformed", "tag": "v9", "repository": "strangers" }),
             "RepositoryNotLinked",
@@ -141,7 +169,11 @@ pub(crate) async fn malformed_input_changes_nothing(account: &Account) -> Result
         assert_failed(&end, error, &[in_cause]);
         let states: Vec<_> = execution.stays().await?;
         assert_eq!(states[0].state, "PlanRelease", "{input}");
-        assert_eq!(states.len(), 2, "{input} got further than the plan: {states:?}");
+        assert_eq!(
+            states.len(),
+            2,
+            "{input} got further than the plan: {states:?}"
+        );
     }
 
     assert_eq!(running.application.applied_migrations().await?, ["1"]);

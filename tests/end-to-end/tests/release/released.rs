@@ -9,7 +9,9 @@ use end_to_end::image::VersionSpec;
 pub(crate) async fn assert_runs(application: &Application<'_>, digest: &str) -> Result<()> {
     let state = application.service_state().await?;
     assert!(
-        state.image.ends_with(&format!("/{}@{digest}", application.name())),
+        state
+            .image
+            .ends_with(&format!("/{}@{digest}", application.name())),
         "{digest} should run: {state:?}"
     );
     let at_rest = ServiceState {

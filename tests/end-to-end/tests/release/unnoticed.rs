@@ -42,7 +42,10 @@ pub(crate) async fn a_push_to_a_repository_that_names_no_stack_starts_nothing(
 ) -> Result<()> {
     let application = running(account, "unnamed").await?;
     let create = ["ecr", "create-repository", "--repository-name"];
-    account.cli().run(create.iter().chain(&["no-stacks"])).await?;
+    account
+        .cli()
+        .run(create.iter().chain(&["no-stacks"]))
+        .await?;
     let image = VersionSpec::meow()
         .title("Unseen")
         .build(account.websvc())?;
@@ -61,7 +64,9 @@ pub(crate) async fn a_deleted_image_starts_nothing(account: &Account) -> Result<
 
 pub(crate) async fn a_push_without_a_tag_starts_nothing(account: &Account) -> Result<()> {
     let application = running(account, "untagged").await?;
-    let image = VersionSpec::meow().title("Unseen").build(account.websvc())?;
+    let image = VersionSpec::meow()
+        .title("Unseen")
+        .build(account.websvc())?;
     push(account.aws(), account.config(), "untagged", None, &image).await?;
     assert_only_the_next_push_is_a_release(account, &application).await
 }

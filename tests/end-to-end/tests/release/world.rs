@@ -45,7 +45,7 @@ impl World {
     {
         self.runtime
             .block_on(async { story(account.await?).await })
-            .map_err(|error| Failed::from(format!("{error:?}")))
+            .map_err(|error| Failed::from(format!("{error:#}")))
     }
 
     /// An account with the pipeline as it comes.
@@ -72,10 +72,7 @@ impl World {
     }
 }
 
-async fn open<'a>(
-    cell: &'a OnceCell<Account>,
-    parameters: &[(&str, &str)],
-) -> Result<&'a Account> {
+async fn open<'a>(cell: &'a OnceCell<Account>, parameters: &[(&str, &str)]) -> Result<&'a Account> {
     cell.get_or_try_init(|| {
         Account::open(AccountOptions {
             speed: SPEED,

@@ -399,15 +399,18 @@ fn follow_requests(service: &mut Service, state: &State) {
     }
 }
 
-/// Whether the circuit breaker has seen enough.
+/// Whether the circuit breaker has seen enough of the primary deployment's failures. Those of a
+/// deployment that was rolled back do not count against the one it was rolled back to.
 fn is_broken(service: &mut Service) -> bool {
     let desired = service.desired_count;
-    let rolling = service
-        .deployments
-        .first()
-        .is_some_and(|primary| primary.rollout == Rollout::InProgress);
+    let Some(primary) = service.deployments.first() else {
+        return false;
+    };
+    let (rollout, failures) = (primary.rollout, primary.failed_tasks);
     service.ongoing().is_some_and(|ongoing| {
-        rolling && ongoing.breaker.enable && ongoing.failures >= ongoing.breaker.threshold(desired)
+        rollout == Rollout::InProgress
+            && ongoing.breaker.enable
+            && failures >= ongoing.breaker.threshold(desired)
     })
 }
 

@@ -130,7 +130,7 @@ async fn watch(
                 view.log(&line);
             }
         }
-        view.show(Status::new(&stays, visitor.visits()));
+        view.show(&Status::new(&stays, visitor.visits()));
         if let Some(end) = end {
             return Ok(end);
         }

@@ -22,8 +22,10 @@ const PLAIN_PAUSE: Duration = Duration::from_secs(2);
 /// The state of things at one moment.
 #[derive(Debug)]
 pub(crate) struct Status {
+    /// Each state that was entered, with the first time, in that order.
+    states: Vec<(String, Timestamp)>,
+    /// The one it is in.
     state: String,
-    since: Option<Timestamp>,
     visits: Visits,
 }
 
@@ -31,27 +33,43 @@ impl Status {
     /// A state that is entered again and again, while something is waited for, counts from its
     /// first time.
     pub(crate) fn new(stays: &[Stay], visits: Visits) -> Self {
+        let mut states: Vec<(String, Timestamp)> = Vec::new();
+        for stay in stays {
+            if states.iter().all(|(state, _)| *state != stay.state) {
+                states.push((stay.state.clone(), stay.entered));
+            }
+        }
         let state = stays.last().map(|stay| stay.state.clone());
-        let state = state.unwrap_or_else(|| "(not started)".to_owned());
-        let since = stays.iter().find(|stay| stay.state == state);
         Self {
-            since: since.map(|stay| stay.entered),
-            state,
+            states,
+            state: state.unwrap_or_default(),
             visits,
         }
     }
 
     fn since(&self) -> String {
-        self.since.map_or_else(String::new, |since| {
-            let clock = since.to_zoned_datetime(TimeZone::system()).strftime("%H:%M:%S");
-            let seconds = Timestamp::now().duration_since(since).as_secs_f64();
-            format!("since {clock} ({seconds:.1} s)")
+        let entered = self.states.iter().find(|(state, _)| *state == self.state);
+        entered.map_or_else(String::new, |(_, entered)| {
+            let seconds = Timestamp::now().duration_since(*entered).as_secs_f64();
+            format!("since {} ({seconds:.1} s)", clock(*entered))
         })
     }
 }
 
+fn clock(time: Timestamp) -> String {
+    let local = time.to_zoned_datetime(TimeZone::system());
+    local.strftime("%H:%M:%S").to_string()
+}
+
+/// What is shown, and where.
+pub(crate) struct View {
+    screen: Screen,
+    /// How many of the states were told.
+    told: usize,
+}
+
 /// Where the demo is shown.
-pub(crate) enum View {
+enum Screen {
     /// Lines scroll above a picture that is drawn anew.
     Live(Box<Terminal<CrosstermBackend<Stdout>>>),
     /// Lines only.
@@ -60,72 +78,85 @@ pub(crate) enum View {
 
 /// What was last told in plain lines.
 #[derive(Debug)]
-pub(crate) struct Plain {
+struct Plain {
     started: Instant,
-    states: Vec<String>,
-    told: Instant,
+    answers_told: Instant,
 }
 
 impl View {
     /// A live view where stdout is a terminal that can have one.
     pub(crate) fn new() -> Self {
+        Self {
+            screen: Screen::new(),
+            told: 0,
+        }
+    }
+
+    /// A line of the story.
+    pub(crate) fn say(&mut self, text: &str) {
+        self.screen.print(Line::from(text.to_owned()).bold());
+    }
+
+    /// A line of the migration's log.
+    pub(crate) fn log(&mut self, text: &str) {
+        self.screen.print(Line::from(vec![
+            Span::styled("  migration | ", Style::new().fg(Color::Cyan)),
+            Span::raw(text.to_owned()),
+        ]));
+    }
+
+    /// What holds now: a line for each state that was entered since, and the picture.
+    pub(crate) fn show(&mut self, status: &Status) {
+        for (state, entered) in status.states.iter().skip(self.told) {
+            self.screen.print(Line::from(vec![
+                Span::raw("  state     | "),
+                Span::raw(format!("{state:<16}")).green(),
+                Span::raw(format!(" since {}", clock(*entered))),
+            ]));
+        }
+        self.told = status.states.len();
+        self.screen.draw(status);
+    }
+
+    /// Leaves the terminal as it was, below all that was said.
+    pub(crate) fn end(&mut self) {
+        if let Screen::Live(terminal) = &mut self.screen {
+            let _ = terminal.clear();
+        }
+    }
+}
+
+impl Screen {
+    fn new() -> Self {
         if stdout().is_terminal() {
             let options = TerminalOptions {
                 viewport: Viewport::Inline(PICTURE_HEIGHT),
             };
-            if let Ok(terminal) = Terminal::with_options(CrosstermBackend::new(stdout()), options) {
+            let terminal = Terminal::with_options(CrosstermBackend::new(stdout()), options);
+            if let Ok(terminal) = terminal {
                 return Self::Live(Box::new(terminal));
             }
         }
         let now = Instant::now();
         Self::Plain(Plain {
             started: now,
-            states: Vec::new(),
-            told: now,
+            answers_told: now,
         })
     }
 
-    /// A line of the story.
-    pub(crate) fn say(&mut self, text: &str) {
-        self.line(Line::from(text.to_owned()).bold());
-    }
-
-    /// A line of the migration's log.
-    pub(crate) fn log(&mut self, text: &str) {
-        let line = vec![
-            Span::styled("  migration | ", Style::new().fg(Color::Cyan)),
-            Span::raw(text.to_owned()),
-        ];
-        self.line(Line::from(line));
-    }
-
-    /// What holds now.
-    pub(crate) fn show(&mut self, status: Status) {
-        match self {
-            Self::Live(terminal) => {
-                // A terminal that can not be written to any more has nobody who looks at it.
-                let _ = terminal.draw(|frame| draw(frame, &status));
-            }
-            Self::Plain(plain) => plain.show(&status),
-        }
-    }
-
-    /// Leaves the terminal as it was, below all that was said.
-    pub(crate) fn end(&mut self) {
-        if let Self::Live(terminal) = self {
-            let _ = terminal.clear();
-        }
-    }
-
-    fn line(&mut self, line: Line<'static>) {
+    // Neither a terminal nor a pipe that can not be written to any more has anybody who looks at
+    // it; the exit code still tells.
+    fn print(&mut self, line: Line<'static>) {
         match self {
             Self::Live(terminal) => {
                 let width = terminal.size().map_or(80, |size| size.width).max(1);
                 // Wrapping at words can need a line more than wrapping at letters.
-                let height = line.width().div_ceil(width.into()) + 1;
-                let height = if height > 2 { height } else { 1 };
-                let paragraph = Paragraph::new(line).wrap(Wrap { trim: false });
+                let height = match line.width().div_ceil(width.into()) {
+                    0 | 1 => 1,
+                    more => more + 1,
+                };
                 let height = u16::try_from(height).unwrap_or(1);
+                let paragraph = Paragraph::new(line).wrap(Wrap { trim: false });
                 let _ = terminal.insert_before(height, |buffer| {
                     paragraph.render(buffer.area, buffer);
                 });
@@ -133,26 +164,25 @@ impl View {
             Self::Plain(plain) => plain.print(&line.to_string()),
         }
     }
+
+    fn draw(&mut self, status: &Status) {
+        match self {
+            Self::Live(terminal) => {
+                let _ = terminal.draw(|frame| draw(frame, status));
+            }
+            Self::Plain(plain) if plain.answers_told.elapsed() >= PLAIN_PAUSE => {
+                plain.answers_told = Instant::now();
+                plain.print(&format!("  visitor   | {}", answers(&status.visits)));
+            }
+            Self::Plain(_) => {}
+        }
+    }
 }
 
 impl Plain {
     fn print(&self, text: &str) {
         let seconds = self.started.elapsed().as_secs_f64();
-        // Nobody reads on: nothing to be done about it.
         let _ = writeln!(stdout(), "{seconds:6.1} s  {text}");
-    }
-
-    /// Each state once, when it is entered first, and now and then who answers.
-    fn show(&mut self, status: &Status) {
-        let new_state = !self.states.contains(&status.state);
-        if new_state {
-            self.states.push(status.state.clone());
-            self.print(&format!("  state {} {}", status.state, status.since()));
-        }
-        if new_state || self.told.elapsed() >= PLAIN_PAUSE {
-            self.told = Instant::now();
-            self.print(&format!("    {}", answers(&status.visits)));
-        }
     }
 }
 
@@ -163,7 +193,7 @@ fn answers(visits: &Visits) -> String {
         .map(|(heading, count)| format!("{heading} {count}"))
         .collect();
     format!(
-        "answers: {}; failed {}; last: {}",
+        "{}; failed {}; now: {}",
         versions.join(", "),
         visits.failed,
         visits.latest
@@ -174,7 +204,7 @@ fn draw(frame: &mut Frame<'_>, status: &Status) {
     let total = status.visits.sent().max(1);
     let mut rows = vec![Row::new([
         Cell::from("state"),
-        Cell::from(status.state.clone().green().bold()),
+        Cell::from(status.state.as_str().green().bold()),
         Cell::from(status.since()),
     ])];
     for (heading, count) in &status.visits.by_heading {
