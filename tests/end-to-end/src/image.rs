@@ -151,32 +151,35 @@ impl VersionSpec {
     fn assemble(&self, program: &[u8]) -> Result<Image> {
         // As in a build of the Dockerfile: the program in a layer that releases share, what tells
         // them apart in another.
-        let mut layers = vec![layer(&[("usr/local/bin/websvc", program, PROGRAM)])?];
+        let program = layer(&[("usr/local/bin/websvc", program, PROGRAM)])?;
         let migrations: Vec<_> = self
             .migrations
             .iter()
             .map(|migration| {
-                (
-                    format!("app/migrations/{}", migration.file),
-                    migration.sql.as_bytes(),
-                    FILE,
-                )
+                let path = format!("app/migrations/{}", migration.file);
+                (path, migration.sql.as_bytes(), FILE)
             })
             .collect();
-        layers.push(layer(&migrations)?);
-        let config = serde_json::to_vec(&self.config(&layers))?;
+        let mut blobs = vec![
+            Blob::new(LAYER_TYPE, program),
+            Blob::new(LAYER_TYPE, layer(&migrations)?),
+        ];
+        let config = Blob::new(CONFIG_TYPE, serde_json::to_vec(&self.config(&blobs))?);
         let manifest = serde_json::to_string(&json!({
             "schemaVersion": 2,
             "mediaType": MANIFEST_TYPE,
-            "config": descriptor(CONFIG_TYPE, &config),
-            "layers": layers.iter().map(|layer| descriptor(LAYER_TYPE, layer)).collect::<Vec<_>>(),
+            "config": config.descriptor(),
+            "layers": blobs.iter().map(Blob::descriptor).collect::<Vec<_>>(),
         }))?;
-        let mut blobs = layers;
         blobs.push(config);
-        Ok(Image { manifest, blobs })
+        Ok(Image {
+            digest: digest(manifest.as_bytes()),
+            manifest,
+            blobs,
+        })
     }
 
-    fn config(&self, layers: &[Vec<u8>]) -> serde_json::Value {
+    fn config(&self, layers: &[Blob]) -> serde_json::Value {
         json!({
             "created": EPOCH,
             "architecture": architecture(),
@@ -193,7 +196,7 @@ impl VersionSpec {
             },
             "rootfs": {
                 "type": "layers",
-                "diff_ids": layers.iter().map(|layer| digest(layer)).collect::<Vec<_>>(),
+                "diff_ids": layers.iter().map(|layer| &layer.digest).collect::<Vec<_>>(),
             },
         })
     }
@@ -202,22 +205,45 @@ impl VersionSpec {
 /// An image ready to be pushed.
 #[derive(Clone, Debug)]
 pub struct Image {
+    digest: String,
     manifest: String,
     /// Configuration and layers.
-    blobs: Vec<Vec<u8>>,
+    blobs: Vec<Blob>,
 }
 
 impl Image {
     /// `sha256:…` of the manifest, which names the image.
     #[must_use]
     pub fn digest(&self) -> String {
-        digest(self.manifest.as_bytes())
+        self.digest.clone()
     }
 
     /// The manifest as it is stored in ECR, JSON.
     #[must_use]
     pub fn manifest(&self) -> &str {
         &self.manifest
+    }
+}
+
+/// Hashed once: the program's layer has tens of megabytes.
+#[derive(Clone, Debug)]
+struct Blob {
+    media_type: &'static str,
+    digest: String,
+    bytes: Vec<u8>,
+}
+
+impl Blob {
+    fn new(media_type: &'static str, bytes: Vec<u8>) -> Self {
+        Self {
+            media_type,
+            digest: digest(&bytes),
+            bytes,
+        }
+    }
+
+    fn descriptor(&self) -> serde_json::Value {
+        json!({ "mediaType": self.media_type, "digest": self.digest, "size": self.bytes.len() })
     }
 }
 
@@ -234,7 +260,7 @@ pub async fn push(
     image: &Image,
 ) -> Result<String> {
     for blob in &image.blobs {
-        local_aws.upload_blob(blob.clone()).await?;
+        local_aws.upload_blob(blob.bytes.clone()).await?;
     }
     push_manifest(config, repository, tag, image).await
 }
@@ -305,10 +331,6 @@ fn append(
     Ok(())
 }
 
-fn descriptor(media_type: &str, blob: &[u8]) -> serde_json::Value {
-    json!({ "mediaType": media_type, "digest": digest(blob), "size": blob.len() })
-}
-
 fn digest(bytes: &[u8]) -> String {
     let hash = Sha256::digest(bytes);
     let hexadecimal: String = hash.iter().map(|byte| format!("{byte:02x}")).collect();
@@ -344,10 +366,10 @@ mod tests {
         let found = image
             .blobs
             .iter()
-            .find(|blob| descriptor["digest"] == digest(blob))
+            .find(|blob| descriptor["digest"] == digest(&blob.bytes))
             .unwrap();
-        assert_eq!(descriptor["size"], found.len());
-        found
+        assert_eq!(descriptor["size"], found.bytes.len());
+        &found.bytes
     }
 
     fn files(layer: &[u8]) -> BTreeMap<String, (u32, String)> {
@@ -420,7 +442,7 @@ mod tests {
             let first = image(spec);
             assert_eq!(first.digest(), image(spec).digest());
             assert_eq!(first.digest(), digest(first.manifest().as_bytes()));
-            first.digest()
+            first.digest
         })
         .collect();
         for (index, digest) in digests.iter().enumerate() {
