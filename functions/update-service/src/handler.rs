@@ -3,7 +3,7 @@ use aws_sdk_ecs::Client;
 use bluegreen_contract::{
     InvalidInput, PlannedService, UpdateServiceInput, UpdatedService, UpdatedServices, parse,
 };
-use bluegreen_sdk_config::failed;
+use bluegreen_sdk_config::{AwsRequestFailed, failed};
 use bluegreen_task_definition::{EcrImage, Marks, RegisterFailure, describe};
 use serde_json::Value;
 
@@ -69,11 +69,7 @@ impl<'a> Release<'a> {
                 .send()
                 .await
                 .map_err(failed("ecs:UpdateService", &planned.service))
-                .map_err(|failure| match failure.refused {
-                    true => self.refused(planned, failure.to_string()),
-                    // The same call may succeed later, and then does only what is left.
-                    false => failure.into(),
-                })?;
+                .map_err(|failure| self.not_updated(planned, failure))?;
             tracing::info!(
                 service = planned.service,
                 revision,
@@ -98,27 +94,43 @@ impl<'a> Release<'a> {
         }
     }
 
+    /// A refusal is final. Otherwise the same call may succeed later, and then does only what is
+    /// left; until then somebody has to know what is done.
+    fn not_updated(&self, planned: &PlannedService, mut failure: AwsRequestFailed) -> Failure {
+        if failure.refused {
+            return self.refused(planned, failure.to_string());
+        }
+        failure.message = format!(
+            "{}; services that have their new revision: {}",
+            failure.message.trim_end_matches('.'),
+            self.names(true)
+        );
+        failure.into()
+    }
+
     fn refused(&self, planned: &PlannedService, reason: String) -> Failure {
-        let is_done = |at: usize| self.steps.get(at).is_some_and(|step| step.is_done);
-        let names = |done: bool| {
-            let names: Vec<&str> = self
-                .input
-                .services
-                .iter()
-                .enumerate()
-                .filter(|(at, _)| is_done(*at) == done)
-                .map(|(_, service)| service.service.as_str())
-                .collect();
-            match names.is_empty() {
-                true => "none".to_owned(),
-                false => names.join(", "),
-            }
-        };
         Failure::ServiceUpdateRefused {
             service: planned.service.clone(),
             reason,
-            updated: names(true),
-            not_updated: names(false),
+            updated: self.names(true),
+            not_updated: self.names(false),
+        }
+    }
+
+    /// The services that have their new revision, or those that do not.
+    fn names(&self, done: bool) -> String {
+        let is_done = |at: usize| self.steps.get(at).is_some_and(|step| step.is_done);
+        let names: Vec<&str> = self
+            .input
+            .services
+            .iter()
+            .enumerate()
+            .filter(|(at, _)| is_done(*at) == done)
+            .map(|(_, service)| service.service.as_str())
+            .collect();
+        match names.is_empty() {
+            true => "none".to_owned(),
+            false => names.join(", "),
         }
     }
 }

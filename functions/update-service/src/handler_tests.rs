@@ -267,19 +267,20 @@ async fn a_refusal_says_which_services_have_their_revision_and_which_do_not() {
 
 #[tokio::test]
 async fn throttling_is_aws_request_failed_so_that_it_is_tried_again() {
-    let migrated = json!({"service": service("web"), "taskDefinition": "web:8"});
     let rules = [
-        running(&[("web", "web:7")]),
+        running(&[("a", "a:2"), ("web", "web:7")]),
+        described("a:2", "a:2", IMAGE),
         refuses("web", "ThrottlingException"),
     ];
     let all: Vec<&Rule> = rules.iter().collect();
+    let migrated = json!({"service": service("web"), "taskDefinition": "web:8"});
+    let event = event(&[planned("a", "a:1"), planned("web", "web:7")], migrated);
 
-    let failure: Diagnostic = handle(&client(&all), event(&[planned("web", "web:7")], migrated))
-        .await
-        .unwrap_err()
-        .into();
+    let failure: Diagnostic = handle(&client(&all), event).await.unwrap_err().into();
 
     assert_eq!(failure.error_type, "AwsRequestFailed");
+    let done = format!("services that have their new revision: {}.", service("a"));
+    assert!(failure.error_message.contains(&done), "{failure:?}");
 }
 
 #[tokio::test]
