@@ -1,0 +1,535 @@
+//! One local AWS for all tests of this binary, and what tests do in it again and again.
+
+use std::path::{Path, PathBuf};
+use std::sync::OnceLock;
+use std::time::{Duration, Instant};
+
+use aws_sdk_ecs::types::{
+    AssignPublicIp, AwsVpcConfiguration, Compatibility, ContainerDefinition, LaunchType,
+    LoadBalancer, LogConfiguration, LogDriver, NetworkConfiguration, NetworkMode, PortMapping,
+    Service, ServiceDeployment, Task,
+};
+use aws_sdk_elasticloadbalancingv2::types::{
+    Action, ActionTypeEnum, ProtocolEnum, TargetGroupAttribute, TargetTypeEnum,
+};
+use local_aws::client::{LocalAws, StartOptions, sdk_config};
+use sha2::{Digest, Sha256};
+
+pub(crate) const CLUSTER: &str = "tests";
+const LOG_GROUP: &str = "/tests";
+const ROLE: &str = "arn:aws:iam::123456789012:role/tests";
+const CONTAINER_PORT: i32 = 3000;
+/// Nothing here takes longer than this, on however busy a machine.
+const PATIENCE: Duration = Duration::from_secs(90);
+
+/// An HTTP server as a container: it answers with `VERSION`, is unhealthy where `BAD` is set,
+/// takes its time at `/slow`, and finishes open requests on SIGTERM.
+const SERVER: &str = r#"
+import http.server, os, signal, threading, time
+
+class Handler(http.server.BaseHTTPRequestHandler):
+    protocol_version = "HTTP/1.1"
+
+    def log_message(self, *arguments):
+        pass
+
+    def do_GET(self):
+        if self.path == "/slow":
+            time.sleep(1)
+        bad = self.path == "/health" and "BAD" in os.environ
+        body = os.environ["VERSION"].encode()
+        self.send_response(500 if bad else 200)
+        self.send_header("Content-Length", str(len(body)))
+        self.end_headers()
+        self.wfile.write(body)
+
+server = http.server.ThreadingHTTPServer((os.environ["HOST"], int(os.environ["PORT"])), Handler)
+server.daemon_threads = False
+signal.signal(signal.SIGTERM, lambda *_: threading.Thread(target=server.shutdown).start())
+server.serve_forever()
+server.server_close()
+"#;
+
+/// The clients of one test. Each test has a runtime of its own, and so clients of its own.
+pub(crate) struct Account {
+    endpoint: String,
+    pub(crate) ecs: aws_sdk_ecs::Client,
+    ecr: aws_sdk_ecr::Client,
+    pub(crate) elbv2: aws_sdk_elasticloadbalancingv2::Client,
+    pub(crate) logs: aws_sdk_cloudwatchlogs::Client,
+    pub(crate) secrets: aws_sdk_secretsmanager::Client,
+    pub(crate) ssm: aws_sdk_ssm::Client,
+    http: reqwest::Client,
+}
+
+/// A load balancer's listener in front of a target group.
+pub(crate) struct Balancer {
+    pub(crate) target_group: String,
+    pub(crate) url: String,
+}
+
+/// The endpoint of the local AWS, which is started for the first test that asks. It ends when
+/// this process does, because its standard input then closes.
+fn endpoint() -> &'static str {
+    static RUNNING: OnceLock<(LocalAws, tempfile::TempDir)> = OnceLock::new();
+    let (running, _) = RUNNING.get_or_init(|| {
+        let start = std::thread::spawn(|| {
+            let runtime = tokio::runtime::Builder::new_current_thread()
+                .enable_all()
+                .build()
+                .unwrap();
+            runtime.block_on(start())
+        });
+        start.join().unwrap()
+    });
+    running.endpoint()
+}
+
+async fn start() -> (LocalAws, tempfile::TempDir) {
+    let state = tempfile::tempdir().unwrap();
+    let target = Path::new(env!("CARGO_MANIFEST_DIR")).join("../../target");
+    let venv = std::env::var_os("VENV").map_or_else(|| target.join("venv"), PathBuf::from);
+    let options = StartOptions {
+        venv,
+        state: state.path().to_owned(),
+        speed: 20.0,
+        binary: PathBuf::from(env!("CARGO_BIN_EXE_local-aws")),
+    };
+    let running = LocalAws::start(options).await.unwrap();
+    let config = sdk_config(running.endpoint());
+    let ecs = aws_sdk_ecs::Client::new(&config);
+    ecs.create_cluster()
+        .cluster_name(CLUSTER)
+        .send()
+        .await
+        .unwrap();
+    let logs = aws_sdk_cloudwatchlogs::Client::new(&config);
+    logs.create_log_group()
+        .log_group_name(LOG_GROUP)
+        .send()
+        .await
+        .unwrap();
+    (running, state)
+}
+
+fn digest(content: &[u8]) -> String {
+    let hex: String = Sha256::digest(content)
+        .iter()
+        .map(|byte| format!("{byte:02x}"))
+        .collect();
+    format!("sha256:{hex}")
+}
+
+/// Waits until something is there.
+pub(crate) async fn eventually<T>(what: &str, mut look: impl AsyncFnMut() -> Option<T>) -> T {
+    let started = Instant::now();
+    loop {
+        if let Some(found) = look().await {
+            return found;
+        }
+        assert!(started.elapsed() < PATIENCE, "never: {what}");
+        tokio::time::sleep(Duration::from_millis(50)).await;
+    }
+}
+
+pub(crate) fn network() -> NetworkConfiguration {
+    let vpc = AwsVpcConfiguration::builder()
+        .subnets("subnet-12345678")
+        .assign_public_ip(AssignPublicIp::Enabled)
+        .build()
+        .unwrap();
+    NetworkConfiguration::builder()
+        .awsvpc_configuration(vpc)
+        .build()
+}
+
+pub(crate) fn container(image: &str) -> aws_sdk_ecs::types::builders::ContainerDefinitionBuilder {
+    ContainerDefinition::builder()
+        .name("web")
+        .image(image)
+        .port_mappings(
+            PortMapping::builder()
+                .container_port(CONTAINER_PORT)
+                .build(),
+        )
+        .log_configuration(log_configuration(LOG_GROUP))
+}
+
+pub(crate) fn log_configuration(group: &str) -> LogConfiguration {
+    LogConfiguration::builder()
+        .log_driver(LogDriver::Awslogs)
+        .options("awslogs-group", group)
+        .options("awslogs-region", "us-east-1")
+        .options("awslogs-stream-prefix", "app")
+        .build()
+        .unwrap()
+}
+
+impl Account {
+    pub(crate) fn open() -> Self {
+        let endpoint = endpoint().to_owned();
+        let config = sdk_config(&endpoint);
+        Self {
+            ecs: aws_sdk_ecs::Client::new(&config),
+            ecr: aws_sdk_ecr::Client::new(&config),
+            elbv2: aws_sdk_elasticloadbalancingv2::Client::new(&config),
+            logs: aws_sdk_cloudwatchlogs::Client::new(&config),
+            secrets: aws_sdk_secretsmanager::Client::new(&config),
+            ssm: aws_sdk_ssm::Client::new(&config),
+            http: reqwest::Client::builder().no_proxy().build().unwrap(),
+            endpoint,
+        }
+    }
+
+    async fn upload(&self, blob: Vec<u8>) -> String {
+        let digest = digest(&blob);
+        let url = format!("{}/_local/blobs/{digest}", self.endpoint);
+        let answer = self.http.put(url).body(blob).send().await.unwrap();
+        assert!(answer.status().is_success());
+        digest
+    }
+
+    /// Pushes an image whose entry point is the script, and answers its reference by digest.
+    pub(crate) async fn push(&self, repository: &str, script: &str, env: &[&str]) -> String {
+        let mut tar = tar::Builder::new(Vec::new());
+        let mut header = tar::Header::new_gnu();
+        header.set_size(script.len() as u64);
+        header.set_mode(0o755);
+        tar.append_data(&mut header, "app/run", script.as_bytes())
+            .unwrap();
+        let layer = tar.into_inner().unwrap();
+        let layer_size = layer.len();
+        let layer = self.upload(layer).await;
+        let config = serde_json::json!({
+            "config": {"Env": env, "Entrypoint": ["/app/run"], "WorkingDir": "/app"},
+        });
+        let config = config.to_string().into_bytes();
+        let config_size = config.len();
+        let config = self.upload(config).await;
+        let manifest = serde_json::json!({
+            "schemaVersion": 2,
+            "mediaType": "application/vnd.oci.image.manifest.v1+json",
+            "config": {
+                "mediaType": "application/vnd.oci.image.config.v1+json",
+                "digest": config,
+                "size": config_size,
+            },
+            "layers": [{
+                "mediaType": "application/vnd.oci.image.layer.v1.tar",
+                "digest": layer,
+                "size": layer_size,
+            }],
+        })
+        .to_string();
+        let digest = digest(manifest.as_bytes());
+        // Exists already after the first push.
+        let _ = self
+            .ecr
+            .create_repository()
+            .repository_name(repository)
+            .send()
+            .await;
+        self.ecr
+            .put_image()
+            .repository_name(repository)
+            .image_manifest(manifest)
+            .image_digest(&digest)
+            .image_tag(&digest[7..19])
+            .send()
+            .await
+            .unwrap();
+        format!("123456789012.dkr.ecr.us-east-1.amazonaws.com/{repository}@{digest}")
+    }
+
+    /// An image of the HTTP server.
+    pub(crate) async fn push_server(&self, version: &str, env: &[&str]) -> String {
+        let version = format!("VERSION={version}");
+        let env: Vec<&str> = [version.as_str()].iter().chain(env).copied().collect();
+        let script = format!("#!/usr/bin/env python3\n{SERVER}");
+        self.push(&uuid::Uuid::new_v4().to_string(), &script, &env)
+            .await
+    }
+
+    /// Registers a task definition of these containers.
+    pub(crate) async fn register(
+        &self,
+        family: &str,
+        containers: Vec<ContainerDefinition>,
+    ) -> String {
+        let answer = self
+            .ecs
+            .register_task_definition()
+            .family(family)
+            .requires_compatibilities(Compatibility::Fargate)
+            .network_mode(NetworkMode::Awsvpc)
+            .cpu("256")
+            .memory("512")
+            .execution_role_arn(ROLE)
+            .set_container_definitions(Some(containers))
+            .send()
+            .await
+            .unwrap();
+        let definition = answer.task_definition().unwrap();
+        definition.task_definition_arn().unwrap().to_owned()
+    }
+
+    /// Registers a task definition of one container.
+    pub(crate) async fn define(&self, family: &str, image: &str) -> String {
+        self.register(family, vec![container(image).build()]).await
+    }
+
+    pub(crate) fn run_task(
+        &self,
+        definition: &str,
+    ) -> aws_sdk_ecs::operation::run_task::builders::RunTaskFluentBuilder {
+        self.ecs
+            .run_task()
+            .cluster(CLUSTER)
+            .task_definition(definition)
+            .launch_type(LaunchType::Fargate)
+            .network_configuration(network())
+    }
+
+    /// Starts one task and answers its ARN.
+    pub(crate) async fn start(&self, definition: &str) -> String {
+        let answer = self.run_task(definition).send().await.unwrap();
+        answer.tasks()[0].task_arn().unwrap().to_owned()
+    }
+
+    pub(crate) async fn task(&self, arn: &str) -> Task {
+        let answer = self
+            .ecs
+            .describe_tasks()
+            .cluster(CLUSTER)
+            .tasks(arn)
+            .send()
+            .await
+            .unwrap();
+        answer.tasks()[0].clone()
+    }
+
+    pub(crate) async fn task_with_status(&self, arn: &str, status: &str) -> Task {
+        eventually(status, async || {
+            let task = self.task(arn).await;
+            (task.last_status() == Some(status)).then_some(task)
+        })
+        .await
+    }
+
+    /// Runs a task to its end.
+    pub(crate) async fn run(&self, definition: &str) -> Task {
+        let arn = self.start(definition).await;
+        self.task_with_status(&arn, "STOPPED").await
+    }
+
+    /// The lines a container has written.
+    pub(crate) async fn output(&self, task: &Task, container: &str) -> Vec<String> {
+        let id = task.task_arn().unwrap().rsplit('/').next().unwrap();
+        let answer = self
+            .logs
+            .get_log_events()
+            .log_group_name(LOG_GROUP)
+            .log_stream_name(format!("app/{container}/{id}"))
+            .send()
+            .await
+            .unwrap();
+        let lines = answer.events().iter();
+        lines
+            .map(|event| event.message().unwrap().to_owned())
+            .collect()
+    }
+
+    /// Two subnets of the account's default VPC, and the VPC.
+    async fn subnets(&self) -> (Vec<String>, String) {
+        // Of EC2 only this is needed; the gateway knows a service by the signature's scope.
+        let scope = "AWS4-HMAC-SHA256 Credential=test/20260101/us-east-1/ec2/aws4_request, \
+                     SignedHeaders=host, Signature=0";
+        let answer = self
+            .http
+            .post(&self.endpoint)
+            .header("authorization", scope)
+            .header("content-type", "application/x-www-form-urlencoded")
+            .body("Action=DescribeSubnets&Version=2016-11-15")
+            .send()
+            .await
+            .unwrap()
+            .text()
+            .await
+            .unwrap();
+        let values = |tag: &str| -> Vec<String> {
+            answer
+                .split(&format!("<{tag}>"))
+                .skip(1)
+                .map(|rest| rest.split('<').next().unwrap().to_owned())
+                .collect()
+        };
+        let vpc = values("vpcId").remove(0);
+        let mut subnets = values("subnetId");
+        subnets.truncate(2);
+        (subnets, vpc)
+    }
+
+    pub(crate) async fn balancer(&self, name: &str) -> Balancer {
+        let (subnets, vpc) = self.subnets().await;
+        let answer = self
+            .elbv2
+            .create_load_balancer()
+            .name(name)
+            .set_subnets(Some(subnets))
+            .send()
+            .await
+            .unwrap();
+        let balancer = answer.load_balancers()[0].load_balancer_arn().unwrap();
+        let answer = self
+            .elbv2
+            .create_target_group()
+            .name(name)
+            .protocol(ProtocolEnum::Http)
+            .port(CONTAINER_PORT)
+            .vpc_id(vpc)
+            .target_type(TargetTypeEnum::Ip)
+            .health_check_path("/health")
+            .health_check_interval_seconds(10)
+            .healthy_threshold_count(2)
+            .unhealthy_threshold_count(2)
+            .send()
+            .await
+            .unwrap();
+        let target_group = answer.target_groups()[0].target_group_arn().unwrap();
+        self.elbv2
+            .modify_target_group_attributes()
+            .target_group_arn(target_group)
+            .attributes(
+                TargetGroupAttribute::builder()
+                    .key("deregistration_delay.timeout_seconds")
+                    .value("120")
+                    .build(),
+            )
+            .send()
+            .await
+            .unwrap();
+        let url = format!("{}/_local/ports", self.endpoint);
+        let answer = self.http.post(url).send().await.unwrap();
+        let answer: serde_json::Value = answer.json().await.unwrap();
+        let port = i32::try_from(answer["port"].as_i64().unwrap()).unwrap();
+        let forward = Action::builder()
+            .r#type(ActionTypeEnum::Forward)
+            .target_group_arn(target_group)
+            .build();
+        self.elbv2
+            .create_listener()
+            .load_balancer_arn(balancer)
+            .protocol(ProtocolEnum::Http)
+            .port(port)
+            .default_actions(forward)
+            .send()
+            .await
+            .unwrap();
+        Balancer {
+            target_group: target_group.to_owned(),
+            url: format!("http://127.0.0.1:{port}"),
+        }
+    }
+
+    pub(crate) fn create_service(
+        &self,
+        name: &str,
+        definition: &str,
+        balancer: Option<&Balancer>,
+    ) -> aws_sdk_ecs::operation::create_service::builders::CreateServiceFluentBuilder {
+        let balancers = balancer.map(|balancer| {
+            LoadBalancer::builder()
+                .target_group_arn(&balancer.target_group)
+                .container_name("web")
+                .container_port(CONTAINER_PORT)
+                .build()
+        });
+        self.ecs
+            .create_service()
+            .cluster(CLUSTER)
+            .service_name(name)
+            .task_definition(definition)
+            .desired_count(2)
+            .launch_type(LaunchType::Fargate)
+            .network_configuration(network())
+            .set_load_balancers(balancers.map(|balancer| vec![balancer]))
+    }
+
+    pub(crate) fn update_service(
+        &self,
+        name: &str,
+    ) -> aws_sdk_ecs::operation::update_service::builders::UpdateServiceFluentBuilder {
+        self.ecs.update_service().cluster(CLUSTER).service(name)
+    }
+
+    /// Ends a test's service, so that it does not slow down the others.
+    pub(crate) async fn delete_service(&self, name: &str) {
+        self.ecs
+            .delete_service()
+            .cluster(CLUSTER)
+            .service(name)
+            .force(true)
+            .send()
+            .await
+            .unwrap();
+    }
+
+    pub(crate) async fn service(&self, name: &str) -> Service {
+        let answer = self
+            .ecs
+            .describe_services()
+            .cluster(CLUSTER)
+            .services(name)
+            .send()
+            .await
+            .unwrap();
+        answer.services()[0].clone()
+    }
+
+    /// The service's deployments, the newest first.
+    pub(crate) async fn history(&self, name: &str) -> Vec<ServiceDeployment> {
+        let list = self
+            .ecs
+            .list_service_deployments()
+            .cluster(CLUSTER)
+            .service(name)
+            .send()
+            .await
+            .unwrap();
+        let arns = list.service_deployments().iter();
+        let answer = self
+            .ecs
+            .describe_service_deployments()
+            .set_service_deployment_arns(Some(
+                arns.map(|one| one.service_deployment_arn().unwrap().to_owned())
+                    .collect(),
+            ))
+            .send()
+            .await
+            .unwrap();
+        answer.service_deployments().to_vec()
+    }
+
+    /// Waits until the newest service deployment has that status.
+    pub(crate) async fn newest_deployment(&self, name: &str, status: &str) -> ServiceDeployment {
+        eventually(status, async || {
+            let newest = self.history(name).await.into_iter().next()?;
+            let found = newest.status()?.as_str() == status;
+            found.then_some(newest)
+        })
+        .await
+    }
+
+    /// The ARNs of the service's tasks that ECS wants to run.
+    pub(crate) async fn tasks_of(&self, name: &str) -> Vec<String> {
+        let answer = self
+            .ecs
+            .list_tasks()
+            .cluster(CLUSTER)
+            .service_name(name)
+            .send()
+            .await
+            .unwrap();
+        answer.task_arns().to_vec()
+    }
+}

@@ -1,0 +1,357 @@
+//! Services: rolling deployments, rollbacks, superseding, replacement.
+
+use std::time::Duration;
+
+use aws_sdk_ecs::types::{
+    DeploymentCircuitBreaker, DeploymentConfiguration, DeploymentRolloutState,
+    ServiceDeploymentCircuitBreaker, StopServiceDeploymentStopType,
+};
+
+use crate::account::{Account, Balancer, CLUSTER, eventually};
+use crate::visitors::Visitors;
+
+fn circuit_breaker(rollback: bool) -> DeploymentConfiguration {
+    DeploymentConfiguration::builder()
+        .deployment_circuit_breaker(
+            DeploymentCircuitBreaker::builder()
+                .enable(true)
+                .rollback(rollback)
+                .build(),
+        )
+        .build()
+}
+
+/// A service that serves version 1 behind a load balancer.
+async fn serve_version_1(account: &Account, name: &str) -> (String, Balancer) {
+    let image = account.push_server("1", &[]).await;
+    let definition = account.define(name, &image).await;
+    let balancer = account.balancer(name).await;
+    account
+        .create_service(name, &definition, Some(&balancer))
+        .deployment_configuration(circuit_breaker(true))
+        .send()
+        .await
+        .unwrap();
+    account.newest_deployment(name, "SUCCESSFUL").await;
+    (definition, balancer)
+}
+
+async fn update(account: &Account, name: &str, definition: &str) {
+    account
+        .update_service(name)
+        .task_definition(definition)
+        .send()
+        .await
+        .unwrap();
+}
+
+fn breaker_status(breaker: Option<&ServiceDeploymentCircuitBreaker>) -> &str {
+    breaker.unwrap().status().unwrap().as_str()
+}
+
+#[tokio::test]
+async fn a_rolling_deployment_loses_no_request() {
+    let account = Account::open();
+    let name = "rolling";
+    let (_, balancer) = serve_version_1(&account, name).await;
+    let image = account.push_server("2", &[]).await;
+    let definition = account.define(name, &image).await;
+
+    let visitors = Visitors::of(&balancer.url);
+    let slow = format!("{}/slow", balancer.url);
+    update(&account, name, &definition).await;
+    let slow: Vec<_> = (0..4)
+        .map(|wave| {
+            let slow = slow.clone();
+            tokio::spawn(async move {
+                tokio::time::sleep(Duration::from_millis(300 * wave)).await;
+                reqwest::get(slow).await.map(|answer| answer.status())
+            })
+        })
+        .collect();
+    let deployment = account.newest_deployment(name, "SUCCESSFUL").await;
+    for answer in slow {
+        assert_eq!(answer.await.unwrap().unwrap(), 200);
+    }
+    let seen = visitors.leave().await;
+    assert!(
+        seen.keys().eq(["1", "2"].iter()),
+        "only the two versions answered: {seen:?}"
+    );
+
+    let target = deployment.target_service_revision().unwrap();
+    assert_eq!(target.requested_task_count(), 2);
+    assert_eq!(target.running_task_count(), 2);
+    assert_eq!(deployment.source_service_revisions().len(), 1);
+    let service = account.service(name).await;
+    assert_eq!(service.task_definition(), Some(definition.as_str()));
+    assert_eq!(service.deployments().len(), 1);
+    assert_eq!(service.running_count(), 2);
+    let events: Vec<_> = service
+        .events()
+        .iter()
+        .filter_map(|event| event.message())
+        .collect();
+    assert!(
+        events[0].ends_with("has reached a steady state."),
+        "{events:?}"
+    );
+    account.delete_service(name).await;
+}
+
+#[tokio::test]
+async fn a_version_that_never_becomes_healthy_is_rolled_back_without_losing_a_request() {
+    let account = Account::open();
+    let name = "unhealthy";
+    let (definition, balancer) = serve_version_1(&account, name).await;
+    let bad = account.push_server("2", &["BAD=1"]).await;
+    let bad = account.define(name, &bad).await;
+
+    let visitors = Visitors::of(&balancer.url);
+    update(&account, name, &bad).await;
+    let deployment = account.newest_deployment(name, "ROLLBACK_SUCCESSFUL").await;
+    let seen = visitors.leave().await;
+    assert!(seen.keys().eq(["1"].iter()), "{seen:?}");
+
+    let breaker = deployment.deployment_circuit_breaker();
+    assert_eq!(breaker_status(breaker), "TRIGGERED");
+    assert_eq!(breaker.unwrap().threshold(), 3);
+    assert!(breaker.unwrap().failure_count() >= 3);
+    let rollback = deployment.rollback().unwrap();
+    assert_eq!(
+        rollback.service_revision_arn(),
+        deployment.source_service_revisions()[0].arn()
+    );
+    let service = account.service(name).await;
+    assert_eq!(service.task_definition(), Some(definition.as_str()));
+    assert_eq!(service.deployments().len(), 1);
+    account.delete_service(name).await;
+}
+
+#[tokio::test]
+async fn a_version_that_crashes_is_rolled_back() {
+    let account = Account::open();
+    let name = "crashing";
+    let (definition, _) = serve_version_1(&account, name).await;
+    let crash = account.push("crash", "#!/bin/sh\nexit 1", &[]).await;
+    let crash = account.define(name, &crash).await;
+    update(&account, name, &crash).await;
+    account.newest_deployment(name, "ROLLBACK_SUCCESSFUL").await;
+    let service = account.service(name).await;
+    assert_eq!(service.task_definition(), Some(definition.as_str()));
+    account.delete_service(name).await;
+}
+
+#[tokio::test]
+async fn a_newer_update_supersedes_the_one_before() {
+    let account = Account::open();
+    let name = "superseded";
+    let (_, balancer) = serve_version_1(&account, name).await;
+    let second = account.push_server("2", &["BAD=1"]).await;
+    let second = account.define(name, &second).await;
+    let third = account.push_server("3", &[]).await;
+    let third = account.define(name, &third).await;
+    let visitors = Visitors::of(&balancer.url);
+    update(&account, name, &second).await;
+    account.newest_deployment(name, "IN_PROGRESS").await;
+    update(&account, name, &third).await;
+    account.newest_deployment(name, "SUCCESSFUL").await;
+    let seen = visitors.leave().await;
+    assert!(seen.keys().eq(["1", "3"].iter()), "{seen:?}");
+    let history = account.history(name).await;
+    let statuses: Vec<_> = history
+        .iter()
+        .map(|one| one.status().unwrap().as_str())
+        .collect();
+    assert_eq!(statuses, ["SUCCESSFUL", "STOPPED", "SUCCESSFUL"]);
+    assert!(history[1].stopped_at().is_some());
+    account.delete_service(name).await;
+}
+
+#[tokio::test]
+async fn a_first_deployment_that_fails_stalls() {
+    let account = Account::open();
+    let name = "stalled";
+    let crash = account.push("crash-first", "#!/bin/sh\nexit 1", &[]).await;
+    let crash = account.define(name, &crash).await;
+    account
+        .create_service(name, &crash, None)
+        .deployment_configuration(circuit_breaker(true))
+        .send()
+        .await
+        .unwrap();
+    let service = eventually("a failed deployment", async || {
+        let service = account.service(name).await;
+        let state = service.deployments()[0].rollout_state();
+        (state == Some(&DeploymentRolloutState::Failed)).then_some(service)
+    })
+    .await;
+    assert!(service.deployments()[0].failed_tasks() >= 3);
+    let stalled = &account.history(name).await[0];
+    assert_eq!(stalled.status().unwrap().as_str(), "IN_PROGRESS");
+    let breaker = stalled.deployment_circuit_breaker();
+    assert_eq!(breaker_status(breaker), "TRIGGERED");
+    assert!(stalled.rollback().is_none());
+    account.delete_service(name).await;
+}
+
+#[tokio::test]
+async fn without_rollback_a_failed_deployment_is_stopped_and_the_old_tasks_stay() {
+    let account = Account::open();
+    let name = "no-rollback";
+    let (_, balancer) = serve_version_1(&account, name).await;
+    let crash = account.push("crash-stay", "#!/bin/sh\nexit 1", &[]).await;
+    let crash = account.define(name, &crash).await;
+    account
+        .update_service(name)
+        .task_definition(&crash)
+        .deployment_configuration(circuit_breaker(false))
+        .send()
+        .await
+        .unwrap();
+    let deployment = account.newest_deployment(name, "STOPPED").await;
+    assert_eq!(
+        breaker_status(deployment.deployment_circuit_breaker()),
+        "TRIGGERED"
+    );
+    let answer = reqwest::get(&balancer.url).await.unwrap();
+    assert_eq!(answer.text().await.unwrap(), "1");
+    account.delete_service(name).await;
+}
+
+#[tokio::test]
+async fn a_deployment_can_be_stopped_with_a_rollback() {
+    let account = Account::open();
+    let name = "stopped";
+    let (definition, _) = serve_version_1(&account, name).await;
+    let bad = account.push_server("2", &["BAD=1"]).await;
+    let bad = account.define(name, &bad).await;
+    account
+        .update_service(name)
+        .task_definition(&bad)
+        .health_check_grace_period_seconds(3600)
+        .send()
+        .await
+        .unwrap();
+    let running = account.newest_deployment(name, "IN_PROGRESS").await;
+    let stop = || {
+        account
+            .ecs
+            .stop_service_deployment()
+            .service_deployment_arn(running.service_deployment_arn().unwrap())
+            .stop_type(StopServiceDeploymentStopType::Rollback)
+    };
+    stop().send().await.unwrap();
+    account.newest_deployment(name, "ROLLBACK_SUCCESSFUL").await;
+    let service = account.service(name).await;
+    assert_eq!(service.task_definition(), Some(definition.as_str()));
+    let error = stop().send().await.unwrap_err().into_service_error();
+    assert!(error.is_conflict_exception(), "{error}");
+    account.delete_service(name).await;
+}
+
+#[tokio::test]
+async fn a_task_that_dies_is_replaced() {
+    let account = Account::open();
+    let name = "replaced";
+    serve_version_1(&account, name).await;
+    let before = account.tasks_of(name).await;
+    account
+        .ecs
+        .stop_task()
+        .cluster(CLUSTER)
+        .task(&before[0])
+        .send()
+        .await
+        .unwrap();
+    eventually("another task in its place", async || {
+        let now = account.tasks_of(name).await;
+        let replaced = now.len() == 2 && !now.contains(&before[0]);
+        let running = account.service(name).await.running_count();
+        (replaced && running == 2).then_some(())
+    })
+    .await;
+    account.delete_service(name).await;
+}
+
+#[tokio::test]
+async fn the_desired_count_changes_without_a_deployment() {
+    let account = Account::open();
+    let name = "scaled";
+    serve_version_1(&account, name).await;
+    for desired in [4, 1] {
+        account
+            .update_service(name)
+            .desired_count(desired)
+            .send()
+            .await
+            .unwrap();
+        eventually("the desired count", async || {
+            (account.service(name).await.running_count() == desired).then_some(())
+        })
+        .await;
+    }
+    assert_eq!(account.history(name).await.len(), 1);
+    account.delete_service(name).await;
+}
+
+#[tokio::test]
+async fn a_deleted_service_drains_and_is_inactive() {
+    let account = Account::open();
+    let name = "deleted";
+    serve_version_1(&account, name).await;
+    let kept = account
+        .ecs
+        .delete_service()
+        .cluster(CLUSTER)
+        .service(name)
+        .send()
+        .await;
+    let error = kept.unwrap_err().into_service_error();
+    assert!(error.is_invalid_parameter_exception(), "{error}");
+    account.delete_service(name).await;
+    eventually("an inactive service", async || {
+        let service = account.service(name).await;
+        (service.status() == Some("INACTIVE")).then_some(())
+    })
+    .await;
+    let update = account.update_service(name).desired_count(1).send().await;
+    let error = update.unwrap_err().into_service_error();
+    assert!(error.is_service_not_active_exception(), "{error}");
+}
+
+#[tokio::test]
+async fn a_target_group_without_a_load_balancer_is_refused() {
+    let account = Account::open();
+    let image = account.push_server("1", &[]).await;
+    let definition = account.define("refused-service", &image).await;
+    let balancer = Balancer {
+        target_group:
+            "arn:aws:elasticloadbalancing:us-east-1:123456789012:targetgroup/none/0123456789abcdef"
+                .to_owned(),
+        url: String::new(),
+    };
+    let refused = account
+        .create_service("refused-service", &definition, Some(&balancer))
+        .send()
+        .await;
+    let error = refused.unwrap_err().into_service_error();
+    assert!(error.is_invalid_parameter_exception(), "{error}");
+}
+
+#[tokio::test]
+async fn what_the_local_ecs_cannot_do_is_refused() {
+    let account = Account::open();
+    let image = account.push_server("1", &[]).await;
+    let definition = account.define("unsupported", &image).await;
+    let blue_green = DeploymentConfiguration::builder()
+        .strategy(aws_sdk_ecs::types::DeploymentStrategy::BlueGreen)
+        .build();
+    let refused = account
+        .create_service("unsupported", &definition, None)
+        .deployment_configuration(blue_green)
+        .send()
+        .await;
+    let error = refused.unwrap_err().into_service_error();
+    assert!(error.is_unsupported_feature_exception(), "{error}");
+}

@@ -1,0 +1,212 @@
+//! `AWS::ECS::*` in stacks: made by the local ECS, awaited, rolled back and deleted.
+
+mod support;
+
+use aws_sdk_cloudformation::Client;
+use aws_sdk_cloudformation::types::{Parameter, Stack};
+use local_aws::client::LocalAws;
+use serde_json::{Value, json};
+use support::{eventually, shared};
+
+const REGISTRY: &str = "123456789012.dkr.ecr.us-east-1.amazonaws.com";
+
+/// Pushes an image whose command is the shell script `script`; answers its URI with the tag.
+async fn push(aws: &LocalAws, repository: &str, tag: &str, script: &str) -> String {
+    let mut layer = tar::Builder::new(Vec::new());
+    let script = format!("#!/bin/sh\n{script}\n");
+    let mut header = tar::Header::new_gnu();
+    header.set_size(script.len() as u64);
+    header.set_mode(0o755);
+    layer
+        .append_data(&mut header, "run", script.as_bytes())
+        .unwrap();
+    let layer = layer.into_inner().unwrap();
+    let config = json!({"config": {"Entrypoint": ["/run"], "WorkingDir": "/"}}).to_string();
+    let sizes = (config.len(), layer.len());
+    let config = aws.upload_blob(config).await.unwrap();
+    let layer = aws.upload_blob(layer).await.unwrap();
+    let manifest = json!({
+        "schemaVersion": 2,
+        "mediaType": "application/vnd.oci.image.manifest.v1+json",
+        "config": {
+            "mediaType": "application/vnd.oci.image.config.v1+json",
+            "digest": config,
+            "size": sizes.0,
+        },
+        "layers": [{
+            "mediaType": "application/vnd.oci.image.layer.v1.tar",
+            "digest": layer,
+            "size": sizes.1,
+        }],
+    });
+    let ecr = aws_sdk_ecr::Client::new(&aws.sdk_config());
+    // It may be there already.
+    ecr.create_repository()
+        .repository_name(repository)
+        .send()
+        .await
+        .ok();
+    let request = ecr.put_image().repository_name(repository);
+    let request = request.image_tag(tag).image_manifest(manifest.to_string());
+    request.send().await.unwrap();
+    format!("{REGISTRY}/{repository}:{tag}")
+}
+
+fn template() -> Value {
+    json!({
+        "Parameters": {"Image": {"Type": "String"}},
+        "Resources": {
+            "Cluster": {"Type": "AWS::ECS::Cluster"},
+            "TaskDefinition": {
+                "Type": "AWS::ECS::TaskDefinition",
+                "Properties": {
+                    "RequiresCompatibilities": ["FARGATE"],
+                    "NetworkMode": "awsvpc",
+                    "Cpu": 256,
+                    "Memory": 512,
+                    "ContainerDefinitions": [{
+                        "Name": "web",
+                        "Image": {"Ref": "Image"},
+                        "DockerLabels": {"Some.Label": "kept"},
+                        "Environment": [{"Name": "PORT", "Value": 3000}],
+                    }],
+                },
+            },
+            "Service": {
+                "Type": "AWS::ECS::Service",
+                "Properties": {
+                    "Cluster": {"Ref": "Cluster"},
+                    "LaunchType": "FARGATE",
+                    "TaskDefinition": {"Ref": "TaskDefinition"},
+                    "DesiredCount": "1",
+                    "DeploymentConfiguration": {
+                        "DeploymentCircuitBreaker": {"Enable": true, "Rollback": true},
+                    },
+                    "NetworkConfiguration": {
+                        "AwsvpcConfiguration": {"Subnets": ["subnet-1"]},
+                    },
+                },
+            },
+        },
+        "Outputs": {
+            "Cluster": {"Value": {"Ref": "Cluster"}},
+            "Service": {"Value": {"Ref": "Service"}},
+            "Name": {"Value": {"Fn::GetAtt": ["Service", "Name"]}},
+            "TaskDefinition": {"Value": {"Ref": "TaskDefinition"}},
+        },
+    })
+}
+
+fn image(uri: &str) -> Parameter {
+    let parameter = Parameter::builder().parameter_key("Image");
+    parameter.parameter_value(uri).build()
+}
+
+async fn settled(client: &Client, name: &str) -> Stack {
+    eventually(async || {
+        let answer = client.describe_stacks().stack_name(name).send().await;
+        let stack = answer.unwrap().stacks()[0].clone();
+        let status = stack.stack_status().unwrap().as_str();
+        (!status.ends_with("_IN_PROGRESS")).then_some(stack)
+    })
+    .await
+}
+
+fn output<'a>(stack: &'a Stack, key: &str) -> &'a str {
+    let mut outputs = stack.outputs().iter();
+    let found = outputs.find(|output| output.output_key() == Some(key));
+    found.unwrap().output_value().unwrap()
+}
+
+#[tokio::test]
+async fn a_service_is_created_updated_rolled_back_and_deleted_with_its_stack() {
+    let aws = support::start().await;
+    let config = aws.sdk_config();
+    let (client, ecs) = (Client::new(&config), aws_sdk_ecs::Client::new(&config));
+    let good = push(&aws, "app", "v1", "exec sleep 1000").await;
+    let better = push(&aws, "app", "v2", "exec sleep 1001").await;
+    let bad = push(&aws, "app", "v3", "exit 1").await;
+
+    let request = client.create_stack().stack_name("app");
+    let request = request.template_body(template().to_string());
+    request.parameters(image(&good)).send().await.unwrap();
+    let stack = settled(&client, "app").await;
+    assert_eq!(stack.stack_status().unwrap().as_str(), "CREATE_COMPLETE");
+    let (cluster, service) = (output(&stack, "Cluster"), output(&stack, "Service"));
+    let (cluster, service) = (cluster.to_owned(), service.to_owned());
+    assert!(service.ends_with(output(&stack, "Name")), "{service}");
+    let describe = async || {
+        let request = ecs.describe_services().cluster(&cluster);
+        let answer = request.services(&service).send().await.unwrap();
+        answer.services()[0].clone()
+    };
+    assert_eq!(describe().await.running_count(), 1);
+    let definition = ecs.describe_task_definition();
+    let definition = definition.task_definition(output(&stack, "TaskDefinition"));
+    let definition = definition.send().await.unwrap();
+    let container = &definition
+        .task_definition()
+        .unwrap()
+        .container_definitions()[0];
+    assert_eq!(container.docker_labels().unwrap()["Some.Label"], "kept");
+    assert_eq!(container.environment()[0].value(), Some("3000"));
+
+    let update = async |uri: &str| {
+        let request = client.update_stack().stack_name("app");
+        let request = request.template_body(template().to_string());
+        request.parameters(image(uri)).send().await.unwrap();
+        settled(&client, "app").await
+    };
+    let stack = update(&better).await;
+    assert_eq!(stack.stack_status().unwrap().as_str(), "UPDATE_COMPLETE");
+    let definition = output(&stack, "TaskDefinition").to_owned();
+    assert_eq!(
+        describe().await.task_definition(),
+        Some(definition.as_str())
+    );
+
+    let stack = update(&bad).await;
+    let status = stack.stack_status().unwrap().as_str();
+    assert_eq!(status, "UPDATE_ROLLBACK_COMPLETE");
+    assert_eq!(output(&stack, "TaskDefinition"), definition);
+    let described = describe().await;
+    assert_eq!(described.task_definition(), Some(definition.as_str()));
+    assert_eq!(described.running_count(), 1);
+    let events = client.describe_stack_events().stack_name("app");
+    let events = events.send().await.unwrap();
+    let reasons: Vec<_> = events
+        .stack_events()
+        .iter()
+        .filter_map(|event| event.resource_status_reason())
+        .collect();
+    let circuit_breaker = reasons.iter().any(|it| it.contains("Circuit Breaker"));
+    assert!(circuit_breaker, "{reasons:?}");
+
+    client
+        .delete_stack()
+        .stack_name("app")
+        .send()
+        .await
+        .unwrap();
+    eventually(async || {
+        let stacks = client.describe_stacks().send().await.unwrap();
+        stacks.stacks().is_empty().then_some(())
+    })
+    .await;
+    let clusters = ecs.list_clusters().send().await.unwrap();
+    assert_eq!(clusters.cluster_arns(), [] as [String; 0]);
+    aws.shut_down().await.unwrap();
+}
+
+#[tokio::test]
+async fn a_service_that_never_becomes_steady_fails_its_stack() {
+    let aws = shared().await;
+    let client = Client::new(&aws.sdk_config());
+    let bad = push(aws, "broken", "v1", "exit 1").await;
+    let request = client.create_stack().stack_name("broken");
+    let request = request.template_body(template().to_string());
+    request.parameters(image(&bad)).send().await.unwrap();
+    let stack = settled(&client, "broken").await;
+    let status = stack.stack_status().unwrap().as_str();
+    assert_eq!(status, "ROLLBACK_COMPLETE");
+}
