@@ -21,7 +21,6 @@ pub(crate) fn router() -> Router<Arc<Gateway>> {
         .route("/ready", get(async || StatusCode::OK))
         .route("/ports", post(reserve_port))
         .route("/blobs/{digest}", put(put_blob))
-        .route("/load-balancers", post(sync_load_balancers))
         .route("/shutdown", post(shut_down))
 }
 
@@ -49,14 +48,6 @@ async fn put_blob(
             failure(StatusCode::INTERNAL_SERVER_ERROR, &error.to_string())
         }
         Err(error) => failure(StatusCode::BAD_REQUEST, &error.to_string()),
-    }
-}
-
-/// For the glue in moto, whose CloudFormation changes load balancers without an API call.
-async fn sync_load_balancers(State(gateway): State<Arc<Gateway>>) -> Response {
-    match gateway.load_balancers.sync().await {
-        Ok(()) => StatusCode::NO_CONTENT.into_response(),
-        Err(error) => failure(StatusCode::INTERNAL_SERVER_ERROR, &format!("{error:#}")),
     }
 }
 

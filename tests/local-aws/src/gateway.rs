@@ -143,10 +143,11 @@ async fn call_load_balancing(gateway: &Gateway, request: Request) -> Response {
         .forward(Request::from_parts(parts, Body::from(body)))
         .await;
     let reads = action.is_some_and(|action| action.starts_with("Describe"));
-    if !reads && response.status().is_success() {
-        if let Err(error) = gateway.load_balancers.sync().await {
-            tracing::warn!("the load balancers do not follow moto: {error:#}");
-        }
+    if !reads
+        && response.status().is_success()
+        && let Err(error) = gateway.load_balancers.sync().await
+    {
+        tracing::warn!("the load balancers do not follow moto: {error:#}");
     }
     response
 }

@@ -22,7 +22,9 @@ pub(crate) fn command(program: impl AsRef<OsStr>) -> Command {
         }
         None => Command::new(program),
     };
-    command.env_clear().kill_on_drop(true);
+    // In a group of its own: an interrupt from the terminal is for this process, which ends its
+    // children in order.
+    command.env_clear().process_group(0).kill_on_drop(true);
     command
 }
 

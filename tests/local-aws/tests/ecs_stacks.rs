@@ -64,6 +64,7 @@ fn template() -> Value {
                     "NetworkMode": "awsvpc",
                     "Cpu": 256,
                     "Memory": 512,
+                    "ExecutionRoleArn": support::ROLE,
                     "ContainerDefinitions": [{
                         "Name": "web",
                         "Image": {"Ref": "Image"},

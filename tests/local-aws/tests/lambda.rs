@@ -68,7 +68,8 @@ async fn an_answer_comes_with_version_and_log() {
 #[tokio::test]
 async fn the_log_reaches_the_functions_log_group() {
     let client = client().await;
-    let new = failing("print('for the record', flush=True)\nsys.stderr.write('no newline')");
+    let new =
+        failing("print('for the record', flush=True)\nprint('no newline', end='', flush=True)");
     let name = create(&client, new).await;
     invoke(&client, &name, json!({})).await;
     let logs = aws_sdk_cloudwatchlogs::Client::new(&shared().await.sdk_config());

@@ -4,7 +4,8 @@ Holes in moto 5.2.5: a change set is applied inside the request, which outlasts 
 patience when a service has to become steady, and shows no `…_IN_PROGRESS` meanwhile; resources
 are made in no order and even by reading a stack; an update sees neither a parameter inside
 `Fn::Sub` nor what follows from another resource's change; nothing is rolled back, and no event
-says why; outputs are empty after a change set; a parameter's previous value is lost.
+says why; outputs are empty after a change set; a parameter's previous value is lost; a template's URL at
+an address instead of a name is not understood.
 """
 
 import copy
@@ -15,7 +16,7 @@ import threading
 from collections.abc import Iterable
 from typing import Any
 
-from moto.cloudformation import parsing
+from moto.cloudformation import models, parsing, responses
 from moto.cloudformation.exceptions import AlreadyExistsException, ValidationError
 from moto.cloudformation.models import (
     ChangeSet,
@@ -25,7 +26,7 @@ from moto.cloudformation.models import (
 )
 from moto.cloudformation.parsing import NULL_MODELS, ResourceMap
 from moto.cloudformation.responses import CloudFormationResponse, StackResourceDTO
-from moto.cloudformation.utils import generate_stack_id
+from moto.cloudformation.utils import generate_stack_id, get_stack_from_s3_url
 
 from glue.resources.base import Place, Resource
 
@@ -34,6 +35,9 @@ logger = logging.getLogger("glue.stacks")
 #: How long a request waits for the operation it began. AWS does not wait, but its CLI looks at
 #: a stack only every 30 seconds, and most operations here end sooner. Clients wait 60 seconds.
 PATIENCE_SECONDS = 25
+
+#: The states in which a stack can be updated.
+UPDATABLE = ("CREATE_COMPLETE", "UPDATE_COMPLETE", "UPDATE_ROLLBACK_COMPLETE")
 
 #: `${Name}` or `${Name.Attribute}`, but not the literal `${!Name}`.
 SUBSTITUTION = re.compile(r"\$\{([^!}.]+)[^}]*\}")
@@ -177,7 +181,7 @@ class Operation:
                 self.event(name, template["Type"], "UPDATE_IN_PROGRESS", existing)
                 resource = self.change(model, name, existing, resolved, new_name)
         except Exception as error:
-            logger.info("%s %s failed", action, name, exc_info=True)
+            logger.warning("%s of %s failed: %s", action, name, error)
             reason = f"Resource handler returned message: {error}"
             self.event(name, template["Type"], f"{action}_FAILED", existing, reason)
             raise Failure(
@@ -416,7 +420,7 @@ def begin_create(stack: Stack) -> None:
 
 
 def begin_update(stack: Stack, template: Any, parameters: dict[str, Any]) -> None:
-    if stack.status.endswith("_IN_PROGRESS"):
+    if stack.status not in UPDATABLE:
         raise ValidationError(
             message=f"Stack:{stack.stack_id} is in {stack.status} state and can not be "
             "updated."
@@ -515,6 +519,12 @@ def _raw_parameters(self: Stack) -> dict[str, str]:
     }
 
 
+def _template_at(template_url: str, account_id: str, partition: str = "aws") -> str:
+    """The template that was uploaded to S3 at this endpoint or at AWS's."""
+    by_name = template_url.replace("//127.0.0.1:", "//localhost:")
+    return get_stack_from_s3_url(by_name, account_id, partition)
+
+
 def _has_parameters(self: Stack, other: dict[str, Any]) -> bool:
     """Whether `other` come to the same as what the stack has, defaults included."""
     slots = self.template_dict.get("Parameters", {})
@@ -545,6 +555,8 @@ def install() -> None:
         self.resource_status = getattr(resource, "glue_status", stack.status)
 
     StackResourceDTO.__init__ = describe_resource
+    models.get_stack_from_s3_url = _template_at
+    responses.get_stack_from_s3_url = _template_at
     CloudFormationBackend.create_stack = _create_stack
     CloudFormationBackend.execute_change_set = _execute_change_set
     CloudFormationBackend.delete_stack = _delete_stack

@@ -25,11 +25,11 @@ pub(crate) fn venv() -> PathBuf {
 pub(crate) async fn start() -> LocalAws {
     let state = tempfile::Builder::new()
         .prefix("local-aws-")
-        .tempdir()
+        .tempdir_in(env!("CARGO_TARGET_TMPDIR"))
         .unwrap();
     LocalAws::start(StartOptions {
         venv: venv(),
-        // Left behind when a test fails, for its log.
+        // Left under target/tmp, for its log.
         state: state.keep(),
         speed: 200.0,
         binary: env!("CARGO_BIN_EXE_local-aws").into(),
