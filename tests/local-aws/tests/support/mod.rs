@@ -13,9 +13,9 @@ use zip::write::SimpleFileOptions;
 
 pub(crate) const ROLE: &str = "arn:aws:iam::123456789012:role/test";
 
-/// The Python environment: `target/venv`, or what `LOCAL_AWS_VENV` names.
+/// The Python environment: `target/venv`, or what `VENV` names.
 pub(crate) fn venv() -> PathBuf {
-    std::env::var_os("LOCAL_AWS_VENV").map_or_else(
+    std::env::var_os("VENV").map_or_else(
         || PathBuf::from(env!("CARGO_MANIFEST_DIR")).join("../../target/venv"),
         PathBuf::from,
     )

@@ -1,0 +1,171 @@
+"""moto with the glue, served for the tests of a module."""
+
+import json
+import os
+import threading
+import time
+import unittest
+import uuid
+from typing import Any
+
+from moto.core.config import default_user_config
+from moto.moto_server.werkzeug_app import (
+    DomainDispatcherApplication,
+    create_backend_app,
+)
+from werkzeug.serving import make_server
+
+import glue
+from glue import gateway
+from glue.server import QuietRequestHandler
+
+ROLE = "arn:aws:iam::123456789012:role/test"
+
+
+def serve() -> None:
+    """Starts the server once for all tests; it is its own gateway."""
+    if "MOTO_PORT" in os.environ:
+        return
+    default_user_config["stepfunctions"] = {"execute_state_machine": True}
+    glue.install()
+    server = make_server(
+        "127.0.0.1",
+        0,
+        DomainDispatcherApplication(create_backend_app),
+        threaded=True,
+        request_handler=QuietRequestHandler,
+    )
+    os.environ["MOTO_PORT"] = str(server.server_port)
+    threading.Thread(target=server.serve_forever, daemon=True).start()
+    gateway.client("iam").create_role(
+        RoleName=ROLE.split("/")[1], AssumeRolePolicyDocument="{}"
+    )
+
+
+def unique(prefix: str) -> str:
+    return f"{prefix}-{uuid.uuid4().hex[:8]}"
+
+
+def wait_for(condition: Any, seconds: float = 10.0) -> Any:
+    """The first true value of `condition()`."""
+    deadline = time.monotonic() + seconds
+    while time.monotonic() < deadline:
+        value = condition()
+        if value:
+            return value
+        time.sleep(0.02)
+    raise AssertionError("waited in vain")
+
+
+class GlueTest(unittest.TestCase):
+    """A test against a served moto."""
+
+    @classmethod
+    def setUpClass(cls) -> None:
+        serve()
+
+    def client(self, service: str) -> Any:
+        return gateway.client(service)
+
+    # Step Functions.
+
+    def execute(self, states: dict[str, Any], data: Any = None) -> dict[str, Any]:
+        """Runs a JSONata machine to its end."""
+        client = self.client("stepfunctions")
+        machine = client.create_state_machine(
+            name=unique("machine"),
+            roleArn=ROLE,
+            definition=json.dumps(
+                {
+                    "QueryLanguage": "JSONata",
+                    "StartAt": next(iter(states)),
+                    "States": states,
+                }
+            ),
+        )["stateMachineArn"]
+        arn = client.start_execution(
+            stateMachineArn=machine, input=json.dumps(data or {})
+        )["executionArn"]
+
+        def ended() -> dict[str, Any] | None:
+            described = client.describe_execution(executionArn=arn)
+            return described if described["status"] != "RUNNING" else None
+
+        return wait_for(ended)
+
+    # CloudFormation.
+
+    def deploy(
+        self, name: str, template: dict[str, Any], **parameters: str
+    ) -> dict[str, Any]:
+        """Deploys as `aws cloudformation deploy` does, and describes the stack."""
+        client = self.client("cloudformation")
+        stacks = client.describe_stacks()["Stacks"]
+        update = any(stack["StackName"] == name for stack in stacks)
+        change_set = client.create_change_set(
+            StackName=name,
+            ChangeSetName=unique("change"),
+            ChangeSetType="UPDATE" if update else "CREATE",
+            TemplateBody=json.dumps(template),
+            Parameters=[
+                (
+                    {"ParameterKey": key, "ParameterValue": parameters[key]}
+                    if key in parameters
+                    else {"ParameterKey": key, "UsePreviousValue": True}
+                )
+                for key in template.get("Parameters", {})
+                if key in parameters or update
+            ],
+        )
+        client.execute_change_set(ChangeSetName=change_set["Id"])
+        return self.settled(name)
+
+    def settled(self, name: str) -> dict[str, Any]:
+        """The stack once no operation runs on it."""
+        client = self.client("cloudformation")
+
+        def described() -> dict[str, Any] | None:
+            stack = client.describe_stacks(StackName=name)["Stacks"][0]
+            busy = stack["StackStatus"].endswith("_IN_PROGRESS")
+            return None if busy else stack
+
+        return wait_for(described)
+
+    def outputs(self, stack: dict[str, Any]) -> dict[str, str]:
+        return {
+            output["OutputKey"]: output["OutputValue"]
+            for output in stack.get("Outputs", [])
+        }
+
+    def delete(self, name: str) -> None:
+        self.client("cloudformation").delete_stack(StackName=name)
+
+    # SQS.
+
+    def queue(self, name: str, open_to_events: bool = True) -> tuple[str, str]:
+        """A queue's URL and ARN."""
+        arn = f"arn:aws:sqs:us-east-1:123456789012:{name}"
+        policy = {
+            "Statement": [
+                {
+                    "Effect": "Allow",
+                    "Principal": {"Service": "events.amazonaws.com"},
+                    "Action": "sqs:SendMessage",
+                    "Resource": arn,
+                }
+            ]
+        }
+        attributes = {"Policy": json.dumps(policy)} if open_to_events else {}
+        created = self.client("sqs").create_queue(QueueName=name, Attributes=attributes)
+        return created["QueueUrl"], arn
+
+    def received(self, url: str) -> list[dict[str, Any]]:
+        """The messages of a queue, waited for a while."""
+
+        def messages() -> list[dict[str, Any]]:
+            answer = self.client("sqs").receive_message(
+                QueueUrl=url, MessageAttributeNames=["All"], MaxNumberOfMessages=10
+            )
+            return answer.get("Messages", [])
+
+        return wait_for(messages)

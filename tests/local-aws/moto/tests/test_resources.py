@@ -1,0 +1,405 @@
+"""Resources: every property arrives, on update too."""
+
+import io
+import json
+import unittest
+import zipfile
+from typing import Any
+
+from glue.resources import types
+from glue.resources.base import parameters
+from tests.support import ROLE, GlueTest, unique
+
+
+class Parameters(unittest.TestCase):
+    """From a template's properties to an API's parameters."""
+
+    def test_names_take_the_case_of_the_api(self) -> None:
+        properties = {
+            "ServiceName": "s",
+            "EnableECSManagedTags": "true",
+            "DesiredCount": "2",
+            "DeploymentConfiguration": {
+                "MaximumPercent": 200,
+                "DeploymentCircuitBreaker": {"Enable": True, "Rollback": "false"},
+                "Strategy": "ROLLING",
+            },
+            "LoadBalancers": [{"ContainerName": "web", "ContainerPort": "3000"}],
+            "NetworkConfiguration": {"AwsvpcConfiguration": {"Subnets": ["a"]}},
+            "ServiceConnectConfiguration": None,
+            "NoSuchProperty": 1,
+        }
+        expected = {
+            "serviceName": "s",
+            "enableECSManagedTags": True,
+            "desiredCount": 2,
+            "deploymentConfiguration": {
+                "maximumPercent": 200,
+                "deploymentCircuitBreaker": {"enable": True, "rollback": False},
+                "strategy": "ROLLING",
+            },
+            "loadBalancers": [{"containerName": "web", "containerPort": 3000}],
+            "networkConfiguration": {"awsvpcConfiguration": {"subnets": ["a"]}},
+        }
+        self.assertEqual(parameters("ecs", "CreateService", properties), expected)
+
+    def test_keys_of_maps_are_data(self) -> None:
+        container = {
+            "Name": "web",
+            "DockerLabels": {"MyLabel": "x"},
+            "LogConfiguration": {
+                "LogDriver": "awslogs",
+                "Options": {"awslogs-group": "g", "Some-Key": 1},
+            },
+            "Environment": [{"Name": "PORT", "Value": 3000}],
+        }
+        made = parameters(
+            "ecs", "RegisterTaskDefinition", {"ContainerDefinitions": [container]}
+        )
+        expected = {
+            "name": "web",
+            "dockerLabels": {"MyLabel": "x"},
+            "logConfiguration": {
+                "logDriver": "awslogs",
+                "options": {"awslogs-group": "g", "Some-Key": "1"},
+            },
+            "environment": [{"name": "PORT", "value": "3000"}],
+        }
+        self.assertEqual(made["containerDefinitions"], [expected])
+
+    def test_the_types_that_the_templates_need_are_there(self) -> None:
+        for name in (
+            "AWS::ECS::Cluster",
+            "AWS::ECS::Service",
+            "AWS::ECS::TaskDefinition",
+            "AWS::Lambda::EventInvokeConfig",
+            "AWS::SQS::QueuePolicy",
+        ):
+            self.assertIn(name, types())
+
+
+def archive(text: str) -> bytes:
+    buffer = io.BytesIO()
+    with zipfile.ZipFile(buffer, "w") as zipped:
+        zipped.writestr("bootstrap", text)
+    return buffer.getvalue()
+
+
+class ResourceTest(GlueTest):
+    def one(
+        self, stack: str, kind: str, properties: dict[str, Any], **outputs: Any
+    ) -> dict[str, str]:
+        """Deploys a stack of one resource `It` and gives its outputs."""
+        body = {
+            "Resources": {"It": {"Type": kind, "Properties": properties}},
+            "Outputs": {
+                "Ref": {"Value": {"Ref": "It"}},
+                **{
+                    name: {"Value": {"Fn::GetAtt": ["It", attribute]}}
+                    for name, attribute in outputs.items()
+                },
+            },
+        }
+        described = self.deploy(stack, body)
+        self.assertIn(
+            described["StackStatus"], ("CREATE_COMPLETE", "UPDATE_COMPLETE"), described
+        )
+        return self.outputs(described)
+
+
+class LoadBalancing(ResourceTest):
+    def test_a_target_group_keeps_its_health_check_and_attributes(self) -> None:
+        stack, client = unique("tg"), self.client("elbv2")
+        properties = {
+            "Port": 3000,
+            "Protocol": "HTTP",
+            "TargetType": "ip",
+            "VpcId": self.client("ec2").describe_vpcs()["Vpcs"][0]["VpcId"],
+            "HealthCheckPath": "/health",
+            "HealthCheckIntervalSeconds": "7",
+            "Matcher": {"HttpCode": "200"},
+            "TargetGroupAttributes": [
+                {"Key": "deregistration_delay.timeout_seconds", "Value": 5}
+            ],
+        }
+        arn = self.one(stack, "AWS::ElasticLoadBalancingV2::TargetGroup", properties)
+        properties["HealthCheckPath"] = "/other"
+        properties["TargetGroupAttributes"][0]["Value"] = 6
+        after = self.one(stack, "AWS::ElasticLoadBalancingV2::TargetGroup", properties)
+        self.assertEqual(after, arn)
+        group = client.describe_target_groups(TargetGroupArns=[arn["Ref"]])
+        group = group["TargetGroups"][0]
+        self.assertEqual(group["HealthCheckPath"], "/other")
+        self.assertEqual(group["HealthCheckIntervalSeconds"], 7)
+        self.assertEqual(group["TargetType"], "ip")
+        attributes = client.describe_target_group_attributes(TargetGroupArn=arn["Ref"])
+        values = {it["Key"]: it["Value"] for it in attributes["Attributes"]}
+        self.assertEqual(values["deregistration_delay.timeout_seconds"], "6")
+
+    def test_a_load_balancer_answers_on_this_machine(self) -> None:
+        subnets = self.client("ec2").describe_subnets()["Subnets"]
+        outputs = self.one(
+            unique("lb"),
+            "AWS::ElasticLoadBalancingV2::LoadBalancer",
+            {"Subnets": [subnet["SubnetId"] for subnet in subnets[:2]]},
+            Name="DNSName",
+        )
+        self.assertEqual(outputs["Name"], "localhost")
+        described = self.client("elbv2").describe_load_balancers(
+            LoadBalancerArns=[outputs["Ref"]]
+        )
+        self.assertEqual(described["LoadBalancers"][0]["DNSName"], "localhost")
+
+
+class Identity(ResourceTest):
+    def test_a_role_follows_its_policies(self) -> None:
+        stack, client = unique("role"), self.client("iam")
+
+        def policy(name: str, action: str) -> dict[str, Any]:
+            statement = {"Effect": "Allow", "Action": action, "Resource": "*"}
+            document = {"Version": "2012-10-17", "Statement": [statement]}
+            return {"PolicyName": name, "PolicyDocument": document}
+
+        properties = {
+            "AssumeRolePolicyDocument": {
+                "Version": "2012-10-17",
+                "Statement": [
+                    {
+                        "Effect": "Allow",
+                        "Principal": {"Service": "lambda.amazonaws.com"},
+                        "Action": "sts:AssumeRole",
+                    }
+                ],
+            },
+            "Policies": [policy("a", "s3:GetObject"), policy("b", "s3:PutObject")],
+        }
+        name = self.one(stack, "AWS::IAM::Role", properties)["Ref"]
+        properties["Policies"] = [policy("a", "s3:ListBucket")]
+        self.one(stack, "AWS::IAM::Role", properties)
+        policies = client.list_role_policies(RoleName=name)["PolicyNames"]
+        self.assertEqual(policies, ["a"])
+        document = client.get_role_policy(RoleName=name, PolicyName="a")
+        self.assertIn("s3:ListBucket", json.dumps(document["PolicyDocument"]))
+
+
+class Functions(ResourceTest):
+    def setUp(self) -> None:
+        self.bucket = unique("code")
+        self.client("s3").create_bucket(Bucket=self.bucket)
+
+    def code(self, text: str) -> dict[str, str]:
+        key = unique("zip")
+        self.client("s3").put_object(Bucket=self.bucket, Key=key, Body=archive(text))
+        return {"S3Bucket": self.bucket, "S3Key": key}
+
+    def test_a_function_keeps_every_property(self) -> None:
+        stack, client = unique("function"), self.client("lambda")
+        properties = {
+            "Code": self.code("one"),
+            "Role": ROLE,
+            "Runtime": "provided.al2023",
+            "Handler": "bootstrap",
+            "Architectures": ["arm64"],
+            "Timeout": "30",
+            "LoggingConfig": {"LogFormat": "JSON", "LogGroup": "group"},
+            "DeadLetterConfig": {"TargetArn": "arn:aws:sqs:us-east-1:1:q"},
+            "Environment": {"Variables": {"A": "1"}},
+        }
+        name = self.one(stack, "AWS::Lambda::Function", properties)["Ref"]
+        before = client.get_function(FunctionName=name)["Configuration"]
+        self.assertEqual(before["Architectures"], ["arm64"])
+        self.assertEqual(before["Timeout"], 30)
+        self.assertEqual(before["LoggingConfig"]["LogGroup"], "group")
+        self.assertIn(":sqs:", before["DeadLetterConfig"]["TargetArn"])
+        properties.update(
+            Code=self.code("two"),
+            Architectures=["x86_64"],
+            Environment={"Variables": {"A": "2"}},
+        )
+        self.one(stack, "AWS::Lambda::Function", properties)
+        after = client.get_function(FunctionName=name)["Configuration"]
+        self.assertNotEqual(after["CodeSha256"], before["CodeSha256"])
+        self.assertEqual(after["Architectures"], ["x86_64"])
+        self.assertEqual(after["Environment"]["Variables"], {"A": "2"})
+
+    def test_event_invoke_configuration_and_permission(self) -> None:
+        name = unique("function")
+        self.client("lambda").create_function(
+            FunctionName=name,
+            Role=ROLE,
+            Runtime="provided.al2023",
+            Handler="bootstrap",
+            Code={"ZipFile": archive("x")},
+        )
+        properties = {
+            "FunctionName": name,
+            "Qualifier": "$LATEST",
+            "MaximumRetryAttempts": 1,
+        }
+        self.one(unique("invoke"), "AWS::Lambda::EventInvokeConfig", properties)
+        described = self.client("lambda").get_function_event_invoke_config(
+            FunctionName=name
+        )
+        self.assertEqual(described["MaximumRetryAttempts"], 1)
+        properties = {
+            "Action": "lambda:InvokeFunction",
+            "FunctionName": name,
+            "Principal": "events.amazonaws.com",
+            "SourceArn": "arn:aws:events:us-east-1:123456789012:rule/r",
+        }
+        self.one(unique("permission"), "AWS::Lambda::Permission", properties)
+        policy = self.client("lambda").get_policy(FunctionName=name)["Policy"]
+        self.assertIn("rule/r", policy)
+
+
+class StateMachines(ResourceTest):
+    def test_the_definition_comes_from_s3_with_substitutions(self) -> None:
+        stack, bucket = unique("machine"), unique("bucket")
+        definition = (
+            '{"StartAt": "A", "States": {"A": {"Type": "Wait", "Seconds": ${Seconds},'
+            ' "Comment": "${Text}", "End": true}}}'
+        )
+        client = self.client("s3")
+        client.create_bucket(Bucket=bucket)
+        client.put_object(Bucket=bucket, Key="d.json", Body=definition.encode())
+        properties = {
+            "RoleArn": ROLE,
+            "DefinitionS3Location": {"Bucket": bucket, "Key": "d.json"},
+            "DefinitionSubstitutions": {"Seconds": 3, "Text": 'a "quote"'},
+            "LoggingConfiguration": {"Level": "ERROR"},
+        }
+        kind = "AWS::StepFunctions::StateMachine"
+        outputs = self.one(stack, kind, properties, Arn="Arn", Name="Name")
+        self.assertEqual(outputs["Ref"], outputs["Arn"])
+        properties["DefinitionSubstitutions"]["Seconds"] = 4
+        self.assertEqual(
+            self.one(stack, kind, properties, Arn="Arn", Name="Name"), outputs
+        )
+        described = self.client("stepfunctions").describe_state_machine(
+            stateMachineArn=outputs["Arn"]
+        )
+        state = json.loads(described["definition"])["States"]["A"]
+        self.assertEqual((state["Seconds"], state["Comment"]), (4, 'a "quote"'))
+        self.assertEqual(described["loggingConfiguration"]["level"], "ERROR")
+
+
+class Others(ResourceTest):
+    def test_a_queue_policy(self) -> None:
+        url, _ = self.queue(unique("queue"), open_to_events=False)
+        document = {"Statement": [{"Effect": "Allow", "Principal": "*"}]}
+        properties = {"Queues": [url], "PolicyDocument": document}
+        self.one(unique("policy"), "AWS::SQS::QueuePolicy", properties)
+        described = self.client("sqs").get_queue_attributes(
+            QueueUrl=url, AttributeNames=["Policy"]
+        )
+        self.assertEqual(json.loads(described["Attributes"]["Policy"]), document)
+
+    def test_a_queue_follows_its_attributes(self) -> None:
+        stack = unique("queue")
+        url = self.one(stack, "AWS::SQS::Queue", {"MessageRetentionPeriod": 60})["Ref"]
+        self.one(stack, "AWS::SQS::Queue", {"MessageRetentionPeriod": 120})
+        described = self.client("sqs").get_queue_attributes(
+            QueueUrl=url, AttributeNames=["MessageRetentionPeriod"]
+        )
+        self.assertEqual(described["Attributes"]["MessageRetentionPeriod"], "120")
+
+    def test_a_secret(self) -> None:
+        stack, client = unique("secret"), self.client("secretsmanager")
+        kind = "AWS::SecretsManager::Secret"
+        arn = self.one(stack, kind, {"SecretString": "one"})["Ref"]
+        self.assertEqual(client.get_secret_value(SecretId=arn)["SecretString"], "one")
+        self.one(stack, kind, {"SecretString": "two"})
+        self.assertEqual(client.get_secret_value(SecretId=arn)["SecretString"], "two")
+
+    def test_an_alarm(self) -> None:
+        properties = {
+            "Namespace": "n",
+            "MetricName": "m",
+            "Statistic": "Sum",
+            "Period": "60",
+            "EvaluationPeriods": 1,
+            "Threshold": "1",
+            "ComparisonOperator": "GreaterThanThreshold",
+        }
+        name = self.one(unique("alarm"), "AWS::CloudWatch::Alarm", properties)["Ref"]
+        described = self.client("cloudwatch").describe_alarms(AlarmNames=[name])
+        self.assertEqual(described["MetricAlarms"][0]["Period"], 60)
+
+    def test_a_repository_follows_its_tags(self) -> None:
+        stack, client = unique("repository"), self.client("ecr")
+        tags = [{"Key": "bluegreen:stacks", "Value": "a"}, {"Key": "x", "Value": "y"}]
+        outputs = self.one(stack, "AWS::ECR::Repository", {"Tags": tags}, Arn="Arn")
+        tags = [{"Key": "bluegreen:stacks", "Value": "a b"}]
+        self.one(stack, "AWS::ECR::Repository", {"Tags": tags}, Arn="Arn")
+        described = client.list_tags_for_resource(resourceArn=outputs["Arn"])["tags"]
+        values = {tag["Key"]: tag["Value"] for tag in described}
+        self.assertEqual(values["bluegreen:stacks"], "a b")
+        self.assertNotIn("x", values)
+
+    def test_a_rule_follows_its_targets(self) -> None:
+        stack, client = unique("rule"), self.client("events")
+        arns = [self.queue(unique("queue"))[1] for _ in range(2)]
+        properties = {
+            "EventPattern": {"source": ["a"]},
+            "Targets": [{"Id": "one", "Arn": arns[0]}],
+        }
+        name = self.one(stack, "AWS::Events::Rule", properties)["Ref"]
+        properties["Targets"] = [
+            {"Id": "two", "Arn": arns[1], "RetryPolicy": {"MaximumRetryAttempts": 3}}
+        ]
+        self.one(stack, "AWS::Events::Rule", properties)
+        targets = client.list_targets_by_rule(Rule=name)["Targets"]
+        self.assertEqual([target["Id"] for target in targets], ["two"])
+        self.assertEqual(targets[0]["RetryPolicy"], {"MaximumRetryAttempts": 3})
+
+    def test_security_groups_that_name_each_other(self) -> None:
+        name, vpc = unique("groups"), self.client("ec2").describe_vpcs()["Vpcs"][0]
+        group = {"GroupDescription": "g", "VpcId": vpc["VpcId"]}
+        rule = {"IpProtocol": "tcp", "FromPort": 80, "ToPort": "80"}
+        body = {
+            "Resources": {
+                "A": {
+                    "Type": "AWS::EC2::SecurityGroup",
+                    "Properties": {
+                        **group,
+                        "SecurityGroupIngress": [{**rule, "CidrIp": "0.0.0.0/0"}],
+                        "SecurityGroupEgress": [
+                            {
+                                **rule,
+                                "DestinationSecurityGroupId": {
+                                    "Fn::GetAtt": ["B", "GroupId"]
+                                },
+                            }
+                        ],
+                    },
+                },
+                "B": {"Type": "AWS::EC2::SecurityGroup", "Properties": group},
+                "FromA": {
+                    "Type": "AWS::EC2::SecurityGroupIngress",
+                    "Properties": {
+                        **rule,
+                        "GroupId": {"Fn::GetAtt": ["B", "GroupId"]},
+                        "SourceSecurityGroupId": {"Fn::GetAtt": ["A", "GroupId"]},
+                    },
+                },
+            },
+            "Outputs": {"A": {"Value": {"Ref": "A"}}, "B": {"Value": {"Ref": "B"}}},
+        }
+        outputs = self.outputs(self.deploy(name, body))
+        client = self.client("ec2")
+        groups = client.describe_security_groups(GroupIds=[outputs["A"], outputs["B"]])
+        a, b = sorted(
+            groups["SecurityGroups"], key=lambda it: it["GroupId"] != outputs["A"]
+        )
+        egress = [
+            pair["GroupId"]
+            for permission in a["IpPermissionsEgress"]
+            for pair in permission.get("UserIdGroupPairs", [])
+        ]
+        self.assertEqual(egress, [outputs["B"]])
+        self.assertEqual(
+            b["IpPermissions"][0]["UserIdGroupPairs"][0]["GroupId"], outputs["A"]
+        )
+        self.delete(name)
+        left = client.describe_security_groups()["SecurityGroups"]
+        self.assertNotIn(outputs["A"], [it["GroupId"] for it in left])

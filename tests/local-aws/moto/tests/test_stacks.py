@@ -1,0 +1,291 @@
+"""Stacks: order, updates, rollbacks, outputs."""
+
+import json
+import threading
+from typing import Any
+from unittest import mock
+
+from botocore.exceptions import ClientError
+
+from glue import gateway, stacks
+from glue.resources.logs import LogGroup
+from tests.support import GlueTest, unique, wait_for
+
+GROUP = "AWS::Logs::LogGroup"
+
+
+def group(name: Any = None, days: Any = 7, **attributes: Any) -> dict[str, Any]:
+    properties = {"RetentionInDays": days}
+    if name is not None:
+        properties["LogGroupName"] = name
+    return {"Type": GROUP, "Properties": properties, **attributes}
+
+
+def template(resources: dict[str, Any], **rest: Any) -> dict[str, Any]:
+    return {"Resources": resources, **rest}
+
+
+#: Fails whenever it is created: the definition is no state machine.
+BROKEN = {
+    "Type": "AWS::StepFunctions::StateMachine",
+    "Properties": {
+        "RoleArn": "arn:aws:iam::123456789012:role/test",
+        "DefinitionString": "{}",
+    },
+}
+
+
+class Order(GlueTest):
+    def test_references_are_found_wherever_they_hide(self) -> None:
+        found = stacks.references(
+            {
+                "DependsOn": "A",
+                "Properties": {
+                    "P": [{"Ref": "B"}, {"Fn::GetAtt": ["C", "Arn"]}],
+                    "Q": {"Fn::Sub": "${D}-${E.Arn}-${!F}"},
+                    "R": {"Fn::Sub": ["${G}", {"X": {"Fn::If": ["Y", {"Ref": "H"}]}}]},
+                },
+            }
+        )
+        self.assertEqual(found, set("ABCDEGH"))
+
+    def test_a_resource_comes_after_those_it_refers_to(self) -> None:
+        name = unique("order")
+        resources = {
+            "Last": group({"Fn::Sub": f"{name}-${{First}}"}),
+            "First": group(f"{name}-first"),
+        }
+        stack = self.deploy(name, template(resources))
+        self.assertEqual(stack["StackStatus"], "CREATE_COMPLETE")
+        events = self.client("cloudformation").describe_stack_events(StackName=name)
+        made = [
+            event["LogicalResourceId"]
+            for event in reversed(events["StackEvents"])
+            if event["ResourceType"] == GROUP
+            and event["ResourceStatus"] == "CREATE_COMPLETE"
+        ]
+        self.assertEqual(made, ["First", "Last"])
+
+    def test_a_circle_is_refused(self) -> None:
+        name = unique("circle")
+        resources = {"A": group({"Ref": "B"}), "B": group({"Ref": "A"})}
+        with self.assertRaisesRegex(ClientError, "Circular dependency"):
+            self.deploy(name, template(resources))
+
+
+class Updates(GlueTest):
+    def retention(self, name: str) -> int | None:
+        answer = self.client("logs").describe_log_groups(logGroupNamePrefix=name)
+        groups = answer["logGroups"]
+        return groups[0].get("retentionInDays") if groups else None
+
+    def test_outputs_are_there_after_a_change_set(self) -> None:
+        name = unique("outputs")
+        body = template(
+            {"Group": group(name)},
+            Parameters={"Text": {"Type": "String", "Default": "a"}},
+            Conditions={"No": {"Fn::Equals": [{"Ref": "Text"}, ""]}},
+            Outputs={
+                "Name": {"Value": {"Ref": "Group"}},
+                "Text": {"Value": {"Fn::Sub": "<${Text}>"}},
+                "Absent": {"Condition": "No", "Value": "x"},
+            },
+        )
+        stack = self.deploy(name, body)
+        self.assertEqual(self.outputs(stack), {"Name": name, "Text": "<a>"})
+        stack = self.deploy(name, body, Text="b")
+        self.assertEqual(self.outputs(stack), {"Name": name, "Text": "<b>"})
+
+    def test_a_parameter_inside_a_substitution_changes_its_resource(self) -> None:
+        name = unique("parameter")
+        body = template(
+            {
+                "Group": {
+                    "Type": GROUP,
+                    "Properties": {
+                        "LogGroupName": name,
+                        "RetentionInDays": {"Fn::Sub": "${Days}"},
+                    },
+                }
+            },
+            Parameters={"Days": {"Type": "Number"}},
+        )
+        self.deploy(name, body, Days="7")
+        self.assertEqual(self.retention(name), 7)
+        stack = self.deploy(name, body, Days="14")
+        self.assertEqual(stack["StackStatus"], "UPDATE_COMPLETE")
+        self.assertEqual(self.retention(name), 14)
+
+    def test_what_depends_on_a_replaced_resource_follows(self) -> None:
+        name = unique("follow")
+        resources = {
+            "First": group(f"{name}-a"),
+            "Second": group({"Fn::Sub": "${First}-second"}),
+        }
+        self.deploy(name, template(resources))
+        resources["First"] = group(f"{name}-b")
+        self.deploy(name, template(resources))
+        answer = self.client("logs").describe_log_groups(logGroupNamePrefix=name)
+        names = {group["logGroupName"] for group in answer["logGroups"]}
+        self.assertEqual(names, {f"{name}-b", f"{name}-b-second"})
+
+    def test_a_removed_resource_is_deleted_unless_it_is_retained(self) -> None:
+        name = unique("remove")
+        resources = {
+            "Stays": group(f"{name}-stays"),
+            "Goes": group(f"{name}-goes"),
+            "Kept": group(f"{name}-kept", DeletionPolicy="Retain"),
+        }
+        self.deploy(name, template(resources))
+        self.deploy(name, template({"Stays": resources["Stays"]}))
+        self.assertIsNone(self.retention(f"{name}-goes"))
+        self.assertEqual(self.retention(f"{name}-kept"), 7)
+
+    def test_previous_values_of_lists_and_secrets_are_kept(self) -> None:
+        name = unique("previous")
+        body = template(
+            {"Group": group(name, days=7)},
+            Parameters={
+                "Names": {"Type": "CommaDelimitedList"},
+                "Secret": {"Type": "String", "NoEcho": True},
+                "Days": {"Type": "Number", "Default": 7},
+            },
+            Outputs={"Joined": {"Value": {"Fn::Join": ["+", {"Ref": "Names"}]}}},
+        )
+        self.deploy(name, body, Names="a,b", Secret="s")
+        stack = self.deploy(name, body, Days="14")
+        self.assertEqual(stack["StackStatus"], "UPDATE_COMPLETE")
+        self.assertEqual(self.outputs(stack), {"Joined": "a+b"})
+        described = {
+            parameter["ParameterKey"]: parameter["ParameterValue"]
+            for parameter in stack["Parameters"]
+        }
+        self.assertEqual(described, {"Names": "a,b", "Secret": "****", "Days": "14"})
+
+    def test_a_change_set_without_changes_fails_with_the_known_reason(self) -> None:
+        name = unique("empty")
+        body = template(
+            {"Group": group(name)},
+            Parameters={"Days": {"Type": "Number", "Default": 7}},
+        )
+        self.deploy(name, body)
+        client = self.client("cloudformation")
+        change_set = client.create_change_set(
+            StackName=name,
+            ChangeSetName="empty",
+            ChangeSetType="UPDATE",
+            TemplateBody=json.dumps(body),
+            Parameters=[{"ParameterKey": "Days", "UsePreviousValue": True}],
+        )
+        described = client.describe_change_set(ChangeSetName=change_set["Id"])
+        self.assertEqual(described["Status"], "FAILED")
+        self.assertIn("didn't contain changes", described["StatusReason"])
+
+
+class Templates(GlueTest):
+    def test_a_template_may_lie_in_s3(self) -> None:
+        name, s3 = unique("url"), self.client("s3")
+        s3.create_bucket(Bucket=name)
+        body = json.dumps(template({"Group": group(name)}))
+        s3.put_object(Bucket=name, Key="a.template", Body=body.encode())
+        url = f"{gateway.endpoint()}/{name}/a.template"
+        self.client("cloudformation").create_stack(StackName=name, TemplateURL=url)
+        self.assertEqual(self.settled(name)["StackStatus"], "CREATE_COMPLETE")
+
+
+class Failures(GlueTest):
+    def names(self, prefix: str) -> set[str]:
+        answer = self.client("logs").describe_log_groups(logGroupNamePrefix=prefix)
+        return {group["logGroupName"] for group in answer["logGroups"]}
+
+    def test_a_failed_creation_is_rolled_back_and_says_why(self) -> None:
+        name = unique("fail")
+        resources = {
+            "Group": group(f"{name}-group"),
+            "Broken": {**BROKEN, "DependsOn": "Group"},
+        }
+        stack = self.deploy(name, template(resources))
+        self.assertEqual(stack["StackStatus"], "ROLLBACK_COMPLETE")
+        self.assertEqual(self.names(name), set())
+        events = self.client("cloudformation").describe_stack_events(StackName=name)
+        failed = [
+            event
+            for event in events["StackEvents"]
+            if event["ResourceStatus"] == "CREATE_FAILED"
+        ]
+        self.assertEqual(failed[0]["LogicalResourceId"], "Broken")
+        self.assertIn("InvalidDefinition", failed[0]["ResourceStatusReason"])
+
+    def test_a_failed_update_brings_the_old_stack_back(self) -> None:
+        name = unique("back")
+        before = template(
+            {"Group": group(f"{name}-old")}, Outputs={"O": {"Value": "before"}}
+        )
+        self.deploy(name, before)
+        after = template(
+            {
+                "Group": group(f"{name}-new"),
+                "Further": group(f"{name}-further"),
+                "Broken": {**BROKEN, "DependsOn": ["Group", "Further"]},
+            },
+            Outputs={"O": {"Value": "after"}},
+        )
+        stack = self.deploy(name, after)
+        self.assertEqual(stack["StackStatus"], "UPDATE_ROLLBACK_COMPLETE")
+        self.assertEqual(self.names(name), {f"{name}-old"})
+        self.assertEqual(self.outputs(stack), {"O": "before"})
+        # And it can be updated again.
+        stack = self.deploy(name, template({"Group": group(f"{name}-old", days=14)}))
+        self.assertEqual(stack["StackStatus"], "UPDATE_COMPLETE")
+
+    def test_a_type_that_is_not_supported_fails_the_stack(self) -> None:
+        name = unique("unknown")
+        resources = {"Odd": {"Type": "AWS::Nowhere::Thing", "Properties": {}}}
+        stack = self.deploy(name, template(resources))
+        self.assertEqual(stack["StackStatus"], "ROLLBACK_COMPLETE")
+
+
+class InProgress(GlueTest):
+    def test_an_operation_shows_its_status_and_refuses_another(self) -> None:
+        name = unique("slow")
+        go_on = threading.Event()
+        create = LogGroup.create
+
+        def slowly(self: LogGroup, group_name: str) -> None:
+            go_on.wait(10)
+            create(self, group_name)
+
+        client = self.client("cloudformation")
+        body = template(
+            {"Group": group(name)}, Outputs={"Name": {"Value": {"Ref": "Group"}}}
+        )
+        with (
+            mock.patch.object(stacks, "PATIENCE_SECONDS", 0),
+            mock.patch.object(LogGroup, "create", slowly),
+        ):
+            client.create_stack(StackName=name, TemplateBody=json.dumps(body))
+            stack = client.describe_stacks(StackName=name)["Stacks"][0]
+            self.assertEqual(stack["StackStatus"], "CREATE_IN_PROGRESS")
+            # Reading the stack does not make its resources.
+            resources = client.list_stack_resources(StackName=name)
+            self.assertEqual(resources["StackResourceSummaries"], [])
+            with self.assertRaises(ClientError):
+                client.update_stack(StackName=name, TemplateBody=json.dumps(body))
+            go_on.set()
+            stack = self.settled(name)
+        self.assertEqual(stack["StackStatus"], "CREATE_COMPLETE")
+        self.assertEqual(self.outputs(stack), {"Name": name})
+
+    def test_a_deleted_stack_is_gone_with_its_resources(self) -> None:
+        name = unique("gone")
+        self.deploy(name, template({"Group": group(name)}))
+        self.delete(name)
+        client = self.client("cloudformation")
+
+        def is_gone() -> bool:
+            names = [it["StackName"] for it in client.describe_stacks()["Stacks"]]
+            return name not in names
+
+        wait_for(is_gone)
+        answer = self.client("logs").describe_log_groups(logGroupNamePrefix=name)
+        self.assertEqual(answer["logGroups"], [])

@@ -1,0 +1,95 @@
+"""Step Functions' API and its calls of other services."""
+
+import json
+from typing import Any
+
+from botocore.exceptions import ClientError
+
+from tests.support import ROLE, GlueTest, unique, wait_for
+
+
+class Executions(GlueTest):
+    def waiting_machine(self, seconds: int = 30) -> str:
+        states = {"Wait": {"Type": "Wait", "Seconds": seconds, "End": True}}
+        created = self.client("stepfunctions").create_state_machine(
+            name=unique("waiting"),
+            roleArn=ROLE,
+            definition=json.dumps({"StartAt": "Wait", "States": states}),
+        )
+        return created["stateMachineArn"]
+
+    def start(self, machine: str, **parameters: str) -> str:
+        answer = self.client("stepfunctions").start_execution(
+            stateMachineArn=machine, **parameters
+        )
+        return answer["executionArn"]
+
+    def refused(self, code: str, machine: str, **parameters: str) -> None:
+        with self.assertRaises(ClientError) as raised:
+            self.start(machine, **parameters)
+        self.assertEqual(raised.exception.response["Error"]["Code"], code)
+
+    def test_an_execution_without_a_name_gets_one(self) -> None:
+        machine = self.waiting_machine()
+        self.assertNotEqual(self.start(machine), self.start(machine))
+
+    def test_a_bad_name_or_input_is_refused(self) -> None:
+        machine = self.waiting_machine()
+        self.refused("InvalidName", machine, name="a/b")
+        self.refused("ValidationException", machine, name="a" * 81)
+        self.refused("InvalidExecutionInput", machine, input="{")
+
+    def test_the_same_name_and_input_is_the_same_execution(self) -> None:
+        machine = self.waiting_machine()
+        first = self.start(machine, name="one", input="{}")
+        self.assertEqual(self.start(machine, name="one", input="{}"), first)
+        self.refused("ExecutionAlreadyExists", machine, name="one", input='{"a":1}')
+
+    def test_stopping_takes_effect_at_once_and_says_why(self) -> None:
+        client = self.client("stepfunctions")
+        execution = self.start(self.waiting_machine())
+        wait_for(lambda: client.get_execution_history(executionArn=execution)["events"])
+        client.stop_execution(executionArn=execution, error="Person", cause="no need")
+        described = client.describe_execution(executionArn=execution)
+        self.assertEqual(described["status"], "ABORTED")
+        self.assertEqual(described["error"], "Person")
+        self.assertEqual(described["cause"], "no need")
+        self.assertIn("stopDate", described)
+
+    def test_an_output_is_json(self) -> None:
+        states = {"Say": {"Type": "Pass", "Output": "text", "End": True}}
+        self.assertEqual(self.execute(states)["output"], '"text"')
+
+
+class AwsSdkIntegrations(GlueTest):
+    def call(self, resource: str, arguments: Any) -> dict[str, Any]:
+        return self.execute(
+            {
+                "Call": {
+                    "Type": "Task",
+                    "Resource": f"arn:aws:states:::aws-sdk:{resource}",
+                    "Arguments": arguments,
+                    "End": True,
+                }
+            }
+        )
+
+    def test_parameters_and_answers_are_in_pascal_case(self) -> None:
+        ended = self.call("ecs:describeClusters", {"Clusters": ["nowhere"]})
+        failures = json.loads(ended["output"])["Failures"]
+        self.assertEqual(failures[0]["Reason"], "MISSING")
+
+    def test_an_error_is_named_after_its_service(self) -> None:
+        ended = self.call("ecs:listTasks", {"Cluster": "nowhere"})
+        self.assertEqual(ended["error"], "Ecs.ClusterNotFoundException")
+
+    def test_times_are_text(self) -> None:
+        name = unique("machine")
+        self.client("stepfunctions").create_state_machine(
+            name=name,
+            roleArn=ROLE,
+            definition='{"StartAt": "A", "States": {"A": {"Type": "Succeed"}}}',
+        )
+        ended = self.call("sfn:listStateMachines", {})
+        machines = json.loads(ended["output"])["StateMachines"]
+        self.assertRegex(machines[0]["CreationDate"], r"^\d{4}-.*Z$")
