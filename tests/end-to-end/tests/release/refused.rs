@@ -160,22 +160,42 @@ pub(crate) async fn malformed_input_changes_nothing(account: &Account) -> Result
         ),
         (
             json!({ "stack": "malformed", "tag": "v9", "repository": "strangers" }),
-            "RepositoryNotLinked",
+            "NoServices",
             "strangers",
         ),
     ] {
-        let execution = account.start_execution(input.clone()).await?;
-        let end = execution.end().await?;
-        assert_failed(&end, error, &[in_cause]);
-        let states: Vec<_> = execution.stays().await?;
-        assert_eq!(states[0].state, "PlanRelease", "{input}");
-        assert_eq!(
-            states.len(),
-            2,
-            "{input} got further than the plan: {states:?}"
-        );
+        assert_planned_only(account, input, error, in_cause).await?;
     }
+    // The repository's word is needed as well as the stack's.
+    let repository = repository_arn("malformed");
+    let untag = ["ecr", "untag-resource", "--tag-keys", "bluegreen:stacks"];
+    let of_repository = ["--resource-arn", &repository];
+    let cli = account.cli();
+    cli.run(untag.iter().chain(&of_repository)).await?;
+    let input = json!({ "stack": "malformed", "tag": "v1" });
+    assert_planned_only(account, input, "RepositoryNotLinked", "bluegreen:stacks").await?;
 
     assert_eq!(running.application.applied_migrations().await?, ["1"]);
     running.assert_untouched().await
+}
+
+/// Starts an execution, which fails so and got no further than the plan.
+async fn assert_planned_only(
+    account: &Account,
+    input: serde_json::Value,
+    error: &str,
+    in_cause: &str,
+) -> Result<()> {
+    let execution = account.start_execution(input.clone()).await?;
+    let end = execution.end().await?;
+    assert_failed(&end, error, &[in_cause]);
+    let stays = execution.stays().await?;
+    let states: Vec<_> = stays.iter().map(|stay| &*stay.state).collect();
+    assert_eq!(states, ["PlanRelease", "ReleaseFailed"], "{input}");
+    Ok(())
+}
+
+fn repository_arn(name: &str) -> String {
+    let (region, account) = (local_aws::client::REGION, local_aws::client::ACCOUNT);
+    format!("arn:aws:ecr:{region}:{account}:repository/{name}")
 }
