@@ -2,14 +2,25 @@
 
 use std::path::PathBuf;
 use std::process::{Command, Stdio};
+use std::sync::{Mutex, PoisonError};
 
 use anyhow::{Context, Result, ensure};
 
-/// Builds `websvc` with cargo if it is not up to date; returns the path of the executable.
+/// Builds `websvc` with cargo if it is not up to date; returns the path of the executable. Cargo
+/// is asked once in a process: it waits for whatever else is building.
 ///
 /// # Errors
 /// It does not compile: then cargo has said why on stderr.
 pub fn build() -> Result<PathBuf> {
+    static BUILT: Mutex<Option<PathBuf>> = Mutex::new(None);
+    let mut built = BUILT.lock().unwrap_or_else(PoisonError::into_inner);
+    match &*built {
+        Some(path) => Ok(path.clone()),
+        None => Ok(built.insert(build_with_cargo()?).clone()),
+    }
+}
+
+fn build_with_cargo() -> Result<PathBuf> {
     let cargo = std::env::var_os("CARGO").unwrap_or_else(|| "cargo".into());
     let output = Command::new(cargo)
         .args(["build", "--quiet", "--package", "websvc", "--bin", "websvc"])
