@@ -4,7 +4,7 @@ use serde::Deserialize;
 use serde_json::{Value, json};
 
 use super::request::{Object, Tag, includes, page, parse, put, tags_to_json};
-use super::tasks::LastStatus;
+use super::task::LastStatus;
 use super::{ApiError, Ecs, State, names};
 
 #[derive(Debug)]

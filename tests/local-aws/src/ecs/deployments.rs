@@ -13,9 +13,9 @@ use tokio::time::Instant;
 use super::lifecycle::TargetBinding;
 use super::request::{Object, now, page, parse, put};
 use super::rolling::CircuitBreaker;
-use super::services::Service;
+use super::service::Service;
+use super::task::{LastStatus, Placement, Task};
 use super::task_definitions::TaskDefinition;
-use super::tasks::{LastStatus, Placement, Task};
 use super::{ApiError, Ecs, State, names};
 
 /// <https://docs.aws.amazon.com/AmazonECS/latest/APIReference/API_Deployment.html>

@@ -11,8 +11,8 @@ use tokio_util::sync::CancellationToken;
 
 use super::request::now;
 use super::secrets;
+use super::task::{LastStatus, StopCode, TargetHealth, Task};
 use super::task_definitions::{ContainerDefinition, LogConfiguration};
-use super::tasks::{LastStatus, StopCode, TargetHealth, Task};
 use super::{Ecs, State};
 use crate::containers::logs::{self, LogOptions};
 use crate::containers::network::free_port;

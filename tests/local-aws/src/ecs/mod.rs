@@ -13,8 +13,10 @@ mod request;
 mod rolling;
 mod scheduler;
 mod secrets;
+mod service;
 mod services;
 mod tags;
+mod task;
 mod task_definitions;
 mod tasks;
 
@@ -34,9 +36,10 @@ use crate::load_balancer::LoadBalancers;
 use clusters::Cluster;
 use names::Names;
 use scheduler::ServiceKey;
-use services::Service;
+use service::Service;
+use task::Task;
 use task_definitions::TaskDefinition;
-use tasks::{StartedTasks, Task};
+use tasks::StartedTasks;
 
 /// What the local ECS works with.
 #[derive(Clone, Debug)]

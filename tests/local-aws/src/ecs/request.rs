@@ -32,6 +32,16 @@ pub(super) struct Tag {
     pub(super) value: String,
 }
 
+impl Tag {
+    /// One of the tags that ECS adds itself where `enableECSManagedTags` is set.
+    pub(super) fn managed(key: &str, value: &str) -> Self {
+        Self {
+            key: key.to_owned(),
+            value: value.to_owned(),
+        }
+    }
+}
+
 pub(super) fn tags_to_json(tags: &[Tag]) -> Value {
     tags.iter()
         .map(|tag| serde_json::json!({"key": tag.key, "value": tag.value}))

@@ -8,8 +8,8 @@ use tokio::time::Instant;
 use super::deployments::{Counts, Rollback, Rollout, Status};
 use super::request::now;
 use super::rolling::{self, Candidate, Condition, StopReason};
-use super::services::{Service, ServiceStatus};
-use super::tasks::{LastStatus, NewTask, Noted, Owner, StopCode, TargetHealth, Task};
+use super::service::{Service, ServiceStatus};
+use super::task::{LastStatus, NewTask, Noted, Owner, StopCode, TargetHealth, Task};
 use super::{Ecs, State};
 use crate::clock::Clock;
 
@@ -152,7 +152,7 @@ impl Ecs {
                     started_by: Some(deployment_id.clone()),
                     placement: placement.clone(),
                     overrides: super::request::Object::new(),
-                    tags: service.propagated_tags(),
+                    tags: service.task_tags(),
                     owner: Some(Owner {
                         service_arn: service.arn.clone(),
                         deployment_id: deployment_id.clone(),
@@ -440,6 +440,7 @@ fn fail(service: &mut Service, state: &State, problem: &str) {
     let rolling_back = ongoing.status == Status::RollbackInProgress;
     let rollback = ongoing.breaker.rollback;
     if rolling_back {
+        let reason = format!("The rollback failed. {reason}");
         ongoing.set_status(Status::RollbackFailed, Some(reason));
         keep_final_counts(service, state);
     } else if !rollback {

@@ -19,6 +19,8 @@ pub(crate) const CLUSTER: &str = "tests";
 const LOG_GROUP: &str = "/tests";
 const ROLE: &str = "arn:aws:iam::123456789012:role/tests";
 const CONTAINER_PORT: i32 = 3000;
+/// The server does not start faster because the clock is fast: three seconds.
+const GRACE_PERIOD: i32 = 60;
 /// Nothing here takes longer than this, on however busy a machine.
 const PATIENCE: Duration = Duration::from_secs(90);
 
@@ -452,6 +454,7 @@ impl Account {
             .desired_count(2)
             .launch_type(LaunchType::Fargate)
             .network_configuration(network())
+            .set_health_check_grace_period_seconds(balancer.map(|_| GRACE_PERIOD))
             .set_load_balancers(balancers.map(|balancer| vec![balancer]))
     }
 

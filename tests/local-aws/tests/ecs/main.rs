@@ -2,6 +2,9 @@
 //!
 //! Needs the Python environment that `make setup` makes (`VENV` names another one).
 
+// To clippy the helpers of integration tests are no tests.
+#![allow(clippy::unwrap_used)]
+
 mod account;
 mod services;
 mod tasks;

@@ -1,0 +1,497 @@
+//! What ECS knows of a task.
+
+use std::net::IpAddr;
+use std::sync::Arc;
+
+use serde::Deserialize;
+use serde_json::{Value, json};
+use tokio::sync::Notify;
+use tokio_util::sync::CancellationToken;
+
+use super::ApiError;
+use super::names;
+use super::request::{KeyValue, Object, Tag, now, put, tags_to_json};
+use super::task_definitions::TaskDefinition;
+
+/// <https://docs.aws.amazon.com/AmazonECS/latest/developerguide/task-lifecycle-explanation.html>
+#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord)]
+pub(super) enum LastStatus {
+    Provisioning,
+    Pending,
+    Activating,
+    Running,
+    Deactivating,
+    Stopping,
+    Deprovisioning,
+    Stopped,
+}
+
+impl LastStatus {
+    pub(super) fn as_str(self) -> &'static str {
+        match self {
+            Self::Provisioning => "PROVISIONING",
+            Self::Pending => "PENDING",
+            Self::Activating => "ACTIVATING",
+            Self::Running => "RUNNING",
+            Self::Deactivating => "DEACTIVATING",
+            Self::Stopping => "STOPPING",
+            Self::Deprovisioning => "DEPROVISIONING",
+            Self::Stopped => "STOPPED",
+        }
+    }
+}
+
+/// Why a task stops.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(super) enum StopCode {
+    TaskFailedToStart,
+    EssentialContainerExited,
+    UserInitiated,
+    ServiceSchedulerInitiated,
+}
+
+impl StopCode {
+    fn as_str(self) -> &'static str {
+        match self {
+            Self::TaskFailedToStart => "TaskFailedToStart",
+            Self::EssentialContainerExited => "EssentialContainerExited",
+            Self::UserInitiated => "UserInitiated",
+            Self::ServiceSchedulerInitiated => "ServiceSchedulerInitiated",
+        }
+    }
+}
+
+/// What the target groups of a service say about a task, all of them together.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(super) enum TargetHealth {
+    /// No target group has a say.
+    None,
+    /// Not registered yet, or not checked yet.
+    Initial,
+    Healthy,
+    Unhealthy,
+}
+
+#[derive(Debug)]
+pub(super) struct Task {
+    pub(super) arn: String,
+    pub(super) id: String,
+    pub(super) cluster_name: String,
+    pub(super) cluster_arn: String,
+    pub(super) definition: Arc<TaskDefinition>,
+    pub(super) group: String,
+    pub(super) started_by: Option<String>,
+    /// What the request or the service says about where and how the task runs.
+    pub(super) placement: Placement,
+    pub(super) overrides: Object,
+    pub(super) tags: Vec<Tag>,
+    pub(super) owner: Option<Owner>,
+    pub(super) address: IpAddr,
+    attachment_id: String,
+    pub(super) containers: Vec<Container>,
+    pub(super) last_status: LastStatus,
+    /// Whether ECS wants the task to run; once it does not, it never will again.
+    pub(super) wanted: bool,
+    pub(super) stop_code: Option<StopCode>,
+    pub(super) stopped_reason: Option<String>,
+    pub(super) target_health: TargetHealth,
+    /// Why the target groups find the task unhealthy.
+    pub(super) target_reason: String,
+    pub(super) times: Times,
+    version: u64,
+    /// Cancelled when the task shall stop.
+    pub(super) stop: CancellationToken,
+}
+
+/// The service a task belongs to.
+#[derive(Clone, Debug)]
+pub(super) struct Owner {
+    pub(super) service_arn: String,
+    /// `ecs-svc/…`
+    pub(super) deployment_id: String,
+    /// Wakes the service's scheduler.
+    pub(super) wake: Arc<Notify>,
+    /// What the scheduler has taken note of already.
+    pub(super) noted: Noted,
+}
+
+#[derive(Clone, Copy, Debug, Default)]
+pub(super) struct Noted {
+    pub(super) registered: bool,
+    pub(super) healthy: bool,
+    pub(super) failed: bool,
+}
+
+/// Launch type, network and the like, as the task's description gives them.
+#[derive(Clone, Debug, Default, Deserialize)]
+#[serde(rename_all = "camelCase")]
+pub(super) struct Placement {
+    pub(super) launch_type: Option<String>,
+    pub(super) capacity_provider_strategy: Option<Value>,
+    pub(super) platform_version: Option<String>,
+    pub(super) network_configuration: Option<Value>,
+    pub(super) enable_execute_command: Option<bool>,
+}
+
+impl Placement {
+    /// Checks what does not depend on a cluster's instances, of which there are none here.
+    pub(super) fn validate(&self, definition: &TaskDefinition) -> Result<(), ApiError> {
+        if self.launch_type.is_some() && self.uses_capacity_providers() {
+            return Err(ApiError::invalid_parameter(
+                "Specifying both a launch type and capacity provider strategy is not supported. \
+                 Remove one and try again.",
+            ));
+        }
+        let network = self.network_configuration.as_ref();
+        let subnets = network
+            .and_then(|network| network["awsvpcConfiguration"]["subnets"].as_array())
+            .map_or(0, Vec::len);
+        match (definition.uses_awsvpc(), network.is_some()) {
+            (true, false) => Err(ApiError::invalid_parameter(
+                "Network Configuration must be provided when networkMode 'awsvpc' is specified.",
+            )),
+            (true, true) if subnets == 0 => {
+                Err(ApiError::invalid_parameter("subnets can not be empty."))
+            }
+            (false, true) => Err(ApiError::invalid_parameter(
+                "Network Configuration is not valid for the given networkMode of this task definition.",
+            )),
+            _ => Ok(()),
+        }
+    }
+
+    fn uses_capacity_providers(&self) -> bool {
+        let strategy = self.capacity_provider_strategy.as_ref();
+        strategy
+            .and_then(Value::as_array)
+            .is_some_and(|strategy| !strategy.is_empty())
+    }
+
+    /// Falls back on the cluster's default capacity providers, as ECS does when a request names
+    /// neither launch type nor providers.
+    pub(super) fn complete(&mut self, cluster: &Object) {
+        if self.launch_type.is_none() && !self.uses_capacity_providers() {
+            self.capacity_provider_strategy =
+                cluster.get("defaultCapacityProviderStrategy").cloned();
+        }
+    }
+
+    fn capacity_provider(&self) -> Option<&str> {
+        self.capacity_provider_strategy.as_ref()?[0]["capacityProvider"].as_str()
+    }
+
+    /// Whether the task needs a container instance, which this ECS does not have.
+    pub(super) fn needs_instances(&self) -> bool {
+        match (self.launch_type.as_deref(), self.capacity_provider()) {
+            (Some("FARGATE"), _) => false,
+            (None, Some(provider)) => !provider.starts_with("FARGATE"),
+            _ => true,
+        }
+    }
+
+    /// The launch type in the descriptions of tasks and services.
+    pub(super) fn described_launch_type(&self) -> Option<&str> {
+        match &self.launch_type {
+            Some(launch_type) => Some(launch_type),
+            None if self.uses_capacity_providers() => None,
+            None => Some("EC2"),
+        }
+    }
+
+    /// `LATEST` means the newest version there is.
+    pub(super) fn described_platform_version(&self) -> Option<&str> {
+        if self.needs_instances() {
+            return None;
+        }
+        match self.platform_version.as_deref() {
+            None | Some("LATEST") => Some("1.4.0"),
+            Some(version) => Some(version),
+        }
+    }
+}
+
+#[derive(Debug)]
+pub(super) struct Container {
+    pub(super) name: String,
+    pub(super) arn: String,
+    pub(super) image: String,
+    pub(super) image_digest: Option<String>,
+    pub(super) last_status: LastStatus,
+    pub(super) runtime_id: Option<String>,
+    pub(super) exit_code: Option<i32>,
+    pub(super) reason: Option<String>,
+}
+
+/// Seconds since the epoch.
+#[derive(Debug, Default)]
+pub(super) struct Times {
+    pub(super) created: f64,
+    pub(super) connectivity: Option<f64>,
+    pub(super) pull_started: Option<f64>,
+    pub(super) pull_stopped: Option<f64>,
+    pub(super) started: Option<f64>,
+    pub(super) stopping: Option<f64>,
+    pub(super) execution_stopped: Option<f64>,
+    pub(super) stopped: Option<f64>,
+}
+
+/// What a new task is made of.
+pub(super) struct NewTask {
+    pub(super) cluster_name: String,
+    pub(super) cluster_arn: String,
+    pub(super) definition: Arc<TaskDefinition>,
+    pub(super) group: String,
+    pub(super) started_by: Option<String>,
+    pub(super) placement: Placement,
+    pub(super) overrides: Object,
+    pub(super) tags: Vec<Tag>,
+    pub(super) owner: Option<Owner>,
+}
+
+/// Overrides of one container.
+#[derive(Clone, Debug, Default, Deserialize)]
+pub(super) struct ContainerOverride {
+    #[serde(default)]
+    pub(super) name: String,
+    pub(super) command: Option<Vec<String>>,
+    #[serde(default)]
+    pub(super) environment: Vec<KeyValue>,
+}
+
+#[derive(Default, Deserialize)]
+#[serde(rename_all = "camelCase")]
+pub(super) struct Overrides {
+    #[serde(default)]
+    pub(super) container_overrides: Vec<ContainerOverride>,
+    pub(super) execution_role_arn: Option<String>,
+    pub(super) task_role_arn: Option<String>,
+}
+
+impl Task {
+    pub(super) fn new(names: &names::Names, new: NewTask) -> Self {
+        let id = names::unique_id();
+        let containers = new
+            .definition
+            .details
+            .container_definitions
+            .iter()
+            .map(|container| Container {
+                name: container.name.clone(),
+                arn: names.container(&new.cluster_name, &id),
+                image: container.image.clone(),
+                image_digest: None,
+                last_status: LastStatus::Pending,
+                runtime_id: None,
+                exit_code: None,
+                reason: None,
+            })
+            .collect();
+        Self {
+            arn: names.task(&new.cluster_name, &id),
+            id,
+            cluster_name: new.cluster_name,
+            cluster_arn: new.cluster_arn,
+            definition: new.definition,
+            group: new.group,
+            started_by: new.started_by,
+            placement: new.placement,
+            overrides: new.overrides,
+            tags: new.tags,
+            owner: new.owner,
+            address: crate::containers::network::task_address(),
+            attachment_id: uuid::Uuid::new_v4().to_string(),
+            containers,
+            last_status: LastStatus::Provisioning,
+            wanted: true,
+            stop_code: None,
+            stopped_reason: None,
+            target_health: TargetHealth::None,
+            target_reason: String::new(),
+            times: Times {
+                created: now(),
+                ..Times::default()
+            },
+            version: 1,
+            stop: CancellationToken::new(),
+        }
+    }
+
+    pub(super) fn container_override(&self, name: &str) -> ContainerOverride {
+        let overrides: Overrides =
+            serde_json::from_value(Value::Object(self.overrides.clone())).unwrap_or_default();
+        let mut all = overrides.container_overrides.into_iter();
+        all.find(|one| one.name == name).unwrap_or_default()
+    }
+
+    /// Whether the processes have credentials: the task has a role.
+    pub(super) fn has_role(&self) -> bool {
+        let overridden = self.overrides.contains_key("taskRoleArn");
+        overridden || self.definition.details.task_role_arn.is_some()
+    }
+
+    /// Asks the task to stop. Only the first reason counts.
+    pub(super) fn request_stop(&mut self, code: StopCode, reason: &str) {
+        if self.stop_code.is_none() {
+            self.stop_code = Some(code);
+            self.stopped_reason = Some(reason.to_owned());
+        }
+        if self.wanted {
+            self.wanted = false;
+            self.version += 1;
+        }
+        self.stop.cancel();
+    }
+
+    pub(super) fn set_status(&mut self, status: LastStatus) {
+        self.last_status = status;
+        self.version += 1;
+    }
+
+    fn attachments(&self) -> Value {
+        if !self.definition.uses_awsvpc() {
+            return json!([]);
+        }
+        let status = match self.last_status {
+            LastStatus::Provisioning => "PRECREATED",
+            LastStatus::Deprovisioning | LastStatus::Stopped => "DELETED",
+            _ => "ATTACHED",
+        };
+        let mut details = Vec::new();
+        let network = self.placement.network_configuration.as_ref();
+        let subnet = network.map(|network| &network["awsvpcConfiguration"]["subnets"][0]);
+        if let Some(Value::String(subnet)) = subnet {
+            details.push(json!({"name": "subnetId", "value": subnet}));
+        }
+        if self.last_status > LastStatus::Provisioning {
+            // The address is where the task's ports really are.
+            let interface = format!("eni-{}", &self.id[..17]);
+            details.push(json!({"name": "networkInterfaceId", "value": interface}));
+            let address = self.address.to_string();
+            details.push(json!({"name": "privateIPv4Address", "value": address}));
+        }
+        json!([{
+            "id": self.attachment_id,
+            "type": "ElasticNetworkInterface",
+            "status": status,
+            "details": details,
+        }])
+    }
+
+    fn container_to_json(&self, container: &Container) -> Value {
+        let definition = self.definition.container(&container.name);
+        let mut answer = Object::new();
+        let mut set = |name: &str, value: Value| answer.insert(name.to_owned(), value);
+        set("containerArn", json!(container.arn));
+        set("taskArn", json!(self.arn));
+        set("name", json!(container.name));
+        set("image", json!(container.image));
+        set("lastStatus", json!(container.last_status.as_str()));
+        set("networkBindings", json!([]));
+        set("healthStatus", json!("UNKNOWN"));
+        let cpu = definition
+            .and_then(|definition| definition.cpu)
+            .unwrap_or(0);
+        set("cpu", json!(cpu.to_string()));
+        let interfaces =
+            if self.definition.uses_awsvpc() && self.last_status > LastStatus::Provisioning {
+                json!([{
+                    "attachmentId": self.attachment_id,
+                    "privateIpv4Address": self.address.to_string(),
+                }])
+            } else {
+                json!([])
+            };
+        set("networkInterfaces", interfaces);
+        put(&mut answer, "imageDigest", container.image_digest.clone());
+        put(&mut answer, "runtimeId", container.runtime_id.clone());
+        put(&mut answer, "exitCode", container.exit_code);
+        put(&mut answer, "reason", container.reason.clone());
+        let memory = definition.and_then(|definition| definition.memory);
+        put(
+            &mut answer,
+            "memory",
+            memory.map(|memory| memory.to_string()),
+        );
+        let reservation = definition.and_then(|definition| definition.memory_reservation);
+        put(
+            &mut answer,
+            "memoryReservation",
+            reservation.map(|reservation| reservation.to_string()),
+        );
+        Value::Object(answer)
+    }
+
+    pub(super) fn to_json(&self, with_tags: bool) -> Value {
+        let containers: Vec<Value> = self
+            .containers
+            .iter()
+            .map(|container| self.container_to_json(container))
+            .collect();
+        let mut overrides = self.overrides.clone();
+        for list in ["containerOverrides", "inferenceAcceleratorOverrides"] {
+            overrides.entry(list).or_insert(json!([]));
+        }
+        let tags = if with_tags { self.tags.as_slice() } else { &[] };
+        let desired = if self.wanted { "RUNNING" } else { "STOPPED" };
+        let execute_command = self.placement.enable_execute_command.unwrap_or(false);
+        let mut answer = Object::new();
+        let mut set = |name: &str, value: Value| answer.insert(name.to_owned(), value);
+        set("taskArn", json!(self.arn));
+        set("clusterArn", json!(self.cluster_arn));
+        set("taskDefinitionArn", json!(self.definition.arn));
+        set("containers", json!(containers));
+        set("group", json!(self.group));
+        set("lastStatus", json!(self.last_status.as_str()));
+        set("desiredStatus", json!(desired));
+        set("overrides", Value::Object(overrides));
+        set("attachments", self.attachments());
+        set("attributes", json!([]));
+        set("inferenceAccelerators", json!([]));
+        set("healthStatus", json!("UNKNOWN"));
+        set("enableExecuteCommand", json!(execute_command));
+        set("createdAt", json!(self.times.created));
+        set("tags", tags_to_json(tags));
+        set("version", json!(self.version));
+        let details = &self.definition.details;
+        put(&mut answer, "cpu", details.cpu.clone());
+        put(&mut answer, "memory", details.memory.clone());
+        put(&mut answer, "startedBy", self.started_by.clone());
+        put(&mut answer, "launchType", Some(self.launch_type()));
+        let provider = self.placement.capacity_provider();
+        put(&mut answer, "capacityProviderName", provider);
+        let platform = self.placement.described_platform_version();
+        put(&mut answer, "platformVersion", platform);
+        put(&mut answer, "platformFamily", platform.map(|_| "Linux"));
+        put(
+            &mut answer,
+            "stopCode",
+            self.stop_code.map(StopCode::as_str),
+        );
+        put(&mut answer, "stoppedReason", self.stopped_reason.clone());
+        let times = &self.times;
+        let connected = times.connectivity.map(|_| "CONNECTED");
+        put(&mut answer, "connectivity", connected);
+        for (name, time) in [
+            ("connectivityAt", times.connectivity),
+            ("pullStartedAt", times.pull_started),
+            ("pullStoppedAt", times.pull_stopped),
+            ("startedAt", times.started),
+            ("stoppingAt", times.stopping),
+            ("executionStoppedAt", times.execution_stopped),
+            ("stoppedAt", times.stopped),
+        ] {
+            put(&mut answer, name, time);
+        }
+        Value::Object(answer)
+    }
+
+    /// A task on a Fargate capacity provider has the launch type FARGATE.
+    pub(super) fn launch_type(&self) -> &str {
+        let given = self.placement.launch_type.as_deref();
+        given.unwrap_or(if self.placement.needs_instances() {
+            "EC2"
+        } else {
+            "FARGATE"
+        })
+    }
+}
