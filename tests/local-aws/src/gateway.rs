@@ -202,8 +202,9 @@ async fn invoke_function(
         _ => {
             let version = function.version.clone();
             let with_log = text(&headers, "x-amz-log-type").as_deref() == Some("Tail");
-            match gateway.lambda.invoke(&function, &request).await {
-                Ok(completion) => completed(&request.id, &version, completion, with_log),
+            let id = request.id.clone();
+            match gateway.lambda.invoke(function, request).await {
+                Ok(completion) => completed(&id, &version, completion, with_log),
                 Err(error) => invoke_error(&error),
             }
         }

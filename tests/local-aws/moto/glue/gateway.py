@@ -16,7 +16,8 @@ def endpoint() -> str:
 @cache
 def client(service: str, region: str = "us-east-1", timeout: int = 60) -> Any:
     """A boto3 client of `service` at the gateway. Every request is sent once."""
-    return boto3.session.Session().client(
+    session: Any = boto3.session.Session()
+    return session.client(
         service,
         region_name=region,
         endpoint_url=endpoint(),

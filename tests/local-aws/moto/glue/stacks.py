@@ -4,8 +4,8 @@ Holes in moto 5.2.5: a change set is applied inside the request, which outlasts 
 patience when a service has to become steady, and shows no `…_IN_PROGRESS` meanwhile; resources
 are made in no order and even by reading a stack; an update sees neither a parameter inside
 `Fn::Sub` nor what follows from another resource's change; nothing is rolled back, and no event
-says why; outputs are empty after a change set; a parameter's previous value is lost; a template's URL at
-an address instead of a name is not understood.
+says why; outputs are empty after a change set; a parameter's previous value is lost; a
+template's URL at an address instead of a name is not understood; `AWS::NoValue` stays in lists.
 """
 
 import copy
@@ -16,7 +16,7 @@ import threading
 from collections.abc import Iterable
 from typing import Any
 
-from moto.cloudformation import models, parsing, responses
+from moto.cloudformation import parsing, responses
 from moto.cloudformation.exceptions import AlreadyExistsException, ValidationError
 from moto.cloudformation.models import (
     ChangeSet,
@@ -77,6 +77,15 @@ def in_order(resources: dict[str, Any]) -> list[str]:
         raise ValidationError(
             message=f"Circular dependency between resources: [{names}]"
         ) from error
+
+
+def something(value: Any) -> Any:
+    """A resolved template without the places where `AWS::NoValue` stood, in lists too."""
+    if isinstance(value, dict):
+        return {key: something(it) for key, it in value.items() if it is not None}
+    if isinstance(value, list):
+        return [something(member) for member in value if member is not None]
+    return value
 
 
 def not_retained(resources: dict[str, Any], policy: str) -> dict[str, Any]:
@@ -171,7 +180,7 @@ class Operation:
             if parsed is None:
                 raise Failure(f"{template['Type']} is not supported by the local AWS")
             model, resolved, new_name = parsed
-            resolved = copy.deepcopy(resolved)
+            resolved = something(copy.deepcopy(resolved))
             if existing is None:
                 self.event(name, template["Type"], "CREATE_IN_PROGRESS")
                 resource = self.make(model, name, resolved, new_name)
@@ -555,7 +564,6 @@ def install() -> None:
         self.resource_status = getattr(resource, "glue_status", stack.status)
 
     StackResourceDTO.__init__ = describe_resource
-    models.get_stack_from_s3_url = _template_at
     responses.get_stack_from_s3_url = _template_at
     CloudFormationBackend.create_stack = _create_stack
     CloudFormationBackend.execute_change_set = _execute_change_set

@@ -165,7 +165,7 @@ class Deliveries(GlueTest):
 
 
 def failing(status: int) -> ClientError:
-    answer = {
+    answer: Any = {
         "Error": {"Code": "ServiceException", "Message": "no"},
         "ResponseMetadata": {"HTTPStatusCode": status},
     }

@@ -97,6 +97,15 @@ class Machines(GlueTest):
             }
         )
         self.assertEqual(ended.get("output"), '"say \\"hi\\""', ended)
+        history = self.client("stepfunctions").get_execution_history(
+            executionArn=ended["executionArn"]
+        )
+        assigned = [
+            event["stateExitedEventDetails"].get("assignedVariables")
+            for event in history["events"]
+            if event["type"] == "PassStateExited"
+        ]
+        self.assertEqual(assigned[0], {"said": '"say \\"hi\\""'})
 
     def test_an_undefined_value_is_a_query_evaluation_error(self) -> None:
         ended = self.execute(

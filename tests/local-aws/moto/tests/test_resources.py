@@ -215,12 +215,14 @@ class Functions(ResourceTest):
             Code=self.code("two"),
             Architectures=["x86_64"],
             Environment={"Variables": {"A": "2"}},
+            LoggingConfig={"LogGroup": "other"},
         )
         self.one(stack, "AWS::Lambda::Function", properties)
         after = client.get_function(FunctionName=name)["Configuration"]
         self.assertNotEqual(after["CodeSha256"], before["CodeSha256"])
         self.assertEqual(after["Architectures"], ["x86_64"])
         self.assertEqual(after["Environment"]["Variables"], {"A": "2"})
+        self.assertEqual(after["LoggingConfig"]["LogGroup"], "other")
 
     def test_event_invoke_configuration_and_permission(self) -> None:
         name = unique("function")
@@ -252,6 +254,18 @@ class Functions(ResourceTest):
         self.assertIn("rule/r", policy)
 
 
+class NoValue(ResourceTest):
+    def test_no_value_leaves_its_place_in_a_list(self) -> None:
+        tags = [{"Key": "a", "Value": "b"}, {"Ref": "AWS::NoValue"}]
+        outputs = self.one(
+            unique("nothing"), "AWS::ECR::Repository", {"Tags": tags}, Arn="Arn"
+        )
+        described = self.client("ecr").list_tags_for_resource(
+            resourceArn=outputs["Arn"]
+        )
+        self.assertIn({"Key": "a", "Value": "b"}, described["tags"])
+
+
 class StateMachines(ResourceTest):
     def test_the_definition_comes_from_s3_with_substitutions(self) -> None:
         stack, bucket = unique("machine"), unique("bucket")
@@ -262,8 +276,9 @@ class StateMachines(ResourceTest):
         client = self.client("s3")
         client.create_bucket(Bucket=bucket)
         client.put_object(Bucket=bucket, Key="d.json", Body=definition.encode())
-        properties = {
+        properties: dict[str, Any] = {
             "RoleArn": ROLE,
+            "StateMachineName": stack,
             "DefinitionS3Location": {"Bucket": bucket, "Key": "d.json"},
             "DefinitionSubstitutions": {"Seconds": 3, "Text": 'a "quote"'},
             "LoggingConfiguration": {"Level": "ERROR"},
@@ -271,6 +286,7 @@ class StateMachines(ResourceTest):
         kind = "AWS::StepFunctions::StateMachine"
         outputs = self.one(stack, kind, properties, Arn="Arn", Name="Name")
         self.assertEqual(outputs["Ref"], outputs["Arn"])
+        self.assertEqual(outputs["Name"], stack)
         properties["DefinitionSubstitutions"]["Seconds"] = 4
         self.assertEqual(
             self.one(stack, kind, properties, Arn="Arn", Name="Name"), outputs

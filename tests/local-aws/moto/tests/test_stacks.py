@@ -141,6 +141,20 @@ class Updates(GlueTest):
         self.assertIsNone(self.retention(f"{name}-goes"))
         self.assertEqual(self.retention(f"{name}-kept"), 7)
 
+    def test_each_resource_has_a_status_of_its_own(self) -> None:
+        name = unique("status")
+        resources = {"Same": group(f"{name}-a"), "Other": group(f"{name}-b")}
+        self.deploy(name, template(resources))
+        resources["Other"] = group(f"{name}-b", days=14)
+        self.deploy(name, template(resources))
+        answer = self.client("cloudformation").describe_stack_resources(StackName=name)
+        statuses = {
+            resource["LogicalResourceId"]: resource["ResourceStatus"]
+            for resource in answer["StackResources"]
+        }
+        expected = {"Same": "CREATE_COMPLETE", "Other": "UPDATE_COMPLETE"}
+        self.assertEqual(statuses, expected)
+
     def test_previous_values_of_lists_and_secrets_are_kept(self) -> None:
         name = unique("previous")
         body = template(

@@ -124,7 +124,7 @@ async fn attempt_once(
 ) -> Completion {
     let attempt = async {
         let function = service.find(&function.arn, None).await?;
-        service.invoke(&function, request).await
+        service.invoke(function, request.clone()).await
     };
     attempt.await.unwrap_or_else(|error| Completion {
         payload: super::error_payload("Lambda.ServiceException", &error.to_string()),

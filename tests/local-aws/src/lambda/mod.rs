@@ -98,15 +98,23 @@ impl LambdaService {
         self.functions.find(name, qualifier).await
     }
 
-    /// Runs `function` once and waits for its answer.
+    /// Runs `function` once and waits for its answer. The function runs on when the caller loses
+    /// patience, as it does on AWS.
     pub(crate) async fn invoke(
-        &self,
-        function: &Function,
-        request: &Request,
+        self: &Arc<Self>,
+        function: Function,
+        request: Request,
     ) -> Result<Completion, InvokeError> {
-        tokio::select! {
-            completion = self.run(function, request) => completion,
-            () = self.ending.cancelled() => Err(InvokeError::Ending),
+        let service = Arc::clone(self);
+        let invocation = tokio::spawn(async move {
+            tokio::select! {
+                completion = service.run(&function, &request) => completion,
+                () = service.ending.cancelled() => Err(InvokeError::Ending),
+            }
+        });
+        match invocation.await {
+            Ok(completion) => completion,
+            Err(error) => Err(InvokeError::Service(error.to_string())),
         }
     }
 

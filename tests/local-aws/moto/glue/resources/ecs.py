@@ -122,7 +122,7 @@ class Service(Resource):
             if deployment is None or deployment.get("rolloutState") == "FAILED":
                 raise RuntimeError(
                     "Error occurred during operation 'ECS Deployment Circuit Breaker was "
-                    f"triggered': {_reason(deployment, service)}"
+                    f"triggered': {_reason(primary, deployment, service)}"
                 )
             if deployment.get("rolloutState") == "COMPLETED" and _is_steady(service):
                 return
@@ -152,8 +152,13 @@ def _is_steady(service: dict[str, Any]) -> bool:
     )
 
 
-def _reason(deployment: dict[str, Any] | None, service: dict[str, Any]) -> str:
+def _reason(
+    primary: dict[str, Any], deployment: dict[str, Any] | None, service: dict[str, Any]
+) -> str:
+    """Why a deployment failed: its own reason, or the event that tells of its end."""
     if deployment and deployment.get("rolloutStateReason"):
         return deployment["rolloutStateReason"]
-    events = service.get("events", [])
-    return events[0]["message"] if events else "the deployment is gone"
+    for event in service.get("events", []):
+        if primary["id"] in event["message"] and "failed" in event["message"]:
+            return event["message"]
+    return f"deployment {primary['id']} is gone"
