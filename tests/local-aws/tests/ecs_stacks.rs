@@ -1,4 +1,5 @@
 //! `AWS::ECS::*` in stacks: made by the local ECS, awaited, rolled back and deleted.
+#![allow(clippy::unwrap_used, reason = "a test may panic")]
 
 mod support;
 

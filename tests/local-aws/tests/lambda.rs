@@ -1,4 +1,5 @@
 //! The Lambda service, seen as its clients see it.
+#![allow(clippy::unwrap_used, reason = "a test may panic")]
 
 mod support;
 

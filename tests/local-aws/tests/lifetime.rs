@@ -1,4 +1,5 @@
 //! Nothing of the local AWS outlives it, however it ends.
+#![allow(clippy::unwrap_used, reason = "a test may panic")]
 #![cfg(target_os = "linux")]
 
 mod support;

@@ -23,6 +23,7 @@ from moto.cloudformation.models import (
     CloudFormationBackend,
     Event,
     Stack,
+    cloudformation_backends,
 )
 from moto.cloudformation.parsing import NULL_MODELS, ResourceMap
 from moto.cloudformation.responses import CloudFormationResponse, StackResourceDTO
@@ -107,6 +108,8 @@ class Operation:
     def __init__(self, stack: Stack):
         self.stack = stack
         self.map: ResourceMap = stack.resource_map
+        accounts = cloudformation_backends[stack.account_id]
+        self.backend: CloudFormationBackend = accounts[stack.region_name]
         #: What other resources have taken the place of, and what the template has no more.
         #: Both are deleted when all else has succeeded.
         self.replaced: dict[str, Any] = {}
@@ -141,12 +144,13 @@ class Operation:
             self.clean_up(not_retained(self.removed, "DeletionPolicy"))
             self.status("UPDATE_COMPLETE")
 
-    def delete(self, backend: CloudFormationBackend) -> None:
+    def delete(self) -> None:
         """Deletes every resource and then the stack."""
         self.finish("DELETE", self.delete_all)
         if self.stack.status == "DELETE_COMPLETE":
-            backend.stacks.pop(self.stack.stack_id, None)
-            backend.deleted_stacks[self.stack.stack_id] = self.stack
+            self.withdraw_exports()
+            self.backend.stacks.pop(self.stack.stack_id, None)
+            self.backend.deleted_stacks[self.stack.stack_id] = self.stack
 
     # Their parts.
 
@@ -344,20 +348,27 @@ class Operation:
             self.status(f"{kind}_COMPLETE")
 
     def publish_outputs(self) -> None:
+        """Computes outputs and exports; what the stack had before gives way to them."""
         stack = self.stack
         outputs = stack._create_output_map()
+        exports = {export.value: export for export in outputs.exports}
         stack.glue_outputs = [
             {
                 "OutputKey": output.key,
-                "OutputValue": (
-                    output.value if isinstance(output.value, str) else str(output.value)
-                ),
+                "OutputValue": str(output.value),
                 "Description": output.description,
+                "ExportName": getattr(exports.get(output.value), "name", None),
             }
             for output in outputs.values()
             if output
         ]
-        stack.output_map = outputs
+        self.withdraw_exports()
+        self.backend.exports.update({it.name: it for it in exports.values()})
+
+    def withdraw_exports(self) -> None:
+        for name, export in list(self.backend.exports.items()):
+            if export.exporting_stack_id == self.stack.stack_id:
+                del self.backend.exports[name]
 
     def status(self, status: str, reason: str | None = None) -> None:
         self.stack.status = status
@@ -478,6 +489,7 @@ def _execute_change_set(
     change_set: ChangeSet = self.describe_change_set(change_set_name)
     stack = self.stacks[change_set.stack_id]
     change_set.execution_status = "EXECUTE_COMPLETE"
+    stack.resource_map.cross_stack_resources = self.exports
     if change_set.change_set_type == "CREATE":
         load(stack, change_set.template, change_set.parameters)
         begin_create(stack)
@@ -498,16 +510,7 @@ def _update(
 def _delete_stack(self: CloudFormationBackend, name_or_stack_id: str) -> None:
     for stack in list(self.stacks.values()):
         if name_or_stack_id in (stack.name, stack.stack_id):
-            run(stack, "DELETE_IN_PROGRESS", Operation(stack).delete, self)
-
-
-def _get_resource(self: ResourceMap, key: str) -> Any:
-    """A resource or parameter; reading does not make what is not there yet."""
-    if key in self._parsed_resources:
-        return self._parsed_resources[key]
-    if key in self._resource_json_map:
-        return None
-    raise KeyError(key)
+            run(stack, "DELETE_IN_PROGRESS", Operation(stack).delete)
 
 
 def _resources(self: Stack) -> Iterable[Any]:
@@ -568,7 +571,6 @@ def install() -> None:
     CloudFormationBackend.create_stack = _create_stack
     CloudFormationBackend.execute_change_set = _execute_change_set
     CloudFormationBackend.delete_stack = _delete_stack
-    ResourceMap.__getitem__ = _get_resource
     # A change set without changes is made, as failed; the AWS CLI knows it by its reason.
     CloudFormationResponse._validate_different_update = lambda *_ignored: None
     Stack.has_parameters = _has_parameters

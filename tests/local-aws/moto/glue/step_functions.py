@@ -91,7 +91,7 @@ def _name_invalid_definitions() -> None:
             validate(definition)
         except ServiceException as error:
             raise InvalidDefinition(
-                f"Invalid State Machine Definition: '{error}'"
+                f"Invalid State Machine Definition: '{error.message}'"
             ) from error
 
     StepFunctionsParserBackend._validate_definition = staticmethod(validate_definition)

@@ -141,6 +141,24 @@ class Updates(GlueTest):
         self.assertIsNone(self.retention(f"{name}-goes"))
         self.assertEqual(self.retention(f"{name}-kept"), 7)
 
+    def test_an_export_can_be_imported_until_its_stack_is_deleted(self) -> None:
+        name = unique("export")
+        body = template(
+            {"Group": group(name)},
+            Outputs={"Out": {"Value": name, "Export": {"Name": f"{name}-x"}}},
+        )
+        stack = self.deploy(name, body)
+        self.assertEqual(stack["Outputs"][0]["ExportName"], f"{name}-x")
+        imported = {
+            "Fn::Sub": [f"{name}-${{I}}", {"I": {"Fn::ImportValue": f"{name}-x"}}]
+        }
+        self.deploy(f"{name}-importing", template({"Group": group(imported)}))
+        answer = self.client("logs").describe_log_groups(logGroupNamePrefix=f"{name}-")
+        self.assertEqual(answer["logGroups"][0]["logGroupName"], f"{name}-{name}")
+        self.delete(name)
+        exports = self.client("cloudformation").list_exports()["Exports"]
+        self.assertNotIn(f"{name}-x", [export["Name"] for export in exports])
+
     def test_each_resource_has_a_status_of_its_own(self) -> None:
         name = unique("status")
         resources = {"Same": group(f"{name}-a"), "Other": group(f"{name}-b")}
