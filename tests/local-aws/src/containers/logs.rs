@@ -21,7 +21,7 @@ const EVENT_OVERHEAD: usize = 26;
 const MAX_LINE_BYTES: u64 = 256 * 1024 - EVENT_OVERHEAD as u64;
 /// Lines that wait to be sent; a container that writes faster has to wait, so that memory stays
 /// bounded (the driver's `blocking` mode).
-const WAITING_LINES: usize = 1024;
+const WAITING_LINES: usize = 256;
 const ATTEMPTS: u32 = 3;
 
 /// The options of a container's `logConfiguration`.

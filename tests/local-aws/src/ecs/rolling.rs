@@ -67,6 +67,71 @@ pub(super) struct Plan {
     pub(super) blocked: bool,
 }
 
+impl Plan {
+    fn stop_all(&mut self, positions: &[usize], reason: StopReason) {
+        self.stop
+            .extend(positions.iter().map(|position| (*position, reason)));
+    }
+}
+
+/// The candidates' positions, sorted by what they are.
+#[derive(Default)]
+struct Groups {
+    healthy: Vec<usize>,
+    unproven: Vec<usize>,
+    starting: Vec<usize>,
+    unhealthy: Vec<usize>,
+    old_healthy: Vec<usize>,
+    /// Tasks of earlier deployments that run, but may not be healthy.
+    old_doubtful: Vec<usize>,
+    old_starting: Vec<usize>,
+}
+
+impl Groups {
+    fn of(candidates: &[Candidate]) -> Self {
+        let mut groups = Self::default();
+        for (position, candidate) in candidates.iter().enumerate() {
+            let group = match (candidate.primary, candidate.condition) {
+                (true, Condition::Healthy) => &mut groups.healthy,
+                (true, Condition::Unproven) => &mut groups.unproven,
+                (true, Condition::Starting) => &mut groups.starting,
+                (true, Condition::Unhealthy) => &mut groups.unhealthy,
+                (false, Condition::Healthy) => &mut groups.old_healthy,
+                (false, Condition::Starting) => &mut groups.old_starting,
+                (false, Condition::Unproven | Condition::Unhealthy) => &mut groups.old_doubtful,
+            };
+            group.push(position);
+        }
+        groups
+    }
+
+    /// Tasks of the primary deployment that serve or may soon.
+    fn usable(&self) -> usize {
+        self.healthy.len() + self.unproven.len() + self.starting.len()
+    }
+
+    fn all_healthy(&self) -> usize {
+        self.healthy.len() + self.old_healthy.len()
+    }
+
+    fn alive(&self) -> usize {
+        self.usable() + self.unhealthy.len() + self.old_healthy.len() + self.old_doubtful.len()
+    }
+
+    /// Takes out the youngest of the primary deployment, those that do not serve yet first.
+    fn take_youngest(&mut self, count: usize) -> Vec<usize> {
+        let mut taken = Vec::new();
+        for group in [&mut self.starting, &mut self.unproven, &mut self.healthy] {
+            while taken.len() < count
+                && let Some(youngest) = group.pop()
+            {
+                taken.push(youngest);
+            }
+        }
+        taken
+    }
+}
+
 /// Decides what a service does next.
 ///
 /// `rolling`: the primary deployment is not completed. `may_start`: it launches tasks, that is,
@@ -77,90 +142,55 @@ pub(super) fn plan(
     rolling: bool,
     may_start: bool,
 ) -> Plan {
-    let positions = |primary: bool, condition: Condition| -> Vec<usize> {
-        let wanted = Candidate { primary, condition };
-        (0..candidates.len())
-            .filter(|position| candidates[*position] == wanted)
-            .collect()
-    };
-    let healthy = positions(true, Condition::Healthy);
-    let unproven = positions(true, Condition::Unproven);
-    let starting = positions(true, Condition::Starting);
-    let unhealthy = positions(true, Condition::Unhealthy);
-    let old_healthy = positions(false, Condition::Healthy);
-    let old_starting = positions(false, Condition::Starting);
-    let mut old_doubtful = positions(false, Condition::Unhealthy);
-    old_doubtful.extend(positions(false, Condition::Unproven));
-    let mut stop = Vec::new();
-    let mut stop_all = |positions: &[usize], reason: StopReason| {
-        stop.extend(positions.iter().map(|position| (*position, reason)));
-    };
+    let mut groups = Groups::of(candidates);
+    let mut plan = Plan::default();
 
     // What an earlier deployment has not brought to run yet is of no use to anybody. Neither are
     // its tasks that may not be healthy, unless they are all there is.
-    stop_all(&old_starting, StopReason::Scaling);
-    let all_healthy = healthy.len() + old_healthy.len();
-    if all_healthy >= limits.minimum_healthy {
-        stop_all(&old_doubtful, StopReason::Scaling);
-        old_doubtful.clear();
+    plan.stop_all(&groups.old_starting, StopReason::Scaling);
+    if groups.all_healthy() >= limits.minimum_healthy {
+        plan.stop_all(&groups.old_doubtful, StopReason::Scaling);
+        groups.old_doubtful.clear();
     }
+    let excess = groups.usable().saturating_sub(limits.desired);
+    plan.stop_all(&groups.take_youngest(excess), StopReason::Scaling);
 
-    let usable = healthy.len() + unproven.len() + starting.len();
-    let excess = usable.saturating_sub(limits.desired);
-    // The youngest go first, those that do not serve yet before those that do.
-    let youngest: Vec<usize> = [&starting, &unproven, &healthy]
-        .into_iter()
-        .flat_map(|positions| positions.iter().rev())
-        .take(excess)
-        .copied()
-        .collect();
-    stop_all(&youngest, StopReason::Scaling);
-
-    let needed = limits.desired.saturating_sub(usable);
-    let room = |unhealthy: usize| {
-        let old = old_healthy.len() + old_doubtful.len();
-        limits
-            .maximum
-            .saturating_sub(usable - excess + unhealthy + old)
-    };
-    // Outside deployments an unhealthy task stays until its replacement is healthy, unless there
-    // is no room for one. Within a deployment it has failed.
-    let removed = if rolling || healthy.len() >= limits.desired {
-        unhealthy.len()
-    } else if may_start {
-        needed
-            .saturating_sub(room(unhealthy.len()))
-            .min(unhealthy.len())
+    let needed = if may_start {
+        limits.desired.saturating_sub(groups.usable())
     } else {
         0
     };
-    stop_all(&unhealthy[..removed], StopReason::Unhealthy);
-
-    let (start, shortfall) = if may_start {
-        let start = needed.min(room(unhealthy.len() - removed));
-        (start, needed - start)
+    // Outside deployments an unhealthy task stays until its replacement is healthy, unless there
+    // is no room for one. Within a deployment it has failed.
+    let removed = if rolling || groups.healthy.len() >= limits.desired {
+        groups.unhealthy.len()
     } else {
-        (0, 0)
+        let room = limits.maximum.saturating_sub(groups.alive());
+        needed.saturating_sub(room).min(groups.unhealthy.len())
     };
+    let failed: Vec<usize> = groups.unhealthy.drain(..removed).collect();
+    plan.stop_all(&failed, StopReason::Unhealthy);
 
-    // Old tasks go as new ones become healthy; before that only to make room, and those that
-    // may not be healthy first.
-    let doubtful = shortfall.min(old_doubtful.len());
-    stop_all(&old_doubtful[..doubtful], StopReason::Scaling);
-    let surplus = all_healthy.saturating_sub(limits.desired);
-    let dispensable = all_healthy.saturating_sub(limits.minimum_healthy);
+    plan.start = needed.min(limits.maximum.saturating_sub(groups.alive()));
+    let shortfall = needed - plan.start;
+    stop_replaced(&mut plan, limits, &groups, shortfall);
+
+    let waiting = !groups.starting.is_empty() || !groups.unproven.is_empty();
+    plan.blocked = shortfall > 0 && plan.start == 0 && plan.stop.is_empty() && !waiting;
+    plan
+}
+
+/// Stops tasks of earlier deployments as new ones become healthy; before that only to make room
+/// for new ones, and those that may not be healthy first.
+fn stop_replaced(plan: &mut Plan, limits: Limits, groups: &Groups, shortfall: usize) {
+    let doubtful = shortfall.min(groups.old_doubtful.len());
+    plan.stop_all(&groups.old_doubtful[..doubtful], StopReason::Scaling);
+    let surplus = groups.all_healthy().saturating_sub(limits.desired);
+    let dispensable = groups.all_healthy().saturating_sub(limits.minimum_healthy);
     let replaced = surplus
         .max((shortfall - doubtful).min(dispensable))
-        .min(old_healthy.len());
-    stop_all(&old_healthy[..replaced], StopReason::Scaling);
-
-    let waiting = !starting.is_empty() || !unproven.is_empty();
-    let blocked = shortfall > 0 && start == 0 && stop.is_empty() && !waiting;
-    Plan {
-        start,
-        stop,
-        blocked,
-    }
+        .min(groups.old_healthy.len());
+    plan.stop_all(&groups.old_healthy[..replaced], StopReason::Scaling);
 }
 
 /// `deploymentConfiguration.deploymentCircuitBreaker`.

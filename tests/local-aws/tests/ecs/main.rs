@@ -6,6 +6,7 @@
 #![allow(clippy::unwrap_used)]
 
 mod account;
+mod listeners;
 mod services;
 mod tasks;
 mod visitors;
