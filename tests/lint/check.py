@@ -14,6 +14,7 @@ from collections.abc import Callable, Iterator
 from pathlib import Path
 
 import jsonata
+from cfnlint.decode import cfn_yaml
 from moto.stepfunctions.parser.asl.parse.asl_parser import AmazonStateLanguageParser
 from statelint.linter import Linter
 
@@ -34,7 +35,12 @@ SUBSTITUTES = {
 }
 
 # Seconds waited so far, and the seconds that the next wait must last.
-WAITS = {0: 1, 5: 1, 10: 1, 25: 2, 600: 60, 36_000: 60}
+WAITS = {0: 1, 5: 1, 10: 1, 25: 2, 600: 60, 6_000: 60, 36_000: 360}
+
+# Step Functions ends an execution whose history has more events, and nothing can catch that.
+HISTORY_EVENTS = 25_000
+# A task is entered, scheduled, started, succeeded and exited; a choice and a wait are entered and exited.
+EVENTS_OF_A_POLL = 5 + 2 + 2
 
 Findings = Iterator[str]
 
@@ -112,19 +118,44 @@ def variables(machine: dict) -> Findings:
 
 
 def waits(machine: dict) -> Findings:
-    """A wait is a tenth of the time already waited, at least a second and at most a minute."""
+    """A wait is a tenth of the time already waited, at least a second and at most a minute, or a hundredth."""
     for name, state in machine["States"].items():
         if state["Type"] != "Wait":
             continue
         for waited, expected in WAITS.items():
-            formula = Expression.body(state["Seconds"])
-            since = f"$waitingSince := $millis() - {waited * 1000}"
-            try:
-                seconds = jsonata.Jsonata(f"({since}; {formula})").evaluate(None)
-            except Exception as error:  # Another check says what is wrong with the expression.
-                seconds = error
+            seconds = next_wait(state, waited)
             if seconds != expected or not isinstance(seconds, int):
                 yield f"{name}: waits {seconds!r} s after {waited} s instead of {expected} s"
+
+
+def history(machine: dict) -> Findings:
+    """The longest migration and the longest deployment leave half of an execution's history for the rest."""
+    parameters = cfn_yaml.load(str(ROOT / "infra" / "pipeline.yml"))["Parameters"]
+    events = 0
+    for wait, limit in {
+        "PauseForTask": "MigrationTimeoutSeconds",
+        "PauseForHealth": "DeploymentTimeoutSeconds",
+    }.items():
+        waited = 0
+        while waited <= parameters[limit]["MaxValue"]:
+            seconds = next_wait(machine["States"][wait], waited)
+            if not isinstance(seconds, int) or seconds < 1:
+                yield f"{wait}: waits {seconds!r} s after {waited} s"
+                break
+            waited += seconds
+            events += EVENTS_OF_A_POLL
+    if events > HISTORY_EVENTS / 2:
+        yield f"the polls alone write {events} of {HISTORY_EVENTS} events"
+
+
+def next_wait(state: dict, waited: int) -> object:
+    """Seconds that a Wait state lasts after so many; an error where its expression has one."""
+    formula = Expression.body(state["Seconds"])
+    since = f"$waitingSince := $millis() - {waited * 1000}"
+    try:
+        return jsonata.Jsonata(f"({since}; {formula})").evaluate(None)
+    except Exception as error:  # Another check says what is wrong with the expression.
+        return error
 
 
 def substituted(text: str) -> str:
@@ -145,6 +176,7 @@ def main() -> int:
         (f"JSONata syntax: {formulas} expressions", lambda: syntax(machine)),
         (f"JSONata variables: {formulas} expressions", lambda: variables(machine)),
         (f"waits: {len(WAITS)} lengths", lambda: waits(machine)),
+        (f"history: {HISTORY_EVENTS} events", lambda: history(machine)),
     ]
     failed = 0
     for title, check in checks:
