@@ -150,6 +150,7 @@ async fn the_task_runs_the_pinned_revision_as_the_service_would() {
                 == [
                     tag("bluegreen:stack", "demo"),
                     tag("bluegreen:execution", EXECUTION),
+                    tag("bluegreen:migration", "demo"),
                 ]
             && request.started_by().unwrap().starts_with("bluegreen-")
             && request.client_token().unwrap().len() == 64

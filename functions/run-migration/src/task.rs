@@ -9,6 +9,10 @@ use bluegreen_contract::RunMigrationInput;
 use bluegreen_task_definition::{EXECUTION_TAG, STACK_TAG};
 use sha2::{Digest, Sha256};
 
+/// Tag of a migration's task and of nothing else, so that a policy can tell it from the tasks of a
+/// service: those may get the tags of their task definition. Its value is the stack.
+const MIGRATION_TAG: &str = "bluegreen:migration";
+
 /// One task with `revision`, in the service's cluster, network and capacity.
 ///
 /// A service has either a capacity provider strategy or a launch type, and RunTask takes only one
@@ -50,6 +54,7 @@ pub(crate) fn request(
         .started_by(format!("bluegreen-{}", &token[..16]))
         .tags(tag(STACK_TAG, &input.stack))
         .tags(tag(EXECUTION_TAG, &input.execution_id))
+        .tags(tag(MIGRATION_TAG, &input.stack))
         .client_token(token)
 }
 

@@ -1,6 +1,6 @@
 //! What the functions ask AWS for, and what their roles allow.
 
-use contract_tests::{Crate, Template, functions};
+use contract_tests::{Crate, Template, functions, read, strings};
 use std::collections::BTreeSet;
 
 /// What a role allows for the sake of another action: ECS checks it when a task definition is
@@ -42,4 +42,34 @@ fn every_action_that_a_role_allows_is_one_its_function_asks_for() {
             function.name
         );
     }
+}
+
+/// The tasks of a service may get the tags of their task definition: a tag that revisions have too
+/// would let the state machine stop those tasks.
+#[test]
+fn a_task_may_be_stopped_by_a_tag_that_only_the_migration_gets() {
+    let (run, stop) = (
+        tag_asked_for("RunMigrationRole", "ecs:RunTask", "aws:RequestTag/"),
+        tag_asked_for("StateMachineRole", "ecs:StopTask", "aws:ResourceTag/"),
+    );
+    assert_eq!(run, stop);
+    let named = format!("\"{stop}\"");
+    assert!(read("functions/run-migration/src/task.rs").contains(&named));
+    assert!(!read("functions/task-definition/src/register.rs").contains(&named));
+}
+
+/// The tag that must be there for the role to be allowed the action.
+fn tag_asked_for(role: &str, action: &str, key: &str) -> String {
+    let pipeline = Template::load("pipeline.yml");
+    let statements = pipeline.statements(role);
+    let allowing: Vec<_> = statements
+        .iter()
+        .filter(|statement| strings(&statement["Action"]).contains(&action))
+        .collect();
+    assert_eq!(allowing.len(), 1, "{role}: {action}");
+    let condition = allowing[0]["Condition"]["Null"].as_object().unwrap();
+    assert_eq!(condition.len(), 1);
+    let (tag, absent) = condition.iter().next().unwrap();
+    assert_eq!(absent, "false");
+    tag.strip_prefix(key).unwrap().to_owned()
 }
