@@ -11,6 +11,7 @@ mod lifecycle;
 mod names;
 mod request;
 mod rolling;
+mod rollout;
 mod scheduler;
 mod secrets;
 mod service;

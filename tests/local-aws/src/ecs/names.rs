@@ -77,7 +77,7 @@ pub(super) fn cluster_name(cluster: Option<&str>) -> Result<String, ApiError> {
         None | Some("") => Ok("default".to_owned()),
         Some(text) => resource(text, "cluster/")
             .map(ToOwned::to_owned)
-            .ok_or_else(|| ApiError::invalid_parameter("Invalid identifier: Identifier is for another resource type. Your account may not have access to it.")),
+            .ok_or_else(|| ApiError::invalid_parameter("Invalid identifier: it is no cluster's.")),
     }
 }
 

@@ -5,9 +5,10 @@ use std::time::Duration;
 
 use tokio::time::Instant;
 
-use super::deployments::{Counts, Rollback, Rollout, Status};
+use super::deployments::Rollout;
 use super::request::now;
 use super::rolling::{self, Candidate, Condition, StopReason};
+use super::rollout;
 use super::service::{Service, ServiceStatus};
 use super::task::{LastStatus, NewTask, Noted, Owner, StopCode, TargetHealth, Task};
 use super::{Ecs, State};
@@ -75,14 +76,14 @@ impl Ecs {
         let clock = self.inner.settings.clock;
         let view = View::of(service, state, clock);
         take_note(service, state, &view, clock);
-        follow_requests(service, state);
-        if is_broken(service) {
-            fail(service, state, "tasks failed to start");
+        rollout::follow_requests(service, state);
+        if rollout::is_broken(service) {
+            rollout::fail(service, state);
         }
         // Rolling back has changed which deployment is the primary one.
         let view = View::of(service, state, clock);
         let wait = self.start_and_stop(service, state, &view);
-        conclude(service, state, &view);
+        rollout::conclude(service, state, &view);
         let wait = wait.into_iter().chain(view.next_change).min();
         Next::Wait(wait)
     }
@@ -117,7 +118,7 @@ impl Ecs {
             .collect();
         stop_tasks(service, state, &stop, self.inner.settings.clock);
         // A failure just counted may have been one too many.
-        if plan.start > 0 && !is_broken(service) {
+        if plan.start > 0 && !rollout::is_broken(service) {
             self.start_tasks(service, state, plan.start);
         }
         pause
@@ -170,13 +171,13 @@ impl Ecs {
 }
 
 /// A service's wanted tasks at one moment.
-struct View {
+pub(super) struct View {
     /// Ids and what the scheduler makes of them, in the order in which they were created.
-    candidates: Vec<(String, Candidate)>,
+    pub(super) candidates: Vec<(String, Candidate)>,
     /// When a task's condition changes by the mere passing of time.
     next_change: Option<Duration>,
     /// Tasks of earlier deployments that still run or drain.
-    old_alive: usize,
+    pub(super) old_alive: usize,
 }
 
 impl View {
@@ -226,7 +227,7 @@ impl View {
         view
     }
 
-    fn count(&self, primary: bool, condition: Condition) -> usize {
+    pub(super) fn count(&self, primary: bool, condition: Condition) -> usize {
         let wanted = Candidate { primary, condition };
         let candidates = self.candidates.iter();
         candidates.filter(|(_, one)| *one == wanted).count()
@@ -317,166 +318,10 @@ fn take_note(service: &mut Service, state: &mut State, view: &View, clock: Clock
         }
     }
     if recovered {
-        forget_failures(service);
+        rollout::forget_failures(service);
     }
     if failed > 0 {
-        count_failures(service, failed, clock);
-    }
-}
-
-/// A task of the primary deployment became healthy.
-fn forget_failures(service: &mut Service) {
-    let resets = service
-        .ongoing()
-        .is_none_or(|deployment| deployment.breaker.resets());
-    if !resets {
-        return;
-    }
-    if let Some(primary) = service.deployments.first_mut() {
-        primary.failed_tasks = 0;
-        primary.next_start = None;
-    }
-    note_failures(service, 0);
-}
-
-/// What the service deployment says of its failures; those that tripped the circuit breaker stay.
-fn note_failures(service: &mut Service, failures: u64) {
-    if let Some(ongoing) = service
-        .ongoing()
-        .filter(|ongoing| !ongoing.breaker_triggered)
-    {
-        ongoing.failures = failures;
-    }
-}
-
-/// Tasks of the primary deployment failed.
-fn count_failures(service: &mut Service, failed: u64, clock: Clock) {
-    let Some(primary) = service.deployments.first_mut() else {
-        return;
-    };
-    let before = rolling::retry_delay(primary.failed_tasks);
-    primary.failed_tasks += failed;
-    let failures = primary.failed_tasks;
-    let delay = rolling::retry_delay(failures);
-    primary.next_start = Some(Instant::now() + clock.scaled(delay));
-    service.steady = false;
-    note_failures(service, failures);
-    if delay > Duration::ZERO && before == Duration::ZERO {
-        service.event(
-            "is unable to consistently start tasks successfully. For more information, see the \
-             Troubleshooting section of the Amazon ECS Developer Guide.",
-        );
-    }
-}
-
-/// Moves the service deployment that is going on by what users have asked for.
-fn follow_requests(service: &mut Service, state: &State) {
-    let Some(ongoing) = service.ongoing() else {
-        return;
-    };
-    match ongoing.status {
-        Status::Pending => {
-            ongoing.started_at = Some(now());
-            ongoing.set_status(Status::InProgress, None);
-        }
-        Status::StopRequested => {
-            let reason = ongoing.status_reason.clone();
-            ongoing.set_status(Status::Stopped, reason);
-            if let Some(primary) = service.deployments.first_mut() {
-                let reason = format!("ECS deployment {} was stopped.", primary.id);
-                primary.set_rollout(Rollout::Failed, reason);
-            }
-            keep_final_counts(service, state);
-        }
-        Status::RollbackRequested => {
-            if let Some(primary) = service.deployments.first_mut() {
-                let reason = format!("ECS deployment {} was stopped.", primary.id);
-                primary.set_rollout(Rollout::Failed, reason);
-            }
-            roll_back(service, "A user requested the rollback.");
-        }
-        _ => {}
-    }
-}
-
-/// Whether the circuit breaker has seen enough of the primary deployment's failures. Those of a
-/// deployment that was rolled back do not count against the one it was rolled back to.
-fn is_broken(service: &mut Service) -> bool {
-    let desired = service.desired_count;
-    let Some(primary) = service.deployments.first() else {
-        return false;
-    };
-    let (rollout, failures) = (primary.rollout, primary.failed_tasks);
-    service.ongoing().is_some_and(|ongoing| {
-        rollout == Rollout::InProgress
-            && ongoing.breaker.enable
-            && failures >= ongoing.breaker.threshold(desired)
-    })
-}
-
-/// The primary deployment has failed: it starts no more tasks, and where it can and shall, the
-/// service returns to the last completed deployment.
-///
-/// Without a completed deployment to return to, "the circuit breaker does not launch new tasks
-/// and the deployment is stalled"
-/// (<https://docs.aws.amazon.com/AmazonECS/latest/developerguide/deployment-circuit-breaker.html>).
-/// What DescribeServiceDeployments says then is not documented. Here the service deployment
-/// stays IN_PROGRESS, for it has neither stopped nor rolled back, with its circuit breaker
-/// TRIGGERED. Where no rollback is asked for it is STOPPED, as the documentation of `stoppedAt`
-/// says.
-fn fail(service: &mut Service, state: &State, problem: &str) {
-    let can_roll_back = service.completed_deployment().is_some();
-    let Some(primary) = service.deployments.first_mut() else {
-        return;
-    };
-    let reason = format!("ECS deployment circuit breaker: {problem}.");
-    primary.set_rollout(Rollout::Failed, reason.clone());
-    let id = primary.id.clone();
-    service.event(&format!("(deployment {id}) deployment failed: {problem}."));
-    let Some(ongoing) = service.ongoing() else {
-        return;
-    };
-    ongoing.breaker_triggered = true;
-    let rolling_back = ongoing.status == Status::RollbackInProgress;
-    let rollback = ongoing.breaker.rollback;
-    if rolling_back {
-        let reason = format!("The rollback failed. {reason}");
-        ongoing.set_status(Status::RollbackFailed, Some(reason));
-        keep_final_counts(service, state);
-    } else if !rollback {
-        ongoing.set_status(Status::Stopped, Some(reason));
-        keep_final_counts(service, state);
-    } else if can_roll_back {
-        roll_back(service, &reason);
-    } else {
-        ongoing.status_reason = Some(format!(
-            "{reason} There is no completed deployment to roll back to."
-        ));
-        ongoing.updated_at = now();
-    }
-}
-
-/// Makes the last completed deployment the primary one again.
-fn roll_back(service: &mut Service, reason: &str) {
-    let Some(position) = service.completed_deployment() else {
-        return;
-    };
-    service.make_primary(position);
-    let target = &mut service.deployments[0];
-    let (id, revision_arn) = (target.id.clone(), target.revision_arn.clone());
-    target.failed_tasks = 0;
-    target.next_start = None;
-    let rollout_reason =
-        format!("ECS deployment circuit breaker: rolling back to deploymentId {id}.");
-    target.set_rollout(Rollout::InProgress, rollout_reason);
-    service.event(&format!("rolling back to deployment {id}."));
-    if let Some(ongoing) = service.ongoing() {
-        ongoing.rollback = Some(Rollback {
-            reason: reason.to_owned(),
-            started_at: now(),
-            revision_arn,
-        });
-        ongoing.set_status(Status::RollbackInProgress, Some(reason.to_owned()));
+        rollout::count_failures(service, failed, clock);
     }
 }
 
@@ -491,59 +336,20 @@ fn stop_tasks(
         return;
     }
     service.steady = false;
-    let mut failed = 0;
-    let mut stopped = Vec::new();
-    let mut draining = 0;
+    let (mut failed, mut draining) = (0, 0);
     let mut deregistered = BTreeMap::<String, usize>::new();
-    let primary = service
-        .deployments
-        .first()
-        .map(|primary| primary.id.clone());
     for (id, reason) in stop {
-        let Some(task) = state.tasks.get_mut(id) else {
+        let Some(stopped) = state
+            .tasks
+            .get_mut(id)
+            .and_then(|task| stop_task(service, task, *reason))
+        else {
             continue;
         };
-        let Some(owner) = &mut task.owner else {
-            continue;
-        };
-        let deployment = service
-            .deployments
-            .iter()
-            .find(|d| d.id == owner.deployment_id);
-        let target = deployment.and_then(|deployment| deployment.targets.first());
-        let text = match (reason, target) {
-            (StopReason::Unhealthy, Some(target)) => {
-                let arn = &target.target_group_arn;
-                format!("Task failed ELB health checks in (target-group {arn})")
-            }
-            _ => format!(
-                "Scaling activity initiated by (deployment {})",
-                primary.as_deref().unwrap_or_default()
-            ),
-        };
-        if *reason == StopReason::Unhealthy && Some(&owner.deployment_id) == primary.as_ref() {
-            owner.noted.failed = true;
-            failed += 1;
-        }
-        if task.target_health != TargetHealth::None {
-            draining += 1;
-            for target in deployment.iter().flat_map(|deployment| &deployment.targets) {
-                *deregistered
-                    .entry(target.target_group_arn.clone())
-                    .or_default() += 1;
-            }
-        }
-        let problem = task.target_reason.clone();
-        task.request_stop(StopCode::ServiceSchedulerInitiated, &text);
-        stopped.push(format!("(task {id})"));
-        if *reason == StopReason::Unhealthy
-            && let Some(target) = target
-        {
-            let message = format!(
-                "(port {}) is unhealthy in (target-group {}) due to (reason {problem}).",
-                target.container_port, target.target_group_arn
-            );
-            service.event(&message);
+        failed += u64::from(stopped.failed);
+        draining += usize::from(!stopped.target_groups.is_empty());
+        for arn in stopped.target_groups {
+            *deregistered.entry(arn).or_default() += 1;
         }
     }
     if draining > 0 {
@@ -551,91 +357,60 @@ fn stop_tasks(
             "has begun draining connections on {draining} tasks."
         ));
     }
-    let count = stopped.len();
+    for (arn, count) in deregistered {
+        service.event(&format!(
+            "deregistered {count} targets in (target-group {arn})"
+        ));
+    }
+    let ids: Vec<String> = stop.iter().map(|(id, _)| format!("(task {id})")).collect();
     service.event(&format!(
-        "has stopped {count} running tasks: {}.",
-        stopped.join(" ")
+        "has stopped {} running tasks: {}.",
+        ids.len(),
+        ids.join(" ")
     ));
     if failed > 0 {
-        count_failures(service, failed, clock);
+        rollout::count_failures(service, failed, clock);
         // The failures are looked at in the next round.
         service.wake.notify_one();
     }
 }
 
-/// Completes the primary deployment when all its tasks serve and no other task does any more,
-/// and forgets deployments that have nothing left.
-fn conclude(service: &mut Service, state: &State, view: &View) {
-    let serving = view.count(true, Condition::Healthy);
-    let others = view.candidates.len() - serving;
-    let settled = serving == service.desired_count && others == 0 && view.old_alive == 0;
-    let Some(primary) = service.deployments.first_mut() else {
-        return;
-    };
-    let id = primary.id.clone();
-    let completes = settled && primary.rollout == Rollout::InProgress;
-    if completes {
-        primary.set_rollout(
-            Rollout::Completed,
-            format!("ECS deployment {id} completed."),
-        );
-        keep_final_counts(service, state);
-        service.deployments.truncate(1);
-        if let Some(ongoing) = service.ongoing() {
-            let rolled_back = ongoing.status == Status::RollbackInProgress;
-            let reason = ongoing.status_reason.clone();
-            if rolled_back {
-                ongoing.set_status(Status::RollbackSuccessful, reason);
-            } else {
-                ongoing.set_status(Status::Successful, None);
-            }
+/// What stopping a task means for the service.
+struct Stopped {
+    /// It counts as a failure of the primary deployment.
+    failed: bool,
+    /// The groups it is a target of.
+    target_groups: Vec<String>,
+}
+
+fn stop_task(service: &mut Service, task: &mut Task, reason: StopReason) -> Option<Stopped> {
+    let owner = task.owner.as_mut()?;
+    let primary = service.deployments.first()?.id.clone();
+    let deployment = service.deployments.iter();
+    let targets = deployment
+        .filter(|deployment| deployment.id == owner.deployment_id)
+        .flat_map(|deployment| deployment.targets.clone())
+        .collect::<Vec<_>>();
+    let failed = reason == StopReason::Unhealthy && owner.deployment_id == primary;
+    owner.noted.failed |= failed;
+    let text = match (reason, targets.first()) {
+        (StopReason::Unhealthy, Some(target)) => {
+            let arn = &target.target_group_arn;
+            service.event(&format!(
+                "(port {}) is unhealthy in (target-group {arn}) due to (reason {}).",
+                target.container_port, task.target_reason
+            ));
+            format!("Task failed ELB health checks in (target-group {arn})")
         }
-        service.event(&format!("(deployment {id}) deployment completed."));
-    } else {
-        forget_finished_deployments(service, state);
-    }
-    let completed = service
-        .deployments
-        .first()
-        .is_some_and(|primary| primary.rollout == Rollout::Completed);
-    if settled && completed && !service.steady {
-        service.steady = true;
-        service.event("has reached a steady state.");
-    }
-}
-
-/// A deployment that is neither the primary one nor one to roll back to goes with its last task.
-fn forget_finished_deployments(service: &mut Service, state: &State) {
-    let finished: Vec<String> = service
-        .deployments
-        .iter()
-        .skip(1)
-        .filter(|deployment| {
-            deployment.rollout != Rollout::Completed
-                && service
-                    .tasks_of(deployment, state)
-                    .all(|task| task.last_status == LastStatus::Stopped)
-        })
-        .map(|deployment| deployment.id.clone())
-        .collect();
-    service
-        .deployments
-        .retain(|deployment| !finished.contains(&deployment.id));
-}
-
-/// Notes how many tasks each revision had when the service deployment finished.
-fn keep_final_counts(service: &mut Service, state: &State) {
-    let counts: Vec<(String, (usize, Counts))> = service
-        .deployments
-        .iter()
-        .map(|deployment| {
-            let revision = &deployment.revision_arn;
-            (revision.clone(), service.revision_counts(revision, state))
-        })
-        .collect();
-    if let Some(newest) = service.history.back_mut() {
-        newest.final_counts.extend(counts);
-    }
+        _ => format!("Scaling activity initiated by (deployment {primary})"),
+    };
+    task.request_stop(StopCode::ServiceSchedulerInitiated, &text);
+    let registered = task.target_health != TargetHealth::None;
+    let arns = targets.into_iter().map(|target| target.target_group_arn);
+    Some(Stopped {
+        failed,
+        target_groups: arns.filter(|_| registered).collect(),
+    })
 }
 
 /// Stops what a deleted service still has; without tasks it is gone.
