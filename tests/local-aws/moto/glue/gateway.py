@@ -14,7 +14,7 @@ def endpoint() -> str:
 
 
 @cache
-def client(service: str, region: str = "us-east-1", timeout: int = 60) -> Any:
+def client(service: str, region: str = "us-east-1") -> Any:
     """A boto3 client of `service` at the gateway. Every request is sent once."""
     session: Any = boto3.session.Session()
     return session.client(
@@ -25,7 +25,6 @@ def client(service: str, region: str = "us-east-1", timeout: int = 60) -> Any:
         aws_secret_access_key="test",
         config=Config(
             retries={"total_max_attempts": 1},
-            read_timeout=timeout,
             proxies={},
         ),
     )

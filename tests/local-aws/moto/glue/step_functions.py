@@ -1,10 +1,10 @@
 """Step Functions: executions as its API shows them, and requests to other AWS services.
 
 Holes in moto 5.2.5: an execution without a name gets none; bad names and inputs are taken or,
-as are bad definitions, answered without an error code; StopExecution forgets error and cause and takes effect only
-when the running task has ended; an output that is a string is described unquoted; AWS SDK
-integrations get their parameters as written (`Cluster`), where botocore wants `cluster`, and
-answer as botocore does, times as objects; their errors are named `ecs.EcsException`.
+as are bad definitions, answered without an error code; StopExecution forgets error and cause
+and takes effect only when the running task has ended; an output that is a string is described
+unquoted; AWS SDK integrations get their parameters as written (`Cluster`), where botocore wants
+`cluster`, and answer as botocore does, times as objects; their errors are named `ecs.…`.
 """
 
 import json
@@ -14,7 +14,6 @@ from functools import cache
 from typing import Any
 
 import botocore.session
-from botocore.exceptions import ClientError
 from botocore.model import OperationModel
 from moto.core.exceptions import AWSError
 from moto.core.responses import ActionResult
@@ -193,15 +192,7 @@ def _name_sdk_errors() -> None:
         lower = service_name.lower()
         return known.get(lower, lower[:1].upper() + lower[1:])
 
-    def exception_name(service_error_name: str, error: Exception) -> str:
-        name = error.__class__.__name__
-        if isinstance(error, ClientError):
-            name = error.response["Error"].get("Code") or service_error_name
-        suffix = "" if name.endswith("Exception") else "Exception"
-        return f"{service_error_name}.{name}{suffix}"
-
     AwsSdkTask._normalise_service_error_name = staticmethod(service_error_name)
-    AwsSdkTask._normalise_exception_name = staticmethod(exception_name)
 
 
 def install() -> None:
