@@ -28,6 +28,8 @@ struct Detail {
     repository_name: Option<String>,
     image_digest: Option<String>,
     image_tag: Option<String>,
+    manifest_media_type: Option<String>,
+    artifact_media_type: Option<String>,
 }
 
 /// A pushed image with a tag.
@@ -45,7 +47,8 @@ pub(crate) struct Push {
 /// Reads the event; `Err` holds a sentence about an event that is no push of a tagged image.
 ///
 /// The same detail type tells of deletions too, and a push by digest (the parts of an image for
-/// several platforms, attestations) has no tag or an empty one.
+/// several platforms, attestations) has no tag or an empty one. A tag may also be that of something
+/// that is no image.
 ///
 /// # Errors
 /// `InvalidEvent` names the field.
@@ -74,6 +77,19 @@ pub(crate) fn read(event: Value) -> Result<Result<Push, String>, Failure> {
             "{digest} was pushed to {repository} without a tag: it is a part of another image or an attestation."
         )));
     };
+    if is_referrer(&tag) {
+        return Ok(Err(format!(
+            "The tag {tag} in {repository} is that of a signature or an attestation of an image, not of an image."
+        )));
+    }
+    if let (Some(manifest), Some(artifact)) =
+        (&detail.manifest_media_type, &detail.artifact_media_type)
+        && is_other_artifact(manifest, artifact)
+    {
+        return Ok(Err(format!(
+            "{repository}:{tag} is {artifact}, not an image."
+        )));
+    }
     Ok(Ok(Push {
         event: envelope.id,
         account: envelope.account,
@@ -82,6 +98,31 @@ pub(crate) fn read(event: Value) -> Result<Result<Push, String>, Failure> {
         tag,
         digest,
     }))
+}
+
+/// Signatures and attestations are kept beside their image under its digest, `sha256-` and 64
+/// hexadecimal digits, with or without a suffix such as `.sig`
+/// (<https://github.com/opencontainers/distribution-spec/blob/main/spec.md#referrers-tag-schema>).
+fn is_referrer(tag: &str) -> bool {
+    tag.strip_prefix("sha256-")
+        .and_then(|rest| rest.get(..64))
+        .is_some_and(|hex| hex.bytes().all(|byte| byte.is_ascii_hexdigit()))
+}
+
+/// A manifest of something else than an image, such as a Helm chart or a build's cache. Only where
+/// the manifest is one of a single image does it say what an image's says; an index never does.
+fn is_other_artifact(manifest: &str, artifact: &str) -> bool {
+    let is_single = matches!(
+        manifest,
+        "application/vnd.oci.image.manifest.v1+json"
+            | "application/vnd.docker.distribution.manifest.v2+json"
+    );
+    let is_image = matches!(
+        artifact,
+        "application/vnd.oci.image.config.v1+json"
+            | "application/vnd.docker.container.image.v1+json"
+    );
+    is_single && !artifact.is_empty() && !is_image
 }
 
 fn required(key: &str, value: Option<String>) -> Result<String, Failure> {
@@ -149,6 +190,20 @@ pub(crate) mod tests {
             (with("image-tag", json!("")), "without a tag"),
             (with("image-tag", Value::Null), "without a tag"),
             (untagged, "without a tag"),
+            (
+                with(
+                    "image-tag",
+                    json!(format!("sha256-{}.sig", "0a".repeat(32))),
+                ),
+                "signature",
+            ),
+            (
+                with(
+                    "artifact-media-type",
+                    json!("application/vnd.cncf.helm.config.v1+json"),
+                ),
+                "helm",
+            ),
             (other_type, "ECR Replication Action"),
             (other_source, "aws.ec2"),
         ] {
@@ -158,10 +213,36 @@ pub(crate) mod tests {
     }
 
     #[test]
+    fn an_image_is_read_however_it_is_packed_and_whatever_its_tag() {
+        let mut without_types = pushed();
+        let detail = without_types["detail"].as_object_mut().unwrap();
+        detail.remove("manifest-media-type");
+        detail.remove("artifact-media-type");
+        let mut index = with(
+            "manifest-media-type",
+            json!("application/vnd.oci.image.index.v1+json"),
+        );
+        index["detail"]["artifact-media-type"] = json!("application/vnd.oci.image.index.v1+json");
+        for event in [
+            without_types,
+            index,
+            with("artifact-media-type", json!("")),
+            with("artifact-media-type", Value::Null),
+            with(
+                "artifact-media-type",
+                json!("application/vnd.docker.container.image.v1+json"),
+            ),
+            with("image-tag", json!("sha256-2222")),
+        ] {
+            assert!(read(event.clone()).unwrap().is_ok(), "{event}");
+        }
+    }
+
+    #[test]
     fn an_event_without_what_a_push_has_names_the_field() {
         for (event, field) in [
             (json!({}), "id"),
-            (json!("push"), "Envelope"),
+            (json!("push"), "must be an object"),
             (
                 with("repository-name", Value::Null),
                 "detail.repository-name",

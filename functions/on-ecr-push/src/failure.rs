@@ -6,7 +6,7 @@ use lambda_runtime::Diagnostic;
 pub(crate) enum Failure {
     #[error("The event is not valid: {0}.")]
     InvalidEvent(String),
-    /// EventBridge delivers the event again; what is started already is not started anew.
+    /// Lambda tries the event again; what is started already is not started anew.
     #[error("{failure} Releases of this event that are started: {started}.")]
     AwsRequestFailed {
         failure: AwsRequestFailed,

@@ -137,6 +137,39 @@ async fn a_stack_that_does_not_take_the_tag_or_does_not_exist_is_skipped_with_th
     }
 }
 
+/// A stack in that status, of which CloudFormation tells no outputs.
+async fn with_silent_stack(status: StackStatus) -> Result<Answer, Failure> {
+    use aws_sdk_cloudformation::Client;
+    let silent = mock!(Client::describe_stacks).then_output(move || {
+        let stack = Stack::builder().stack_status(status.clone()).build();
+        DescribeStacksOutput::builder().stacks(stack).build()
+    });
+    let mut context = context(names_stacks("demo"), &[]);
+    context.cloudformation = mock_client!(aws_sdk_cloudformation, RuleMode::MatchAny, &[&silent]);
+    handle(&context, pushed()).await
+}
+
+#[tokio::test]
+async fn a_stack_that_is_being_created_is_skipped() {
+    let answer = with_silent_stack(StackStatus::CreateInProgress)
+        .await
+        .unwrap();
+    let answer = serde_json::to_value(answer).unwrap();
+    let skipped = answer["stacks"][0]["skipped"].as_str().unwrap();
+    assert!(skipped.contains("CREATE_IN_PROGRESS"), "{skipped}");
+}
+
+#[tokio::test]
+async fn a_stack_whose_outputs_are_not_told_gets_no_tag_that_it_may_not_want() {
+    let failure = with_silent_stack(StackStatus::UpdateRollbackInProgress)
+        .await
+        .unwrap_err();
+    assert_eq!(failure.name(), "AwsRequestFailed");
+    for part in ["demo", "UPDATE_ROLLBACK_IN_PROGRESS", "ImageTags"] {
+        assert!(failure.to_string().contains(part), "{failure}");
+    }
+}
+
 #[tokio::test]
 async fn a_repository_without_the_tag_is_ignored() {
     let answer = answer(&context(names_stacks(""), &[]), pushed()).await;
