@@ -2,6 +2,8 @@
 
 use std::collections::HashMap;
 use std::future::{Future, pending};
+use std::net::IpAddr;
+use std::sync::Arc;
 use std::time::Duration;
 
 use futures_util::future::{join_all, select_all};
@@ -11,8 +13,8 @@ use tokio_util::sync::CancellationToken;
 
 use super::request::now;
 use super::secrets;
-use super::task::{LastStatus, StopCode, TargetHealth, Task};
-use super::task_definitions::{ContainerDefinition, LogConfiguration};
+use super::task::{ContainerOverride, LastStatus, StopCode, TargetHealth, Task};
+use super::task_definitions::{ContainerDefinition, LogConfiguration, TaskDefinition};
 use super::{Ecs, State};
 use crate::containers::logs::{self, LogOptions};
 use crate::containers::network::free_port;
@@ -55,9 +57,18 @@ impl StartFailure {
     }
 }
 
+/// What a task's containers are made from.
+struct Subject {
+    definition: Arc<TaskDefinition>,
+    address: IpAddr,
+    has_role: bool,
+    overrides: Vec<ContainerOverride>,
+}
+
 /// A container that is ready to start.
 struct Prepared {
-    definition: ContainerDefinition,
+    essential: bool,
+    stop_timeout: Duration,
     spec: Spec,
     log: Option<LogOptions>,
 }
@@ -179,21 +190,8 @@ impl Life {
 
     /// Pulls images, reads secrets, creates log streams and chooses ports.
     async fn prepare(&self) -> Result<(Vec<Prepared>, Ports), StartFailure> {
-        let settings = &self.ecs.inner.settings;
-        let (definition, address, has_role, overrides) = {
-            let state = self.ecs.lock();
-            let Some(task) = state.tasks.get(&self.id) else {
-                return Err(StartFailure::resource("the task is gone"));
-            };
-            let containers = &task.definition.details.container_definitions;
-            let overrides: Vec<_> = containers
-                .iter()
-                .map(|container| task.container_override(&container.name))
-                .collect();
-            let definition = task.definition.clone();
-            (definition, task.address, task.has_role(), overrides)
-        };
-        let containers = &definition.details.container_definitions;
+        let subject = self.subject()?;
+        let containers = &subject.definition.details.container_definitions;
         self.update(|task| task.times.pull_started = Some(now()));
         let mut images = Vec::new();
         for (position, container) in containers.iter().enumerate() {
@@ -204,62 +202,84 @@ impl Life {
         let mut ports = Ports::new();
         for container in containers {
             for mapping in &container.port_mappings {
-                let port = free_port(address).map_err(StartFailure::resource)?;
+                let port = free_port(subject.address).map_err(StartFailure::resource)?;
                 ports.insert((container.name.clone(), mapping.container_port), port);
             }
         }
         let mut prepared = Vec::new();
-        for ((container, image), overridden) in containers.iter().zip(images).zip(overrides) {
-            let mut environment = image.environment.clone();
-            let given = container.environment.iter().chain(&overridden.environment);
-            environment.extend(given.map(|pair| (pair.name.clone(), pair.value.clone())));
-            for secret in &container.secrets {
-                let value = secrets::resolve(&settings.secrets_manager, &settings.ssm, secret)
-                    .await
-                    .map_err(StartFailure::resource)?;
-                environment.push((secret.name.clone(), value));
-            }
-            environment.extend(settings.environment(has_role));
-            environment.push(("HOST".to_owned(), address.to_string()));
-            let mapped = container.port_mappings.iter().filter_map(|mapping| {
-                let key = (container.name.clone(), mapping.container_port);
-                Some((mapping.container_port, *ports.get(&key)?))
-            });
-            for (position, (container_port, port)) in mapped.enumerate() {
-                if position == 0 {
-                    environment.push(("PORT".to_owned(), port.to_string()));
-                }
-                environment.push((format!("PORT_{container_port}"), port.to_string()));
-            }
-            let log = match &container.log_configuration {
-                Some(configuration) => {
-                    let options = log_options(configuration, &container.name, &self.id)
-                        .map_err(StartFailure::resource)?;
-                    if let Some(options) = &options {
-                        logs::create_stream(&settings.logs, options)
-                            .await
-                            .map_err(StartFailure::resource)?;
-                    }
-                    options
-                }
-                None => None,
-            };
-            let working_directory = container
-                .working_directory
-                .clone()
-                .unwrap_or_else(|| image.working_directory.clone());
-            prepared.push(Prepared {
-                definition: container.clone(),
-                spec: Spec {
-                    root: image.root.clone(),
-                    working_directory,
-                    command: command(&image, container, overridden.command),
-                    environment,
-                },
-                log,
-            });
+        for (container, image) in containers.iter().zip(images) {
+            let container = self
+                .prepare_container(&subject, container, &image, &ports)
+                .await?;
+            prepared.push(container);
         }
         Ok((prepared, ports))
+    }
+
+    fn subject(&self) -> Result<Subject, StartFailure> {
+        let state = self.ecs.lock();
+        let task = state
+            .tasks
+            .get(&self.id)
+            .ok_or_else(|| StartFailure::resource("the task is gone"))?;
+        Ok(Subject {
+            definition: Arc::clone(&task.definition),
+            address: task.address,
+            has_role: task.has_role(),
+            overrides: task.container_overrides(),
+        })
+    }
+
+    async fn prepare_container(
+        &self,
+        subject: &Subject,
+        container: &ContainerDefinition,
+        image: &Image,
+        ports: &Ports,
+    ) -> Result<Prepared, StartFailure> {
+        let settings = &self.ecs.inner.settings;
+        let mut overrides = subject.overrides.iter();
+        let overridden = overrides
+            .find(|one| one.name == container.name)
+            .cloned()
+            .unwrap_or_default();
+
+        let mut environment = image.environment.clone();
+        let given = container.environment.iter().chain(&overridden.environment);
+        environment.extend(given.map(|pair| (pair.name.clone(), pair.value.clone())));
+        for secret in &container.secrets {
+            let value = secrets::resolve(&settings.secrets_manager, &settings.ssm, secret)
+                .await
+                .map_err(StartFailure::resource)?;
+            environment.push((secret.name.clone(), value));
+        }
+        environment.extend(settings.environment(subject.has_role));
+        environment.extend(network_environment(container, subject.address, ports));
+
+        let log = match &container.log_configuration {
+            Some(configuration) => log_options(configuration, &container.name, &self.id)
+                .map_err(StartFailure::resource)?,
+            None => None,
+        };
+        if let Some(options) = &log {
+            logs::create_stream(&settings.logs, options)
+                .await
+                .map_err(StartFailure::resource)?;
+        }
+        let working_directory = container.working_directory.as_ref();
+        Ok(Prepared {
+            essential: container.essential,
+            stop_timeout: Duration::from_secs(container.stop_timeout.unwrap_or(STOP_TIMEOUT)),
+            spec: Spec {
+                root: image.root.clone(),
+                working_directory: working_directory
+                    .unwrap_or(&image.working_directory)
+                    .clone(),
+                command: command(image, container, overridden.command),
+                environment,
+            },
+            log,
+        })
     }
 
     async fn pull(&self, position: usize, reference: &str) -> Result<Image, StartFailure> {
@@ -285,11 +305,10 @@ impl Life {
             stopped_reason: "Task failed to start".to_owned(),
             container: Some((position, error.to_string())),
         })?;
-        let stop_timeout = container.definition.stop_timeout.unwrap_or(STOP_TIMEOUT);
         self.running.push(Running {
             position,
-            essential: container.definition.essential,
-            stop_timeout: Duration::from_secs(stop_timeout),
+            essential: container.essential,
+            stop_timeout: container.stop_timeout,
             process,
             exited: false,
             output: self.carry_output(container.log, output),
@@ -488,6 +507,27 @@ fn overall_health(registrations: &[Registration]) -> (TargetHealth, String) {
         TargetHealth::Initial
     };
     (health, String::new())
+}
+
+/// Where a container listens: `HOST`, `PORT` for the first of its ports, and `PORT_<container
+/// port>` for each.
+fn network_environment(
+    container: &ContainerDefinition,
+    address: IpAddr,
+    ports: &Ports,
+) -> Vec<(String, String)> {
+    let mut environment = vec![("HOST".to_owned(), address.to_string())];
+    for (position, mapping) in container.port_mappings.iter().enumerate() {
+        let container_port = mapping.container_port;
+        let Some(port) = ports.get(&(container.name.clone(), container_port)) else {
+            continue;
+        };
+        if position == 0 {
+            environment.push(("PORT".to_owned(), port.to_string()));
+        }
+        environment.push((format!("PORT_{container_port}"), port.to_string()));
+    }
+    environment
 }
 
 /// What a container runs: the entry point and then the command, each from the most specific

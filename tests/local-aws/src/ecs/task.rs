@@ -316,11 +316,10 @@ impl Task {
         }
     }
 
-    pub(super) fn container_override(&self, name: &str) -> ContainerOverride {
+    pub(super) fn container_overrides(&self) -> Vec<ContainerOverride> {
         let overrides: Overrides =
             serde_json::from_value(Value::Object(self.overrides.clone())).unwrap_or_default();
-        let mut all = overrides.container_overrides.into_iter();
-        all.find(|one| one.name == name).unwrap_or_default()
+        overrides.container_overrides
     }
 
     /// Whether the processes have credentials: the task has a role.
