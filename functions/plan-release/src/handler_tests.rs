@@ -116,6 +116,11 @@ impl World {
                     "AWS::ECS::Service",
                     &arn("gone"),
                     ResourceStatus::DeleteComplete,
+                ))
+                .stack_resource_summaries(resource(
+                    "AWS::ECS::Service",
+                    &arn("left-to-itself"),
+                    ResourceStatus::DeleteSkipped,
                 ));
             let output = match at {
                 0 => output,
@@ -395,6 +400,24 @@ async fn outputs_that_cannot_be_used_are_invalid_stack_output() {
         assert_eq!(failure.error_type, "InvalidStackOutput");
         assert!(failure.error_message.contains(named), "{failure:?}");
     }
+}
+
+#[tokio::test]
+async fn outputs_that_are_not_told_are_not_taken_for_no_migration() {
+    let mut world = world();
+    world.status = StackStatus::UpdateRollbackFailed;
+    world.outputs = vec![];
+    let failure = world.refusal(by_tag()).await;
+    assert_eq!(failure.error_type, "InvalidStackOutput");
+    assert!(
+        failure.error_message.contains("UPDATE_ROLLBACK_FAILED"),
+        "{failure:?}"
+    );
+
+    let without = json!({"stack": "demo", "tag": "v2", "migrate": false});
+    assert_eq!(world.plan(without).await.unwrap().migration, None);
+    world.outputs = vec![COMMAND];
+    assert!(world.plan(by_tag()).await.unwrap().migration.is_some());
 }
 
 #[tokio::test]

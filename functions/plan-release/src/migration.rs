@@ -24,13 +24,16 @@ pub(crate) fn of_stack(
         let value = stack.outputs.get(name).map(|value| value.trim());
         value.filter(|value| !value.is_empty())
     };
-    let Some(command) = output(COMMAND) else {
-        return Ok(None);
-    };
     let invalid = |output: &'static str, problem: String| Failure::InvalidStackOutput {
         stack: stack.name.clone(),
         output,
         problem,
+    };
+    if stack.outputs.is_empty() && stack.status.ends_with("_FAILED") {
+        return Err(invalid(COMMAND, untold(&stack.status)));
+    }
+    let Some(command) = output(COMMAND) else {
+        return Ok(None);
     };
     let command = parse_command(command).map_err(|problem| invalid(COMMAND, problem))?;
     let (service, container) = container(services, repository, output(CONTAINER))
@@ -42,6 +45,14 @@ pub(crate) fn of_stack(
         container,
         command,
     }))
+}
+
+/// While a stack is out of order, CloudFormation may leave its outputs out. That must not be taken
+/// for a stack without a migration.
+fn untold(status: &str) -> String {
+    format!(
+        "the stack is {status}, and CloudFormation tells no outputs of it. Bring the stack back in order, or give `\"migrate\": false` in the input to release without a migration"
+    )
 }
 
 fn parse_command(output: &str) -> Result<Vec<String>, String> {

@@ -10,6 +10,8 @@ const SERVICE_TYPE: &str = "AWS::ECS::Service";
 /// A stack that nobody is changing.
 pub(crate) struct Stack {
     pub(crate) name: String,
+    /// CloudFormation's own word, e.g. `UPDATE_COMPLETE`.
+    pub(crate) status: String,
     pub(crate) outputs: HashMap<String, String>,
     /// ARNs of its ECS services, in order.
     pub(crate) services: Vec<String>,
@@ -17,15 +19,20 @@ pub(crate) struct Stack {
 
 impl Stack {
     pub(crate) async fn load(client: &Client, name: &str) -> Result<Self, Failure> {
+        let (status, outputs) = status_and_outputs(client, name).await?;
         Ok(Stack {
             name: name.to_owned(),
-            outputs: outputs(client, name).await?,
+            status,
+            outputs,
             services: services(client, name).await?,
         })
     }
 }
 
-async fn outputs(client: &Client, name: &str) -> Result<HashMap<String, String>, Failure> {
+async fn status_and_outputs(
+    client: &Client,
+    name: &str,
+) -> Result<(String, HashMap<String, String>), Failure> {
     let answer = client
         .describe_stacks()
         .stack_name(name)
@@ -46,16 +53,13 @@ async fn outputs(client: &Client, name: &str) -> Result<HashMap<String, String>,
             status: status.to_owned(),
         });
     }
-    Ok(stack
-        .outputs()
-        .iter()
-        .filter_map(|output| {
-            Some((
-                output.output_key()?.to_owned(),
-                output.output_value()?.to_owned(),
-            ))
-        })
-        .collect())
+    let outputs = stack.outputs().iter().filter_map(|output| {
+        Some((
+            output.output_key()?.to_owned(),
+            output.output_value()?.to_owned(),
+        ))
+    });
+    Ok((status.to_owned(), outputs.collect()))
 }
 
 fn not_found(name: &str) -> Failure {
@@ -88,7 +92,7 @@ async fn services(client: &Client, name: &str) -> Result<Vec<String>, AwsRequest
                 .filter(|resource| {
                     resource
                         .resource_status()
-                        .is_none_or(|status| status.as_str() != "DELETE_COMPLETE")
+                        .is_none_or(|status| !is_gone(status.as_str()))
                 })
                 .filter_map(|resource| resource.physical_resource_id())
                 .map(str::to_owned),
@@ -100,4 +104,9 @@ async fn services(client: &Client, name: &str) -> Result<Vec<String>, AwsRequest
     }
     services.sort();
     Ok(services)
+}
+
+/// The stack does not hold the resource any more; a skipped one was left to itself.
+fn is_gone(status: &str) -> bool {
+    matches!(status, "DELETE_COMPLETE" | "DELETE_SKIPPED")
 }
