@@ -5,11 +5,7 @@ use serde::{Deserialize, Serialize};
 
 /// What to release and where, e.g. `{"stack": "demo", "tag": "v42"}`.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
-#[serde(
-    rename_all = "camelCase",
-    deny_unknown_fields,
-    expecting = "an object with `stack` and one of `tag` and `digest`"
-)]
+#[serde(rename_all = "camelCase", deny_unknown_fields)]
 pub struct ExecutionInput {
     /// Name of the CloudFormation stack that holds the services.
     pub stack: String,

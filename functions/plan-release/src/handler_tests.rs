@@ -567,7 +567,7 @@ async fn bad_input_is_invalid_input_and_nothing_is_asked_of_aws() {
         (json!({"stack": "demo", "tga": "v2"}), "`tga`"),
         (json!({"stack": "demo"}), "`tag`"),
         (json!({"tag": "v2"}), "`stack`"),
-        (json!("demo"), "an object with `stack`"),
+        (json!("demo"), "must be an object"),
     ] {
         let failure: Diagnostic = handle(&clients, event).await.unwrap_err().into();
         assert_eq!(failure.error_type, "InvalidInput");
