@@ -129,19 +129,25 @@ fn stopped(observation: &Observation<'_>) -> (Verdict, String) {
 }
 
 fn has_failed(deployment: &ServiceDeployment) -> bool {
-    let breaker = deployment
+    breaker_triggered(deployment) || alarms_triggered(deployment)
+}
+
+fn breaker_triggered(deployment: &ServiceDeployment) -> bool {
+    deployment
         .deployment_circuit_breaker()
-        .and_then(|breaker| breaker.status());
-    let alarms = deployment.alarms().and_then(|alarms| alarms.status());
-    [breaker, alarms].contains(&Some(&Monitor::Triggered))
+        .is_some_and(|breaker| breaker.status() == Some(&Monitor::Triggered))
+}
+
+fn alarms_triggered(deployment: &ServiceDeployment) -> bool {
+    deployment
+        .alarms()
+        .is_some_and(|alarms| alarms.status() == Some(&Monitor::Triggered))
 }
 
 /// What made the deployment fail, in a sentence.
 fn failure(deployment: &ServiceDeployment) -> String {
-    let alarms = deployment
-        .alarms()
-        .filter(|alarms| alarms.status() == Some(&Monitor::Triggered));
-    if let Some(alarms) = alarms {
+    let alarms = deployment.alarms();
+    if let Some(alarms) = alarms.filter(|_| alarms_triggered(deployment)) {
         return format!(
             "The deployment failed by the alarm {}.",
             alarms.triggered_alarm_names().join(", ")
@@ -159,17 +165,20 @@ fn failure(deployment: &ServiceDeployment) -> String {
 
 /// Whether ECS may yet roll back a deployment that has failed.
 ///
-/// It does where rollback is configured and there is a revision to go back to; between the failure
-/// and the start of the rollback a moment may pass
+/// It does where rollback is configured for what ended the deployment and there is a revision to go
+/// back to; between the failure and the start of the rollback a moment may pass
 /// (<https://docs.aws.amazon.com/AmazonECS/latest/developerguide/deployment-circuit-breaker.html>).
 fn can_roll_back(deployment: &ServiceDeployment) -> bool {
     let configured = deployment
         .deployment_configuration()
         .is_none_or(|configuration| {
-            let breaker = configuration.deployment_circuit_breaker();
-            let alarms = configuration.alarms();
-            breaker.is_some_and(|breaker| breaker.rollback())
-                || alarms.is_some_and(|alarms| alarms.rollback())
+            let breaker = configuration
+                .deployment_circuit_breaker()
+                .is_some_and(|breaker| breaker.rollback());
+            let alarms = configuration
+                .alarms()
+                .is_some_and(|alarms| alarms.rollback());
+            (breaker && breaker_triggered(deployment)) || (alarms && alarms_triggered(deployment))
         });
     deployment.rollback().is_some()
         || (configured && !deployment.source_service_revisions().is_empty())

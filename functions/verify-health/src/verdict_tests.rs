@@ -1,8 +1,9 @@
 use super::*;
 use aws_sdk_ecs::types::builders::ServiceDeploymentBuilder;
 use aws_sdk_ecs::types::{
-    DeploymentCircuitBreaker, DeploymentConfiguration, Rollback, ServiceDeploymentAlarms,
-    ServiceDeploymentCircuitBreaker, ServiceDeploymentStatus, ServiceRevisionSummary,
+    DeploymentAlarms, DeploymentCircuitBreaker, DeploymentConfiguration, Rollback,
+    ServiceDeploymentAlarms, ServiceDeploymentCircuitBreaker, ServiceDeploymentStatus,
+    ServiceRevisionSummary,
 };
 
 const REVISION: &str = "web:8";
@@ -152,6 +153,40 @@ fn a_failure_without_rollback_configured_is_stalled() {
     let failed =
         triggered(with_rollback(deployment("IN_PROGRESS"), false)).source_service_revisions(source);
     assert_eq!(judge(failed, None, None).0, Verdict::Stalled);
+}
+
+#[test]
+fn rollback_by_alarms_does_not_roll_back_what_the_circuit_breaker_ends() {
+    let configuration = DeploymentConfiguration::builder()
+        .deployment_circuit_breaker(
+            DeploymentCircuitBreaker::builder()
+                .enable(true)
+                .rollback(false)
+                .build(),
+        )
+        .alarms(
+            DeploymentAlarms::builder()
+                .alarm_names("http-5xx")
+                .enable(true)
+                .rollback(true)
+                .build()
+                .unwrap(),
+        )
+        .build();
+    let failed = || {
+        deployment("IN_PROGRESS")
+            .deployment_configuration(configuration.clone())
+            .source_service_revisions(ServiceRevisionSummary::builder().arn("before").build())
+    };
+    assert_eq!(judge(triggered(failed()), None, None).0, Verdict::Stalled);
+
+    let alarms = ServiceDeploymentAlarms::builder()
+        .status(Monitor::Triggered)
+        .build();
+    assert_eq!(
+        judge(failed().alarms(alarms), None, None).0,
+        Verdict::InProgress
+    );
 }
 
 #[test]
