@@ -6,13 +6,14 @@ use std::os::unix::fs::PermissionsExt;
 use std::os::unix::process::ExitStatusExt;
 use std::path::{Component, Path, PathBuf};
 use std::process::{ExitStatus, Stdio};
-use std::sync::OnceLock;
 
 use nix::sys::signal::{Signal, kill, killpg};
 use nix::unistd::Pid;
 use thiserror::Error;
 use tokio::net::unix::pipe;
 use tokio::process::{Child, Command};
+
+use crate::processes;
 
 /// The search path of an image that sets none.
 const DEFAULT_PATH: &str = "/usr/local/sbin:/usr/local/bin:/usr/sbin:/usr/bin:/sbin:/bin";
@@ -59,15 +60,13 @@ impl Process {
                 spec.working_directory
             )));
         }
-        let mut command = command_for(&program);
+        let mut command = processes::command(&program);
         command
             .args(arguments)
             .current_dir(&directory)
-            .env_clear()
             .envs(spec.environment.iter().map(|(name, value)| (name, value)))
             .env("PATH", search_path(&spec.root, path))
-            .stdin(Stdio::null())
-            .process_group(0);
+            .stdin(Stdio::null());
         Self::spawn(command).map_err(|error| StartError(format!("{name}: {error}")))
     }
 
@@ -137,31 +136,6 @@ fn exit_code(status: ExitStatus) -> i32 {
         (None, Some(signal)) => 128 + signal,
         (None, None) => 255,
     }
-}
-
-/// The command that runs the program so that it cannot outlive this process, where the system
-/// can do that.
-fn command_for(program: &Path) -> Command {
-    match setpriv() {
-        Some(setpriv) => {
-            let mut command = Command::new(setpriv);
-            command.args(["--pdeathsig", "SIGKILL", "--"]).arg(program);
-            command
-        }
-        None => Command::new(program),
-    }
-}
-
-fn setpriv() -> Option<&'static Path> {
-    static SETPRIV: OnceLock<Option<PathBuf>> = OnceLock::new();
-    SETPRIV
-        .get_or_init(|| {
-            let path = std::env::var_os("PATH")?;
-            std::env::split_paths(&path)
-                .map(|directory| directory.join("setpriv"))
-                .find(|candidate| is_executable(candidate))
-        })
-        .as_deref()
 }
 
 /// A path inside the container as a path of this machine; `..` cannot leave the image.

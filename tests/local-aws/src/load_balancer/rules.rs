@@ -3,6 +3,7 @@
 use std::sync::atomic::{AtomicU32, Ordering};
 
 use http::{HeaderMap, Method, Uri, header};
+use wildmatch::WildMatch;
 
 /// One rule of a listener.
 #[derive(Debug)]
@@ -173,32 +174,7 @@ impl Condition {
 
 /// `*` stands for any number of characters, `?` for exactly one.
 fn wildcard(pattern: &str, text: &str) -> bool {
-    let pattern: Vec<char> = pattern.chars().collect();
-    let text: Vec<char> = text.chars().collect();
-    let (mut p, mut t) = (0, 0);
-    // Where the last star stands and how far its match has been stretched.
-    let mut star: Option<(usize, usize)> = None;
-    while t < text.len() {
-        match pattern.get(p) {
-            Some('*') => {
-                star = Some((p, t));
-                p += 1;
-            }
-            Some(&c) if c == '?' || c == text[t] => {
-                p += 1;
-                t += 1;
-            }
-            _ => match star {
-                Some((position, matched)) => {
-                    star = Some((position, matched + 1));
-                    p = position + 1;
-                    t = matched + 1;
-                }
-                None => return false,
-            },
-        }
-    }
-    pattern[p..].iter().all(|c| *c == '*')
+    WildMatch::new(pattern).matches(text)
 }
 
 #[cfg(test)]
