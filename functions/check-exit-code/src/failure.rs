@@ -7,12 +7,14 @@ pub(crate) enum Failure {
     #[error(transparent)]
     InvalidInput(#[from] InvalidInput),
     #[error(
-        "The migration failed: container {container} of task {task} exited with code {exit_code}. Correct the migration and push again.\n{log}"
+        "The migration failed: container {container} of task {task} exited with code {exit_code}. {circumstances}\n{log}"
     )]
     MigrationFailed {
         container: String,
         task: String,
         exit_code: i32,
+        /// Sentences: what ECS says of it, or what to do.
+        circumstances: String,
         log: String,
     },
     #[error(

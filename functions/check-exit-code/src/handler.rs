@@ -15,6 +15,7 @@ pub(crate) async fn handle(client: &Client, event: Value) -> Result<ExitCode, Fa
     match container.and_then(|container| container.exit_code) {
         Some(0) => Ok(ExitCode { exit_code: 0 }),
         Some(exit_code) => Err(Failure::MigrationFailed {
+            circumstances: circumstances(&input.task, container),
             log: log::excerpt(client, input.log.as_ref()).await,
             container: input.container,
             task: input.task.task_arn,
@@ -28,7 +29,18 @@ pub(crate) async fn handle(client: &Client, event: Value) -> Result<ExitCode, Fa
     }
 }
 
-/// All that ECS said about a container that never ran, each in a sentence of its own.
+/// What ended the container from outside, such as a lack of memory, a person or the end of a Spot
+/// capacity: the migration need not be wrong then. Otherwise it is.
+fn circumstances(task: &StoppedTask, container: Option<&ContainerStatus>) -> String {
+    let from_outside = task.stop_code.as_deref() != Some("EssentialContainerExited");
+    let reason = container.and_then(|container| container.reason.as_ref());
+    match reason.is_some() || from_outside {
+        true => reasons(task, container),
+        false => "Correct the migration and push again.".to_owned(),
+    }
+}
+
+/// All that ECS said about a container that never ran or was ended, each in a sentence of its own.
 fn reasons(task: &StoppedTask, container: Option<&ContainerStatus>) -> String {
     let mut reasons = Vec::new();
     match container {
@@ -146,6 +158,24 @@ mod tests {
         ] {
             assert!(failure.error_message.contains(part), "{part}: {failure:?}");
         }
+    }
+
+    #[tokio::test]
+    async fn what_ended_a_migration_from_outside_is_part_of_the_cause() {
+        let killed = "OutOfMemoryError: Container killed due to memory usage";
+        let mut event = event(json!([{"name": "web", "exitCode": 137, "reason": killed}]));
+        event["log"] = Value::Null;
+        let message = failure(&without_logs(), event.clone()).await.error_message;
+        assert!(message.contains(killed), "{message}");
+        assert!(!message.contains("Correct the migration"), "{message}");
+
+        event["task"]["containers"][0]["reason"] = Value::Null;
+        let message = failure(&without_logs(), event.clone()).await.error_message;
+        assert!(message.contains("Correct the migration"), "{message}");
+
+        event["task"]["stopCode"] = json!("SpotInterruption");
+        let message = failure(&without_logs(), event).await.error_message;
+        assert!(message.contains("SpotInterruption"), "{message}");
     }
 
     #[tokio::test]
