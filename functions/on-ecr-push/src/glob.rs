@@ -1,40 +1,13 @@
 //! Glob patterns for image tags.
 
+use wildmatch::WildMatch;
+
 /// Whether any of the patterns, separated by spaces, matches the whole tag. `*` stands for any
 /// characters, `?` for one.
 pub(crate) fn any_matches(patterns: &str, tag: &str) -> bool {
-    let tag: Vec<char> = tag.chars().collect();
-    patterns.split_whitespace().any(|pattern| {
-        let pattern: Vec<char> = pattern.chars().collect();
-        matches(&pattern, &tag)
-    })
-}
-
-/// Walks both; at a mismatch it goes back to the last `*` and lets that take one character more.
-fn matches(pattern: &[char], text: &[char]) -> bool {
-    let (mut p, mut t) = (0, 0);
-    let mut star: Option<(usize, usize)> = None;
-    while t < text.len() {
-        match pattern.get(p) {
-            Some('*') => {
-                star = Some((p, t));
-                p += 1;
-            }
-            Some(c) if *c == '?' || *c == text[t] => {
-                p += 1;
-                t += 1;
-            }
-            _ => match star {
-                Some((at, taken)) => {
-                    star = Some((at, taken + 1));
-                    p = at + 1;
-                    t = taken + 1;
-                }
-                None => return false,
-            },
-        }
-    }
-    pattern[p..].iter().all(|c| *c == '*')
+    patterns
+        .split_whitespace()
+        .any(|pattern| WildMatch::new(pattern).matches(tag))
 }
 
 #[cfg(test)]
