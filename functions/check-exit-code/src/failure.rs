@@ -2,7 +2,7 @@ use bluegreen_contract::InvalidInput;
 use lambda_runtime::Diagnostic;
 
 /// Every end of a migration but exit code 0. A variant's name is its error name in Step Functions.
-#[derive(Debug, thiserror::Error)]
+#[derive(Debug, thiserror::Error, strum::IntoStaticStr)]
 pub(crate) enum Failure {
     #[error(transparent)]
     InvalidInput(#[from] InvalidInput),
@@ -27,20 +27,10 @@ pub(crate) enum Failure {
     },
 }
 
-impl Failure {
-    pub(crate) fn name(&self) -> &'static str {
-        match self {
-            Failure::InvalidInput(_) => "InvalidInput",
-            Failure::MigrationFailed { .. } => "MigrationFailed",
-            Failure::MigrationNotStarted { .. } => "MigrationNotStarted",
-        }
-    }
-}
-
 impl From<Failure> for Diagnostic {
     fn from(failure: Failure) -> Self {
         Diagnostic {
-            error_type: failure.name().to_owned(),
+            error_type: <&str>::from(&failure).to_owned(),
             error_message: failure.to_string(),
         }
     }

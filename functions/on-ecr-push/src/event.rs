@@ -252,7 +252,7 @@ pub(crate) mod tests {
             (with("action-type", Value::Null), "detail.action-type"),
         ] {
             let failure = read(event).unwrap_err();
-            assert_eq!(failure.name(), "InvalidEvent");
+            assert_eq!(<&str>::from(&failure), "InvalidEvent");
             assert!(failure.to_string().contains(field), "{failure}");
         }
     }

@@ -2,7 +2,7 @@ use bluegreen_sdk_config::AwsRequestFailed;
 use lambda_runtime::Diagnostic;
 
 /// Why not every release was started. A variant's name is its error name.
-#[derive(Debug, thiserror::Error)]
+#[derive(Debug, thiserror::Error, strum::IntoStaticStr)]
 pub(crate) enum Failure {
     #[error("The event is not valid: {0}.")]
     InvalidEvent(String),
@@ -12,15 +12,6 @@ pub(crate) enum Failure {
         failure: AwsRequestFailed,
         started: String,
     },
-}
-
-impl Failure {
-    pub(crate) fn name(&self) -> &'static str {
-        match self {
-            Failure::InvalidEvent(_) => "InvalidEvent",
-            Failure::AwsRequestFailed { .. } => "AwsRequestFailed",
-        }
-    }
 }
 
 impl From<AwsRequestFailed> for Failure {
@@ -35,7 +26,7 @@ impl From<AwsRequestFailed> for Failure {
 impl From<Failure> for Diagnostic {
     fn from(failure: Failure) -> Self {
         Diagnostic {
-            error_type: failure.name().to_owned(),
+            error_type: <&str>::from(&failure).to_owned(),
             error_message: failure.to_string(),
         }
     }

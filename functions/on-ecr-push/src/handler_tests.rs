@@ -164,7 +164,7 @@ async fn a_stack_whose_outputs_are_not_told_gets_no_tag_that_it_may_not_want() {
     let failure = with_silent_stack(StackStatus::UpdateRollbackInProgress)
         .await
         .unwrap_err();
-    assert_eq!(failure.name(), "AwsRequestFailed");
+    assert_eq!(<&str>::from(&failure), "AwsRequestFailed");
     for part in ["demo", "UPDATE_ROLLBACK_IN_PROGRESS", "ImageTags"] {
         assert!(failure.to_string().contains(part), "{failure}");
     }

@@ -4,7 +4,7 @@ use lambda_runtime::Diagnostic;
 
 /// Why not every service has its new revision. A variant's name is its error name in Step
 /// Functions.
-#[derive(Debug, thiserror::Error)]
+#[derive(Debug, thiserror::Error, strum::IntoStaticStr)]
 pub(crate) enum Failure {
     #[error(transparent)]
     InvalidInput(#[from] InvalidInput),
@@ -22,20 +22,10 @@ pub(crate) enum Failure {
     AwsRequestFailed(#[from] AwsRequestFailed),
 }
 
-impl Failure {
-    pub(crate) fn name(&self) -> &'static str {
-        match self {
-            Failure::InvalidInput(_) => "InvalidInput",
-            Failure::ServiceUpdateRefused { .. } => "ServiceUpdateRefused",
-            Failure::AwsRequestFailed(_) => "AwsRequestFailed",
-        }
-    }
-}
-
 impl From<Failure> for Diagnostic {
     fn from(failure: Failure) -> Self {
         Diagnostic {
-            error_type: failure.name().to_owned(),
+            error_type: <&str>::from(&failure).to_owned(),
             error_message: failure.to_string(),
         }
     }

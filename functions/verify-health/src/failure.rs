@@ -3,7 +3,7 @@ use bluegreen_sdk_config::AwsRequestFailed;
 use lambda_runtime::Diagnostic;
 
 /// Why there is no verdict. A variant's name is its error name in Step Functions.
-#[derive(Debug, thiserror::Error)]
+#[derive(Debug, thiserror::Error, strum::IntoStaticStr)]
 pub(crate) enum Failure {
     #[error(transparent)]
     InvalidInput(#[from] InvalidInput),
@@ -18,20 +18,10 @@ pub(crate) enum Failure {
     AwsRequestFailed(#[from] AwsRequestFailed),
 }
 
-impl Failure {
-    pub(crate) fn name(&self) -> &'static str {
-        match self {
-            Failure::InvalidInput(_) => "InvalidInput",
-            Failure::DeploymentNotFound { .. } => "DeploymentNotFound",
-            Failure::AwsRequestFailed(_) => "AwsRequestFailed",
-        }
-    }
-}
-
 impl From<Failure> for Diagnostic {
     fn from(failure: Failure) -> Self {
         Diagnostic {
-            error_type: failure.name().to_owned(),
+            error_type: <&str>::from(&failure).to_owned(),
             error_message: failure.to_string(),
         }
     }
