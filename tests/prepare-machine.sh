@@ -1,6 +1,7 @@
 #!/bin/sh
 # Makes sure that this machine has what no file of the project can bring: a C compiler (Rust links
-# with it), Python's venv module, and PostgreSQL's own programs. prepare-machine.sh [PYTHON]
+# with it), Python's venv module, PostgreSQL's own programs, and jq, which people use beside the
+# AWS CLI. prepare-machine.sh [PYTHON]
 # Does nothing when all is there. On Debian and its kin it installs what is missing from the
 # distribution's packages; elsewhere it says what to install.
 set -eu
@@ -44,6 +45,10 @@ command -v cc >/dev/null || {
 have_postgresql || {
     packages="$packages postgresql"
     missing="$missing PostgreSQL with initdb and postgres on PATH,"
+}
+command -v jq >/dev/null || {
+    packages="$packages jq"
+    missing="$missing jq,"
 }
 [ -n "$packages" ] || exit 0
 
