@@ -7,6 +7,7 @@ use std::time::{Duration, Instant};
 use anyhow::{Context, Result, bail, ensure};
 use aws_types::SdkConfig;
 use local_aws::client::{LocalAws, StartOptions};
+use local_aws::conformance::check_ecs_calls;
 use tempfile::TempDir;
 
 use crate::application::Application;
@@ -29,6 +30,9 @@ pub struct AccountOptions {
     pub speed: f64,
     /// Parameters of `infra/pipeline.yml`, without `Architecture`.
     pub pipeline_parameters: Vec<(String, String)>,
+    /// Whether every call of ECS is checked against AWS's model of the API when the account is
+    /// closed.
+    pub check_ecs_calls: bool,
 }
 
 /// The account: a local AWS, a PostgreSQL server, and the pipeline deployed by the AWS CLI.
@@ -42,6 +46,7 @@ pub struct Account {
     vpc: String,
     subnets: String,
     state_machine: String,
+    ecs_calls: Option<PathBuf>,
     scratch: TempDir,
 }
 
@@ -51,8 +56,7 @@ impl Account {
     /// # Errors
     /// What `make setup` or `make functions` makes is missing, or the pipeline can not be deployed.
     pub async fn open(options: AccountOptions) -> Result<Self> {
-        let root = root();
-        let venv = root.join("target/venv");
+        let venv = venv();
         ensure!(
             venv.join("bin/aws").exists(),
             "{} is missing: run make setup",
@@ -60,11 +64,14 @@ impl Account {
         );
         let websvc = websvc::build()?;
         let scratch = tempfile::Builder::new().prefix("bluegreen-").tempdir()?;
+        let calls = scratch.path().join("ecs-calls.jsonl");
+        let ecs_calls = options.check_ecs_calls.then_some(calls);
         let start = LocalAws::start(StartOptions {
             venv: venv.clone(),
             state: scratch.path().join("local-aws"),
             speed: options.speed,
             binary: sibling_of_this_executable("local-aws")?,
+            record_ecs: ecs_calls.clone(),
         });
         let (aws, postgres) = tokio::try_join!(start, Postgres::start())?;
         let cli = Cli::new(&venv, &aws);
@@ -78,6 +85,7 @@ impl Account {
             vpc,
             subnets,
             state_machine: String::new(),
+            ecs_calls,
             scratch,
         };
         account.deploy_pipeline(&options).await?;
@@ -258,14 +266,17 @@ impl Account {
         Ok(found)
     }
 
-    /// Ends the local AWS and PostgreSQL.
+    /// Ends the local AWS and PostgreSQL. Where calls of ECS are checked, says how many were.
     ///
     /// # Errors
-    /// The local AWS did not end as it should.
-    pub async fn close(self) -> Result<()> {
+    /// The local AWS did not end as it should, or a call does not conform to the API model.
+    pub async fn close(self) -> Result<Option<String>> {
         self.aws.shut_down().await?;
         self.postgres.stop();
-        Ok(())
+        match self.ecs_calls {
+            Some(calls) => Ok(Some(check_ecs_calls(&venv(), &calls).await?)),
+            None => Ok(None),
+        }
     }
 
     /// The directories in which everything of this account works.
@@ -316,6 +327,11 @@ impl Account {
 /// The root of the repository.
 pub(crate) fn root() -> PathBuf {
     Path::new(env!("CARGO_MANIFEST_DIR")).join("../..")
+}
+
+/// The Python environment that `make setup` makes.
+fn venv() -> PathBuf {
+    root().join("target/venv")
 }
 
 /// An output that the template promises.

@@ -37,6 +37,9 @@ pub struct StartOptions {
     pub speed: f64,
     /// The executable `local-aws`.
     pub binary: PathBuf,
+    /// A file for every call of ECS, which
+    /// [`check_ecs_calls`](crate::conformance::check_ecs_calls) reads.
+    pub record_ecs: Option<PathBuf>,
 }
 
 /// A running local AWS. It ends with this value, or with the process that holds it.
@@ -62,7 +65,11 @@ impl LocalAws {
         let log = options.state.join("local-aws.log");
         let log_file = std::fs::File::create(&log)
             .with_context(|| format!("{} cannot be written", log.display()))?;
-        let mut process = Command::new(&options.binary)
+        let mut command = Command::new(&options.binary);
+        if let Some(calls) = &options.record_ecs {
+            command.arg("--record-ecs").arg(calls);
+        }
+        let mut process = command
             .arg("--venv")
             .arg(&options.venv)
             .arg("--state")

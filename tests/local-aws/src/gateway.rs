@@ -20,6 +20,7 @@ use crate::ecs::{ApiError, Ecs};
 use crate::images::ImageStore;
 use crate::lambda::{self, Completion, InvokeError, LambdaService};
 use crate::load_balancer::LoadBalancers;
+use crate::recorder::Recorder;
 use crate::target_health;
 
 /// No request of the APIs answered here is larger.
@@ -29,6 +30,8 @@ const API_BODY_LIMIT: usize = 8 * 1024 * 1024;
 #[derive(Debug)]
 pub(crate) struct Gateway {
     pub(crate) ecs: Ecs,
+    /// Where its calls are recorded, if they are.
+    pub(crate) ecs_calls: Option<Recorder>,
     pub(crate) lambda: Arc<LambdaService>,
     pub(crate) load_balancers: LoadBalancers,
     pub(crate) images: ImageStore,
@@ -74,42 +77,73 @@ fn signing_name(headers: &HeaderMap) -> Option<&str> {
 }
 
 async fn call_ecs(gateway: &Gateway, request: Request) -> Response {
-    let target = request.headers().get("x-amz-target");
-    let target = target.and_then(|value| value.to_str().ok());
-    let operation = target.and_then(|target| target.split_once('.'));
-    let Some(operation) = operation.map(|(_, operation)| operation.to_owned()) else {
-        return ecs_error(&ApiError::client(
-            "UnknownOperationException",
-            "The request names no operation in X-Amz-Target",
-        ));
+    let user_agent = text(request.headers(), "user-agent");
+    let operation = ecs_operation(request.headers());
+    let parameters = ecs_parameters(request.into_body()).await;
+    let call = json!({
+        "operation": operation.as_ref().ok(),
+        "request": parameters.as_ref().ok(),
+        "userAgent": user_agent,
+    });
+    let answer = match (operation, parameters) {
+        (Ok(operation), Ok(parameters)) => gateway.ecs.call(&operation, parameters).await,
+        (Err(error), _) | (_, Err(error)) => Err(error),
     };
-    let body = match to_bytes(request.into_body(), API_BODY_LIMIT).await {
-        Ok(body) => body,
-        Err(error) => return ecs_error(&ApiError::client_exception(error.to_string())),
+    let recorded = match &gateway.ecs_calls {
+        Some(recorder) => record(recorder, call, &answer).await,
+        None => Ok(()),
     };
-    let parameters = match serde_json::from_slice::<Value>(&body) {
-        Ok(parameters) => parameters,
-        Err(error) => {
-            return ecs_error(&ApiError::client(
-                "SerializationException",
-                error.to_string(),
-            ));
-        }
-    };
-    match gateway.ecs.call(&operation, parameters).await {
-        Ok(answer) => amz_json(StatusCode::OK, &answer),
+    match recorded.and(answer) {
+        Ok(body) => amz_json(StatusCode::OK, &body),
         Err(error) => ecs_error(&error),
     }
 }
 
+/// Records a call with its answer. A call that cannot be recorded fails: it would not be checked.
+async fn record(
+    recorder: &Recorder,
+    mut call: Value,
+    answer: &Result<Value, ApiError>,
+) -> Result<(), ApiError> {
+    let (status, response) = match answer {
+        Ok(body) => (StatusCode::OK, body.clone()),
+        Err(error) => (error.status, error.to_json()),
+    };
+    call["status"] = json!(status.as_u16());
+    call["response"] = response;
+    recorder
+        .record(&call)
+        .await
+        .map_err(|error| ApiError::server(format!("The call was not recorded: {error}")))
+}
+
 /// Errors of the JSON 1.1 protocol name their type in the body and in a header.
 fn ecs_error(error: &ApiError) -> Response {
-    let body = json!({ "__type": error.name, "message": error.message });
-    let mut response = amz_json(error.status, &body);
+    let mut response = amz_json(error.status, &error.to_json());
     if let Ok(name) = error.name.parse() {
         response.headers_mut().insert(ERROR_TYPE, name);
     }
     response
+}
+
+/// The part of `X-Amz-Target` behind the dot.
+fn ecs_operation(headers: &HeaderMap) -> Result<String, ApiError> {
+    let target = text(headers, "x-amz-target").unwrap_or_default();
+    match target.split_once('.') {
+        Some((_, operation)) => Ok(operation.to_owned()),
+        None => Err(ApiError::client(
+            "UnknownOperationException",
+            "The request names no operation in X-Amz-Target",
+        )),
+    }
+}
+
+async fn ecs_parameters(body: Body) -> Result<Value, ApiError> {
+    let body = to_bytes(body, API_BODY_LIMIT)
+        .await
+        .map_err(|error| ApiError::client_exception(error.to_string()))?;
+    serde_json::from_slice(&body)
+        .map_err(|error| ApiError::client("SerializationException", error.to_string()))
 }
 
 const ERROR_TYPE: HeaderName = HeaderName::from_static("x-amzn-errortype");

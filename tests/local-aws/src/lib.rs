@@ -2,6 +2,7 @@
 
 pub mod client;
 pub mod clock;
+pub mod conformance;
 pub mod containers;
 mod control;
 pub mod ecs;
@@ -11,5 +12,6 @@ mod lambda;
 pub mod load_balancer;
 mod moto;
 mod processes;
+mod recorder;
 pub mod server;
 mod target_health;

@@ -1,4 +1,5 @@
-//! An AWS on this machine: `local-aws --venv target/venv --state DIRECTORY [--speed N]`.
+//! An AWS on this machine: `local-aws --venv target/venv --state DIRECTORY [--speed N]
+//! [--record-ecs FILE]`.
 //!
 //! Prints one line, `ready http://127.0.0.1:PORT`, when it serves requests, and ends itself and
 //! everything it started when its standard input closes, on SIGTERM or SIGINT, or when asked to.

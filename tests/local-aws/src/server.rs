@@ -18,6 +18,7 @@ use crate::images::ImageStore;
 use crate::lambda::LambdaService;
 use crate::load_balancer::LoadBalancers;
 use crate::moto::Moto;
+use crate::recorder::Recorder;
 
 /// An AWS on this machine, for tests and demonstrations.
 #[derive(Debug, Parser)]
@@ -31,6 +32,9 @@ pub struct Arguments {
     /// How many times faster than AWS's the delays of ECS and the load balancer pass
     #[arg(long, value_name = "N", default_value_t = 1.0)]
     speed: f64,
+    /// Where every call of ECS is recorded, a JSON object a line
+    #[arg(long, value_name = "FILE")]
+    record_ecs: Option<PathBuf>,
 }
 
 /// Runs the local AWS until it is told to end.
@@ -42,6 +46,10 @@ pub async fn run(arguments: Arguments) -> anyhow::Result<()> {
     let listener = TcpListener::bind(("127.0.0.1", 0))
         .await
         .context("no port of 127.0.0.1 can be listened on")?;
+    let ecs_calls = match &arguments.record_ecs {
+        Some(path) => Some(Recorder::create(path).await?),
+        None => None,
+    };
     let port = listener.local_addr()?.port();
     let endpoint = format!("http://127.0.0.1:{port}");
     // Watched from the start, so that no signal between two steps is missed.
@@ -58,6 +66,7 @@ pub async fn run(arguments: Arguments) -> anyhow::Result<()> {
         &endpoint,
         state,
         clock,
+        ecs_calls,
         asked_to_end.clone(),
     ));
     let router = gateway::router(Arc::clone(&gateway));
@@ -91,6 +100,7 @@ fn assemble(
     endpoint: &str,
     state: PathBuf,
     clock: Clock,
+    ecs_calls: Option<Recorder>,
     shutdown: CancellationToken,
 ) -> Gateway {
     // Our own parts ask moto directly: one hop less, and no way to ask themselves.
@@ -111,6 +121,7 @@ fn assemble(
     });
     Gateway {
         ecs,
+        ecs_calls,
         lambda: Arc::new(LambdaService::new(&config, endpoint, &state, clock)),
         load_balancers,
         images,

@@ -118,6 +118,7 @@ async fn a_missing_python_environment_says_what_to_do() {
         state: state.path().join("made/if/missing"),
         speed: 1.0,
         binary: env!("CARGO_BIN_EXE_local-aws").into(),
+        record_ecs: None,
     })
     .await
     .unwrap_err();

@@ -63,7 +63,9 @@ impl World {
         for account in [self.usual, self.impatient] {
             if let Some(account) = account.into_inner() {
                 let directories = account.directories();
-                self.runtime.block_on(account.close())?;
+                if let Some(checked) = self.runtime.block_on(account.close())? {
+                    eprintln!("{checked}");
+                }
                 let left = processes_in(&directories)?;
                 ensure!(left.is_empty(), "processes survived: {left:?}");
             }
@@ -76,6 +78,7 @@ async fn open<'a>(cell: &'a OnceCell<Account>, parameters: &[(&str, &str)]) -> R
     cell.get_or_try_init(|| {
         Account::open(AccountOptions {
             speed: SPEED,
+            check_ecs_calls: true,
             pipeline_parameters: parameters
                 .iter()
                 .map(|(name, value)| ((*name).to_owned(), (*value).to_owned()))

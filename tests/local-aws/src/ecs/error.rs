@@ -1,6 +1,7 @@
 //! The exceptions of the ECS API.
 
 use http::StatusCode;
+use serde_json::{Value, json};
 use thiserror::Error;
 
 /// An answer of the ECS API that is an error: the exception's name as in AWS's API model, its
@@ -55,5 +56,10 @@ impl ApiError {
             message: message.into(),
             status: StatusCode::INTERNAL_SERVER_ERROR,
         }
+    }
+
+    /// The body of the answer.
+    pub(crate) fn to_json(&self) -> Value {
+        json!({ "__type": self.name, "message": self.message })
     }
 }

@@ -13,6 +13,7 @@ use aws_sdk_elasticloadbalancingv2::types::{
     Action, ActionTypeEnum, ProtocolEnum, TargetGroupAttribute, TargetTypeEnum,
 };
 use local_aws::client::{LocalAws, StartOptions, sdk_config};
+use local_aws::conformance::check_ecs_calls;
 use sha2::{Digest, Sha256};
 
 pub(crate) const CLUSTER: &str = "tests";
@@ -70,10 +71,11 @@ pub(crate) struct Balancer {
     pub(crate) url: String,
 }
 
+static RUNNING: OnceLock<(LocalAws, tempfile::TempDir)> = OnceLock::new();
+
 /// The endpoint of the local AWS, which is started for the first test that asks. It ends when
 /// this process does, because its standard input then closes.
 fn endpoint() -> &'static str {
-    static RUNNING: OnceLock<(LocalAws, tempfile::TempDir)> = OnceLock::new();
     let (running, _) = RUNNING.get_or_init(|| {
         let start = std::thread::spawn(|| {
             let runtime = tokio::runtime::Builder::new_current_thread()
@@ -87,15 +89,33 @@ fn endpoint() -> &'static str {
     running.endpoint()
 }
 
+/// Checks the calls of ECS that were made so far; says how many.
+pub(crate) async fn check_calls() -> anyhow::Result<String> {
+    match RUNNING.get() {
+        Some((_, state)) => check_ecs_calls(&venv(), &calls(state.path())).await,
+        None => Ok("no call of ECS was made".to_owned()),
+    }
+}
+
+/// Where the calls of ECS are recorded.
+fn calls(state: &Path) -> PathBuf {
+    state.join("ecs-calls.jsonl")
+}
+
+/// The Python environment: `target/venv`, or what `VENV` names.
+fn venv() -> PathBuf {
+    let target = Path::new(env!("CARGO_MANIFEST_DIR")).join("../../target");
+    std::env::var_os("VENV").map_or_else(|| target.join("venv"), PathBuf::from)
+}
+
 async fn start() -> (LocalAws, tempfile::TempDir) {
     let state = tempfile::tempdir().unwrap();
-    let target = Path::new(env!("CARGO_MANIFEST_DIR")).join("../../target");
-    let venv = std::env::var_os("VENV").map_or_else(|| target.join("venv"), PathBuf::from);
     let options = StartOptions {
-        venv,
+        venv: venv(),
         state: state.path().to_owned(),
         speed: 20.0,
         binary: PathBuf::from(env!("CARGO_BIN_EXE_local-aws")),
+        record_ecs: Some(calls(state.path())),
     };
     let running = LocalAws::start(options).await.unwrap();
     let config = sdk_config(running.endpoint());

@@ -73,8 +73,7 @@ async fn add_rule(
         .unwrap();
 }
 
-#[tokio::test]
-async fn a_listener_follows_its_rules_and_weights() {
+pub(crate) async fn a_listener_follows_its_rules_and_weights() {
     let account = Account::open();
     let one = serve(&account, "rules-one", "1").await;
     let two = serve(&account, "rules-two", "2").await;

@@ -1,12 +1,83 @@
-//! The local ECS as clients see it: through the gateway, with moto beside it.
+//! The local ECS as clients see it: through the gateway, with moto beside it. Every call that is
+//! made on the way is checked against AWS's model of the API.
 //!
-//! Needs the Python environment that `make setup` makes (`VENV` names another one).
+//! Needs the Python environment that `make setup` makes (`VENV` names another one). Without the
+//! usual harness, because somebody must check the calls when the last test is over.
 
 // To clippy the helpers of integration tests are no tests.
 #![allow(clippy::unwrap_used)]
 
 mod account;
 mod listeners;
+mod operations;
 mod services;
 mod tasks;
 mod visitors;
+
+use std::process::ExitCode;
+
+use libtest_mimic::{Arguments, Failed, Trial};
+use tokio::runtime::Runtime;
+
+macro_rules! trials {
+    ($($module:ident::$test:ident,)*) => {
+        vec![$(Trial::test(concat!(stringify!($module), "::", stringify!($test)), || {
+            play($module::$test)
+        })),*]
+    };
+}
+
+fn main() -> ExitCode {
+    let trials = trials!(
+        listeners::a_listener_follows_its_rules_and_weights,
+        operations::a_cluster_is_created_tagged_listed_and_deleted,
+        operations::a_task_definition_is_described_listed_and_deregistered,
+        operations::a_service_is_described_with_its_tags_and_revision,
+        services::a_rolling_deployment_loses_no_request,
+        services::a_version_that_never_becomes_healthy_is_rolled_back_without_losing_a_request,
+        services::a_version_that_crashes_is_rolled_back,
+        services::a_newer_update_supersedes_the_one_before,
+        services::a_first_deployment_that_fails_stalls,
+        services::without_rollback_a_failed_deployment_is_stopped_and_the_old_tasks_stay,
+        services::a_deployment_can_be_stopped_with_a_rollback,
+        services::a_task_that_dies_is_replaced,
+        services::the_desired_count_changes_without_a_deployment,
+        services::a_deleted_service_drains_and_is_inactive,
+        services::a_target_group_without_a_load_balancer_is_refused,
+        services::what_the_local_ecs_cannot_do_is_refused,
+        tasks::a_task_ends_with_its_exit_code_and_its_output_is_logged_in_order,
+        tasks::overrides_change_command_and_environment,
+        tasks::an_image_that_is_not_there_leaves_no_exit_code,
+        tasks::a_command_that_is_not_in_the_image_leaves_no_exit_code,
+        tasks::without_its_log_group_a_task_does_not_start,
+        tasks::secrets_come_from_secrets_manager_and_the_parameter_store,
+        tasks::a_client_token_starts_a_task_once,
+        tasks::a_task_that_is_stopped_gets_sigterm,
+        tasks::a_task_that_ignores_sigterm_is_killed_after_the_stop_timeout,
+        tasks::a_container_that_is_not_essential_may_end_before_the_task,
+        tasks::a_task_that_is_not_known_is_missing,
+        tasks::requests_that_ecs_refuses_are_refused_with_its_exceptions,
+    );
+    let conclusion = libtest_mimic::run(&Arguments::from_args(), trials);
+    match runtime().block_on(account::check_calls()) {
+        Ok(checked) => {
+            eprintln!("{checked}");
+            conclusion.exit_code()
+        }
+        Err(error) => {
+            eprintln!("{error:#}");
+            ExitCode::FAILURE
+        }
+    }
+}
+
+/// Runs a test, which fails by a panic.
+fn play(test: impl AsyncFnOnce()) -> Result<(), Failed> {
+    runtime().block_on(test());
+    Ok(())
+}
+
+fn runtime() -> Runtime {
+    let mut builder = tokio::runtime::Builder::new_current_thread();
+    builder.enable_all().build().unwrap()
+}

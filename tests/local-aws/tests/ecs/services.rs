@@ -49,8 +49,7 @@ fn breaker_status(breaker: Option<&ServiceDeploymentCircuitBreaker>) -> &str {
     breaker.unwrap().status().unwrap().as_str()
 }
 
-#[tokio::test]
-async fn a_rolling_deployment_loses_no_request() {
+pub(crate) async fn a_rolling_deployment_loses_no_request() {
     let account = Account::open();
     let name = "rolling";
     let (_, balancer) = serve_version_1(&account, name).await;
@@ -99,8 +98,7 @@ async fn a_rolling_deployment_loses_no_request() {
     account.delete_service(name).await;
 }
 
-#[tokio::test]
-async fn a_version_that_never_becomes_healthy_is_rolled_back_without_losing_a_request() {
+pub(crate) async fn a_version_that_never_becomes_healthy_is_rolled_back_without_losing_a_request() {
     let account = Account::open();
     let name = "unhealthy";
     let (definition, balancer) = serve_version_1(&account, name).await;
@@ -128,8 +126,7 @@ async fn a_version_that_never_becomes_healthy_is_rolled_back_without_losing_a_re
     account.delete_service(name).await;
 }
 
-#[tokio::test]
-async fn a_version_that_crashes_is_rolled_back() {
+pub(crate) async fn a_version_that_crashes_is_rolled_back() {
     let account = Account::open();
     let name = "crashing";
     let (definition, _) = serve_version_1(&account, name).await;
@@ -142,8 +139,7 @@ async fn a_version_that_crashes_is_rolled_back() {
     account.delete_service(name).await;
 }
 
-#[tokio::test]
-async fn a_newer_update_supersedes_the_one_before() {
+pub(crate) async fn a_newer_update_supersedes_the_one_before() {
     let account = Account::open();
     let name = "superseded";
     let (_, balancer) = serve_version_1(&account, name).await;
@@ -168,8 +164,7 @@ async fn a_newer_update_supersedes_the_one_before() {
     account.delete_service(name).await;
 }
 
-#[tokio::test]
-async fn a_first_deployment_that_fails_stalls() {
+pub(crate) async fn a_first_deployment_that_fails_stalls() {
     let account = Account::open();
     let name = "stalled";
     let crash = account.push("crash-first", "#!/bin/sh\nexit 1", &[]).await;
@@ -195,8 +190,7 @@ async fn a_first_deployment_that_fails_stalls() {
     account.delete_service(name).await;
 }
 
-#[tokio::test]
-async fn without_rollback_a_failed_deployment_is_stopped_and_the_old_tasks_stay() {
+pub(crate) async fn without_rollback_a_failed_deployment_is_stopped_and_the_old_tasks_stay() {
     let account = Account::open();
     let name = "no-rollback";
     let (_, balancer) = serve_version_1(&account, name).await;
@@ -219,8 +213,7 @@ async fn without_rollback_a_failed_deployment_is_stopped_and_the_old_tasks_stay(
     account.delete_service(name).await;
 }
 
-#[tokio::test]
-async fn a_deployment_can_be_stopped_with_a_rollback() {
+pub(crate) async fn a_deployment_can_be_stopped_with_a_rollback() {
     let account = Account::open();
     let name = "stopped";
     let (definition, _) = serve_version_1(&account, name).await;
@@ -250,8 +243,7 @@ async fn a_deployment_can_be_stopped_with_a_rollback() {
     account.delete_service(name).await;
 }
 
-#[tokio::test]
-async fn a_task_that_dies_is_replaced() {
+pub(crate) async fn a_task_that_dies_is_replaced() {
     let account = Account::open();
     let name = "replaced";
     serve_version_1(&account, name).await;
@@ -274,8 +266,7 @@ async fn a_task_that_dies_is_replaced() {
     account.delete_service(name).await;
 }
 
-#[tokio::test]
-async fn the_desired_count_changes_without_a_deployment() {
+pub(crate) async fn the_desired_count_changes_without_a_deployment() {
     let account = Account::open();
     let name = "scaled";
     serve_version_1(&account, name).await;
@@ -295,8 +286,7 @@ async fn the_desired_count_changes_without_a_deployment() {
     account.delete_service(name).await;
 }
 
-#[tokio::test]
-async fn a_deleted_service_drains_and_is_inactive() {
+pub(crate) async fn a_deleted_service_drains_and_is_inactive() {
     let account = Account::open();
     let name = "deleted";
     serve_version_1(&account, name).await;
@@ -320,8 +310,7 @@ async fn a_deleted_service_drains_and_is_inactive() {
     assert!(error.is_service_not_active_exception(), "{error}");
 }
 
-#[tokio::test]
-async fn a_target_group_without_a_load_balancer_is_refused() {
+pub(crate) async fn a_target_group_without_a_load_balancer_is_refused() {
     let account = Account::open();
     let image = account.push_server("1", &[]).await;
     let definition = account.define("refused-service", &image).await;
@@ -339,8 +328,7 @@ async fn a_target_group_without_a_load_balancer_is_refused() {
     assert!(error.is_invalid_parameter_exception(), "{error}");
 }
 
-#[tokio::test]
-async fn what_the_local_ecs_cannot_do_is_refused() {
+pub(crate) async fn what_the_local_ecs_cannot_do_is_refused() {
     let account = Account::open();
     let image = account.push_server("1", &[]).await;
     let definition = account.define("unsupported", &image).await;

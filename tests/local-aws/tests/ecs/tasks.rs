@@ -15,8 +15,7 @@ fn reason(task: &Task) -> (&str, &str) {
     )
 }
 
-#[tokio::test]
-async fn a_task_ends_with_its_exit_code_and_its_output_is_logged_in_order() {
+pub(crate) async fn a_task_ends_with_its_exit_code_and_its_output_is_logged_in_order() {
     let account = Account::open();
     let script = "#!/bin/sh\necho one; echo two >&2; echo \"three $GREETING\"; exit 7";
     let image = account.push("exit", script, &["GREETING=hello"]).await;
@@ -52,8 +51,7 @@ async fn a_task_ends_with_its_exit_code_and_its_output_is_logged_in_order() {
     );
 }
 
-#[tokio::test]
-async fn overrides_change_command_and_environment() {
+pub(crate) async fn overrides_change_command_and_environment() {
     let account = Account::open();
     let script = "#!/bin/sh\necho \"$1 $COLOUR\"";
     let image = account.push("overrides", script, &["COLOUR=red"]).await;
@@ -82,8 +80,7 @@ async fn overrides_change_command_and_environment() {
     assert_eq!(account.output(&task, "web").await, ["migrate blue"]);
 }
 
-#[tokio::test]
-async fn an_image_that_is_not_there_leaves_no_exit_code() {
+pub(crate) async fn an_image_that_is_not_there_leaves_no_exit_code() {
     let account = Account::open();
     account.push("pull", "#!/bin/sh", &[]).await;
     let registry = "123456789012.dkr.ecr.us-east-1.amazonaws.com";
@@ -100,8 +97,7 @@ async fn an_image_that_is_not_there_leaves_no_exit_code() {
     }
 }
 
-#[tokio::test]
-async fn a_command_that_is_not_in_the_image_leaves_no_exit_code() {
+pub(crate) async fn a_command_that_is_not_in_the_image_leaves_no_exit_code() {
     let account = Account::open();
     let image = account.push("command", "#!/bin/sh", &[]).await;
     let container = container(&image).entry_point("/bin/none").build();
@@ -114,8 +110,7 @@ async fn a_command_that_is_not_in_the_image_leaves_no_exit_code() {
     assert!(text.starts_with("CannotStartContainerError: "), "{text}");
 }
 
-#[tokio::test]
-async fn without_its_log_group_a_task_does_not_start() {
+pub(crate) async fn without_its_log_group_a_task_does_not_start() {
     let account = Account::open();
     let image = account.push("logs", "#!/bin/sh\necho hello", &[]).await;
     let missing = container(&image).log_configuration(log_configuration("/none"));
@@ -127,8 +122,7 @@ async fn without_its_log_group_a_task_does_not_start() {
     assert!(text.contains("ResourceNotFoundException"), "{text}");
 }
 
-#[tokio::test]
-async fn secrets_come_from_secrets_manager_and_the_parameter_store() {
+pub(crate) async fn secrets_come_from_secrets_manager_and_the_parameter_store() {
     let account = Account::open();
     let secret = account
         .secrets
@@ -177,8 +171,7 @@ async fn secrets_come_from_secrets_manager_and_the_parameter_store() {
     assert!(text.starts_with("ResourceInitializationError: "), "{text}");
 }
 
-#[tokio::test]
-async fn a_client_token_starts_a_task_once() {
+pub(crate) async fn a_client_token_starts_a_task_once() {
     let account = Account::open();
     let image = account.push("token", "#!/bin/sh", &[]).await;
     let definition = account.define("token", &image).await;
@@ -194,8 +187,7 @@ async fn a_client_token_starts_a_task_once() {
     assert!(error.is_conflict_exception(), "{error}");
 }
 
-#[tokio::test]
-async fn a_task_that_is_stopped_gets_sigterm() {
+pub(crate) async fn a_task_that_is_stopped_gets_sigterm() {
     let account = Account::open();
     let script = "#!/bin/sh\ntrap 'echo bye; exit 3' TERM\necho up\nwhile :; do sleep 0.1; done";
     let image = account.push("stop", script, &[]).await;
@@ -206,8 +198,7 @@ async fn a_task_that_is_stopped_gets_sigterm() {
     assert_eq!(account.output(&task, "web").await, ["up", "bye"]);
 }
 
-#[tokio::test]
-async fn a_task_that_ignores_sigterm_is_killed_after_the_stop_timeout() {
+pub(crate) async fn a_task_that_ignores_sigterm_is_killed_after_the_stop_timeout() {
     let account = Account::open();
     let script = "#!/bin/sh\ntrap '' TERM\necho up\nwhile :; do sleep 0.1; done";
     let image = account.push("kill", script, &[]).await;
@@ -241,8 +232,7 @@ async fn stop_when_up(account: &Account, definition: &str) -> Task {
     account.task_with_status(&arn, "STOPPED").await
 }
 
-#[tokio::test]
-async fn a_container_that_is_not_essential_may_end_before_the_task() {
+pub(crate) async fn a_container_that_is_not_essential_may_end_before_the_task() {
     let account = Account::open();
     let main = account
         .push("main", "#!/bin/sh\nsleep 1; exit 5", &[])
@@ -283,8 +273,7 @@ async fn a_container_that_is_not_essential_may_end_before_the_task() {
     );
 }
 
-#[tokio::test]
-async fn a_task_that_is_not_known_is_missing() {
+pub(crate) async fn a_task_that_is_not_known_is_missing() {
     let account = Account::open();
     let answer = account
         .ecs
@@ -298,8 +287,7 @@ async fn a_task_that_is_not_known_is_missing() {
     assert_eq!(answer.failures()[0].reason(), Some("MISSING"));
 }
 
-#[tokio::test]
-async fn requests_that_ecs_refuses_are_refused_with_its_exceptions() {
+pub(crate) async fn requests_that_ecs_refuses_are_refused_with_its_exceptions() {
     let account = Account::open();
     let image = account.push("refused", "#!/bin/sh", &[]).await;
     let definition = account.define("refused", &image).await;

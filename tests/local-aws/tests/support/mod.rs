@@ -33,6 +33,7 @@ pub(crate) async fn start() -> LocalAws {
         state: state.keep(),
         speed: 200.0,
         binary: env!("CARGO_BIN_EXE_local-aws").into(),
+        record_ecs: None,
     })
     .await
     .unwrap()

@@ -50,6 +50,7 @@ async fn show(arguments: &Arguments, view: &mut View) -> Result<()> {
     let account = Account::open(AccountOptions {
         speed: arguments.speed,
         pipeline_parameters: Vec::new(),
+        check_ecs_calls: false,
     })
     .await?;
     let told = arguments.scenario.play(&account, view).await;

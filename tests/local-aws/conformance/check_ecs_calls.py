@@ -1,0 +1,125 @@
+"""Checks recorded calls of ECS against botocore's model of its API.
+
+    target/venv/bin/python tests/local-aws/conformance/check_ecs_calls.py FILE
+
+FILE is what `local-aws --record-ecs FILE` wrote: one call a line, as a JSON object of
+`operation`, `request`, `status`, `response` and `userAgent`. Every finding is a line,
+however often it occurs; any finding makes the exit code 1. Otherwise the number of
+calls is printed.
+"""
+
+import json
+import sys
+from collections import Counter
+from collections.abc import Iterable, Iterator
+from typing import Any
+
+import botocore.session
+from botocore.model import OperationModel, ServiceModel, Shape
+
+# JSON's own types; timestamps are seconds since the epoch.
+# https://smithy.io/2.0/aws/protocols/aws-json-1_1-protocol.html#shape-serialization
+TYPES: dict[str, tuple[type, ...]] = {
+    "boolean": (bool,),
+    "double": (int, float),
+    "integer": (int,),
+    "list": (list,),
+    "long": (int,),
+    "map": (dict,),
+    "string": (str,),
+    "structure": (dict,),
+    "timestamp": (int, float),
+}
+
+# What any operation may answer without saying so in its model.
+# https://docs.aws.amazon.com/AmazonECS/latest/APIReference/CommonErrors.html
+COMMON_ERRORS = {"SerializationException", "ThrottlingException"}
+
+Findings = Iterator[str]
+
+
+def check(model: ServiceModel, call: dict[str, Any]) -> Findings:
+    """What is wrong with the request of a call, and with its answer."""
+    name = call["operation"]
+    if name not in model.operation_names:
+        yield f"{name}: ECS has no such operation"
+        return
+    operation = model.operation_model(name)
+    agent = call["userAgent"]
+    for finding in values(operation.input_shape, call["request"], f"{name} request"):
+        yield f"{finding} (sent by {agent})"
+    yield from answer(operation, call["status"], call["response"])
+
+
+def answer(operation: OperationModel, status: int, body: Any) -> Findings:
+    """An answer is the operation's output, or one of its errors."""
+    if status == 200:
+        yield from values(operation.output_shape, body, f"{operation.name} answer")
+        return
+    errors = {shape.name: shape for shape in operation.error_shapes}
+    members = dict(body)
+    error = members.pop("__type", None)
+    place = f"{operation.name} error {error}"
+    if error in errors:
+        yield from values(errors[error], members, place)
+    elif error not in COMMON_ERRORS:
+        yield f"{place}: the operation has no such error"
+
+
+def values(shape: Shape, value: Any, place: str) -> Findings:
+    """A value and all that is in it."""
+    kind = shape.type_name
+    # To Python a boolean is an integer, to AWS it is not.
+    is_boolean = isinstance(value, bool)
+    if not isinstance(value, TYPES[kind]) or is_boolean != (kind == "boolean"):
+        yield f"{place}: {json.dumps(value)} is no {kind}"
+    elif kind == "structure":
+        yield from members(shape, value, place)
+    elif kind == "list":
+        for item in value:
+            yield from values(shape.member, item, f"{place}[]")
+    elif kind == "map":
+        for key, item in value.items():
+            yield from values(shape.key, key, f"{place} key")
+            yield from values(shape.value, item, f"{place}.*")
+    elif kind == "string" and shape.enum and value not in shape.enum:
+        yield f"{place}: {value} is not one of {', '.join(shape.enum)}"
+
+
+def members(shape: Shape, value: dict[str, Any], place: str) -> Findings:
+    """The members of a structure: all that it must have, none that it may not."""
+    for name in shape.required_members:
+        if name not in value:
+            yield f"{place}.{name}: is missing"
+    for name, item in value.items():
+        if name in shape.members:
+            yield from values(shape.members[name], item, f"{place}.{name}")
+        else:
+            yield f"{place}.{name}: {shape.name} has no such member"
+
+
+def check_all(lines: Iterable[str]) -> tuple[int, Counter[str]]:
+    """The number of calls, and how often each finding occurs."""
+    model = botocore.session.Session().get_service_model("ecs")
+    calls, found = 0, Counter[str]()
+    for line in lines:
+        calls += 1
+        found.update(check(model, json.loads(line)))
+    return calls, found
+
+
+def main(path: str) -> int:
+    with open(path, encoding="utf-8") as lines:
+        calls, found = check_all(lines)
+    for finding, times in sorted(found.items()):
+        print(f"{finding} ({times} times)")
+    if calls == 0:
+        print(f"{path} has no calls")
+    if found or calls == 0:
+        return 1
+    print(f"{calls} calls of ECS conform to its API model")
+    return 0
+
+
+if __name__ == "__main__":
+    sys.exit(main(sys.argv[1]))

@@ -1,0 +1,166 @@
+"""What the checker finds in calls that are wrong in one place."""
+
+import contextlib
+import io
+import json
+import sys
+import tempfile
+import unittest
+from typing import Any
+
+sys.dont_write_bytecode = True
+
+import check_ecs_calls  # noqa: E402
+
+REQUEST = {
+    "cluster": "c",
+    "taskDefinition": "web:1",
+    "launchType": "FARGATE",
+    "count": 1,
+}
+TASK = {
+    "taskArn": "arn:aws:ecs:us-east-1:123456789012:task/c/1",
+    "createdAt": 1767225600.5,
+    "containers": [{"name": "web", "exitCode": 0}],
+}
+
+
+def findings(
+    operation: str = "RunTask",
+    request: Any = REQUEST,
+    status: int = 200,
+    response: Any = {"tasks": [TASK], "failures": []},
+) -> list[str]:
+    call = {
+        "operation": operation,
+        "request": request,
+        "status": status,
+        "response": response,
+        "userAgent": "a-client/1",
+    }
+    _, found = check_ecs_calls.check_all([json.dumps(call)])
+    return list(found)
+
+
+def error(name: str, **members: Any) -> list[str]:
+    return findings(status=400, response={"__type": name, **members})
+
+
+class Requests(unittest.TestCase):
+    def test_a_request_as_it_should_be_is_not_complained_about(self) -> None:
+        self.assertEqual(findings(), [])
+
+    def test_an_operation_that_ecs_does_not_have_is_found(self) -> None:
+        self.assertEqual(findings("RunTasks"), ["RunTasks: ECS has no such operation"])
+
+    def test_a_misspelt_member_is_found_with_its_sender(self) -> None:
+        found = findings(request={**REQUEST, "clientTokn": "x"})
+        self.assertEqual(
+            found,
+            [
+                "RunTask request.clientTokn: RunTaskRequest has no such member"
+                " (sent by a-client/1)"
+            ],
+        )
+
+    def test_a_misspelt_member_is_found_at_any_depth(self) -> None:
+        overrides = {"containerOverrides": [{"name": "web", "comand": ["true"]}]}
+        (found,) = findings(request={**REQUEST, "overrides": overrides})
+        self.assertIn("request.overrides.containerOverrides[].comand:", found)
+
+    def test_a_missing_required_member_is_found(self) -> None:
+        (found,) = findings(request={"cluster": "c"})
+        self.assertIn("RunTask request.taskDefinition: is missing", found)
+
+    def test_a_value_of_the_wrong_type_is_found(self) -> None:
+        (found,) = findings(request={**REQUEST, "count": "1"})
+        self.assertIn('RunTask request.count: "1" is no integer', found)
+
+    def test_a_boolean_is_no_number_and_a_number_no_boolean(self) -> None:
+        wrong = {**REQUEST, "count": True, "enableExecuteCommand": 1}
+        count, execute = findings(request=wrong)
+        self.assertIn("true is no integer", count)
+        self.assertIn("1 is no boolean", execute)
+
+    def test_an_unknown_value_of_an_enumeration_is_found(self) -> None:
+        (found,) = findings(request={**REQUEST, "launchType": "FARGAT"})
+        self.assertIn(
+            "RunTask request.launchType: FARGAT is not one of EC2, FARGATE", found
+        )
+
+
+class Answers(unittest.TestCase):
+    def task(self, **members: Any) -> list[str]:
+        return findings(response={"tasks": [{**TASK, **members}]})
+
+    def test_a_misspelt_member_is_found(self) -> None:
+        found = self.task(startedat=1.0)
+        self.assertEqual(
+            found, ["RunTask answer.tasks[].startedat: Task has no such member"]
+        )
+
+    def test_a_time_stamp_is_a_number(self) -> None:
+        found = self.task(createdAt="2026-01-01T00:00:00Z")
+        self.assertEqual(
+            found,
+            [
+                'RunTask answer.tasks[].createdAt: "2026-01-01T00:00:00Z" is no timestamp'
+            ],
+        )
+
+    def test_a_member_without_a_value_is_left_out(self) -> None:
+        found = self.task(stoppedReason=None)
+        self.assertEqual(
+            found, ["RunTask answer.tasks[].stoppedReason: null is no string"]
+        )
+
+    def test_an_unknown_value_of_an_enumeration_is_found(self) -> None:
+        (found,) = self.task(stopCode="Stopped")
+        self.assertIn("RunTask answer.tasks[].stopCode: Stopped is not one of", found)
+
+    def test_a_missing_required_member_is_found(self) -> None:
+        (found,) = self.task(
+            containers=[], overrides={}, attributes=[{"value": "x86_64"}]
+        )
+        self.assertEqual(found, "RunTask answer.tasks[].attributes[].name: is missing")
+
+    def test_a_map_has_values_of_its_type(self) -> None:
+        options = {"awslogs-group": 1}
+        container = {"logConfiguration": {"logDriver": "awslogs", "options": options}}
+        definition = {"taskDefinition": {"containerDefinitions": [container]}}
+        (found,) = findings(
+            "DescribeTaskDefinition", {"taskDefinition": "web"}, response=definition
+        )
+        self.assertIn("logConfiguration.options.*: 1 is no string", found)
+
+
+class Errors(unittest.TestCase):
+    def test_an_error_of_the_operation_is_an_answer(self) -> None:
+        self.assertEqual(
+            error("ClusterNotFoundException", message="Cluster not found."), []
+        )
+
+    def test_an_error_that_any_operation_may_answer_is_one_too(self) -> None:
+        self.assertEqual(error("ThrottlingException", message="Rate exceeded"), [])
+
+    def test_an_error_of_another_operation_is_found(self) -> None:
+        self.assertEqual(
+            error("ServiceNotFoundException", message="no"),
+            ["RunTask error ServiceNotFoundException: the operation has no such error"],
+        )
+
+    def test_a_member_that_the_error_does_not_have_is_found(self) -> None:
+        (found,) = error("ClientException", Message="no")
+        self.assertIn("RunTask error ClientException.Message:", found)
+
+
+class Files(unittest.TestCase):
+    def test_a_file_without_calls_checks_nothing_and_fails(self) -> None:
+        with tempfile.NamedTemporaryFile() as file:
+            with contextlib.redirect_stdout(io.StringIO()) as printed:
+                self.assertEqual(check_ecs_calls.main(file.name), 1)
+        self.assertIn("has no calls", printed.getvalue())
+
+
+if __name__ == "__main__":
+    unittest.main()
