@@ -41,11 +41,11 @@ package: $(VENV)/installed ## Build the functions' zips for AWS (ARCH=arm64 or x
 	$(CARGO_LAMBDA) $(if $(filter arm64,$(ARCH)),--arm64,--x86-64)
 
 demo: setup functions ## Watch a pushed image go live (SCENARIO=bad-migration: watch one be refused)
-	cargo build --quiet --package local-aws --package websvc --package end-to-end
+	cargo build --package local-aws --package websvc --package end-to-end --locked
 	target/debug/demo $(SCENARIO)
 
 local-aws: setup ## Run the local AWS by itself; ends with Ctrl-C
-	cargo build --quiet --package local-aws
+	cargo build --package local-aws --locked
 	target/debug/local-aws --venv $(VENV) --state target/local-aws
 
 format: ## Format the Rust code
