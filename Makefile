@@ -8,6 +8,7 @@ SCENARIO ?= happy
 # The processor of the functions: of this machine for the local AWS, Graviton for AWS.
 HOST_ARCH := $(subst aarch64,arm64,$(shell uname -m))
 ARCH ?= arm64
+$(if $(filter arm64 x86_64,$(ARCH)),,$(error ARCH is arm64 or x86_64, not $(ARCH)))
 
 FUNCTIONS := $(notdir $(patsubst %/src/main.rs,%,$(wildcard functions/*/src/main.rs)))
 VENV := target/venv

@@ -118,10 +118,14 @@ impl View {
         self.screen.draw(status);
     }
 
-    /// Leaves the terminal as it was, below all that was said.
+    /// Takes the picture away: what is printed next stands below all that was said. Once only,
+    /// for by the second time something else stands where the picture was.
     pub(crate) fn end(&mut self) {
-        if let Screen::Live(terminal) = &mut self.screen {
+        let screen = std::mem::replace(&mut self.screen, Screen::plain());
+        if let Screen::Live(mut terminal) = screen {
+            let top = terminal.get_frame().area().as_position();
             let _ = terminal.clear();
+            let _ = terminal.set_cursor_position(top);
         }
     }
 }
@@ -137,6 +141,10 @@ impl Screen {
                 return Self::Live(Box::new(terminal));
             }
         }
+        Self::plain()
+    }
+
+    fn plain() -> Self {
         let now = Instant::now();
         Self::Plain(Plain {
             started: now,
