@@ -6,6 +6,7 @@ changes underneath it.
 """
 
 from glue import (
+    aws_events,
     ecr_events,
     event_targets,
     jsonata_evaluator,
@@ -23,6 +24,7 @@ MODULES = (
     load_balancers,
     resources,
     stacks,
+    aws_events,
     ecr_events,
     event_targets,
 )

@@ -12,19 +12,18 @@ from hashlib import sha256
 from typing import Any
 
 from moto.ecr.models import ECRBackend, Image
-from moto.events.models import events_backends
+
+from glue import aws_events
 
 
 def _emit(backend: ECRBackend, detail: dict[str, Any]) -> None:
-    events_backends[backend.account_id][backend.region_name].put_events(
-        [
-            {
-                "Source": "aws.ecr",
-                "DetailType": "ECR Image Action",
-                "Detail": json.dumps({"result": "SUCCESS", **detail}),
-                "Resources": [],
-            }
-        ]
+    aws_events.emit(
+        backend.account_id,
+        backend.region_name,
+        "aws.ecr",
+        "ECR Image Action",
+        [],
+        {"result": "SUCCESS", **detail},
     )
 
 
