@@ -4,9 +4,12 @@
 //! lives its life (`lifecycle`), every service one that looks after it (`scheduler`); they meet
 //! in the state, and a change of a task wakes the service it belongs to.
 
+mod capacity;
 mod clusters;
 mod deployments;
 mod error;
+#[cfg(test)]
+mod in_process;
 mod lifecycle;
 mod names;
 mod request;
@@ -105,6 +108,8 @@ struct State {
     /// Client tokens of RunTask, by cluster and token.
     tokens: HashMap<(String, String), StartedTasks>,
     services: HashMap<ServiceKey, Service>,
+    /// How many tasks of a cluster, by its name, will find no capacity.
+    lacking: HashMap<String, usize>,
 }
 
 impl State {

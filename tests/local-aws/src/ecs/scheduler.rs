@@ -5,6 +5,7 @@ use std::time::Duration;
 
 use tokio::time::Instant;
 
+use super::capacity;
 use super::deployments::Rollout;
 use super::request::now;
 use super::rolling::{self, Candidate, Condition, StopReason};
@@ -141,8 +142,12 @@ impl Ecs {
         placement.enable_execute_command = execute_command.and_then(serde_json::Value::as_bool);
         let deployment_id = primary.id.clone();
         let targets = primary.targets.clone();
-        let mut ids = Vec::new();
+        let (mut ids, mut unplaced) = (Vec::new(), 0);
         for _ in 0..count {
+            if !state.take_capacity(&service.cluster_name) {
+                unplaced += 1;
+                continue;
+            }
             let task = Task::new(
                 &self.inner.names,
                 NewTask {
@@ -165,8 +170,32 @@ impl Ecs {
             ids.push(format!("(task {})", task.id));
             self.start_task(state, task, targets.clone());
         }
-        service.steady = false;
-        service.event(&format!("has started {count} tasks: {}.", ids.join(" ")));
+        if !ids.is_empty() {
+            service.steady = false;
+            service.event(&format!(
+                "has started {} tasks: {}.",
+                ids.len(),
+                ids.join(" ")
+            ));
+        }
+        if unplaced > 0 {
+            self.note_lack_of_capacity(service, unplaced);
+        }
+    }
+
+    /// Says that tasks could not be placed and lets the service try again. A task that the
+    /// scheduler cannot launch counts as failed.
+    ///
+    /// <https://docs.aws.amazon.com/AmazonECS/latest/APIReference/API_Deployment.html>
+    /// (`failedTasks`)
+    fn note_lack_of_capacity(&self, service: &mut Service, unplaced: u64) {
+        service.event_unless_repeated(&format!(
+            "was unable to place a task. Reason: {}. For more information, see the \
+             Troubleshooting section of the Amazon ECS Developer Guide.",
+            capacity::UNAVAILABLE
+        ));
+        rollout::count_failures(service, unplaced, self.inner.settings.clock);
+        service.wake.notify_one();
     }
 }
 

@@ -5,6 +5,7 @@ use std::sync::Arc;
 use serde::Deserialize;
 use serde_json::{Value, json};
 
+use super::capacity;
 use super::names;
 use super::request::{Object, Tag, includes, page, parse, put};
 use super::task::{LastStatus, NewTask, Overrides, Placement, StopCode, Task};
@@ -177,8 +178,13 @@ impl Ecs {
         let group = parsed
             .group
             .unwrap_or_else(|| format!("family:{}", definition.family));
-        let (mut ids, mut tasks) = (Vec::new(), Vec::new());
+        let (mut ids, mut tasks, mut failures) = (Vec::new(), Vec::new(), Vec::new());
         for _ in 0..count {
+            if !state.take_capacity(&cluster_name) {
+                // It is about no resource, so that there is no ARN.
+                failures.push(json!({"reason": capacity::UNAVAILABLE}));
+                continue;
+            }
             let task = Task::new(
                 &self.inner.names,
                 NewTask {
@@ -197,14 +203,15 @@ impl Ecs {
             tasks.push(task.to_json(true));
             self.start_task(&mut state, task, Vec::new());
         }
-        if let Some(token) = token {
+        // A token that has started nothing can be used again.
+        if let Some(token) = token.filter(|_| !ids.is_empty()) {
             let started = StartedTasks {
                 request,
                 tasks: ids,
             };
             state.tokens.insert(token, started);
         }
-        Ok(json!({"tasks": tasks, "failures": []}))
+        Ok(json!({"tasks": tasks, "failures": failures}))
     }
 
     pub(super) fn describe_tasks(&self, request: Value) -> Result<Value, ApiError> {

@@ -1,0 +1,68 @@
+//! An ECS without the rest of AWS, for tests of what moto has no part in.
+
+use serde_json::{Value, json};
+
+use super::{Ecs, Settings};
+use crate::client::{ACCOUNT, REGION, sdk_config};
+use crate::clock::Clock;
+use crate::images::ImageStore;
+use crate::load_balancer::LoadBalancers;
+
+pub(super) const CLUSTER: &str = "tests";
+
+/// An ECS with one cluster, [`CLUSTER`]. Whatever it asks of another service fails.
+pub(super) async fn ecs(speed: f64) -> Ecs {
+    let endpoint = "http://127.0.0.1:9";
+    let config = sdk_config(endpoint);
+    let clock = Clock::new(speed);
+    let ecs = Ecs::new(Settings {
+        account_id: ACCOUNT.to_owned(),
+        region: REGION.to_owned(),
+        endpoint_url: endpoint.to_owned(),
+        clock,
+        images: ImageStore::new(std::env::temp_dir(), aws_sdk_ecr::Client::new(&config)),
+        load_balancers: LoadBalancers::new(
+            clock,
+            aws_sdk_elasticloadbalancingv2::Client::new(&config),
+        ),
+        logs: aws_sdk_cloudwatchlogs::Client::new(&config),
+        secrets_manager: aws_sdk_secretsmanager::Client::new(&config),
+        ssm: aws_sdk_ssm::Client::new(&config),
+    });
+    let created = ecs.call("CreateCluster", json!({"clusterName": CLUSTER}));
+    created.await.unwrap();
+    ecs
+}
+
+/// Registers a task definition whose image nobody can pull.
+pub(super) async fn register(ecs: &Ecs, family: &str) {
+    let definition = json!({
+        "family": family,
+        "requiresCompatibilities": ["FARGATE"],
+        "networkMode": "awsvpc",
+        "cpu": "256",
+        "memory": "512",
+        "containerDefinitions": [{"name": "web", "image": "no reference"}],
+    });
+    ecs.call("RegisterTaskDefinition", definition)
+        .await
+        .unwrap();
+}
+
+/// A request for tasks of a family; `more` adds to it.
+pub(super) fn run_task(family: &str, more: &Value) -> Value {
+    let mut request = json!({
+        "cluster": CLUSTER,
+        "taskDefinition": family,
+        "launchType": "FARGATE",
+        "networkConfiguration": network(),
+    });
+    for (name, value) in more.as_object().unwrap() {
+        request[name] = value.clone();
+    }
+    request
+}
+
+pub(super) fn network() -> Value {
+    json!({"awsvpcConfiguration": {"subnets": ["subnet-12345678"]}})
+}
