@@ -19,6 +19,8 @@ mod scheduler;
 mod secrets;
 mod service;
 mod services;
+#[allow(dead_code, reason = "deployment strategies go through these stages")]
+mod stages;
 mod tags;
 mod task;
 mod task_definitions;
