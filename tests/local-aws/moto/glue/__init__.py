@@ -8,6 +8,7 @@ changes underneath it.
 from glue import (
     aws_events,
     ecr_events,
+    event_patterns,
     event_targets,
     jsonata_evaluator,
     lambda_functions,
@@ -26,6 +27,7 @@ MODULES = (
     stacks,
     aws_events,
     ecr_events,
+    event_patterns,
     event_targets,
 )
 

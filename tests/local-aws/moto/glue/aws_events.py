@@ -65,7 +65,9 @@ def install() -> None:
     def put_events(
         self: EventsBackend, events: list[dict[str, Any]]
     ) -> list[dict[str, Any]]:
-        allowed = iter(put(self, [entry for entry in events if not _is_reserved(entry)]))
+        allowed = iter(
+            put(self, [entry for entry in events if not _is_reserved(entry)])
+        )
         refused = {
             "ErrorCode": "NotAuthorizedForSourceException",
             "ErrorMessage": "Not authorized for the source.",
