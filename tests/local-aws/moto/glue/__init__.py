@@ -14,6 +14,7 @@ from glue import (
     lambda_functions,
     load_balancers,
     resources,
+    rpc_v2_cbor,
     stacks,
     step_functions,
 )
@@ -29,6 +30,7 @@ MODULES = (
     ecr_events,
     event_patterns,
     event_targets,
+    rpc_v2_cbor,
 )
 
 
