@@ -19,6 +19,11 @@ impl Clock {
         }
     }
 
+    /// How many times faster than AWS's the delays pass; always a positive number.
+    pub fn speed(&self) -> f64 {
+        self.speed
+    }
+
     /// How long a delay of AWS lasts here.
     pub fn scaled(&self, aws: Duration) -> Duration {
         aws.div_f64(self.speed)

@@ -8,6 +8,7 @@ use anyhow::{Context, bail};
 use tokio::io::{AsyncBufReadExt, BufReader};
 use tokio::process::{Child, ChildStdin};
 
+use crate::clock::Clock;
 use crate::processes;
 
 /// Where the Python glue lives; it is part of the source tree, like the templates it serves.
@@ -30,11 +31,13 @@ impl Moto {
     /// Starts moto from the virtual environment `venv`, on a free port of its own.
     ///
     /// `gateway_port` is what moto is told to call: its Step Functions interpreter and the
-    /// glue reach every other service, ours included, through the gateway.
+    /// glue reach every other service, ours included, through the gateway. The glue's own delays
+    /// (periods of alarms, schedules, retries) pass at the pace of `clock`.
     pub(crate) async fn start(
         venv: &Path,
         state: &Path,
         gateway_port: u16,
+        clock: Clock,
     ) -> anyhow::Result<Self> {
         let python = interpreter(venv)?;
         let mut process = processes::command(python)
@@ -46,6 +49,7 @@ impl Moto {
             .env("PYTHONDONTWRITEBYTECODE", "1")
             .env("PYTHONUNBUFFERED", "1")
             .env("MOTO_PORT", gateway_port.to_string())
+            .env("LOCAL_AWS_SPEED", clock.speed().to_string())
             .env("AWS_ACCESS_KEY_ID", "test")
             .env("AWS_SECRET_ACCESS_KEY", "test")
             .env("AWS_DEFAULT_REGION", "us-east-1")

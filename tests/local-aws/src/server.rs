@@ -56,11 +56,11 @@ pub async fn run(arguments: Arguments) -> anyhow::Result<()> {
     let asked_to_end = CancellationToken::new();
     watch_for_the_end(asked_to_end.clone())?;
 
+    let clock = Clock::new(arguments.speed);
     let mut moto = tokio::select! {
-        moto = Moto::start(&arguments.venv, &state, port) => moto?,
+        moto = Moto::start(&arguments.venv, &state, port, clock) => moto?,
         () = asked_to_end.cancelled() => return Ok(()),
     };
-    let clock = Clock::new(arguments.speed);
     let gateway = Arc::new(assemble(
         &moto,
         &endpoint,
