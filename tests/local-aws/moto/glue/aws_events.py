@@ -12,6 +12,8 @@ from typing import Any
 
 from moto.events.models import EventBus, EventsBackend, events_backends
 
+from glue import routes
+
 Event = dict[str, Any]
 
 #: The bus that AWS's services send to.
@@ -44,14 +46,21 @@ def emit(
         "detail": detail,
         "ingestion-time": time.time(),
     }
-    route(events_backends[account][region].event_buses[DEFAULT_BUS], event)
+    send(events_backends[account][region].event_buses[DEFAULT_BUS], event)
     return event["id"]
 
 
-def route(bus: EventBus, event: Event) -> None:
+def send(bus: EventBus, event: Event) -> None:
     """Shows an event to every rule of a bus."""
     for rule in list(bus.rules.values()):
         rule.send_to_targets(event)
+
+
+@routes.route("POST", "/_glue/events")
+def emit_all(events: list[dict[str, Any]]) -> None:
+    """Events of the parts that are not in this process, as the arguments of `emit`."""
+    for event in events:
+        emit(**event)
 
 
 def _is_reserved(entry: dict[str, Any]) -> bool:

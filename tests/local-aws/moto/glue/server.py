@@ -8,14 +8,11 @@ import sys
 import threading
 
 from moto.core.config import default_user_config
-from moto.moto_server.werkzeug_app import (
-    DomainDispatcherApplication,
-    MotoRequestHandler,
-    create_backend_app,
-)
+from moto.moto_server.werkzeug_app import MotoRequestHandler
 from werkzeug.serving import make_server
 
 import glue
+from glue import routes
 
 
 class QuietRequestHandler(MotoRequestHandler):
@@ -40,7 +37,7 @@ def main() -> None:
     server = make_server(
         "127.0.0.1",
         0,
-        DomainDispatcherApplication(create_backend_app),
+        routes.application(),
         threaded=True,
         request_handler=QuietRequestHandler,
     )

@@ -9,14 +9,10 @@ import uuid
 from typing import Any
 
 from moto.core.config import default_user_config
-from moto.moto_server.werkzeug_app import (
-    DomainDispatcherApplication,
-    create_backend_app,
-)
 from werkzeug.serving import make_server
 
 import glue
-from glue import gateway
+from glue import gateway, routes
 from glue.server import QuietRequestHandler
 
 ROLE = "arn:aws:iam::123456789012:role/test"
@@ -31,7 +27,7 @@ def serve() -> None:
     server = make_server(
         "127.0.0.1",
         0,
-        DomainDispatcherApplication(create_backend_app),
+        routes.application(),
         threaded=True,
         request_handler=QuietRequestHandler,
     )

@@ -3,7 +3,9 @@
 import json
 from typing import Any
 
-from glue import aws_events
+import requests
+
+from glue import aws_events, gateway
 from tests.support import GlueTest, unique
 
 ACCOUNT = "123456789012"
@@ -59,3 +61,22 @@ class Buses(GlueTest):
             for message in self.received(url):
                 sources.add(json.loads(message["Body"])["source"])
         self.assertEqual(sources, {"mine", "mine.too"})
+
+    def test_the_parts_outside_of_this_process_emit_events_too(self) -> None:
+        kind = unique("Kind")
+        url = self.listen({"detail-type": [kind]})
+        event = {
+            "account": ACCOUNT,
+            "region": REGION,
+            "source": "aws.x",
+            "detail_type": kind,
+            "resources": [],
+            "detail": {},
+            "moment": 1.5,
+        }
+        requests.post(
+            f"{gateway.endpoint()}/_glue/events", json=[event]
+        ).raise_for_status()
+        self.assertEqual(
+            json.loads(self.received(url)[0]["Body"])["time"], "1970-01-01T00:00:01Z"
+        )
