@@ -6,6 +6,7 @@ pub mod conformance;
 pub mod containers;
 mod control;
 pub mod ecs;
+pub mod event_bus;
 mod gateway;
 pub mod images;
 mod lambda;

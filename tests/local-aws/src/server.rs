@@ -13,6 +13,7 @@ use tokio_util::sync::CancellationToken;
 use crate::client::{ACCOUNT, REGION, sdk_config};
 use crate::clock::Clock;
 use crate::ecs::{Ecs, Settings};
+use crate::event_bus::EventBus;
 use crate::gateway::{self, Gateway, Proxy};
 use crate::images::ImageStore;
 use crate::lambda::LambdaService;
@@ -68,7 +69,7 @@ pub async fn run(arguments: Arguments) -> anyhow::Result<()> {
         clock,
         ecs_calls,
         asked_to_end.clone(),
-    ));
+    )?);
     let router = gateway::router(Arc::clone(&gateway));
     let server = tokio::spawn(async move { axum::serve(listener, router).await });
     announce(&endpoint)?;
@@ -102,7 +103,7 @@ fn assemble(
     clock: Clock,
     ecs_calls: Option<Recorder>,
     shutdown: CancellationToken,
-) -> Gateway {
+) -> anyhow::Result<Gateway> {
     // Our own parts ask moto directly: one hop less, and no way to ask themselves.
     let config = sdk_config(&format!("http://{}", moto.authority()));
     let images = ImageStore::new(&state, aws_sdk_ecr::Client::new(&config));
@@ -118,8 +119,9 @@ fn assemble(
         logs: aws_sdk_cloudwatchlogs::Client::new(&config),
         secrets_manager: aws_sdk_secretsmanager::Client::new(&config),
         ssm: aws_sdk_ssm::Client::new(&config),
+        event_bus: EventBus::of_moto(moto.authority())?,
     });
-    Gateway {
+    Ok(Gateway {
         ecs,
         ecs_calls,
         lambda: Arc::new(LambdaService::new(&config, endpoint, &state, clock)),
@@ -127,7 +129,7 @@ fn assemble(
         images,
         moto: Proxy::new(moto.authority()),
         shutdown,
-    }
+    })
 }
 
 /// The one line on standard output.

@@ -5,6 +5,7 @@ use serde_json::{Value, json};
 use super::{Ecs, Settings};
 use crate::client::{ACCOUNT, REGION, sdk_config};
 use crate::clock::Clock;
+use crate::event_bus::tests::Put;
 use crate::images::ImageStore;
 use crate::load_balancer::LoadBalancers;
 
@@ -12,6 +13,12 @@ pub(super) const CLUSTER: &str = "tests";
 
 /// An ECS with one cluster, [`CLUSTER`]. Whatever it asks of another service fails.
 pub(super) async fn ecs(speed: f64) -> Ecs {
+    ecs_with_events(speed).await.0
+}
+
+/// The same, and the events that it emits.
+pub(super) async fn ecs_with_events(speed: f64) -> (Ecs, Put) {
+    let (event_bus, events) = Put::bus();
     let endpoint = "http://127.0.0.1:9";
     let config = sdk_config(endpoint);
     let clock = Clock::new(speed);
@@ -28,10 +35,11 @@ pub(super) async fn ecs(speed: f64) -> Ecs {
         logs: aws_sdk_cloudwatchlogs::Client::new(&config),
         secrets_manager: aws_sdk_secretsmanager::Client::new(&config),
         ssm: aws_sdk_ssm::Client::new(&config),
+        event_bus,
     });
     let created = ecs.call("CreateCluster", json!({"clusterName": CLUSTER}));
     created.await.unwrap();
-    ecs
+    (ecs, events)
 }
 
 /// Registers a task definition whose image nobody can pull.

@@ -94,7 +94,12 @@ struct Life {
 
 impl Ecs {
     /// Puts a task among the others and lets it live.
-    pub(super) fn start_task(&self, state: &mut State, task: Task, targets: Vec<TargetBinding>) {
+    pub(super) fn start_task(
+        &self,
+        state: &mut State,
+        mut task: Task,
+        targets: Vec<TargetBinding>,
+    ) {
         let life = Life {
             ecs: self.clone(),
             id: task.id.clone(),
@@ -103,6 +108,7 @@ impl Ecs {
             running: Vec::new(),
             registrations: Vec::new(),
         };
+        self.announce_task(&mut task);
         state.tasks.insert(task.id.clone(), task);
         let killed = self.inner.killed.clone();
         self.inner.running.spawn(async move {
@@ -146,6 +152,7 @@ impl Life {
         let mut state = self.ecs.lock();
         if let Some(task) = state.tasks.get_mut(&self.id) {
             change(task);
+            self.ecs.announce_task(task);
             if let Some(owner) = &task.owner {
                 owner.wake.notify_one();
             }

@@ -8,6 +8,7 @@ mod capacity;
 mod clusters;
 mod deployments;
 mod error;
+mod events;
 #[cfg(test)]
 mod in_process;
 mod lifecycle;
@@ -37,6 +38,7 @@ use tokio_util::task::TaskTracker;
 pub use error::ApiError;
 
 use crate::clock::Clock;
+use crate::event_bus::EventBus;
 use crate::images::ImageStore;
 use crate::load_balancer::LoadBalancers;
 use clusters::Cluster;
@@ -60,6 +62,8 @@ pub struct Settings {
     pub logs: aws_sdk_cloudwatchlogs::Client,
     pub secrets_manager: aws_sdk_secretsmanager::Client,
     pub ssm: aws_sdk_ssm::Client,
+    /// Takes the events of ECS.
+    pub event_bus: EventBus,
 }
 
 impl Settings {
@@ -190,9 +194,14 @@ impl Ecs {
         self.inner.killed.cancel();
         self.inner.running.close();
         // Nothing of it blocks for long; the limit keeps a mistake here from hanging the end.
-        let ended = tokio::time::timeout(Duration::from_secs(5), self.inner.running.wait()).await;
+        let limit = Duration::from_secs(5);
+        let ended = tokio::time::timeout(limit, self.inner.running.wait()).await;
         if ended.is_err() {
             tracing::error!("some tasks did not end in time");
+        }
+        let told = tokio::time::timeout(limit, self.inner.settings.event_bus.flush()).await;
+        if told.is_err() {
+            tracing::error!("some events were not delivered in time");
         }
     }
 }

@@ -32,6 +32,10 @@ impl Names {
         self.arn(&format!("container/{cluster}/{task}/{}", Uuid::new_v4()))
     }
 
+    pub(super) fn capacity_provider(&self, name: &str) -> String {
+        self.arn(&format!("capacity-provider/{name}"))
+    }
+
     pub(super) fn service(&self, cluster: &str, service: &str) -> String {
         self.arn(&format!("service/{cluster}/{service}"))
     }
@@ -50,6 +54,12 @@ impl Names {
             unique_number()
         ))
     }
+}
+
+/// The availability zone of a task with this ARN: everything runs in the region's first one.
+pub(super) fn availability_zone(task_arn: &str) -> Option<String> {
+    let region = task_arn.split(':').nth(3)?;
+    Some(format!("{region}a"))
 }
 
 /// 32 hexadecimal digits, as task ids have.

@@ -69,6 +69,7 @@ impl Ecs {
             ServiceStatus::Draining => end(&mut service, &mut state),
             ServiceStatus::Inactive => Next::Ended,
         };
+        self.announce_service(&mut service, &mut state);
         state.services.insert(key.clone(), service);
         next
     }

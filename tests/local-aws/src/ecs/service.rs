@@ -9,6 +9,7 @@ use tokio::sync::Notify;
 use uuid::Uuid;
 
 use super::deployments::{Counts, Deployment, Rollout, ServiceDeployment, ServiceRevision, Status};
+use super::events::AnnouncedService;
 use super::lifecycle::TargetBinding;
 use super::names::{self, unique_number};
 use super::request::{Object, Tag, now, parse, put, tags_to_json};
@@ -73,7 +74,9 @@ pub(super) struct Service {
     /// Service deployments, the oldest first.
     pub(super) history: VecDeque<ServiceDeployment>,
     pub(super) revisions: VecDeque<ServiceRevision>,
-    events: VecDeque<Value>,
+    /// The newest first.
+    pub(super) events: VecDeque<Value>,
+    pub(super) announced: AnnouncedService,
     /// Whether an event has said that the service is steady.
     pub(super) steady: bool,
     pub(super) tags: Vec<Tag>,
@@ -108,6 +111,7 @@ impl Service {
             history: VecDeque::new(),
             revisions: VecDeque::new(),
             events: VecDeque::new(),
+            announced: AnnouncedService::default(),
             steady: false,
             tags: new.tags,
             created_at: now(),

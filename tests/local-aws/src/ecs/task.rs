@@ -9,6 +9,7 @@ use tokio::sync::Notify;
 use tokio_util::sync::CancellationToken;
 
 use super::ApiError;
+use super::events::AnnouncedTask;
 use super::names;
 use super::request::{KeyValue, Object, Tag, now, put, tags_to_json};
 use super::task_definitions::TaskDefinition;
@@ -98,7 +99,8 @@ pub(super) struct Task {
     /// Why the target groups find the task unhealthy.
     pub(super) target_reason: String,
     pub(super) times: Times,
-    version: u64,
+    pub(super) version: u64,
+    pub(super) announced: AnnouncedTask,
     /// Cancelled when the task shall stop.
     pub(super) stop: CancellationToken,
 }
@@ -176,7 +178,7 @@ impl Placement {
         }
     }
 
-    fn capacity_provider(&self) -> Option<&str> {
+    pub(super) fn capacity_provider(&self) -> Option<&str> {
         self.capacity_provider_strategy.as_ref()?[0]["capacityProvider"].as_str()
     }
 
@@ -312,6 +314,7 @@ impl Task {
                 ..Times::default()
             },
             version: 1,
+            announced: AnnouncedTask::default(),
             stop: CancellationToken::new(),
         }
     }
@@ -365,6 +368,11 @@ impl Task {
             // The address is where the task's ports really are.
             let interface = format!("eni-{}", &self.id[..17]);
             details.push(json!({"name": "networkInterfaceId", "value": interface}));
+            let digits = self.id.as_bytes()[..10].chunks(2);
+            let mac_address = digits.fold("0a".to_owned(), |start, two| {
+                format!("{start}:{}", String::from_utf8_lossy(two))
+            });
+            details.push(json!({"name": "macAddress", "value": mac_address}));
             let address = self.address.to_string();
             details.push(json!({"name": "privateIPv4Address", "value": address}));
         }
@@ -468,6 +476,10 @@ impl Task {
         );
         put(&mut answer, "stoppedReason", self.stopped_reason.clone());
         let times = &self.times;
+        if self.definition.uses_awsvpc() {
+            let zone = names::availability_zone(&self.arn);
+            put(&mut answer, "availabilityZone", zone);
+        }
         let connected = times.connectivity.map(|_| "CONNECTED");
         put(&mut answer, "connectivity", connected);
         for (name, time) in [

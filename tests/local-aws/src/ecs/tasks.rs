@@ -261,6 +261,7 @@ impl Ecs {
                 StopCode::UserInitiated,
                 reason.unwrap_or("Task stopped by user"),
             );
+            self.announce_task(task);
         }
         Ok(json!({"task": task.to_json(true)}))
     }
