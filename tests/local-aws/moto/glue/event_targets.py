@@ -7,29 +7,28 @@ dead-letter queue is used.
 https://docs.aws.amazon.com/eventbridge/latest/userguide/eb-rule-retry-policy.html
 """
 
-import json
 import logging
 import random
 import threading
 import time
+from collections import deque
 from collections.abc import Callable
-from datetime import datetime, timezone
+from dataclasses import dataclass, field
 from typing import Any
 
 from botocore.exceptions import BotoCoreError, ClientError
-from jsonpath_ng.ext import parse as parse_json_path
-from moto.events.models import Rule
+from moto.events.exceptions import ValidationException
+from moto.events.models import EventsBackend, Rule
 
-from glue import gateway
+from glue import clock, gateway
+from glue.event_permissions import resource_allows, role_allows
+from glue.event_templates import Event, Target, as_delivered, payload, predefined
 
 logger = logging.getLogger("glue.event_targets")
 
 DEFAULT_RETRY_ATTEMPTS = 185
 DEFAULT_EVENT_AGE_SECONDS = 24 * 60 * 60
 LONGEST_PAUSE_SECONDS = 60.0
-
-Event = dict[str, Any]
-Target = dict[str, Any]
 
 
 class NotDelivered(Exception):
@@ -40,94 +39,7 @@ class NotDelivered(Exception):
         self.code = code
 
 
-# What a target gets.
-
-
-def as_delivered(event: Event) -> Event:
-    """The event as targets see it."""
-    delivered = {key: value for key, value in event.items() if key != "ingestion-time"}
-    moment = event.get("time")
-    if isinstance(moment, int | float):
-        instant = datetime.fromtimestamp(moment, timezone.utc)
-        delivered["time"] = instant.strftime("%Y-%m-%dT%H:%M:%SZ")
-    return delivered
-
-
-def payload(target: Target, event: Event) -> str:
-    """The text that is sent to `target` for `event`."""
-    if "Input" in target:
-        return target["Input"]
-    if "InputPath" in target:
-        return json.dumps(_at(target["InputPath"], event))
-    if "InputTransformer" in target:
-        return transformed(target["InputTransformer"], event)
-    return json.dumps(event)
-
-
-def _at(path: str, event: Event) -> Any:
-    matches = parse_json_path(path).find(event)
-    return matches[0].value if matches else None
-
-
-def transformed(transformer: dict[str, Any], event: Event) -> str:
-    """An input template with its placeholders filled in.
-
-    A placeholder inside a JSON string becomes text, one outside becomes a JSON value.
-    https://docs.aws.amazon.com/eventbridge/latest/userguide/eb-transform-target-input.html
-    """
-    paths = transformer.get("InputPathsMap", {})
-    values = {name: _at(path, event) for name, path in paths.items()}
-    values["aws.events.event.json"] = event
-    values["aws.events.event"] = event
-    template = transformer["InputTemplate"]
-    result, position, in_string = [], 0, False
-    while position < len(template):
-        character = template[position]
-        end = template.find(">", position)
-        name = template[position + 1 : end] if character == "<" and end > 0 else None
-        if name in values:
-            value = values[name]
-            if in_string:
-                text = value if isinstance(value, str) else json.dumps(value)
-                result.append(json.dumps(text)[1:-1])
-            else:
-                result.append(json.dumps(value))
-            position = end + 1
-            continue
-        if character == '"' and template[position - 1 : position] != "\\":
-            in_string = not in_string
-        result.append(character)
-        position += 1
-    return "".join(result)
-
-
 # How it is sent.
-
-
-def _statements(policy: str | None) -> list[dict[str, Any]]:
-    return json.loads(policy).get("Statement", []) if policy else []
-
-
-def allows(policy: str | None, rule_arn: str) -> bool:
-    """Whether a resource's policy lets EventBridge in for this rule."""
-    for statement in _statements(policy):
-        principal = statement.get("Principal")
-        service = principal.get("Service") if isinstance(principal, dict) else principal
-        services = service if isinstance(service, list) else [service]
-        conditions = statement.get("Condition", {})
-        sources = [
-            value
-            for condition in conditions.values()
-            for key, value in condition.items()
-            if key.lower() == "aws:sourcearn"
-        ]
-        if (
-            statement.get("Effect") == "Allow"
-            and {"*", "events.amazonaws.com"} & set(services)
-            and all(rule_arn == source or rule_arn in source for source in sources)
-        ):
-            return True
-    return False
 
 
 def _policy_of_function(arn: str) -> str | None:
@@ -141,7 +53,7 @@ def _policy_of_function(arn: str) -> str | None:
 
 def _invoke_function(rule_arn: str, target: Target, body: str) -> None:
     arn = target["Arn"]
-    if not allows(_policy_of_function(arn), rule_arn):
+    if not resource_allows(_policy_of_function(arn), rule_arn):
         raise NotDelivered("NO_PERMISSIONS", f"{rule_arn} may not invoke {arn}")
     gateway.client("lambda").invoke(
         FunctionName=arn, InvocationType="Event", Payload=body.encode()
@@ -149,20 +61,24 @@ def _invoke_function(rule_arn: str, target: Target, body: str) -> None:
 
 
 def _start_execution(rule_arn: str, target: Target, body: str) -> None:
-    gateway.client("stepfunctions").start_execution(
-        stateMachineArn=target["Arn"], input=body
-    )
+    machine, role = target["Arn"], target["RoleArn"]
+    if not role_allows(role, "states:StartExecution", machine):
+        raise NotDelivered("NO_PERMISSIONS", f"{role} may not start {machine}")
+    gateway.client("stepfunctions").start_execution(stateMachineArn=machine, input=body)
 
 
 def _send_message(rule_arn: str, target: Target, body: str) -> None:
-    client, url = gateway.client("sqs"), _queue_url(target["Arn"])
-    attributes = client.get_queue_attributes(QueueUrl=url, AttributeNames=["Policy"])
-    if not allows(attributes.get("Attributes", {}).get("Policy"), rule_arn):
-        raise NotDelivered("NO_PERMISSIONS", f"{rule_arn} may not send to {url}")
     group = target.get("SqsParameters", {}).get("MessageGroupId")
-    client.send_message(
-        QueueUrl=url, MessageBody=body, **({"MessageGroupId": group} if group else {})
-    )
+    parameters = {"MessageGroupId": group} if group else {}
+    _send_to_queue(rule_arn, target["Arn"], MessageBody=body, **parameters)
+
+
+def _send_to_queue(rule_arn: str, queue_arn: str, **message: Any) -> None:
+    client, url = gateway.client("sqs"), _queue_url(queue_arn)
+    described = client.get_queue_attributes(QueueUrl=url, AttributeNames=["Policy"])
+    if not resource_allows(described.get("Attributes", {}).get("Policy"), rule_arn):
+        raise NotDelivered("NO_PERMISSIONS", f"{rule_arn} may not send to {queue_arn}")
+    client.send_message(QueueUrl=url, **message)
 
 
 def _queue_url(arn: str) -> str:
@@ -181,33 +97,80 @@ def _service(target: Target) -> str:
     return target["Arn"].split(":")[2]
 
 
-def deliver(rule_arn: str, target: Target, body: str) -> None:
-    """Sends `body` until it has arrived, or gives it to the dead-letter queue."""
-    policy = target.get("RetryPolicy", {})
-    attempts = int(policy.get("MaximumRetryAttempts", DEFAULT_RETRY_ATTEMPTS))
-    age = int(policy.get("MaximumEventAgeInSeconds", DEFAULT_EVENT_AGE_SECONDS))
-    deadline = time.monotonic() + age
-    retries = 0
-    while True:
+@dataclass
+class Delivery:
+    """An event's way to one target."""
+
+    rule_arn: str
+    target: Target
+    body: str
+    retries: int = 0
+    #: When EventBridge got the event, by the monotonic clock.
+    began: float = field(default_factory=time.monotonic)
+
+    def attempt(self) -> bool:
+        """Tries to deliver. True when that is settled: delivered, or given up."""
         try:
-            SENDERS[_service(target)](rule_arn, target, body)
-            return
+            SENDERS[_service(self.target)](self.rule_arn, self.target, self.body)
         except NotDelivered as error:
-            _give_up(rule_arn, target, body, error.code, str(error), retries, None)
-            return
+            self._give_up(error.code, str(error), None)
         except (BotoCoreError, ClientError) as error:
             code, final = _judged(error)
-            exhausted = None
-            if retries >= attempts:
-                exhausted = "MaximumRetryAttempts"
-            elif time.monotonic() >= deadline:
-                exhausted = "MaximumEventAgeInSeconds"
-            if final or exhausted:
-                _give_up(rule_arn, target, body, code, str(error), retries, exhausted)
+            exhausted = self._exhausted()
+            if not final and not exhausted:
+                return False
+            self._give_up(code, str(error), exhausted)
+        return True
+
+    def insist(self) -> None:
+        """Tries again until it is settled."""
+        while True:
+            self.retries += 1
+            pause = min(2.0 ** min(self.retries, 6), LONGEST_PAUSE_SECONDS)
+            time.sleep(clock.scaled(pause * random.uniform(0.5, 1.0)))
+            if self.attempt():
                 return
-        retries += 1
-        pause = min(2.0 ** min(retries, 6), LONGEST_PAUSE_SECONDS)
-        time.sleep(pause * random.uniform(0.5, 1.0))
+
+    def _exhausted(self) -> str | None:
+        """The limit of the retry policy that is reached."""
+        policy = self.target.get("RetryPolicy", {})
+        attempts = int(policy.get("MaximumRetryAttempts", DEFAULT_RETRY_ATTEMPTS))
+        age = int(policy.get("MaximumEventAgeInSeconds", DEFAULT_EVENT_AGE_SECONDS))
+        if self.retries >= attempts:
+            return "MaximumRetryAttempts"
+        if time.monotonic() - self.began >= clock.scaled(age):
+            return "MaximumEventAgeInSeconds"
+        return None
+
+    def _give_up(self, code: str, message: str, exhausted: str | None) -> None:
+        """https://docs.aws.amazon.com/eventbridge/latest/userguide/eb-rule-dlq.html"""
+        rule_arn, target = self.rule_arn, self.target
+        logger.warning(
+            "%s is not delivered to %s: %s", rule_arn, target["Arn"], message
+        )
+        queue = target.get("DeadLetterConfig", {}).get("Arn")
+        if not queue:
+            return
+        attributes = {
+            "RULE_ARN": rule_arn,
+            "TARGET_ARN": target["Arn"],
+            "ERROR_CODE": code,
+            "ERROR_MESSAGE": message,
+            "RETRY_ATTEMPTS": str(self.retries),
+            **({"EXHAUSTED_RETRY_CONDITION": exhausted} if exhausted else {}),
+        }
+        try:
+            _send_to_queue(
+                rule_arn,
+                queue,
+                MessageBody=self.body,
+                MessageAttributes={
+                    name: {"DataType": "String", "StringValue": value}
+                    for name, value in attributes.items()
+                },
+            )
+        except (NotDelivered, BotoCoreError, ClientError) as error:
+            logger.warning("nor to the dead-letter queue %s: %s", queue, error)
 
 
 def _judged(error: Exception) -> tuple[str, bool]:
@@ -230,60 +193,86 @@ def _judged(error: Exception) -> tuple[str, bool]:
     )
 
 
-def _give_up(
-    rule_arn: str,
-    target: Target,
-    body: str,
-    code: str,
-    message: str,
-    retries: int,
-    exhausted: str | None,
-) -> None:
-    """https://docs.aws.amazon.com/eventbridge/latest/userguide/eb-rule-dlq.html"""
-    logger.warning("%s is not delivered to %s: %s", rule_arn, target["Arn"], message)
-    queue = target.get("DeadLetterConfig", {}).get("Arn")
-    if not queue:
-        return
-    attributes = {
-        "RULE_ARN": rule_arn,
-        "TARGET_ARN": target["Arn"],
-        "ERROR_CODE": code,
-        "ERROR_MESSAGE": message,
-        "RETRY_ATTEMPTS": str(retries),
-        **({"EXHAUSTED_RETRY_CONDITION": exhausted} if exhausted else {}),
-    }
-    client, url = gateway.client("sqs"), _queue_url(queue)
-    described = client.get_queue_attributes(QueueUrl=url, AttributeNames=["Policy"])
-    if not allows(described.get("Attributes", {}).get("Policy"), rule_arn):
-        logger.warning("%s may not use the dead-letter queue %s", rule_arn, queue)
-        return
-    client.send_message(
-        QueueUrl=url,
-        MessageBody=body,
-        MessageAttributes={
-            name: {"DataType": "String", "StringValue": value}
-            for name, value in attributes.items()
-        },
-    )
+# Each target gets its events one after the other, in their order. One that has to be tried again
+# does not hold up those behind it.
+
+Lane = tuple[str, str]
+
+_lock = threading.Lock()
+_waiting: dict[Lane, deque[Delivery]] = {}
+
+
+def _enqueue(lane: Lane, delivery: Delivery) -> None:
+    with _lock:
+        served = lane in _waiting
+        _waiting.setdefault(lane, deque()).append(delivery)
+    if not served:
+        threading.Thread(target=_serve, args=(lane,), daemon=True).start()
+
+
+def _serve(lane: Lane) -> None:
+    while True:
+        with _lock:
+            if not _waiting[lane]:
+                del _waiting[lane]
+                return
+            delivery = _waiting[lane].popleft()
+        try:
+            settled = delivery.attempt()
+        except Exception:
+            logger.exception("%s cannot be delivered", delivery)
+            continue
+        if not settled:
+            threading.Thread(target=delivery.insist, daemon=True).start()
+
+
+def _check_targets(targets: list[Target]) -> None:
+    """What PutTargets refuses."""
+    for target in targets:
+        arn = target["Arn"]
+        if _service(target) == "states" and not target.get("RoleArn"):
+            raise ValidationException(f"RoleArn is required for target {arn}.")
+        ways = {"Input", "InputPath", "InputTransformer"} & set(target)
+        if len(ways) > 1:
+            raise ValidationException(
+                f"Only one of Input, InputPath, or InputTransformer must be provided "
+                f"for target {target['Id']}."
+            )
+        if arn.endswith(".fifo") and not target.get("SqsParameters"):
+            raise ValidationException(
+                f"Parameter(s) SqsParameters must be specified for target: {target['Id']}."
+            )
 
 
 def install() -> None:
     """Lets rules reach the targets that moto does not know."""
     send_to_others = Rule.send_to_targets
+    put_unchecked = EventsBackend.put_targets
+
+    def put_targets(
+        self: EventsBackend,
+        name: str,
+        event_bus_arn: str | None,
+        targets: list[Target],
+    ) -> None:
+        _check_targets(targets)
+        put_unchecked(self, name, event_bus_arn, targets)
 
     def send_to_targets(
         self: Rule, original_event: Event, transform_input: bool = True
     ) -> None:
-        if self.state != "ENABLED":
-            return
-        if not self.event_pattern.matches_event(original_event):
+        # A rule without a pattern is one with a schedule.
+        if self.state == "DISABLED" or self.event_pattern.dump() is None:
             return
         event = as_delivered(original_event)
+        if not self.event_pattern.matches_event(event):
+            return
+        variables = predefined(self, event, original_event["ingestion-time"])
         targets = list(self.targets)
         for target in targets:
             if _service(target) in SENDERS:
-                arguments = (self.arn, target, payload(target, event))
-                threading.Thread(target=deliver, args=arguments, daemon=True).start()
+                body = payload(target, event, variables)
+                _enqueue((self.arn, target["Id"]), Delivery(self.arn, target, body))
         others = [target for target in targets if _service(target) not in SENDERS]
         if others:
             # moto's own way for the rest, on a rule that has only them.
@@ -291,4 +280,5 @@ def install() -> None:
             rest.__dict__.update(self.__dict__, targets=others)
             send_to_others(rest, original_event, transform_input)
 
+    EventsBackend.put_targets = put_targets
     Rule.send_to_targets = send_to_targets

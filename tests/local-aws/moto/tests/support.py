@@ -53,6 +53,11 @@ def wait_for(condition: Any, seconds: float = 10.0) -> Any:
     raise AssertionError("waited in vain")
 
 
+def _policy(statement: dict[str, Any]) -> str:
+    statements = [{"Effect": "Allow", **statement}]
+    return json.dumps({"Version": "2012-10-17", "Statement": statements})
+
+
 class GlueTest(unittest.TestCase):
     """A test against a served moto."""
 
@@ -136,9 +141,28 @@ class GlueTest(unittest.TestCase):
     def delete(self, name: str) -> None:
         self.client("cloudformation").delete_stack(StackName=name)
 
+    # IAM.
+
+    def role(
+        self, action: str, resource: str, service: str = "events.amazonaws.com"
+    ) -> str:
+        """The ARN of a role with which a service may do one thing."""
+        client, name = self.client("iam"), unique("role")
+        trust = {"Principal": {"Service": service}, "Action": "sts:AssumeRole"}
+        arn = client.create_role(
+            RoleName=name, AssumeRolePolicyDocument=_policy(trust)
+        )["Role"]["Arn"]
+        permission = {"Action": [action], "Resource": resource}
+        client.put_role_policy(
+            RoleName=name, PolicyName="p", PolicyDocument=_policy(permission)
+        )
+        return arn
+
     # SQS.
 
-    def queue(self, name: str, open_to_events: bool = True) -> tuple[str, str]:
+    def queue(
+        self, name: str, open_to_events: bool = True, **attributes: str
+    ) -> tuple[str, str]:
         """A queue's URL and ARN."""
         arn = f"arn:aws:sqs:us-east-1:123456789012:{name}"
         policy = {
@@ -151,7 +175,8 @@ class GlueTest(unittest.TestCase):
                 }
             ]
         }
-        attributes = {"Policy": json.dumps(policy)} if open_to_events else {}
+        if open_to_events:
+            attributes["Policy"] = json.dumps(policy)
         created = self.client("sqs").create_queue(QueueName=name, Attributes=attributes)
         return created["QueueUrl"], arn
 

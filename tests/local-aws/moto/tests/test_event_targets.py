@@ -1,8 +1,8 @@
 """What rules send to their targets."""
 
 import json
+import os
 import threading
-import unittest
 from typing import Any
 from unittest import mock
 
@@ -11,63 +11,8 @@ from botocore.exceptions import ClientError
 from glue import event_targets
 from tests.support import ROLE, GlueTest, unique, wait_for
 
-EVENT = {
-    "id": "1",
-    "detail-type": "t",
-    "source": "s",
-    "time": 0.0,
-    "ingestion-time": 1.0,
-    "detail": {"name": 'a "b"', "list": [1, 2], "number": 3},
-}
 RULE = "arn:aws:events:us-east-1:123456789012:rule/r"
-
-
-class Payloads(unittest.TestCase):
-    def test_the_event_itself_in_utc_and_without_what_is_internal(self) -> None:
-        event = event_targets.as_delivered(EVENT)
-        self.assertEqual(event["time"], "1970-01-01T00:00:00Z")
-        self.assertNotIn("ingestion-time", event)
-        self.assertEqual(json.loads(event_targets.payload({}, event)), event)
-
-    def test_a_constant(self) -> None:
-        self.assertEqual(event_targets.payload({"Input": '{"a":1}'}, EVENT), '{"a":1}')
-
-    def test_a_part(self) -> None:
-        target = {"InputPath": "$.detail.list"}
-        self.assertEqual(event_targets.payload(target, EVENT), "[1, 2]")
-
-    def test_a_template(self) -> None:
-        transformer = {
-            "InputPathsMap": {
-                "name": "$.detail.name",
-                "list": "$.detail.list",
-                "number": "$.detail.number",
-            },
-            "InputTemplate": '{"n": <name>, "l": <list>, "t": "is <name>/<number> <x>"}',
-        }
-        text = event_targets.payload({"InputTransformer": transformer}, EVENT)
-        expected = {"n": 'a "b"', "l": [1, 2], "t": 'is a "b"/3 <x>'}
-        self.assertEqual(json.loads(text), expected)
-
-
-class Policies(unittest.TestCase):
-    def policy(self, **change: Any) -> str:
-        statement = {
-            "Effect": "Allow",
-            "Principal": {"Service": "events.amazonaws.com"},
-            "Condition": {"ArnLike": {"AWS:SourceArn": RULE}},
-            **change,
-        }
-        return json.dumps({"Statement": [statement]})
-
-    def test_a_policy_for_the_rule_allows(self) -> None:
-        self.assertTrue(event_targets.allows(self.policy(), RULE))
-
-    def test_another_rule_or_service_or_no_policy_does_not(self) -> None:
-        self.assertFalse(event_targets.allows(self.policy(), RULE + "x"))
-        other = self.policy(Principal={"Service": "sns.amazonaws.com"})
-        self.assertFalse(event_targets.allows(other, RULE))
-        self.assertFalse(event_targets.allows(None, RULE))
+FUNCTION = "arn:aws:lambda:us-east-1:123456789012:function:none"
 
 
 class Deliveries(GlueTest):
@@ -79,8 +24,9 @@ class Deliveries(GlueTest):
         client.put_targets(Rule=name, Targets=[{"Id": "t", **target}])
         return name
 
-    def put(self, source: str) -> None:
-        entry = {"Source": source, "DetailType": "d", "Detail": '{"a": 1}'}
+    def put(self, source: str, number: int = 1) -> None:
+        detail = json.dumps({"a": number})
+        entry = {"Source": source, "DetailType": "d", "Detail": detail}
         answer = self.client("events").put_events(Entries=[entry])
         self.assertEqual(answer["FailedEntryCount"], 0)
 
@@ -97,14 +43,17 @@ class Deliveries(GlueTest):
         self.put(self.rule({"Arn": arn, "Input": "2"}))
         self.assertEqual([it["Body"] for it in self.received(url)], ["2"])
 
-    def test_a_state_machine_starts(self) -> None:
-        client = self.client("stepfunctions")
-        machine = client.create_state_machine(
+    def machine(self) -> str:
+        return self.client("stepfunctions").create_state_machine(
             name=unique("machine"),
             roleArn=ROLE,
             definition='{"StartAt": "A", "States": {"A": {"Type": "Succeed"}}}',
         )["stateMachineArn"]
-        self.put(self.rule({"Arn": machine, "RoleArn": ROLE, "Input": '{"b":2}'}))
+
+    def test_a_state_machine_starts(self) -> None:
+        client, machine = self.client("stepfunctions"), self.machine()
+        role = self.role("states:StartExecution", machine)
+        self.put(self.rule({"Arn": machine, "RoleArn": role, "Input": '{"b":2}'}))
 
         def execution() -> Any:
             found = client.list_executions(stateMachineArn=machine)["executions"]
@@ -113,46 +62,102 @@ class Deliveries(GlueTest):
         described = client.describe_execution(executionArn=wait_for(execution))
         self.assertEqual(json.loads(described["input"]), {"b": 2})
 
+    def test_a_state_machine_is_not_started_with_a_role_that_may_not(self) -> None:
+        machine = self.machine()
+        url, queue = self.queue(unique("dead"))
+        target = {"Arn": machine, "RoleArn": ROLE, "DeadLetterConfig": {"Arn": queue}}
+        self.put(self.rule(target))
+        attributes = self.received(url)[0]["MessageAttributes"]
+        self.assertEqual(attributes["ERROR_CODE"]["StringValue"], "NO_PERMISSIONS")
+        executions = self.client("stepfunctions").list_executions(
+            stateMachineArn=machine
+        )
+        self.assertEqual(executions["executions"], [])
+
+    def test_a_queue_gets_events_in_their_order(self) -> None:
+        name = f"{unique('queue')}.fifo"
+        fifo = {"FifoQueue": "true", "ContentBasedDeduplication": "true"}
+        url, arn = self.queue(name, **fifo)
+        parameters = {"MessageGroupId": "g"}
+        source = self.rule({"Arn": arn, "SqsParameters": parameters})
+        for number in range(8):
+            self.put(source, number)
+        numbers: list[int] = []
+        while len(numbers) < 8:
+            for message in self.received(url):
+                numbers.append(json.loads(message["Body"])["detail"]["a"])
+                self.client("sqs").delete_message(
+                    QueueUrl=url, ReceiptHandle=message["ReceiptHandle"]
+                )
+        self.assertEqual(numbers, list(range(8)))
+
+    def test_targets_that_cannot_work_are_refused(self) -> None:
+        _, arn = self.queue(unique("queue"))
+        for target in (
+            {"Arn": self.machine()},
+            {"Arn": arn, "Input": "1", "InputPath": "$"},
+            {"Arn": f"{arn}.fifo"},
+        ):
+            with self.subTest(target=target):
+                with self.assertRaises(ClientError) as caught:
+                    self.rule(target)
+                error = caught.exception.response["Error"]
+                self.assertEqual(error["Code"], "ValidationException")
+
     def test_a_function_without_permission_is_not_invoked(self) -> None:
         url, queue = self.queue(unique("dead"))
-        function = "arn:aws:lambda:us-east-1:123456789012:function:none"
-        self.put(self.rule({"Arn": function, "DeadLetterConfig": {"Arn": queue}}))
+        self.put(self.rule({"Arn": FUNCTION, "DeadLetterConfig": {"Arn": queue}}))
         message = self.received(url)[0]
         attributes = message["MessageAttributes"]
         self.assertEqual(attributes["ERROR_CODE"]["StringValue"], "NO_PERMISSIONS")
-        self.assertEqual(attributes["TARGET_ARN"]["StringValue"], function)
+        self.assertEqual(attributes["TARGET_ARN"]["StringValue"], FUNCTION)
         self.assertEqual(json.loads(message["Body"])["detail"], {"a": 1})
 
-    def test_a_target_that_fails_is_tried_again(self) -> None:
-        tries = threading.Semaphore(0)
-        failures = [500, 500]
+    def test_a_rule_without_a_pattern_gets_no_events(self) -> None:
+        url, arn = self.queue(unique("queue"))
+        client, name = self.client("events"), unique("rule")
+        client.put_rule(Name=name, ScheduleExpression="rate(30 days)")
+        self.addCleanup(client.delete_rule, Name=name)
+        self.addCleanup(client.remove_targets, Rule=name, Ids=["t"])
+        targets = [{"Id": "t", "Arn": arn, "Input": '"of the schedule"'}]
+        client.put_targets(Rule=name, Targets=targets)
+        self.put(self.rule({"Arn": arn, "Input": '"of the event"'}))
+        bodies = [message["Body"] for message in self.received(url)]
+        self.assertEqual(bodies, ['"of the event"'])
 
-        def send(rule: str, target: dict[str, Any], body: str) -> None:
-            tries.release()
-            if failures:
-                raise failing(failures.pop())
+    def delivery(self, **target: Any) -> event_targets.Delivery:
+        target = {"Arn": FUNCTION, **target}
+        return event_targets.Delivery(RULE, target, '{"x":1}')
 
+    def deliver(self, delivery: event_targets.Delivery, send: Any) -> list[float]:
+        """Delivers to its end, with `send` for the sending; answers the pauses made."""
         with (
             mock.patch.dict(event_targets.SENDERS, {"lambda": send}),
-            mock.patch.object(event_targets.time, "sleep"),
+            mock.patch.object(event_targets.time, "sleep") as sleep,
         ):
-            event_targets.deliver(RULE, {"Arn": "arn:aws:lambda:r:a:function:f"}, "{}")
-        self.assertTrue(all(tries.acquire(blocking=False) for _ in range(3)))
-        self.assertFalse(tries.acquire(blocking=False))
+            if not delivery.attempt():
+                delivery.insist()
+        return [call.args[0] for call in sleep.call_args_list]
+
+    def test_a_target_that_fails_is_tried_again(self) -> None:
+        send = mock.Mock(side_effect=[failing(500), failing(429), None])
+        pauses = self.deliver(self.delivery(), send)
+        self.assertEqual(send.call_count, 3)
+        self.assertEqual(len(pauses), 2)
+
+    def test_pauses_pass_at_the_pace_of_the_local_clock(self) -> None:
+        send = mock.Mock(side_effect=[failing(500)] * 3 + [None])
+        with mock.patch.dict(os.environ, {"LOCAL_AWS_SPEED": "1000"}):
+            pauses = self.deliver(self.delivery(), send)
+        self.assertLess(max(pauses), 0.01)
 
     def test_what_cannot_be_delivered_goes_to_the_dead_letter_queue(self) -> None:
         url, queue = self.queue(unique("dead"))
-        target = {
-            "Arn": "arn:aws:lambda:r:a:function:f",
-            "RetryPolicy": {"MaximumRetryAttempts": 1},
-            "DeadLetterConfig": {"Arn": queue},
-        }
+        policy = {"MaximumRetryAttempts": 1}
         send = mock.Mock(side_effect=failing(500))
-        with (
-            mock.patch.dict(event_targets.SENDERS, {"lambda": send}),
-            mock.patch.object(event_targets.time, "sleep"),
-        ):
-            event_targets.deliver(RULE, target, '{"x":1}')
+        self.deliver(
+            self.delivery(RetryPolicy=policy, DeadLetterConfig={"Arn": queue}), send
+        )
         self.assertEqual(send.call_count, 2)
         message = self.received(url)[0]
         attributes = message["MessageAttributes"]
@@ -162,6 +167,41 @@ class Deliveries(GlueTest):
             attributes["EXHAUSTED_RETRY_CONDITION"]["StringValue"],
             "MaximumRetryAttempts",
         )
+
+    def test_an_event_that_is_too_old_is_not_tried_again(self) -> None:
+        url, queue = self.queue(unique("dead"))
+        policy = {"MaximumEventAgeInSeconds": 60}
+        delivery = self.delivery(RetryPolicy=policy, DeadLetterConfig={"Arn": queue})
+        delivery.began -= 61
+        send = mock.Mock(side_effect=failing(500))
+        self.deliver(delivery, send)
+        self.assertEqual(send.call_count, 1)
+        attributes = self.received(url)[0]["MessageAttributes"]
+        self.assertEqual(
+            attributes["EXHAUSTED_RETRY_CONDITION"]["StringValue"],
+            "MaximumEventAgeInSeconds",
+        )
+
+    def test_one_that_is_tried_again_does_not_hold_up_the_next(self) -> None:
+        sent: list[str] = []
+        broken = threading.Event()
+
+        def send(rule: str, target: dict[str, Any], body: str) -> None:
+            number = json.loads(body)["detail"]["a"]
+            if number == 1 and not broken.is_set():
+                broken.set()
+                raise failing(500)
+            sent.append(number)
+
+        with (
+            mock.patch.dict(event_targets.SENDERS, {"lambda": send}),
+            mock.patch.dict(os.environ, {"LOCAL_AWS_SPEED": "2"}),
+        ):
+            source = self.rule({"Arn": FUNCTION})
+            self.put(source, 1)
+            self.put(source, 2)
+            wait_for(lambda: len(sent) == 2)
+        self.assertEqual(sent, [2, 1])
 
 
 def failing(status: int) -> ClientError:
