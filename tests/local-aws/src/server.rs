@@ -109,6 +109,7 @@ fn assemble(
     let images = ImageStore::new(&state, aws_sdk_ecr::Client::new(&config));
     let load_balancers =
         LoadBalancers::new(clock, aws_sdk_elasticloadbalancingv2::Client::new(&config));
+    let lambda = Arc::new(LambdaService::new(&config, endpoint, &state, clock));
     let ecs = Ecs::new(Settings {
         account_id: ACCOUNT.to_owned(),
         region: REGION.to_owned(),
@@ -116,6 +117,8 @@ fn assemble(
         clock,
         images: images.clone(),
         load_balancers: load_balancers.clone(),
+        lambda: Arc::clone(&lambda),
+        cloudwatch: aws_sdk_cloudwatch::Client::new(&config),
         logs: aws_sdk_cloudwatchlogs::Client::new(&config),
         secrets_manager: aws_sdk_secretsmanager::Client::new(&config),
         ssm: aws_sdk_ssm::Client::new(&config),
@@ -124,7 +127,7 @@ fn assemble(
     Ok(Gateway {
         ecs,
         ecs_calls,
-        lambda: Arc::new(LambdaService::new(&config, endpoint, &state, clock)),
+        lambda,
         load_balancers,
         images,
         moto: Proxy::new(moto.authority()),

@@ -10,6 +10,8 @@ use serde::Deserialize;
 use serde_json::{Value, json};
 use tokio::time::Instant;
 
+use super::alarms::AlarmMonitor;
+use super::hooks::HookDetail;
 use super::lifecycle::TargetBinding;
 use super::request::{Object, now, page, parse, put};
 use super::rolling::CircuitBreaker;
@@ -136,7 +138,7 @@ pub(super) enum Status {
 }
 
 impl Status {
-    fn as_str(self) -> &'static str {
+    pub(super) fn as_str(self) -> &'static str {
         match self {
             Self::Pending => "PENDING",
             Self::InProgress => "IN_PROGRESS",
@@ -177,6 +179,9 @@ pub(super) struct ServiceDeployment {
     pub(super) breaker: CircuitBreaker,
     pub(super) breaker_triggered: bool,
     pub(super) failures: u64,
+    pub(super) alarms: Option<AlarmMonitor>,
+    /// The executions of hooks up to now, the oldest first.
+    pub(super) hooks: Vec<HookDetail>,
     pub(super) rollback: Option<Rollback>,
     pub(super) created_at: f64,
     pub(super) started_at: Option<f64>,
@@ -253,16 +258,11 @@ impl ServiceDeployment {
                 "threshold": self.breaker.threshold(service.desired_count),
             }),
         );
-        if let Some(alarms) = self.configuration.get("alarms") {
-            set(
-                "alarms",
-                json!({
-                    "status": "DISABLED",
-                    "alarmNames": alarms["alarmNames"],
-                    "triggeredAlarmNames": [],
-                }),
-            );
+        if let Some(alarms) = &self.alarms {
+            set("alarms", alarms.describe(self.status.is_final()));
         }
+        let hooks = self.hooks.iter().map(HookDetail::describe);
+        set("lifecycleHookDetails", hooks.collect());
         put(&mut answer, "stoppedAt", self.stopped_at);
         let rollback = self.rollback.as_ref().map(|rollback| {
             json!({
@@ -460,12 +460,7 @@ impl Ecs {
             .services
             .values_mut()
             .find(|service| service.history.iter().any(|one| one.arn == arn))
-            .ok_or_else(|| {
-                ApiError::client(
-                    "ServiceDeploymentNotFoundException",
-                    "Service deployment not found.",
-                )
-            })?;
+            .ok_or_else(ApiError::service_deployment_not_found)?;
         let can_roll_back = service.completed_deployment().is_some();
         let Some(deployment) = service.history.iter_mut().find(|one| one.arn == arn) else {
             return Err(ApiError::server("The service deployment vanished."));

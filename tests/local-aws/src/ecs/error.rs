@@ -49,6 +49,14 @@ impl ApiError {
         Self::client("ServiceNotActiveException", "Service was not ACTIVE.")
     }
 
+    /// The service deployment does not exist.
+    pub fn service_deployment_not_found() -> Self {
+        Self::client(
+            "ServiceDeploymentNotFoundException",
+            "Service deployment not found.",
+        )
+    }
+
     /// The local ECS itself failed, for example because moto did not answer.
     pub fn server(message: impl Into<String>) -> Self {
         Self {

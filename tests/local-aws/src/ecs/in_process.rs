@@ -1,5 +1,7 @@
 //! An ECS without the rest of AWS, for tests of what moto has no part in.
 
+use std::sync::Arc;
+
 use serde_json::{Value, json};
 
 use super::{Ecs, Settings};
@@ -7,6 +9,7 @@ use crate::client::{ACCOUNT, REGION, sdk_config};
 use crate::clock::Clock;
 use crate::event_bus::tests::Put;
 use crate::images::ImageStore;
+use crate::lambda::LambdaService;
 use crate::load_balancer::LoadBalancers;
 
 pub(super) const CLUSTER: &str = "tests";
@@ -36,6 +39,13 @@ pub(super) async fn ecs_with_events(speed: f64) -> (Ecs, Put) {
         secrets_manager: aws_sdk_secretsmanager::Client::new(&config),
         ssm: aws_sdk_ssm::Client::new(&config),
         event_bus,
+        lambda: Arc::new(LambdaService::new(
+            &config,
+            endpoint,
+            &std::env::temp_dir(),
+            clock,
+        )),
+        cloudwatch: aws_sdk_cloudwatch::Client::new(&config),
     });
     let created = ecs.call("CreateCluster", json!({"clusterName": CLUSTER}));
     created.await.unwrap();

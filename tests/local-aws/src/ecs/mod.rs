@@ -4,11 +4,15 @@
 //! lives its life (`lifecycle`), every service one that looks after it (`scheduler`); they meet
 //! in the state, and a change of a task wakes the service it belongs to.
 
+#[allow(dead_code, reason = "deployment strategies watch them")]
+mod alarms;
 mod capacity;
 mod clusters;
 mod deployments;
 mod error;
 mod events;
+#[allow(dead_code, reason = "deployment strategies run them")]
+mod hooks;
 #[cfg(test)]
 mod in_process;
 mod lifecycle;
@@ -40,8 +44,10 @@ pub use error::ApiError;
 use crate::clock::Clock;
 use crate::event_bus::EventBus;
 use crate::images::ImageStore;
+use crate::lambda::LambdaService;
 use crate::load_balancer::LoadBalancers;
 use clusters::Cluster;
+use hooks::Pauses;
 use names::Names;
 use scheduler::ServiceKey;
 use service::Service;
@@ -59,6 +65,11 @@ pub struct Settings {
     pub clock: Clock,
     pub images: ImageStore,
     pub load_balancers: LoadBalancers,
+    /// Runs the functions of life-cycle hooks.
+    #[allow(dead_code, reason = "deployment strategies run them")]
+    pub(crate) lambda: Arc<LambdaService>,
+    /// Knows the deployment alarms.
+    pub cloudwatch: aws_sdk_cloudwatch::Client,
     pub logs: aws_sdk_cloudwatchlogs::Client,
     pub secrets_manager: aws_sdk_secretsmanager::Client,
     pub ssm: aws_sdk_ssm::Client,
@@ -97,6 +108,7 @@ struct Inner {
     settings: Settings,
     names: Names,
     state: Mutex<State>,
+    pauses: Pauses,
     /// All lives of tasks and all loops of services.
     running: TaskTracker,
     /// Ends them at once.
@@ -139,6 +151,7 @@ impl Ecs {
                 settings,
                 names,
                 state: Mutex::default(),
+                pauses: Pauses::default(),
                 running: TaskTracker::new(),
                 killed: CancellationToken::new(),
             }),
@@ -158,6 +171,7 @@ impl Ecs {
     /// answer is the JSON body; time stamps are seconds since the epoch, as JSON 1.1 has them.
     pub async fn call(&self, operation: &str, request: Value) -> Result<Value, ApiError> {
         match operation {
+            "ContinueServiceDeployment" => self.continue_service_deployment(request),
             "CreateCluster" => self.create_cluster(request),
             "CreateService" => self.create_service(request).await,
             "DeleteCluster" => self.delete_cluster(request),

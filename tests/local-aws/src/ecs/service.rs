@@ -8,6 +8,7 @@ use serde_json::{Value, json};
 use tokio::sync::Notify;
 use uuid::Uuid;
 
+use super::alarms::AlarmMonitor;
 use super::deployments::{Counts, Deployment, Rollout, ServiceDeployment, ServiceRevision, Status};
 use super::events::AnnouncedService;
 use super::lifecycle::TargetBinding;
@@ -270,6 +271,8 @@ impl Service {
             status: Status::Pending,
             status_reason: None,
             breaker: circuit_breaker(&configuration),
+            alarms: AlarmMonitor::parse(&configuration).unwrap_or_default(),
+            hooks: Vec::new(),
             configuration,
             breaker_triggered: false,
             failures: 0,

@@ -5,7 +5,9 @@ use std::sync::Arc;
 use serde::Deserialize;
 use serde_json::{Value, json};
 
+use super::alarms::AlarmMonitor;
 use super::deployments::Status;
+use super::hooks::Hook;
 use super::names;
 use super::request::{Object, Tag, includes, page, parse, put};
 use super::rolling::CircuitBreaker;
@@ -84,6 +86,8 @@ fn validate(fields: &Object, definition: &TaskDefinition) -> Result<(), ApiError
     CircuitBreaker::deserialize(&configuration["deploymentCircuitBreaker"]).map_err(|error| {
         ApiError::invalid_parameter(format!("deploymentCircuitBreaker: {error}"))
     })?;
+    AlarmMonitor::parse(configuration)?;
+    Hook::parse_all(configuration)?;
     let placement: Placement = parse(&Value::Object(fields.clone()))?;
     placement.validate(definition)?;
     let balancers = load_balancers(fields)?;
