@@ -465,7 +465,7 @@ fn timed_out(hook: &Hook) -> Result<(), String> {
     match hook.timeout_action {
         Action::Continue => Ok(()),
         Action::Rollback => Err(format!(
-            "it did not end within {} minutes",
+            "it did not end within {} min",
             hook.timeout.as_secs() / 60
         )),
     }

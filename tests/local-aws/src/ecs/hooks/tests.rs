@@ -1,3 +1,4 @@
+use super::super::in_process;
 use super::*;
 
 const FUNCTION: &str = "arn:aws:lambda:us-east-1:123456789012:function:check";
@@ -299,4 +300,134 @@ async fn a_pause_ends_once_and_only_while_it_waits() {
 
     drop(Pause::begin(&pauses, "c"));
     assert!(!pauses.end("c", Action::Continue));
+}
+
+/// An ECS with a service deployment that is in progress and has these hooks noted.
+async fn with_deployment(speed: f64, hooks: Vec<HookDetail>) -> (Ecs, String) {
+    let ecs = in_process::ecs(speed).await;
+    in_process::register(&ecs, "web").await;
+    let service = json!({
+        "cluster": in_process::CLUSTER,
+        "serviceName": "web",
+        "taskDefinition": "web",
+        "desiredCount": 1,
+        "launchType": "FARGATE",
+        "networkConfiguration": in_process::network(),
+    });
+    ecs.call("CreateService", service).await.unwrap();
+    let mut state = ecs.lock();
+    let service = state.services.values_mut().next().unwrap();
+    let deployment = &mut service.history[0];
+    deployment.set_status(Status::InProgress, None);
+    deployment.hooks = hooks;
+    let arn = deployment.arn.clone();
+    drop(state);
+    (ecs, arn)
+}
+
+async fn go_on(ecs: &Ecs, deployment: &str, hook: &str) -> Result<Value, ApiError> {
+    let request = json!({"serviceDeploymentArn": deployment, "hookId": hook});
+    ecs.call("ContinueServiceDeployment", request).await
+}
+
+#[tokio::test]
+async fn a_deployment_cannot_be_continued_but_at_a_pause_that_waits() {
+    let (waiting, function) = (begun(pause_hook()), begun(function_hook()));
+    let mut ended = begun(pause_hook());
+    ended.status = HookStatus::Succeeded;
+    let hooks = vec![waiting.clone(), function.clone(), ended.clone()];
+    let (ecs, deployment) = with_deployment(1.0, hooks).await;
+    let pause = Pause::begin(&ecs.inner.pauses, &waiting.hook_id);
+
+    let refusal = async |deployment: &str, hook: &str| {
+        let refused = go_on(&ecs, deployment, hook).await;
+        refused.unwrap_err().name
+    };
+    assert_eq!(
+        refusal("arn:aws:ecs:::service-deployment/none", &waiting.hook_id).await,
+        "ServiceDeploymentNotFoundException"
+    );
+    assert_eq!(
+        refusal(&deployment, "none").await,
+        "InvalidParameterException"
+    );
+    for hook in [&function, &ended] {
+        assert_eq!(refusal(&deployment, &hook.hook_id).await, "ClientException");
+    }
+    let request = json!({
+        "serviceDeploymentArn": deployment,
+        "hookId": waiting.hook_id,
+        "action": "STAY",
+    });
+    let refused = ecs.call("ContinueServiceDeployment", request).await;
+    assert_eq!(refused.unwrap_err().name, "InvalidParameterException");
+
+    let answer = go_on(&ecs, &deployment, &waiting.hook_id).await.unwrap();
+    assert_eq!(answer, json!({"serviceDeploymentArn": deployment}));
+    assert_eq!(pause.ended().await, Ok(()));
+    assert_eq!(
+        refusal(&deployment, &waiting.hook_id).await,
+        "ClientException"
+    );
+}
+
+#[tokio::test]
+async fn a_deployment_that_rolls_back_cannot_be_continued() {
+    let waiting = begun(pause_hook());
+    let (ecs, deployment) = with_deployment(1.0, vec![waiting.clone()]).await;
+    let _pause = Pause::begin(&ecs.inner.pauses, &waiting.hook_id);
+    let mut state = ecs.lock();
+    let service = state.services.values_mut().next().unwrap();
+    service.history[0].set_status(Status::RollbackInProgress, None);
+    drop(state);
+    let refused = go_on(&ecs, &deployment, &waiting.hook_id).await;
+    assert_eq!(refused.unwrap_err().name, "ClientException");
+}
+
+/// Runs hooks at POST_TEST_TRAFFIC_SHIFT on a clock on which a minute is a moment.
+async fn run_overdue(hooks: Value) -> (Outcome, Vec<HookStatus>) {
+    let ecs = in_process::ecs(6000.0).await;
+    let hooks = parse_hooks(hooks).unwrap();
+    let told = Mutex::new(Vec::new());
+    let report = |detail: HookDetail| told.lock().unwrap().push(detail.status);
+    let outcome = run_stage(&ecs, &hooks, &call(Stage::PostTestTrafficShift), report).await;
+    (outcome, told.into_inner().unwrap())
+}
+
+fn overdue(action: &str) -> Value {
+    let timeout = json!({"timeoutInMinutes": 1, "action": action});
+    with(pause_hook(), "timeoutConfiguration", timeout)
+}
+
+#[tokio::test]
+async fn a_pause_that_nobody_ends_does_what_its_timeout_says() {
+    use HookStatus::{AwaitingAction, TimedOut};
+    let (outcome, told) = run_overdue(json!([overdue("CONTINUE")])).await;
+    assert_eq!(outcome, Outcome::Succeeded);
+    assert_eq!(told, [AwaitingAction, TimedOut]);
+    let (outcome, told) = run_overdue(json!([overdue("ROLLBACK")])).await;
+    assert_eq!(told, [AwaitingAction, TimedOut]);
+    let Outcome::Failed(reason) = outcome else {
+        panic!("it went on");
+    };
+    assert!(reason.contains("POST_TEST_TRAFFIC_SHIFT"), "{reason}");
+    assert!(reason.contains("did not end within 1 min"), "{reason}");
+}
+
+#[tokio::test]
+async fn one_failed_hook_ends_the_stage_while_another_still_waits() {
+    let patient = with(
+        pause_hook(),
+        "timeoutConfiguration",
+        json!({"timeoutInMinutes": 20160}),
+    );
+    let (outcome, _) = run_overdue(json!([patient, overdue("ROLLBACK")])).await;
+    assert!(matches!(outcome, Outcome::Failed(_)));
+}
+
+#[tokio::test]
+async fn a_stage_without_hooks_succeeds_at_once() {
+    let elsewhere = with(function_hook(), "lifecycleStages", json!(["PRE_SCALE_UP"]));
+    let (outcome, told) = run_overdue(json!([elsewhere])).await;
+    assert_eq!((outcome, told), (Outcome::Succeeded, Vec::new()));
 }
