@@ -1,14 +1,22 @@
-//! The input of an execution, given by a person in the console or by `on-ecr-push`.
+//! The input of an execution, given by a person in the console or by a function that an event
+//! woke.
 
 use crate::InvalidInput;
+use aws_smithy_types::date_time::{DateTime, Format};
 use serde::{Deserialize, Serialize};
 
-/// What to release and where, e.g. `{"stack": "demo", "tag": "v42"}`.
-#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+/// Characters that `startedBy` may have: enough for a sentence in a list of releases.
+const STARTED_BY_LENGTH: usize = 128;
+
+/// What to release and where, e.g. `{"stack": "demo", "tag": "v42"}`, or that the stack is to go
+/// back, `{"stack": "demo", "action": "rollback"}`.
+#[derive(Debug, Clone, Default, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(rename_all = "camelCase", deny_unknown_fields)]
 pub struct ExecutionInput {
     /// Name of the CloudFormation stack that holds the services.
     pub stack: String,
+    #[serde(default, skip_serializing_if = "is_default")]
+    pub action: RequestedAction,
     /// Image tag. It is resolved to a digest once, when the release is planned.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub tag: Option<String>,
@@ -21,39 +29,147 @@ pub struct ExecutionInput {
     /// `false` deploys without the stack's migration. Default: `true`.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub migrate: Option<bool>,
+    /// Deploy although a later push was deployed already.
+    #[serde(default, skip_serializing_if = "is_default")]
+    pub force: bool,
+    /// Deploy although alarms of the services are in ALARM: ECS then ignores them for the whole
+    /// deployment.
+    #[serde(default, skip_serializing_if = "is_default")]
+    pub ignore_alarms: bool,
+    /// Id of the release to go back to; without it the last good one.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub to: Option<String>,
+    /// When the image was pushed, RFC 3339 in UTC; two releases are put into their order by it.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub pushed_at: Option<String>,
+    /// Who or what asks, for the reader of a list of releases, e.g. `push of demo:v42`.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub started_by: Option<String>,
+    /// The alarm that asks for a rollback.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub alarm: Option<FiredAlarm>,
+}
+
+/// What an execution is asked to do.
+#[derive(Debug, Clone, Copy, Default, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "camelCase")]
+pub enum RequestedAction {
+    /// Bring an image into the stack.
+    #[default]
+    Deploy,
+    /// Bring the stack back to an earlier release.
+    Rollback,
+}
+
+/// A CloudWatch alarm that went into ALARM.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "camelCase", deny_unknown_fields)]
+pub struct FiredAlarm {
+    pub name: String,
+    /// When its state changed, RFC 3339 in UTC.
+    pub at: String,
+}
+
+fn is_default<T: Default + PartialEq>(value: &T) -> bool {
+    *value == T::default()
 }
 
 impl ExecutionInput {
     /// Checks what the types cannot say.
     ///
     /// # Errors
-    /// [`InvalidInput`] that names the field and the form AWS asks of it.
+    /// [`InvalidInput`] that names the field and the form that is asked of it.
     pub fn validate(&self) -> Result<(), InvalidInput> {
-        let refuse = |problem: String| Err(InvalidInput(problem));
-        if !is_stack_name(&self.stack) {
-            return refuse(format!(
+        check(is_stack_name(&self.stack), || {
+            format!(
                 "`stack`: `{}` is not the name of a stack (a letter, then letters, digits and hyphens, at most 128)",
                 self.stack
-            ));
+            )
+        })?;
+        match self.action {
+            RequestedAction::Deploy => self.check_deploy()?,
+            RequestedAction::Rollback => self.check_rollback()?,
         }
-        if self.tag.is_none() && self.digest.is_none() {
-            return refuse("one of `tag` and `digest` must be given".to_owned());
-        }
-        if let Some(tag) = self.tag.as_deref().filter(|tag| !is_image_tag(tag)) {
-            return refuse(format!(
-                "`tag`: `{tag}` is not an image tag (letters, digits, `_`, `.` and `-`, at most 128)"
-            ));
-        }
-        if let Some(digest) = self.digest.as_deref().filter(|digest| !is_digest(digest)) {
-            return refuse(format!(
-                "`digest`: `{digest}` is not a digest (`sha256:` and 64 lower case hexadecimal digits)"
-            ));
-        }
-        if self.repository.as_deref().is_some_and(str::is_empty) {
-            return refuse("`repository`: must not be empty".to_owned());
-        }
-        Ok(())
+        let started_by = self.started_by.as_deref().unwrap_or("-");
+        check(
+            (1..=STARTED_BY_LENGTH).contains(&started_by.chars().count()),
+            || format!("`startedBy`: must have 1 to {STARTED_BY_LENGTH} characters"),
+        )
     }
+
+    fn check_deploy(&self) -> Result<(), InvalidInput> {
+        check(self.tag.is_some() || self.digest.is_some(), || {
+            "one of `tag` and `digest` must be given".to_owned()
+        })?;
+        let given = [("to", self.to.is_some()), ("alarm", self.alarm.is_some())];
+        refuse_all(&given, "belongs to a rollback (`\"action\": \"rollback\"`)")?;
+        let tag = self.tag.as_deref().unwrap_or("-");
+        check(self.tag.is_none() || is_image_tag(tag), || {
+            format!(
+                "`tag`: `{tag}` is not an image tag (letters, digits, `_`, `.` and `-`, at most 128)"
+            )
+        })?;
+        let digest = self.digest.as_deref().unwrap_or("-");
+        check(self.digest.is_none() || is_digest(digest), || {
+            format!(
+                "`digest`: `{digest}` is not a digest (`sha256:` and 64 lower case hexadecimal digits)"
+            )
+        })?;
+        check(
+            !self.repository.as_deref().is_some_and(str::is_empty),
+            || "`repository`: must not be empty".to_owned(),
+        )?;
+        self.pushed_at
+            .as_deref()
+            .map_or(Ok(()), |at| check_time("pushedAt", at))
+    }
+
+    fn check_rollback(&self) -> Result<(), InvalidInput> {
+        let given = [
+            ("tag", self.tag.is_some()),
+            ("digest", self.digest.is_some()),
+            ("repository", self.repository.is_some()),
+            ("migrate", self.migrate.is_some()),
+            ("force", self.force),
+            ("ignoreAlarms", self.ignore_alarms),
+            ("pushedAt", self.pushed_at.is_some()),
+        ];
+        refuse_all(
+            &given,
+            "has no meaning for a rollback; `to` says where it goes",
+        )?;
+        check(!self.to.as_deref().is_some_and(str::is_empty), || {
+            "`to`: must not be empty".to_owned()
+        })?;
+        let Some(alarm) = &self.alarm else {
+            return Ok(());
+        };
+        check(!alarm.name.is_empty(), || {
+            "`alarm.name`: must not be empty".to_owned()
+        })?;
+        check_time("alarm.at", &alarm.at)
+    }
+}
+
+fn check(holds: bool, problem: impl FnOnce() -> String) -> Result<(), InvalidInput> {
+    match holds {
+        true => Ok(()),
+        false => Err(InvalidInput(problem())),
+    }
+}
+
+/// Refuses the first of the fields that is given.
+fn refuse_all(fields: &[(&str, bool)], why: &str) -> Result<(), InvalidInput> {
+    match fields.iter().find(|(_, given)| *given) {
+        Some((field, _)) => Err(InvalidInput(format!("`{field}`: {why}"))),
+        None => Ok(()),
+    }
+}
+
+fn check_time(field: &str, text: &str) -> Result<(), InvalidInput> {
+    check(DateTime::from_str(text, Format::DateTime).is_ok(), || {
+        format!("`{field}`: `{text}` is not a time in UTC such as 2026-01-31T12:00:00Z")
+    })
 }
 
 /// CloudFormation's rule for a stack's name.
@@ -108,6 +224,73 @@ mod tests {
     }
 
     #[test]
+    fn a_rollback_needs_nothing_but_the_stack() {
+        for input in [
+            json!({"stack": "demo", "action": "rollback"}),
+            json!({"stack": "demo", "action": "rollback", "to": "demo-v1-1234", "startedBy": "me"}),
+            json!({
+                "stack": "demo", "action": "rollback",
+                "alarm": {"name": "demo-5xx", "at": "2026-01-31T12:00:00Z"}
+            }),
+        ] {
+            assert_eq!(check(input), Ok(()));
+        }
+    }
+
+    #[test]
+    fn what_is_not_said_is_not_written() {
+        let input = json!({"stack": "demo", "tag": "v42"});
+        let parsed: ExecutionInput = parse(input.clone()).unwrap();
+        assert_eq!(parsed.action, RequestedAction::Deploy);
+        assert_eq!(json!(parsed), input);
+
+        let input = json!({"stack": "demo", "action": "rollback", "to": "r1"});
+        assert_eq!(
+            json!(parse::<ExecutionInput>(input.clone()).unwrap()),
+            input
+        );
+    }
+
+    #[test]
+    fn deploy_and_rollback_refuse_what_belongs_to_the_other() {
+        let alarm = json!({"name": "a", "at": "2026-01-31T12:00:00Z"});
+        for (action, field, value) in [
+            ("deploy", "to", json!("r1")),
+            ("deploy", "alarm", alarm),
+            ("rollback", "tag", json!("v1")),
+            (
+                "rollback",
+                "digest",
+                json!(format!("sha256:{}", "0".repeat(64))),
+            ),
+            ("rollback", "repository", json!("demo")),
+            ("rollback", "migrate", json!(false)),
+            ("rollback", "force", json!(true)),
+            ("rollback", "ignoreAlarms", json!(true)),
+            ("rollback", "pushedAt", json!("2026-01-31T12:00:00Z")),
+        ] {
+            let mut input = json!({"stack": "demo", "action": action});
+            if action == "deploy" {
+                input["tag"] = json!("v1");
+            }
+            input[field] = value;
+            let message = check(input.clone()).unwrap_err();
+            assert!(
+                message.contains(&format!("`{field}`")),
+                "{input}: {message}"
+            );
+        }
+    }
+
+    #[test]
+    fn an_action_nobody_knows_is_named() {
+        let input = json!({"stack": "demo", "action": "redeploy"});
+        let message = parse::<ExecutionInput>(input).unwrap_err().to_string();
+        assert!(message.contains("`action`"), "{message}");
+        assert!(message.contains("redeploy"), "{message}");
+    }
+
+    #[test]
     fn every_refusal_names_its_field() {
         let cases = [
             (json!({"stack": "", "tag": "v1"}), "`stack`"),
@@ -124,6 +307,30 @@ mod tests {
             (
                 json!({"stack": "demo", "tag": "v1", "repository": ""}),
                 "`repository`",
+            ),
+            (
+                json!({"stack": "demo", "tag": "v1", "pushedAt": "2026-01-31T12:00:00+01:00"}),
+                "`pushedAt`",
+            ),
+            (
+                json!({"stack": "demo", "tag": "v1", "startedBy": ""}),
+                "`startedBy`",
+            ),
+            (
+                json!({"stack": "demo", "tag": "v1", "startedBy": "x".repeat(129)}),
+                "`startedBy`",
+            ),
+            (
+                json!({"stack": "demo", "action": "rollback", "to": ""}),
+                "`to`",
+            ),
+            (
+                json!({"stack": "demo", "action": "rollback", "alarm": {"name": "", "at": "x"}}),
+                "`alarm.name`",
+            ),
+            (
+                json!({"stack": "demo", "action": "rollback", "alarm": {"name": "a", "at": "x"}}),
+                "`alarm.at`",
             ),
         ];
         for (input, field) in cases {

@@ -9,17 +9,19 @@ mod execution;
 mod health;
 mod migration;
 mod plan;
+mod rollback;
 
-pub use execution::ExecutionInput;
-pub use health::{Health, ServiceHealth, Verdict, VerifyHealthInput};
+pub use execution::{ExecutionInput, FiredAlarm, RequestedAction};
+pub use health::{Health, ServiceHealth, Verdict, VerifyHealthInput, check_health_check_url};
 pub use migration::{
     CheckExitCodeInput, ContainerStatus, ExitCode, LogLocation, RunMigrationInput,
     StartedMigration, StoppedTask, TaskStatus, WaitTaskInput,
 };
 pub use plan::{
-    Action, MigratedService, Migration, Plan, PlannedService, UpdateServiceInput, UpdatedService,
-    UpdatedServices,
+    Action, Limits, MigratedService, Migration, Plan, PlannedService, UpdateServiceInput,
+    UpdatedService, UpdatedServices,
 };
+pub use rollback::{RollBackInput, SettleReleaseInput, SettledRelease, WantedRevision};
 
 use serde::de::DeserializeOwned;
 use serde_json::Value;
@@ -129,10 +131,10 @@ mod tests {
             action: Action::None,
             reason: "because".to_owned(),
             stack: "demo".to_owned(),
-            repository: "demo".to_owned(),
+            repository: Some("demo".to_owned()),
             tag: None,
-            digest: "sha256:0".to_owned(),
-            image: "r/demo@sha256:0".to_owned(),
+            digest: Some("sha256:0".to_owned()),
+            image: Some("r/demo@sha256:0".to_owned()),
             services: vec![PlannedService {
                 cluster: "c".to_owned(),
                 service: "s".to_owned(),
@@ -140,6 +142,13 @@ mod tests {
                 containers: vec!["web".to_owned()],
             }],
             migration: None,
+            post_deploy: None,
+            alarms: vec!["demo-5xx".to_owned()],
+            health_check_url: None,
+            limits: Limits {
+                migration_seconds: Some(60),
+                ..Limits::default()
+            },
         };
         assert_eq!(
             serde_json::to_value(plan).unwrap(),
@@ -147,7 +156,11 @@ mod tests {
                 "action": "none", "reason": "because", "stack": "demo", "repository": "demo",
                 "tag": null, "digest": "sha256:0", "image": "r/demo@sha256:0",
                 "services": [{"cluster": "c", "service": "s", "taskDefinition": "td:1", "containers": ["web"]}],
-                "migration": null
+                "migration": null, "postDeploy": null, "alarms": ["demo-5xx"], "healthCheckUrl": null,
+                "limits": {
+                    "migrationSeconds": 60, "deploymentSeconds": null,
+                    "postDeploySeconds": null, "rollbackWindowSeconds": null
+                }
             })
         );
 
@@ -159,6 +172,17 @@ mod tests {
         assert_eq!(
             serde_json::to_value(health).unwrap(),
             json!({"verdict": "rolledBack", "cause": "because", "services": []})
+        );
+
+        let settled = SettledRelease {
+            settled: false,
+            cause: "because".to_owned(),
+            tasks: vec!["t".to_owned()],
+            deployments: vec![],
+        };
+        assert_eq!(
+            serde_json::to_value(settled).unwrap(),
+            json!({"settled": false, "cause": "because", "tasks": ["t"], "deployments": []})
         );
     }
 
@@ -180,6 +204,15 @@ mod tests {
         assert!(parse::<CheckExitCodeInput>(input).is_ok());
 
         let services = json!({"services": [{"cluster": "c", "service": "s", "taskDefinition": "td:2", "previousTaskDefinition": "td:1"}]});
-        assert!(parse::<VerifyHealthInput>(services).is_ok());
+        let input: VerifyHealthInput = parse(services).unwrap();
+        assert!(!input.rollback && input.alarms.is_empty() && input.health_check_url.is_none());
+
+        let planned = json!([{"cluster": "c", "service": "s", "taskDefinition": "td:1", "containers": ["web"]}]);
+        let input = json!({"stack": "demo", "services": planned, "stop": true});
+        assert!(parse::<SettleReleaseInput>(input).is_ok());
+
+        let wanted = json!([{"cluster": "c", "service": "s", "taskDefinition": "td:1"}]);
+        let input = json!({"stack": "demo", "executionId": "arn", "services": wanted});
+        assert!(parse::<RollBackInput>(input).is_ok());
     }
 }

@@ -7,21 +7,43 @@ use serde::{Deserialize, Serialize};
 #[serde(rename_all = "camelCase", deny_unknown_fields)]
 pub struct Plan {
     pub action: Action,
-    /// A sentence: why there is something to deploy, or nothing.
+    /// A sentence: why there is something to do, or nothing.
     pub reason: String,
     pub stack: String,
-    /// Name of the ECR repository, without the registry.
-    pub repository: String,
+    /// Name of the ECR repository, without the registry; `null` for a rollback.
+    pub repository: Option<String>,
     /// The tag that was asked for, if one was.
     pub tag: Option<String>,
-    /// `sha256:…`, of the index where the image is for several platforms.
-    pub digest: String,
-    /// `registry/repository@digest`, as it goes into the task definitions.
-    pub image: String,
-    /// The services of the stack that run images of the repository, in the order of their ARNs.
+    /// `sha256:…`, of the index where the image is for several platforms; `null` for a rollback.
+    pub digest: Option<String>,
+    /// `registry/repository@digest`, as it goes into the task definitions; `null` for a rollback.
+    pub image: Option<String>,
+    /// The services of the stack that run images of the repository, in the order of their ARNs;
+    /// for a rollback, of every repository that names the stack.
     pub services: Vec<PlannedService>,
     /// `null`: nothing to migrate.
     pub migration: Option<Migration>,
+    /// What runs once the new image serves; `null`: nothing.
+    pub post_deploy: Option<Migration>,
+    /// Names of the CloudWatch alarms in the services' deployment configurations, in order.
+    pub alarms: Vec<String>,
+    /// URL that has to answer with 2xx once the new image serves.
+    pub health_check_url: Option<String>,
+    pub limits: Limits,
+}
+
+/// Seconds that the stack allows; `null`: as the pipeline does.
+#[derive(Debug, Clone, Copy, Default, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "camelCase", deny_unknown_fields)]
+pub struct Limits {
+    /// For the migration.
+    pub migration_seconds: Option<u32>,
+    /// For ECS to bring the image into service, bake time included.
+    pub deployment_seconds: Option<u32>,
+    /// For the command that runs after it.
+    pub post_deploy_seconds: Option<u32>,
+    /// After a release, for an alarm to undo it.
+    pub rollback_window_seconds: Option<u32>,
 }
 
 /// Whether the state machine has anything to do.
@@ -31,6 +53,8 @@ pub enum Action {
     Deploy,
     /// Every service already runs the image in a completed deployment.
     None,
+    /// Bring the services back to an earlier release.
+    Rollback,
 }
 
 /// A service of the unit, as it was when the release was planned.
@@ -47,7 +71,8 @@ pub struct PlannedService {
     pub containers: Vec<String>,
 }
 
-/// The migration: which container of which service's task definition runs which command.
+/// A command of a release, such as its migration: which container of which service's task
+/// definition runs it.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(rename_all = "camelCase", deny_unknown_fields)]
 pub struct Migration {

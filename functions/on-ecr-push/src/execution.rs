@@ -93,7 +93,7 @@ fn input(push: &Push, stack: &str) -> String {
         tag: Some(push.tag.clone()),
         digest: Some(push.digest.clone()),
         repository: Some(push.repository.clone()),
-        migrate: None,
+        ..ExecutionInput::default()
     };
     serde_json::json!(input).to_string()
 }

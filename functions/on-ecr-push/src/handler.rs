@@ -2,8 +2,8 @@ use crate::event::{self, Push};
 use crate::execution::{self, StateMachine};
 use crate::failure::Failure;
 use crate::stack;
-use bluegreen_contract::{STACKS_TAG, stacks_named_by};
-use bluegreen_sdk_config::{AwsRequestFailed, failed};
+use bluegreen_contract::STACKS_TAG;
+use bluegreen_sdk_config::AwsRequestFailed;
 use serde::Serialize;
 use serde_json::Value;
 
@@ -93,19 +93,7 @@ async fn stacks(
         ..
     } = machine;
     let arn = format!("arn:{partition}:ecr:{region}:{account}:repository/{repository}");
-    let answer = client
-        .list_tags_for_resource()
-        .resource_arn(&arn)
-        .send()
-        .await
-        .map_err(failed("ecr:ListTagsForResource", arn))?;
-    Ok(answer
-        .tags()
-        .iter()
-        .filter(|tag| tag.key() == STACKS_TAG)
-        .flat_map(|tag| stacks_named_by(tag.value()))
-        .map(str::to_owned)
-        .collect())
+    bluegreen_repository::stacks(client, &arn).await
 }
 
 /// One stack's failure keeps no other stack from its release: all are tried, then the first failure

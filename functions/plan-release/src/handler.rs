@@ -1,9 +1,10 @@
 use crate::failure::Failure;
 use crate::services::AppService;
 use crate::stack::Stack;
-use crate::{image, migration, repository, services};
-use bluegreen_contract::{Action, ExecutionInput, Plan, parse};
+use crate::{commands, image, outputs, repository, services};
+use bluegreen_contract::{Action, ExecutionInput, Plan, PlannedService, RequestedAction, parse};
 use serde_json::Value;
+use std::collections::BTreeSet;
 
 /// The services that a plan is made from.
 pub(crate) struct Clients {
@@ -18,18 +19,57 @@ pub(crate) async fn handle(clients: &Clients, event: Value) -> Result<Plan, Fail
     input.validate()?;
     let stack = Stack::load(&clients.cloudformation, &input.stack).await?;
     let services = services::load(&clients.ecs, &stack).await?;
-    let wanted = input.repository.as_deref();
-    let repository = repository::choose(&clients.ecr, &stack.name, &services, wanted).await?;
-    let unit = unit(services, &repository)?;
-    let digest = image::digest(&clients.ecr, &repository, &input).await?;
-    plan(input, &stack, &unit, repository, digest)
+    match input.action {
+        RequestedAction::Deploy => deploy(clients, input, &stack, services).await,
+        RequestedAction::Rollback => rollback(clients, &stack, services).await,
+    }
 }
 
-/// The services that run images of the repository. They are released as one.
-fn unit(services: Vec<AppService>, repository: &str) -> Result<Vec<AppService>, Failure> {
+async fn deploy(
+    clients: &Clients,
+    input: ExecutionInput,
+    stack: &Stack,
+    services: Vec<AppService>,
+) -> Result<Plan, Failure> {
+    let wanted = input.repository.as_deref();
+    let repository = repository::choose(&clients.ecr, &stack.name, &services, wanted).await?;
+    let unit = unit(services, &[&repository])?;
+    let digest = image::digest(&clients.ecr, &repository, &input).await?;
+    plan(input, stack, &unit, repository, digest)
+}
+
+/// Back from whatever the services run now. Where to is not known here: releases are not recorded
+/// in what this function reads.
+async fn rollback(
+    clients: &Clients,
+    stack: &Stack,
+    services: Vec<AppService>,
+) -> Result<Plan, Failure> {
+    let repositories = repository::linked(&clients.ecr, &stack.name, &services, None).await?;
+    let repositories: Vec<&str> = repositories.iter().map(String::as_str).collect();
+    let unit = unit(services, &repositories)?;
+    Ok(Plan {
+        action: Action::Rollback,
+        reason: format!("Stack {} is to go back to an earlier release.", stack.name),
+        stack: stack.name.clone(),
+        repository: None,
+        tag: None,
+        digest: None,
+        image: None,
+        services: planned(&unit, &repositories),
+        migration: None,
+        post_deploy: None,
+        alarms: alarms(&unit),
+        health_check_url: outputs::health_check_url(stack)?,
+        limits: outputs::limits(stack)?,
+    })
+}
+
+/// The services that run images of the repositories. They are released as one.
+fn unit(services: Vec<AppService>, repositories: &[&str]) -> Result<Vec<AppService>, Failure> {
     let unit: Vec<AppService> = services
         .into_iter()
-        .filter(|service| !service.containers_of(repository).is_empty())
+        .filter(|service| !service.containers_of(repositories).is_empty())
         .collect();
     for service in &unit {
         service.check_controller()?;
@@ -37,10 +77,19 @@ fn unit(services: Vec<AppService>, repository: &str) -> Result<Vec<AppService>, 
     Ok(unit)
 }
 
+fn planned(unit: &[AppService], repositories: &[&str]) -> Vec<PlannedService> {
+    unit.iter()
+        .map(|service| service.planned(repositories))
+        .collect()
+}
+
+/// Names of the alarms of all services, each once, in order.
+fn alarms(unit: &[AppService]) -> Vec<String> {
+    let names: BTreeSet<&str> = unit.iter().flat_map(AppService::alarms).collect();
+    names.into_iter().map(str::to_owned).collect()
+}
+
 /// Whether there is anything to do, and what.
-///
-/// `"migrate": true` in the input asks for the migration also where the image already runs, which
-/// is how the image that a stack was created with gets its migration.
 fn plan(
     input: ExecutionInput,
     stack: &Stack,
@@ -52,13 +101,41 @@ fn plan(
         .iter()
         .find_map(|service| service.image(&repository, &digest))
         .unwrap_or_default();
-    let behind = unit.iter().filter(|service| !service.runs(&image)).count();
     let migration = match input.migrate {
         Some(false) => None,
-        _ => migration::of_stack(stack, unit, &repository)?,
+        _ => commands::migration(stack, unit, &repository)?,
     };
+    let post_deploy = commands::post_deploy(stack, unit, &repository)?;
     let asked_to_migrate = input.migrate == Some(true) && migration.is_some();
-    let (action, reason) = if behind > 0 {
+    let (action, reason) = decide(stack, unit, &image, asked_to_migrate);
+    let deploys = action == Action::Deploy;
+    Ok(Plan {
+        action,
+        reason,
+        services: planned(unit, &[&repository]),
+        migration: migration.filter(|_| deploys),
+        post_deploy: post_deploy.filter(|_| deploys),
+        alarms: alarms(unit),
+        health_check_url: outputs::health_check_url(stack)?,
+        limits: outputs::limits(stack)?,
+        stack: input.stack,
+        repository: Some(repository),
+        tag: input.tag,
+        digest: Some(digest),
+        image: Some(image),
+    })
+}
+
+/// `"migrate": true` in the input asks for the migration also where the image already runs, which
+/// is how the image that a stack was created with gets its migration.
+fn decide(
+    stack: &Stack,
+    unit: &[AppService],
+    image: &str,
+    asked_to_migrate: bool,
+) -> (Action, String) {
+    let behind = unit.iter().filter(|service| !service.runs(image)).count();
+    if behind > 0 {
         let reason = format!(
             "{behind} of {} services of stack {} do not run {image} yet.",
             unit.len(),
@@ -77,21 +154,7 @@ fn plan(
             stack.name
         );
         (Action::None, reason)
-    };
-    Ok(Plan {
-        migration: migration.filter(|_| action == Action::Deploy),
-        action,
-        reason,
-        services: unit
-            .iter()
-            .map(|service| service.planned(&repository))
-            .collect(),
-        stack: input.stack,
-        repository,
-        tag: input.tag,
-        digest,
-        image,
-    })
+    }
 }
 
 #[cfg(test)]

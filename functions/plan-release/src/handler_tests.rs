@@ -13,8 +13,9 @@ use aws_sdk_ecr::types::{ImageDetail, Tag};
 use aws_sdk_ecs::operation::describe_services::DescribeServicesOutput;
 use aws_sdk_ecs::operation::describe_task_definition::DescribeTaskDefinitionOutput;
 use aws_sdk_ecs::types::{
-    ContainerDefinition, Deployment, DeploymentController, DeploymentControllerType,
-    DeploymentRolloutState, Service, TaskDefinition,
+    ContainerDefinition, Deployment, DeploymentAlarms, DeploymentConfiguration,
+    DeploymentController, DeploymentControllerType, DeploymentRolloutState, Service,
+    TaskDefinition,
 };
 use aws_smithy_mocks::{RuleMode, mock, mock_client};
 use lambda_runtime::Diagnostic;
@@ -37,6 +38,8 @@ struct World {
     services: Vec<(&'static str, Vec<(&'static str, String)>)>,
     controller: DeploymentControllerType,
     rollout: DeploymentRolloutState,
+    /// Service, the alarms of its deployment configuration, and whether ECS heeds them.
+    alarms: Vec<(&'static str, Vec<&'static str>, bool)>,
     /// Repositories with their tag `bluegreen:stacks`.
     repositories: Vec<(&'static str, &'static str)>,
 }
@@ -58,6 +61,7 @@ fn world() -> World {
         ],
         controller: DeploymentControllerType::Ecs,
         rollout: DeploymentRolloutState::Completed,
+        alarms: vec![],
         repositories: vec![("demo", "staging demo")],
     }
 }
@@ -140,6 +144,20 @@ impl World {
         )
     }
 
+    fn deployment_configuration(&self, service: &str) -> DeploymentConfiguration {
+        let alarms = self.alarms.iter().find(|(name, ..)| *name == service);
+        DeploymentConfiguration::builder()
+            .set_alarms(alarms.map(|(_, names, enabled)| {
+                DeploymentAlarms::builder()
+                    .set_alarm_names(Some(names.iter().map(|name| (*name).to_owned()).collect()))
+                    .enable(*enabled)
+                    .rollback(false)
+                    .build()
+                    .unwrap()
+            }))
+            .build()
+    }
+
     fn ecs(&self) -> aws_sdk_ecs::Client {
         use aws_sdk_ecs::Client;
         let world = self.clone();
@@ -155,6 +173,7 @@ impl World {
                         .service_arn(service)
                         .status("ACTIVE")
                         .task_definition(format!("{name}:1"))
+                        .deployment_configuration(world.deployment_configuration(name))
                         .deployment_controller(
                             DeploymentController::builder()
                                 .r#type(world.controller.clone())
@@ -301,16 +320,112 @@ async fn a_tag_is_planned_as_a_digest_for_all_services_of_the_repository() {
             "migration": {
                 "cluster": "arn:aws:ecs:us-east-1:123456789012:cluster/demo", "service": arn("web"),
                 "taskDefinition": "web:1", "container": "web", "command": ["websvc", "migrate"]
+            },
+            "postDeploy": null, "alarms": [], "healthCheckUrl": null,
+            "limits": {
+                "migrationSeconds": null, "deploymentSeconds": null,
+                "postDeploySeconds": null, "rollbackWindowSeconds": null
             }
         })
     );
 }
 
 #[tokio::test]
+async fn a_rollback_is_planned_for_the_services_as_they_are_now() {
+    let mut world = world().all_run(&pinned());
+    world.outputs.push(("PostDeployCommand", r#"["warm-up"]"#));
+    world
+        .outputs
+        .push(("HealthCheckUrl", "https://demo.example.com/health"));
+    world.outputs.push(("RollbackWindowSeconds", "900"));
+    world.alarms = vec![("web", vec!["demo-5xx"], true)];
+    // Both repositories name the stack: a rollback goes back from both.
+    world
+        .services
+        .push(("tools", vec![("tools", image("tools:v1"))]));
+    world.repositories.push(("tools", "demo"));
+    let plan = world
+        .plan(json!({"stack": "demo", "action": "rollback"}))
+        .await
+        .unwrap();
+    assert_eq!(
+        serde_json::to_value(plan).unwrap(),
+        json!({
+            "action": "rollback",
+            "reason": "Stack demo is to go back to an earlier release.",
+            "stack": "demo", "repository": null, "tag": null, "digest": null, "image": null,
+            "services": [
+                {"cluster": "arn:aws:ecs:us-east-1:123456789012:cluster/demo", "service": arn("tools"),
+                 "taskDefinition": "tools:1", "containers": ["tools"]},
+                {"cluster": "arn:aws:ecs:us-east-1:123456789012:cluster/demo", "service": arn("web"),
+                 "taskDefinition": "web:1", "containers": ["web"]},
+                {"cluster": "arn:aws:ecs:us-east-1:123456789012:cluster/demo", "service": arn("worker"),
+                 "taskDefinition": "worker:1", "containers": ["worker"]}
+            ],
+            "migration": null, "postDeploy": null, "alarms": ["demo-5xx"],
+            "healthCheckUrl": "https://demo.example.com/health",
+            "limits": {
+                "migrationSeconds": null, "deploymentSeconds": null,
+                "postDeploySeconds": null, "rollbackWindowSeconds": 900
+            }
+        })
+    );
+}
+
+#[tokio::test]
+async fn a_rollback_needs_no_command_but_a_repository_that_names_the_stack() {
+    let rollback = json!({"stack": "demo", "action": "rollback"});
+    let mut world = world();
+    world.outputs = vec![("MigrationCommand", "not JSON")];
+    assert!(world.plan(rollback.clone()).await.is_ok());
+
+    world.outputs = vec![];
+    world.status = StackStatus::UpdateRollbackFailed;
+    assert!(world.plan(rollback.clone()).await.is_ok());
+
+    world.repositories = vec![];
+    let failure = world.refusal(rollback).await;
+    assert_eq!(failure.error_type, "RepositoryNotLinked");
+}
+
+#[tokio::test]
+async fn what_runs_after_the_deployment_is_an_output_of_the_stack() {
+    let mut world = world();
+    world
+        .outputs
+        .push(("PostDeployCommand", r#"["websvc", "warm-up"]"#));
+    let after = world.plan(by_tag()).await.unwrap().post_deploy.unwrap();
+    assert_eq!(after.container, "web");
+    assert_eq!(after.command, ["websvc", "warm-up"]);
+
+    let without_migration = json!({"stack": "demo", "tag": "v2", "migrate": false});
+    let plan = world.plan(without_migration).await.unwrap();
+    assert!(plan.migration.is_none() && plan.post_deploy.is_some());
+
+    let plan = world.all_run(&pinned()).plan(by_tag()).await.unwrap();
+    assert_eq!(plan.post_deploy, None);
+}
+
+#[tokio::test]
+async fn the_alarms_are_those_that_ecs_heeds_in_the_services_of_the_unit() {
+    let mut world = world();
+    world.alarms = vec![
+        ("worker", vec!["queue-age", "demo-5xx"], true),
+        ("web", vec!["latency", "demo-5xx"], true),
+        ("cache", vec!["of-another-repository"], true),
+    ];
+    let plan = world.plan(by_tag()).await.unwrap();
+    assert_eq!(plan.alarms, ["demo-5xx", "latency", "queue-age"]);
+
+    world.alarms = vec![("web", vec!["latency"], false)];
+    assert!(world.plan(by_tag()).await.unwrap().alarms.is_empty());
+}
+
+#[tokio::test]
 async fn a_digest_is_planned_as_it_is() {
     let event = json!({"stack": "demo", "tag": "moved-on", "digest": DIGEST, "repository": "demo"});
     let plan = world().plan(event).await.unwrap();
-    assert_eq!(plan.image, pinned());
+    assert_eq!(plan.image, Some(pinned()));
     assert_eq!(plan.tag.as_deref(), Some("moved-on"));
 }
 
@@ -391,6 +506,21 @@ async fn outputs_that_cannot_be_used_are_invalid_stack_output() {
             "MigrationContainer",
         ),
         (vec![COMMAND], two_containers, "web, jobs"),
+        (
+            vec![("PostDeployCommand", "warm-up")],
+            world().services,
+            "PostDeployCommand",
+        ),
+        (
+            vec![("HealthCheckUrl", "/health")],
+            world().services,
+            "HealthCheckUrl",
+        ),
+        (
+            vec![("DeploymentTimeoutSeconds", "4")],
+            world().services,
+            "DeploymentTimeoutSeconds",
+        ),
     ];
     for (outputs, services, named) in cases {
         let mut world = world();
@@ -517,7 +647,10 @@ async fn several_repositories_that_name_the_stack_are_ambiguous_until_one_is_cho
     assert_eq!(world.plan(event).await.unwrap().services.len(), 2);
 
     world.repositories = vec![("demo", "demo")];
-    assert_eq!(world.plan(by_tag()).await.unwrap().repository, "demo");
+    assert_eq!(
+        world.plan(by_tag()).await.unwrap().repository.as_deref(),
+        Some("demo")
+    );
 }
 
 #[tokio::test]

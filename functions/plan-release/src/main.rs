@@ -1,9 +1,10 @@
 //! Decides what a release will do, or that there is nothing to do. See the README.
 
+mod commands;
 mod failure;
 mod handler;
 mod image;
-mod migration;
+mod outputs;
 mod repository;
 mod services;
 mod stack;

@@ -3,24 +3,41 @@
 use crate::failure::Failure;
 use crate::services::{AppService, ServiceArn};
 use aws_sdk_ecr::Client;
-use bluegreen_contract::{STACKS_TAG, stacks_named_by};
-use bluegreen_sdk_config::{AwsRequestFailed, failed};
+use bluegreen_sdk_config::AwsRequestFailed;
 use std::collections::BTreeSet;
 
-/// The repository whose images the stack runs and whose tag names the stack. Both must agree: a tag
-/// alone gives nobody a way into a stack. `wanted` chooses where several do.
+/// The repository whose images the stack runs and whose tag names the stack. `wanted` chooses where
+/// several do.
 pub(crate) async fn choose(
     client: &Client,
     stack: &str,
     services: &[AppService],
     wanted: Option<&str>,
 ) -> Result<String, Failure> {
+    let mut linked = linked(client, stack, services, wanted).await?;
+    match linked.len() {
+        1 => Ok(linked.remove(0)),
+        _ => Err(Failure::AmbiguousRepository {
+            stack: stack.to_owned(),
+            repositories: linked.join(", "),
+        }),
+    }
+}
+
+/// The repositories, at least one, whose images the stack runs and whose tag names the stack. Both
+/// must agree: a tag alone gives nobody a way into a stack.
+pub(crate) async fn linked(
+    client: &Client,
+    stack: &str,
+    services: &[AppService],
+    wanted: Option<&str>,
+) -> Result<Vec<String>, Failure> {
     let run: BTreeSet<&str> = services
         .iter()
         .flat_map(AppService::repositories)
         .filter(|repository| wanted.is_none_or(|wanted| wanted == *repository))
         .collect();
-    let Some(arn) = services
+    let Some(service) = services
         .first()
         .map(AppService::arn)
         .filter(|_| !run.is_empty())
@@ -29,24 +46,15 @@ pub(crate) async fn choose(
     };
     let mut linked = Vec::new();
     for repository in &run {
-        if names_stack(client, arn, repository, stack).await? {
-            linked.push(*repository);
+        if names_stack(client, service, repository, stack).await? {
+            linked.push((*repository).to_owned());
         }
     }
-    decide(stack, &run, &linked)
-}
-
-fn decide(stack: &str, run: &BTreeSet<&str>, linked: &[&str]) -> Result<String, Failure> {
-    let stack = stack.to_owned();
-    match linked {
-        [only] => Ok((*only).to_owned()),
-        [] => Err(Failure::RepositoryNotLinked {
-            stack,
-            repositories: run.iter().copied().collect::<Vec<_>>().join(", "),
-        }),
-        several => Err(Failure::AmbiguousRepository {
-            stack,
-            repositories: several.join(", "),
+    match linked.is_empty() {
+        false => Ok(linked),
+        true => Err(Failure::RepositoryNotLinked {
+            stack: stack.to_owned(),
+            repositories: run.into_iter().collect::<Vec<_>>().join(", "),
         }),
     }
 }
@@ -74,18 +82,8 @@ async fn names_stack(
         ..
     } = service;
     let arn = format!("arn:{partition}:ecr:{region}:{account}:repository/{repository}");
-    let answer = client
-        .list_tags_for_resource()
-        .resource_arn(&arn)
-        .send()
-        .await
-        .map_err(failed("ecr:ListTagsForResource", arn));
-    match answer {
-        Ok(answer) => Ok(answer
-            .tags()
-            .iter()
-            .filter(|tag| tag.key() == STACKS_TAG)
-            .any(|tag| stacks_named_by(tag.value()).contains(&stack))),
+    match bluegreen_repository::stacks(client, &arn).await {
+        Ok(stacks) => Ok(stacks.iter().any(|named| named == stack)),
         // A repository that was deleted names nobody.
         Err(failure) if failure.code == "RepositoryNotFoundException" => Ok(false),
         Err(failure) => Err(failure),

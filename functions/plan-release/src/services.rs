@@ -15,6 +15,8 @@ pub(crate) struct AppService {
     foreign_controller: Option<String>,
     /// ECS has replaced all tasks and is not about to replace them.
     is_settled: bool,
+    /// Names of the CloudWatch alarms that end a deployment of it.
+    alarms: Vec<String>,
     /// `None` where another controller keeps it in task sets.
     task_definition: Option<Described>,
 }
@@ -79,12 +81,16 @@ impl AppService {
         self.ecr_containers().map(|(_, image)| image.repository)
     }
 
-    /// Names of the containers with an image of the repository.
-    pub(crate) fn containers_of(&self, repository: &str) -> Vec<&str> {
+    /// Names of the containers with an image of one of the repositories.
+    pub(crate) fn containers_of(&self, repositories: &[&str]) -> Vec<&str> {
         self.ecr_containers()
-            .filter(|(_, image)| image.repository == repository)
+            .filter(|(_, image)| repositories.contains(&image.repository))
             .map(|(name, _)| name)
             .collect()
+    }
+
+    pub(crate) fn alarms(&self) -> impl Iterator<Item = &str> {
+        self.alarms.iter().map(String::as_str)
     }
 
     /// `registry/repository@digest`, the registry spelt as the service spells it.
@@ -103,13 +109,13 @@ impl AppService {
                 .is_some_and(|described| described.is_pinned_to(image))
     }
 
-    pub(crate) fn planned(&self, repository: &str) -> PlannedService {
+    pub(crate) fn planned(&self, repositories: &[&str]) -> PlannedService {
         PlannedService {
             cluster: self.arn.cluster.clone(),
             service: self.arn.service.clone(),
             task_definition: self.revision().to_owned(),
             containers: self
-                .containers_of(repository)
+                .containers_of(repositories)
                 .into_iter()
                 .map(str::to_owned)
                 .collect(),
@@ -155,6 +161,7 @@ pub(crate) async fn load(client: &Client, stack: &Stack) -> Result<Vec<AppServic
             arn,
             foreign_controller,
             is_settled: is_settled(&service),
+            alarms: alarms(&service),
             task_definition,
         };
         if service.task_definition.is_none() {
@@ -204,6 +211,16 @@ fn missing(stack: &Stack, service: &str, problem: &str) -> AwsRequestFailed {
         ),
         refused: true,
     }
+}
+
+/// The alarms of the service's deployment configuration, where ECS heeds them.
+fn alarms(service: &Service) -> Vec<String> {
+    service
+        .deployment_configuration()
+        .and_then(|configuration| configuration.alarms())
+        .filter(|alarms| alarms.enable())
+        .map(|alarms| alarms.alarm_names().to_vec())
+        .unwrap_or_default()
 }
 
 fn is_settled(service: &Service) -> bool {

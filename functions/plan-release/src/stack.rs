@@ -8,6 +8,7 @@ use std::collections::HashMap;
 const SERVICE_TYPE: &str = "AWS::ECS::Service";
 
 /// A stack that nobody is changing.
+#[derive(Debug)]
 pub(crate) struct Stack {
     pub(crate) name: String,
     /// CloudFormation's own word, e.g. `UPDATE_COMPLETE`.
@@ -26,6 +27,21 @@ impl Stack {
             outputs,
             services: services(client, name).await?,
         })
+    }
+
+    /// The value of an output, if it has one that is not blank.
+    pub(crate) fn output(&self, name: &str) -> Option<&str> {
+        let value = self.outputs.get(name).map(|value| value.trim());
+        value.filter(|value| !value.is_empty())
+    }
+
+    /// The failure of an output that cannot be used.
+    pub(crate) fn invalid(&self, output: &'static str, problem: String) -> Failure {
+        Failure::InvalidStackOutput {
+            stack: self.name.clone(),
+            output,
+            problem,
+        }
     }
 }
 

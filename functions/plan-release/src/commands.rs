@@ -1,43 +1,56 @@
-//! The migration that the stack's outputs ask for.
+//! The commands that the stack's outputs ask for: a migration before the image serves, and one to
+//! run once it does.
 
 use crate::failure::Failure;
 use crate::services::AppService;
 use crate::stack::Stack;
 use bluegreen_contract::Migration;
 
-const COMMAND: &str = "MigrationCommand";
+const MIGRATION: &str = "MigrationCommand";
+const POST_DEPLOY: &str = "PostDeployCommand";
 const CONTAINER: &str = "MigrationContainer";
 
-/// `None` where the stack has no migration command.
-///
-/// The container is one whose image is the repository's, in the first service that has it: another
-/// container would migrate with another image than the one that is released.
+/// `None` where the stack has no migration.
 ///
 /// # Errors
 /// `InvalidStackOutput` that says which output and what it should hold.
-pub(crate) fn of_stack(
+pub(crate) fn migration(
     stack: &Stack,
     services: &[AppService],
     repository: &str,
 ) -> Result<Option<Migration>, Failure> {
-    let output = |name: &str| {
-        let value = stack.outputs.get(name).map(|value| value.trim());
-        value.filter(|value| !value.is_empty())
-    };
-    let invalid = |output: &'static str, problem: String| Failure::InvalidStackOutput {
-        stack: stack.name.clone(),
-        output,
-        problem,
-    };
     if stack.outputs.is_empty() && stack.status.ends_with("_FAILED") {
-        return Err(invalid(COMMAND, untold(&stack.status)));
+        return Err(stack.invalid(MIGRATION, untold(&stack.status)));
     }
-    let Some(command) = output(COMMAND) else {
+    command(stack, services, repository, MIGRATION)
+}
+
+/// `None` where nothing is to run once the image serves.
+///
+/// # Errors
+/// `InvalidStackOutput` that says which output and what it should hold.
+pub(crate) fn post_deploy(
+    stack: &Stack,
+    services: &[AppService],
+    repository: &str,
+) -> Result<Option<Migration>, Failure> {
+    command(stack, services, repository, POST_DEPLOY)
+}
+
+/// The container is one whose image is the repository's, in the first service that has it: another
+/// container would run another image than the one that is released.
+fn command(
+    stack: &Stack,
+    services: &[AppService],
+    repository: &str,
+    output: &'static str,
+) -> Result<Option<Migration>, Failure> {
+    let Some(command) = stack.output(output) else {
         return Ok(None);
     };
-    let command = parse_command(command).map_err(|problem| invalid(COMMAND, problem))?;
-    let (service, container) = container(services, repository, output(CONTAINER))
-        .map_err(|problem| invalid(CONTAINER, problem))?;
+    let command = parse_command(command).map_err(|problem| stack.invalid(output, problem))?;
+    let (service, container) = container(services, repository, stack.output(CONTAINER))
+        .map_err(|problem| stack.invalid(CONTAINER, problem))?;
     Ok(Some(Migration {
         cluster: service.arn().cluster.clone(),
         service: service.arn().service.clone(),
@@ -51,7 +64,7 @@ pub(crate) fn of_stack(
 /// for a stack without a migration.
 fn untold(status: &str) -> String {
     format!(
-        "the stack is {status}, and CloudFormation tells no outputs of it. Bring the stack back in order, or give `\"migrate\": false` in the input to release without a migration"
+        "the stack is {status}, and CloudFormation tells no outputs of it. Bring the stack back in order, or give `\"migrate\": false` in the input to release without a migration and without anything else that the outputs ask for"
     )
 }
 
@@ -72,7 +85,7 @@ fn container<'a>(
     let candidates = || {
         services
             .iter()
-            .map(|service| (service, service.containers_of(repository)))
+            .map(|service| (service, service.containers_of(&[repository])))
             .filter(|(_, containers)| !containers.is_empty())
     };
     if let Some(wanted) = wanted {

@@ -1,0 +1,134 @@
+//! What else the stack's outputs say: how long things may take, and where the application tells its
+//! health.
+
+use crate::failure::Failure;
+use crate::stack::Stack;
+use bluegreen_contract::{Limits, check_health_check_url};
+use std::ops::RangeInclusive;
+
+/// A time limit is no shorter than it takes to look twice.
+const SHORTEST: u32 = 5;
+const HOUR: u32 = 3600;
+const DAY: u32 = 24 * HOUR;
+
+const MIGRATION_TIMEOUT: &str = "MigrationTimeoutSeconds";
+const DEPLOYMENT_TIMEOUT: &str = "DeploymentTimeoutSeconds";
+const POST_DEPLOY_TIMEOUT: &str = "PostDeployTimeoutSeconds";
+const ROLLBACK_WINDOW: &str = "RollbackWindowSeconds";
+const HEALTH_CHECK_URL: &str = "HealthCheckUrl";
+
+/// # Errors
+/// `InvalidStackOutput` for an output that is no number of seconds within its bounds.
+pub(crate) fn limits(stack: &Stack) -> Result<Limits, Failure> {
+    Ok(Limits {
+        migration_seconds: seconds(stack, MIGRATION_TIMEOUT, SHORTEST..=DAY)?,
+        deployment_seconds: seconds(stack, DEPLOYMENT_TIMEOUT, SHORTEST..=2 * DAY)?,
+        post_deploy_seconds: seconds(stack, POST_DEPLOY_TIMEOUT, SHORTEST..=DAY)?,
+        rollback_window_seconds: seconds(stack, ROLLBACK_WINDOW, 0..=7 * DAY)?,
+    })
+}
+
+fn seconds(
+    stack: &Stack,
+    output: &'static str,
+    bounds: RangeInclusive<u32>,
+) -> Result<Option<u32>, Failure> {
+    let Some(text) = stack.output(output) else {
+        return Ok(None);
+    };
+    match text.parse() {
+        Ok(seconds) if bounds.contains(&seconds) => Ok(Some(seconds)),
+        _ => Err(stack.invalid(
+            output,
+            format!(
+                "`{text}` is not a number of seconds between {} and {}",
+                bounds.start(),
+                bounds.end()
+            ),
+        )),
+    }
+}
+
+/// # Errors
+/// `InvalidStackOutput` for an output that is no URL of HTTP.
+pub(crate) fn health_check_url(stack: &Stack) -> Result<Option<String>, Failure> {
+    let Some(url) = stack.output(HEALTH_CHECK_URL) else {
+        return Ok(None);
+    };
+    check_health_check_url(url).map_err(|problem| stack.invalid(HEALTH_CHECK_URL, problem))?;
+    Ok(Some(url.to_owned()))
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn stack(outputs: &[(&str, &str)]) -> Stack {
+        Stack {
+            name: "demo".to_owned(),
+            status: "UPDATE_COMPLETE".to_owned(),
+            outputs: outputs
+                .iter()
+                .map(|(key, value)| ((*key).to_owned(), (*value).to_owned()))
+                .collect(),
+            services: vec![],
+        }
+    }
+
+    #[test]
+    fn a_stack_that_says_nothing_leaves_every_limit_to_the_pipeline() {
+        assert_eq!(limits(&stack(&[])).unwrap(), Limits::default());
+        assert_eq!(health_check_url(&stack(&[])).unwrap(), None);
+        assert_eq!(
+            health_check_url(&stack(&[(HEALTH_CHECK_URL, " ")])).unwrap(),
+            None
+        );
+    }
+
+    #[test]
+    fn the_limits_are_the_stacks_up_to_their_bounds() {
+        let lowest = stack(&[
+            (MIGRATION_TIMEOUT, "5"),
+            (DEPLOYMENT_TIMEOUT, "5"),
+            (POST_DEPLOY_TIMEOUT, " 5 "),
+            (ROLLBACK_WINDOW, "0"),
+        ]);
+        assert_eq!(
+            limits(&lowest).unwrap(),
+            Limits {
+                migration_seconds: Some(5),
+                deployment_seconds: Some(5),
+                post_deploy_seconds: Some(5),
+                rollback_window_seconds: Some(0),
+            }
+        );
+        let highest = stack(&[
+            (MIGRATION_TIMEOUT, "86400"),
+            (DEPLOYMENT_TIMEOUT, "172800"),
+            (POST_DEPLOY_TIMEOUT, "86400"),
+            (ROLLBACK_WINDOW, "604800"),
+        ]);
+        assert!(limits(&highest).is_ok());
+    }
+
+    #[test]
+    fn an_output_that_cannot_be_used_is_named_with_what_it_holds() {
+        for (output, text) in [
+            (MIGRATION_TIMEOUT, "4"),
+            (MIGRATION_TIMEOUT, "86401"),
+            (DEPLOYMENT_TIMEOUT, "172801"),
+            (POST_DEPLOY_TIMEOUT, "1h"),
+            (ROLLBACK_WINDOW, "-1"),
+            (ROLLBACK_WINDOW, "604801"),
+        ] {
+            let failure = limits(&stack(&[(output, text)])).unwrap_err();
+            assert_eq!(<&str>::from(&failure), "InvalidStackOutput");
+            for part in [output, text] {
+                assert!(failure.to_string().contains(part), "{failure}");
+            }
+        }
+        let failure = health_check_url(&stack(&[(HEALTH_CHECK_URL, "demo/health")])).unwrap_err();
+        assert_eq!(<&str>::from(&failure), "InvalidStackOutput");
+        assert!(failure.to_string().contains("demo/health"), "{failure}");
+    }
+}
