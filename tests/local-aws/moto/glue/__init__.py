@@ -13,6 +13,7 @@ from glue import (
     jsonata_evaluator,
     lambda_functions,
     load_balancers,
+    redrive,
     resources,
     rpc_v2_cbor,
     stacks,
@@ -22,6 +23,7 @@ from glue import (
 MODULES = (
     jsonata_evaluator,
     step_functions,
+    redrive,
     lambda_functions,
     load_balancers,
     resources,
