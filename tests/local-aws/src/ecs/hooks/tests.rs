@@ -376,10 +376,9 @@ async fn a_deployment_that_rolls_back_cannot_be_continued() {
     let waiting = begun(pause_hook());
     let (ecs, deployment) = with_deployment(1.0, vec![waiting.clone()]).await;
     let _pause = Pause::begin(&ecs.inner.pauses, &waiting.hook_id);
-    let mut state = ecs.lock();
-    let service = state.services.values_mut().next().unwrap();
-    service.history[0].set_status(Status::RollbackInProgress, None);
-    drop(state);
+    for service in ecs.lock().services.values_mut() {
+        service.history[0].set_status(Status::RollbackInProgress, None);
+    }
     let refused = go_on(&ecs, &deployment, &waiting.hook_id).await;
     assert_eq!(refused.unwrap_err().name, "ClientException");
 }
