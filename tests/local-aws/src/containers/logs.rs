@@ -3,6 +3,7 @@
 use std::time::{Duration, SystemTime};
 
 use aws_sdk_cloudwatchlogs::Client;
+use aws_sdk_cloudwatchlogs::config::Region;
 use aws_sdk_cloudwatchlogs::error::ProvideErrorMetadata;
 use aws_sdk_cloudwatchlogs::types::InputLogEvent;
 use thiserror::Error;
@@ -29,7 +30,22 @@ const ATTEMPTS: u32 = 3;
 pub(crate) struct LogOptions {
     pub(crate) group: String,
     pub(crate) stream: String,
+    /// Where the group is, if not in this region.
+    pub(crate) region: Option<String>,
     pub(crate) create_group: bool,
+}
+
+impl LogOptions {
+    /// The client for the region of the group.
+    fn client(&self, ours: &Client) -> Client {
+        match &self.region {
+            Some(region) => {
+                let config = ours.config().to_builder();
+                Client::from_conf(config.region(Region::new(region.clone())).build())
+            }
+            None => ours.clone(),
+        }
+    }
 }
 
 /// Why the log driver refused to start; ECS puts the text behind `ResourceInitializationError: `.
@@ -54,6 +70,7 @@ impl LogError {
 
 /// Creates the stream, and before it the group where the options ask for it.
 pub(crate) async fn create_stream(client: &Client, options: &LogOptions) -> Result<(), LogError> {
+    let client = options.client(client);
     if options.create_group
         && let Err(error) = client
             .create_log_group()
@@ -79,7 +96,8 @@ pub(crate) async fn create_stream(client: &Client, options: &LogOptions) -> Resu
 }
 
 /// Sends the container's lines until its output ends, and returns when the last has arrived.
-pub(crate) async fn ship(client: Client, options: LogOptions, output: pipe::Receiver) {
+pub(crate) async fn ship(client: &Client, options: LogOptions, output: pipe::Receiver) {
+    let client = options.client(client);
     let (sender, receiver) = mpsc::channel(WAITING_LINES);
     tokio::join!(
         read_lines(output, sender),

@@ -12,6 +12,8 @@ pub struct ApiError {
     pub name: &'static str,
     pub message: String,
     pub status: StatusCode,
+    /// The `resourceIds` of a ConflictException.
+    pub resource_ids: Vec<String>,
 }
 
 impl ApiError {
@@ -21,6 +23,7 @@ impl ApiError {
             name,
             message: message.into(),
             status: StatusCode::BAD_REQUEST,
+            resource_ids: Vec::new(),
         }
     }
 
@@ -32,6 +35,14 @@ impl ApiError {
     /// The request names something that does not exist or cannot be used that way.
     pub fn client_exception(message: impl Into<String>) -> Self {
         Self::client("ClientException", message)
+    }
+
+    /// The request conflicts with one before it, which made these resources.
+    pub fn conflict(message: impl Into<String>, resource_ids: Vec<String>) -> Self {
+        Self {
+            resource_ids,
+            ..Self::client("ConflictException", message)
+        }
     }
 
     /// The cluster does not exist or is not active.
@@ -63,11 +74,16 @@ impl ApiError {
             name: "ServerException",
             message: message.into(),
             status: StatusCode::INTERNAL_SERVER_ERROR,
+            resource_ids: Vec::new(),
         }
     }
 
     /// The body of the answer.
     pub(crate) fn to_json(&self) -> Value {
-        json!({ "__type": self.name, "message": self.message })
+        let mut body = json!({ "__type": self.name, "message": self.message });
+        if !self.resource_ids.is_empty() {
+            body["resourceIds"] = json!(self.resource_ids);
+        }
+        body
     }
 }

@@ -339,8 +339,9 @@ mod tests {
             .collect();
         assert_eq!(states[0], ("PROVISIONING", "RUNNING"));
         assert_eq!(states[1], ("PENDING", "RUNNING"));
+        assert_eq!(states[2], ("ACTIVATING", "RUNNING"));
         // The image cannot be pulled.
-        assert_eq!(states[2], ("PENDING", "STOPPED"));
+        assert_eq!(states[3], ("ACTIVATING", "STOPPED"));
         assert!(
             states.contains(&("DEPROVISIONING", "STOPPED")),
             "{states:?}"

@@ -52,16 +52,23 @@ pub(super) async fn ecs_with_events(speed: f64) -> (Ecs, Put) {
     (ecs, events)
 }
 
-/// Registers a task definition whose image nobody can pull.
-pub(super) async fn register(ecs: &Ecs, family: &str) {
-    let definition = json!({
+/// A task definition of one container whose image nobody can pull; `more` adds to the container.
+pub(super) fn definition(family: &str, more: &Value) -> Value {
+    let mut container = json!({"name": "web", "image": "no reference"});
+    merge(&mut container, more);
+    json!({
         "family": family,
         "requiresCompatibilities": ["FARGATE"],
         "networkMode": "awsvpc",
         "cpu": "256",
         "memory": "512",
-        "containerDefinitions": [{"name": "web", "image": "no reference"}],
-    });
+        "containerDefinitions": [container],
+    })
+}
+
+/// Registers such a task definition.
+pub(super) async fn register(ecs: &Ecs, family: &str) {
+    let definition = definition(family, &json!({}));
     ecs.call("RegisterTaskDefinition", definition)
         .await
         .unwrap();
@@ -75,10 +82,16 @@ pub(super) fn run_task(family: &str, more: &Value) -> Value {
         "launchType": "FARGATE",
         "networkConfiguration": network(),
     });
-    for (name, value) in more.as_object().unwrap() {
-        request[name] = value.clone();
-    }
+    merge(&mut request, more);
     request
+}
+
+fn merge(object: &mut Value, more: &Value) {
+    let (Value::Object(object), Value::Object(more)) = (object, more) else {
+        panic!("two objects are merged");
+    };
+    let given = more.iter().filter(|(_, value)| !value.is_null());
+    object.extend(given.map(|(name, value)| (name.clone(), value.clone())));
 }
 
 pub(super) fn network() -> Value {

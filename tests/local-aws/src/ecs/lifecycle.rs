@@ -1,32 +1,31 @@
 //! The life of one task, from PROVISIONING to STOPPED.
+//!
+//! <https://docs.aws.amazon.com/AmazonECS/latest/developerguide/task-lifecycle-explanation.html>
 
-use std::collections::HashMap;
 use std::future::{Future, pending};
-use std::net::IpAddr;
-use std::sync::Arc;
 use std::time::Duration;
 
 use futures_util::future::{join_all, select_all};
 use tokio::net::unix::pipe;
+use tokio::sync::watch;
 use tokio::task::JoinHandle;
-use tokio_util::sync::CancellationToken;
+use tokio::time::{Instant, sleep_until};
+use tokio_util::sync::{CancellationToken, DropGuard};
 
+use super::dependencies::{self, Dependency, Progress, Readiness};
+use super::health_check::{self, HealthStatus};
+use super::preparation::{Ports, Prepared, StartFailure, Subject};
 use super::request::now;
-use super::secrets;
-use super::task::{ContainerOverride, LastStatus, StopCode, TargetHealth, Task};
-use super::task_definitions::{ContainerDefinition, LogConfiguration, TaskDefinition};
+use super::task::{LastStatus, StopCode, TargetHealth, Task};
 use super::{Ecs, State};
 use crate::containers::logs::{self, LogOptions};
-use crate::containers::network::free_port;
-use crate::containers::process::{Process, Spec};
+use crate::containers::process::Process;
 use crate::images::Image;
 use crate::load_balancer::{Registration, TargetState};
 
 /// What AWS needs to attach and detach a network interface; AWS promises no times.
 const PROVISIONING: Duration = Duration::from_secs(5);
 const DEPROVISIONING: Duration = Duration::from_secs(5);
-/// `stopTimeout` where a container does not set it.
-const STOP_TIMEOUT: u64 = 30;
 /// A stopped task can be described for about an hour.
 const REMEMBERED: Duration = Duration::from_secs(3600);
 /// A process that left its container's group can hold the output open; it is not waited for
@@ -41,46 +40,57 @@ pub(super) struct TargetBinding {
     pub(super) container_port: u16,
 }
 
-/// Why a task cannot start.
-struct StartFailure {
-    stopped_reason: String,
-    /// The container it is about, by its position, and the reason given there.
-    container: Option<(usize, String)>,
-}
-
-impl StartFailure {
-    fn resource(problem: impl std::fmt::Display) -> Self {
-        Self {
-            stopped_reason: format!("ResourceInitializationError: {problem}"),
-            container: None,
-        }
-    }
-}
-
-/// What a task's containers are made from.
-struct Subject {
-    definition: Arc<TaskDefinition>,
-    address: IpAddr,
-    has_role: bool,
-    overrides: Vec<ContainerOverride>,
-}
-
-/// A container that is ready to start.
-struct Prepared {
-    essential: bool,
-    stop_timeout: Duration,
-    spec: Spec,
-    log: Option<LogOptions>,
-}
-
+/// A container that has been started.
 struct Running {
     /// The container's place in the task.
     position: usize,
+    name: String,
     essential: bool,
+    depends_on: Vec<Dependency>,
     stop_timeout: Duration,
+    /// When those that depend on it give up.
+    start_deadline: Option<Instant>,
     process: Process,
-    exited: bool,
+    exit_code: Option<i32>,
+    ending: Ending,
+    health: Option<Health>,
     output: JoinHandle<()>,
+}
+
+/// How far the end of a container has come that shall stop.
+#[derive(Clone, Copy)]
+enum Ending {
+    NotAsked,
+    /// Has got SIGTERM, and gets SIGKILL then.
+    Asked(Instant),
+    Killed,
+}
+
+/// The health that a container's health check reports, for as long as the container runs.
+struct Health {
+    status: watch::Receiver<HealthStatus>,
+    /// Ends the checks when it is dropped.
+    _checks: DropGuard,
+}
+
+impl Running {
+    fn has_exited(&self) -> bool {
+        self.exit_code.is_some()
+    }
+
+    fn progress(&self, now: Instant) -> Progress {
+        match self.exit_code {
+            Some(code) => Progress::Exited(code),
+            None => Progress::Running {
+                healthy: self.health_status() == Some(HealthStatus::Healthy),
+                overdue: self.start_deadline.is_some_and(|deadline| deadline <= now),
+            },
+        }
+    }
+
+    fn health_status(&self) -> Option<HealthStatus> {
+        self.health.as_ref().map(|health| *health.status.borrow())
+    }
 }
 
 struct Life {
@@ -88,6 +98,8 @@ struct Life {
     id: String,
     stop: CancellationToken,
     targets: Vec<TargetBinding>,
+    /// Containers that have not been started yet.
+    waiting: Vec<Prepared>,
     running: Vec<Running>,
     registrations: Vec<Registration>,
 }
@@ -105,15 +117,21 @@ impl Ecs {
             id: task.id.clone(),
             stop: task.stop.clone(),
             targets,
+            waiting: Vec::new(),
             running: Vec::new(),
             registrations: Vec::new(),
         };
         self.announce_task(&mut task);
         state.tasks.insert(task.id.clone(), task);
+        self.spawn(life.live());
+    }
+
+    /// Runs something until it is done or the local ECS ends.
+    fn spawn(&self, work: impl Future<Output = ()> + Send + 'static) -> JoinHandle<()> {
         let killed = self.inner.killed.clone();
         self.inner.running.spawn(async move {
-            killed.run_until_cancelled(life.live()).await;
-        });
+            killed.run_until_cancelled(work).await;
+        })
     }
 }
 
@@ -130,18 +148,11 @@ impl Life {
         self.serve().await;
         self.drain().await;
         self.end_containers().await;
-        self.update(|task| {
-            for container in &mut task.containers {
-                container.last_status = LastStatus::Stopped;
-            }
-            task.times.execution_stopped = Some(now());
-            task.set_status(LastStatus::Deprovisioning);
-        });
         let clock = self.ecs.inner.settings.clock;
         clock.sleep(DEPROVISIONING).await;
         self.update(|task| {
             task.times.stopped = Some(now());
-            task.set_status(LastStatus::Stopped);
+            task.last_status = LastStatus::Stopped;
         });
         clock.sleep(REMEMBERED).await;
         self.ecs.lock().forget_task(&self.id);
@@ -151,7 +162,7 @@ impl Life {
     fn update(&self, change: impl FnOnce(&mut Task)) {
         let mut state = self.ecs.lock();
         if let Some(task) = state.tasks.get_mut(&self.id) {
-            change(task);
+            task.change(change);
             self.ecs.announce_task(task);
             if let Some(owner) = &task.owner {
                 owner.wake.notify_one();
@@ -176,49 +187,46 @@ impl Life {
         }
         self.update(|task| {
             task.times.connectivity = Some(now());
-            task.set_status(LastStatus::Pending);
+            task.last_status = LastStatus::Pending;
         });
         let Some(prepared) = self.unless_stopped(self.prepare()).await else {
             return Ok(());
         };
         let (prepared, ports) = prepared?;
-        self.update(|task| task.set_status(LastStatus::Activating));
-        for (position, container) in prepared.into_iter().enumerate() {
-            self.start_container(position, container)?;
+        self.waiting = prepared;
+        self.start_containers().await?;
+        if !self.waiting.is_empty() {
+            // Asked to stop before all of it had started.
+            return Ok(());
         }
         self.register(&ports).await;
         self.update(|task| {
             task.times.started = Some(now());
             // A task that has been asked to stop meanwhile still ran.
-            task.set_status(LastStatus::Running);
+            task.last_status = LastStatus::Running;
         });
         Ok(())
     }
 
-    /// Pulls images, reads secrets, creates log streams and chooses ports.
+    /// Reads secrets, pulls images, chooses ports and creates log streams.
     async fn prepare(&self) -> Result<(Vec<Prepared>, Ports), StartFailure> {
+        let settings = &self.ecs.inner.settings;
         let subject = self.subject()?;
-        let containers = &subject.definition.details.container_definitions;
-        self.update(|task| task.times.pull_started = Some(now()));
-        let mut images = Vec::new();
-        for (position, container) in containers.iter().enumerate() {
-            images.push(self.pull(position, &container.image).await?);
+        let mut variables = Vec::new();
+        for container in subject.containers() {
+            variables.push(subject.variables(settings, container).await?);
         }
+        self.update(|task| {
+            task.times.pull_started = Some(now());
+            task.last_status = LastStatus::Activating;
+        });
+        let images = self.pull_all(&subject).await;
         self.update(|task| task.times.pull_stopped = Some(now()));
-
-        let mut ports = Ports::new();
-        for container in containers {
-            for mapping in &container.port_mappings {
-                let port = free_port(subject.address).map_err(StartFailure::resource)?;
-                ports.insert((container.name.clone(), mapping.container_port), port);
-            }
-        }
+        let ports = subject.choose_ports()?;
         let mut prepared = Vec::new();
-        for (container, image) in containers.iter().zip(images) {
-            let container = self
-                .prepare_container(&subject, container, &image, &ports)
-                .await?;
-            prepared.push(container);
+        for (position, (image, variables)) in images?.iter().zip(variables).enumerate() {
+            let container = subject.prepare(settings, position, image, variables, &ports);
+            prepared.push(container.await?);
         }
         Ok((prepared, ports))
     }
@@ -229,121 +237,119 @@ impl Life {
             .tasks
             .get(&self.id)
             .ok_or_else(|| StartFailure::resource("the task is gone"))?;
-        Ok(Subject {
-            definition: Arc::clone(&task.definition),
-            address: task.address,
-            has_role: task.has_role(),
-            overrides: task.container_overrides(),
-        })
+        Ok(task.subject())
     }
 
-    async fn prepare_container(
-        &self,
-        subject: &Subject,
-        container: &ContainerDefinition,
-        image: &Image,
-        ports: &Ports,
-    ) -> Result<Prepared, StartFailure> {
-        let settings = &self.ecs.inner.settings;
-        let mut overrides = subject.overrides.iter();
-        let overridden = overrides
-            .find(|one| one.name == container.name)
-            .cloned()
-            .unwrap_or_default();
-
-        let mut environment = image.environment.clone();
-        let given = container.environment.iter().chain(&overridden.environment);
-        environment.extend(given.map(|pair| (pair.name.clone(), pair.value.clone())));
-        for secret in &container.secrets {
-            let value = secrets::resolve(&settings.secrets_manager, &settings.ssm, secret)
+    async fn pull_all(&self, subject: &Subject) -> Result<Vec<Image>, StartFailure> {
+        let mut images = Vec::new();
+        for (position, container) in subject.containers().iter().enumerate() {
+            let image = self
+                .ecs
+                .inner
+                .settings
+                .images
+                .pull(&container.image)
                 .await
-                .map_err(StartFailure::resource)?;
-            environment.push((secret.name.clone(), value));
+                .map_err(|error| StartFailure {
+                    stopped_reason: error.to_string(),
+                    container: Some((position, error.to_string())),
+                })?;
+            let digest = image.digest.clone();
+            self.update(|task| task.containers[position].image_digest = Some(digest));
+            images.push(image);
         }
-        environment.extend(settings.environment(subject.has_role));
-        environment.extend(network_environment(container, subject.address, ports));
-
-        let log = match &container.log_configuration {
-            Some(configuration) => log_options(configuration, &container.name, &self.id)
-                .map_err(StartFailure::resource)?,
-            None => None,
-        };
-        if let Some(options) = &log {
-            logs::create_stream(&settings.logs, options)
-                .await
-                .map_err(StartFailure::resource)?;
-        }
-        let working_directory = container.working_directory.as_ref();
-        Ok(Prepared {
-            essential: container.essential,
-            stop_timeout: Duration::from_secs(container.stop_timeout.unwrap_or(STOP_TIMEOUT)),
-            spec: Spec {
-                root: image.root.clone(),
-                working_directory: working_directory
-                    .unwrap_or(&image.working_directory)
-                    .clone(),
-                command: command(image, container, overridden.command),
-                environment,
-            },
-            log,
-        })
+        Ok(images)
     }
 
-    async fn pull(&self, position: usize, reference: &str) -> Result<Image, StartFailure> {
-        match self.ecs.inner.settings.images.pull(reference).await {
-            Ok(image) => {
-                let digest = image.digest.clone();
-                self.update(|task| task.containers[position].image_digest = Some(digest));
-                Ok(image)
+    /// Starts each container when what it depends on has come far enough, until all have been
+    /// started or the task is asked to stop.
+    async fn start_containers(&mut self) -> Result<(), StartFailure> {
+        while !self.stop.is_cancelled() && !self.waiting.is_empty() {
+            if let Some(ready) = self.next_ready()? {
+                let container = self.waiting.remove(ready);
+                self.start_container(container)?;
+                continue;
             }
-            Err(error) => Err(StartFailure {
-                stopped_reason: error.to_string(),
-                container: Some((position, error.to_string())),
-            }),
+            let now = Instant::now();
+            let deadlines = self.running.iter().filter_map(|one| one.start_deadline);
+            let deadline = deadlines.filter(|deadline| *deadline > now).min();
+            tokio::select! {
+                (position, event) = next_event(&mut self.running) => self.note(position, event),
+                () = reached(deadline) => {}
+                () = self.stop.cancelled() => {}
+            }
         }
+        Ok(())
     }
 
-    fn start_container(
-        &mut self,
-        position: usize,
-        container: Prepared,
-    ) -> Result<(), StartFailure> {
-        let (process, output) = Process::start(&container.spec).map_err(|error| StartFailure {
-            stopped_reason: "Task failed to start".to_owned(),
-            container: Some((position, error.to_string())),
-        })?;
+    /// The place among the waiting containers of one that can start.
+    fn next_ready(&self) -> Result<Option<usize>, StartFailure> {
+        let now = Instant::now();
+        let progress = |name: &str| {
+            let mut running = self.running.iter();
+            let found = running.find(|one| one.name == name);
+            found.map_or(Progress::NotStarted, |one| one.progress(now))
+        };
+        for (place, container) in self.waiting.iter().enumerate() {
+            match dependencies::readiness(&container.depends_on, progress) {
+                Readiness::Ready => return Ok(Some(place)),
+                Readiness::Waiting => {}
+                Readiness::Never(why) => {
+                    let reason = format!("CannotStartContainerError: {why}");
+                    return Err(StartFailure::container(container.position, reason));
+                }
+            }
+        }
+        Ok(None)
+    }
+
+    fn start_container(&mut self, container: Prepared) -> Result<(), StartFailure> {
+        let position = container.position;
+        let (process, output) = Process::start(&container.spec)
+            .map_err(|error| StartFailure::container(position, error.to_string()))?;
+        let clock = self.ecs.inner.settings.clock;
+        let start_timeout = container.start_timeout.map(|timeout| clock.scaled(timeout));
+        let health = container.health_check.map(|check| {
+            let (sender, status) = watch::channel(HealthStatus::Unknown);
+            let end = CancellationToken::new();
+            let guard = end.clone().drop_guard();
+            let checks = health_check::watch(check, container.spec, clock, sender);
+            self.ecs.spawn(async move {
+                end.run_until_cancelled(checks).await;
+            });
+            Health {
+                status,
+                _checks: guard,
+            }
+        });
         self.running.push(Running {
             position,
+            name: container.name,
             essential: container.essential,
+            depends_on: container.depends_on,
             stop_timeout: container.stop_timeout,
+            start_deadline: start_timeout.map(|timeout| Instant::now() + timeout),
             process,
-            exited: false,
+            exit_code: None,
+            ending: Ending::NotAsked,
+            health,
             output: self.carry_output(container.log, output),
         });
-        let runtime_id = format!(
-            "{}-{}",
-            self.id,
-            super::names::unique_number() % 10_000_000_000
-        );
         self.update(|task| {
-            let container = &mut task.containers[position];
-            container.last_status = LastStatus::Running;
-            container.runtime_id = Some(runtime_id);
+            let known = &mut task.containers[position];
+            known.last_status = LastStatus::Running;
+            known.runtime_id = Some(container.runtime_id);
         });
         Ok(())
     }
 
     fn carry_output(&self, log: Option<LogOptions>, output: pipe::Receiver) -> JoinHandle<()> {
         let client = self.ecs.inner.settings.logs.clone();
-        let killed = self.ecs.inner.killed.clone();
-        self.ecs.inner.running.spawn(async move {
-            let carry = async {
-                match log {
-                    Some(options) => logs::ship(client, options, output).await,
-                    None => logs::discard(output).await,
-                }
-            };
-            killed.run_until_cancelled(carry).await;
+        self.ecs.spawn(async move {
+            match log {
+                Some(options) => logs::ship(&client, options, output).await,
+                None => logs::discard(output).await,
+            }
         })
     }
 
@@ -384,11 +390,18 @@ impl Life {
     async fn serve(&mut self) {
         while !self.stop.is_cancelled() {
             tokio::select! {
-                (position, code) = first_exit(&mut self.running) => {
-                    self.exited(position, code);
-                }
+                (position, event) = next_event(&mut self.running) => self.note(position, event),
                 () = any_change(&mut self.registrations) => self.update_target_health(),
                 () = self.stop.cancelled() => {}
+            }
+        }
+    }
+
+    fn note(&mut self, position: usize, event: Event) {
+        match event {
+            Event::Exited(code) => self.exited(position, code),
+            Event::Health(status) => {
+                self.update(|task| task.containers[position].health = Some(status));
             }
         }
     }
@@ -398,13 +411,15 @@ impl Life {
         let Some(container) = self.running.iter_mut().find(|c| c.position == position) else {
             return;
         };
-        container.exited = true;
-        let ends_task = container.essential || self.running.iter().all(|c| c.exited);
+        container.exit_code = Some(code);
+        container.health = None;
+        let essential = container.essential;
+        let nothing_left = self.waiting.is_empty() && self.running.iter().all(Running::has_exited);
         self.update(|task| {
             let container = &mut task.containers[position];
             container.exit_code = Some(code);
             container.last_status = LastStatus::Stopped;
-            if ends_task {
+            if essential || nothing_left {
                 task.request_stop(
                     StopCode::EssentialContainerExited,
                     "Essential container in task exited",
@@ -415,52 +430,46 @@ impl Life {
 
     /// Takes the task out of its target groups and lets it answer the requests it has.
     async fn drain(&mut self) {
-        if self.registrations.is_empty() {
-            return;
-        }
-        self.update(|task| task.set_status(LastStatus::Deactivating));
+        self.update(|task| {
+            if task.last_status == LastStatus::Running {
+                task.last_status = LastStatus::Deactivating;
+            }
+        });
         for registration in &self.registrations {
             registration.deregister();
         }
-        loop {
+        while !self.registrations.is_empty() {
             // Nothing is left to wait for when what answered the requests has ended.
-            if self.running.iter().any(|c| c.essential && c.exited) {
+            if self.running.iter().any(|c| c.essential && c.has_exited()) {
                 return;
             }
             let drained = join_all(self.registrations.iter().map(Registration::drained));
             tokio::select! {
                 _ = drained => return,
-                (position, code) = first_exit(&mut self.running) => self.exited(position, code),
+                (position, event) = next_event(&mut self.running) => self.note(position, event),
             }
         }
     }
 
-    /// SIGTERM, and SIGKILL for what has not ended within its stop timeout.
+    /// SIGTERM, and SIGKILL for what has not ended within its stop timeout. A container is
+    /// stopped after those that depend on it.
     async fn end_containers(&mut self) {
-        if self.running.is_empty() {
-            return;
-        }
         self.update(|task| {
             task.times.stopping = Some(now());
-            task.set_status(LastStatus::Stopping);
+            task.last_status = LastStatus::Stopping;
         });
-        let clock = self.ecs.inner.settings.clock;
-        let open = self.running.iter_mut().filter(|c| !c.exited);
-        let ended = join_all(open.map(|container| async move {
-            container.process.terminate();
-            let patience = clock.scaled(container.stop_timeout);
-            let code = match tokio::time::timeout(patience, container.process.wait()).await {
-                Ok(code) => code,
-                Err(_) => {
-                    container.process.kill();
-                    container.process.wait().await
-                }
-            };
-            (container.position, code)
-        }))
-        .await;
-        for (position, code) in ended {
-            self.exited(position, code);
+        while !self.running.iter().all(Running::has_exited) {
+            self.ask_to_end();
+            let deadlines = self.running.iter().filter(|one| !one.has_exited());
+            let deadline = deadlines.filter_map(|one| match one.ending {
+                Ending::Asked(deadline) => Some(deadline),
+                Ending::NotAsked | Ending::Killed => None,
+            });
+            let deadline = deadline.min();
+            tokio::select! {
+                (position, event) = next_event(&mut self.running) => self.note(position, event),
+                () = reached(deadline) => {}
+            }
         }
         for container in self.running.drain(..) {
             let abort = container.output.abort_handle();
@@ -471,24 +480,86 @@ impl Life {
                 abort.abort();
             }
         }
+        self.update(|task| {
+            for container in &mut task.containers {
+                container.last_status = LastStatus::Stopped;
+            }
+            task.times.execution_stopped = Some(now());
+            task.last_status = LastStatus::Deprovisioning;
+        });
+    }
+
+    /// Sends the signals that are due.
+    fn ask_to_end(&mut self) {
+        let now = Instant::now();
+        let clock = self.ecs.inner.settings.clock;
+        let open = self.running.iter().filter(|one| !one.has_exited());
+        let depended_on: Vec<String> = open
+            .clone()
+            .filter(|one| {
+                let others = open.clone().map(|other| other.depends_on.as_slice());
+                !dependencies::may_stop(&one.name, others)
+            })
+            .map(|one| one.name.clone())
+            .collect();
+        for container in self.running.iter_mut().filter(|one| !one.has_exited()) {
+            match container.ending {
+                Ending::NotAsked if !depended_on.contains(&container.name) => {
+                    container.process.terminate();
+                    container.ending = Ending::Asked(now + clock.scaled(container.stop_timeout));
+                }
+                Ending::Asked(deadline) if deadline <= now => {
+                    container.process.kill();
+                    container.ending = Ending::Killed;
+                }
+                Ending::NotAsked | Ending::Asked(_) | Ending::Killed => {}
+            }
+        }
     }
 }
 
-/// The ports that stand for containers' ports, by container and container port.
-type Ports = HashMap<(String, u16), u16>;
+/// What happens to a container that runs.
+enum Event {
+    Exited(i32),
+    Health(HealthStatus),
+}
 
-async fn first_exit(running: &mut [Running]) -> (usize, i32) {
+/// The next thing that happens to a container, and the container's place in the task.
+async fn next_event(running: &mut [Running]) -> (usize, Event) {
     let open: Vec<_> = running
         .iter_mut()
-        .filter(|container| !container.exited)
+        .filter(|container| !container.has_exited())
         .map(|container| {
-            Box::pin(async move { (container.position, container.process.wait().await) })
+            Box::pin(async move {
+                let event = tokio::select! {
+                    code = container.process.wait() => Event::Exited(code),
+                    status = next_health(container.health.as_mut()) => Event::Health(status),
+                };
+                (container.position, event)
+            })
         })
         .collect();
     if open.is_empty() {
         return pending().await;
     }
     select_all(open).await.0
+}
+
+async fn next_health(health: Option<&mut Health>) -> HealthStatus {
+    let Some(health) = health else {
+        return pending().await;
+    };
+    match health.status.changed().await {
+        Ok(()) => *health.status.borrow_and_update(),
+        Err(_) => pending().await,
+    }
+}
+
+async fn reached(deadline: Option<Instant>) {
+    match deadline {
+        Some(deadline) => sleep_until(deadline).await,
+        None => pending().await,
+    }
 }
 
 async fn any_change(registrations: &mut [Registration]) {
@@ -514,131 +585,4 @@ fn overall_health(registrations: &[Registration]) -> (TargetHealth, String) {
         TargetHealth::Initial
     };
     (health, String::new())
-}
-
-/// Where a container listens: `HOST`, `PORT` for the first of its ports, and `PORT_<container
-/// port>` for each.
-fn network_environment(
-    container: &ContainerDefinition,
-    address: IpAddr,
-    ports: &Ports,
-) -> Vec<(String, String)> {
-    let mut environment = vec![("HOST".to_owned(), address.to_string())];
-    for (position, mapping) in container.port_mappings.iter().enumerate() {
-        let container_port = mapping.container_port;
-        let Some(port) = ports.get(&(container.name.clone(), container_port)) else {
-            continue;
-        };
-        if position == 0 {
-            environment.push(("PORT".to_owned(), port.to_string()));
-        }
-        environment.push((format!("PORT_{container_port}"), port.to_string()));
-    }
-    environment
-}
-
-/// What a container runs: the entry point and then the command, each from the most specific
-/// place that says one. An entry point in the task definition makes the image's command void.
-fn command(
-    image: &Image,
-    container: &ContainerDefinition,
-    overridden: Option<Vec<String>>,
-) -> Vec<String> {
-    let (entrypoint, default) = if container.entry_point.is_empty() {
-        (&image.entrypoint, image.command.clone())
-    } else {
-        (&container.entry_point, Vec::new())
-    };
-    let command = match overridden {
-        Some(command) if !command.is_empty() => command,
-        _ if !container.command.is_empty() => container.command.clone(),
-        _ => default,
-    };
-    entrypoint.iter().cloned().chain(command).collect()
-}
-
-/// The options of the `awslogs` driver; `None` for any other driver, whose output is dropped.
-///
-/// <https://docs.aws.amazon.com/AmazonECS/latest/developerguide/specify-log-config.html>
-fn log_options(
-    configuration: &LogConfiguration,
-    container: &str,
-    task_id: &str,
-) -> Result<Option<LogOptions>, String> {
-    if configuration.log_driver != "awslogs" {
-        return Ok(None);
-    }
-    let option = |name: &str| configuration.options.get(name);
-    let group = option("awslogs-group").ok_or(
-        "failed to validate logger args: must specify a value for log opt 'awslogs-group' : exit status 1",
-    )?;
-    let stream = match option("awslogs-stream-prefix") {
-        Some(prefix) => format!("{prefix}/{container}/{task_id}"),
-        None => format!("{container}/{task_id}"),
-    };
-    Ok(Some(LogOptions {
-        group: group.clone(),
-        stream,
-        create_group: option("awslogs-create-group").is_some_and(|value| value == "true"),
-    }))
-}
-
-#[cfg(test)]
-mod tests {
-    use serde_json::json;
-
-    use super::*;
-
-    fn strings(list: &[&str]) -> Vec<String> {
-        list.iter().map(|item| (*item).to_owned()).collect()
-    }
-
-    fn run(container: serde_json::Value, overridden: Option<&[&str]>) -> Vec<String> {
-        let image = Image {
-            digest: String::new(),
-            root: "/".into(),
-            environment: Vec::new(),
-            entrypoint: strings(&["/entry"]),
-            command: strings(&["default"]),
-            working_directory: String::new(),
-        };
-        let container: ContainerDefinition = serde_json::from_value(container).unwrap();
-        command(&image, &container, overridden.map(strings))
-    }
-
-    #[test]
-    fn the_most_specific_command_is_run() {
-        assert_eq!(run(json!({}), None), ["/entry", "default"]);
-        assert_eq!(
-            run(json!({"command": ["serve"]}), None),
-            ["/entry", "serve"]
-        );
-        assert_eq!(
-            run(json!({"command": ["serve"]}), Some(&["migrate"])),
-            ["/entry", "migrate"]
-        );
-        assert_eq!(run(json!({"entryPoint": ["/other"]}), None), ["/other"]);
-    }
-
-    #[test]
-    fn a_log_stream_is_named_after_prefix_container_and_task() {
-        let configuration: LogConfiguration = serde_json::from_value(json!({
-            "logDriver": "awslogs",
-            "options": {"awslogs-group": "/demo", "awslogs-stream-prefix": "web"},
-        }))
-        .unwrap();
-        assert_eq!(
-            log_options(&configuration, "app", "1234").unwrap(),
-            Some(LogOptions {
-                group: "/demo".to_owned(),
-                stream: "web/app/1234".to_owned(),
-                create_group: false,
-            })
-        );
-        let no_group = LogConfiguration {
-            options: HashMap::new(),
-            ..configuration
-        };
-        assert!(log_options(&no_group, "app", "1234").is_err());
-    }
 }

@@ -8,28 +8,35 @@
 mod alarms;
 mod capacity;
 mod clusters;
+mod dependencies;
 mod deployments;
+mod environment_files;
 mod error;
 mod events;
+mod health_check;
 #[allow(dead_code, reason = "deployment strategies run them")]
 mod hooks;
 #[cfg(test)]
 mod in_process;
 mod lifecycle;
 mod names;
+mod preparation;
 mod request;
 mod rolling;
 mod rollout;
+mod run_task;
 mod scheduler;
 mod secrets;
 mod service;
 mod services;
+mod size;
 #[allow(dead_code, reason = "deployment strategies go through these stages")]
 mod stages;
 mod tags;
 mod task;
 mod task_definitions;
 mod tasks;
+mod volumes;
 
 use std::collections::HashMap;
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
@@ -49,11 +56,11 @@ use crate::load_balancer::LoadBalancers;
 use clusters::Cluster;
 use hooks::Pauses;
 use names::Names;
+use run_task::StartedTasks;
 use scheduler::ServiceKey;
 use service::Service;
 use task::Task;
 use task_definitions::TaskDefinition;
-use tasks::StartedTasks;
 
 /// What the local ECS works with.
 #[derive(Clone, Debug)]

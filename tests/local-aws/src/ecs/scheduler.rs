@@ -7,6 +7,7 @@ use tokio::time::Instant;
 
 use super::capacity;
 use super::deployments::Rollout;
+use super::health_check::HealthStatus;
 use super::request::now;
 use super::rolling::{self, Candidate, Condition, StopReason};
 use super::rollout;
@@ -265,6 +266,11 @@ impl View {
 }
 
 /// What the scheduler makes of a task, and after which time it would make something else of it.
+///
+/// The health checks of its containers and those of its target groups both have to pass; the
+/// grace period goes for both.
+/// <https://docs.aws.amazon.com/AmazonECS/latest/APIReference/API_DeploymentConfiguration.html>
+/// (`minimumHealthyPercent`)
 fn condition(
     task: &Task,
     has_targets: bool,
@@ -276,19 +282,23 @@ fn condition(
     };
     let ran = Duration::from_secs_f64((now() - started).max(0.0));
     let left = |period: Duration| period.checked_sub(ran).filter(|left| !left.is_zero());
-    if !has_targets {
-        return match left(proven) {
+    let unhealthy = match left(grace) {
+        Some(left) => (Condition::Unproven, Some(left)),
+        None => (Condition::Unhealthy, None),
+    };
+    let checked = task.checked_health();
+    match (checked, task.target_health) {
+        (Some(HealthStatus::Unhealthy), _) => unhealthy,
+        (_, TargetHealth::Unhealthy) if has_targets => unhealthy,
+        (Some(HealthStatus::Unknown), _) => (Condition::Unproven, None),
+        (_, TargetHealth::None | TargetHealth::Initial) if has_targets => {
+            (Condition::Unproven, None)
+        }
+        (None, _) if !has_targets => match left(proven) {
             Some(left) => (Condition::Unproven, Some(left)),
             None => (Condition::Healthy, None),
-        };
-    }
-    match task.target_health {
-        TargetHealth::Healthy => (Condition::Healthy, None),
-        TargetHealth::None | TargetHealth::Initial => (Condition::Unproven, None),
-        TargetHealth::Unhealthy => match left(grace) {
-            Some(left) => (Condition::Unproven, Some(left)),
-            None => (Condition::Unhealthy, None),
         },
+        (None | Some(HealthStatus::Healthy), _) => (Condition::Healthy, None),
     }
 }
 
@@ -423,7 +433,15 @@ fn stop_task(service: &mut Service, task: &mut Task, reason: StopReason) -> Opti
         .collect::<Vec<_>>();
     let failed = reason == StopReason::Unhealthy && owner.deployment_id == primary;
     owner.noted.failed |= failed;
+    let unhealthy = task.checked_health() == Some(HealthStatus::Unhealthy);
     let text = match (reason, targets.first()) {
+        (StopReason::Unhealthy, _) if unhealthy => {
+            service.event(&format!(
+                "(task {}) failed container health checks.",
+                task.id
+            ));
+            "Task failed container health checks".to_owned()
+        }
         (StopReason::Unhealthy, Some(target)) => {
             let arn = &target.target_group_arn;
             service.event(&format!(
@@ -466,4 +484,113 @@ fn end(service: &mut Service, state: &mut State) -> Next {
     service.history.clear();
     service.revisions.clear();
     Next::Ended
+}
+
+#[cfg(test)]
+mod tests {
+    use std::sync::Arc;
+
+    use serde_json::json;
+
+    use super::super::in_process;
+    use super::*;
+
+    const GRACE: Duration = Duration::from_secs(60);
+    const LONG_AGO: f64 = 100.0;
+
+    /// What the scheduler makes of a task that started so many seconds ago.
+    async fn found(
+        health: Option<HealthStatus>,
+        targets: Option<TargetHealth>,
+        started: f64,
+    ) -> Condition {
+        let ecs = in_process::ecs(1.0).await;
+        let checked = health.map(|_| json!({"command": ["CMD", "/check"]}));
+        let definition = in_process::definition("web", &json!({"healthCheck": checked}));
+        ecs.call("RegisterTaskDefinition", definition)
+            .await
+            .unwrap();
+        let definition = ecs.lock().active_task_definition("web").unwrap();
+        let mut task = Task::new(
+            &ecs.inner.names,
+            NewTask {
+                cluster_name: in_process::CLUSTER.to_owned(),
+                cluster_arn: String::new(),
+                definition: Arc::clone(&definition),
+                group: String::new(),
+                started_by: None,
+                placement: Default::default(),
+                overrides: Default::default(),
+                tags: Vec::new(),
+                owner: None,
+            },
+        );
+        task.times.started = Some(now() - started);
+        task.containers[0].health = health;
+        task.target_health = targets.unwrap_or(TargetHealth::None);
+        condition(&task, targets.is_some(), GRACE, PROVEN_WITHOUT_CHECKS).0
+    }
+
+    #[tokio::test]
+    async fn a_task_without_checks_is_healthy_after_forty_seconds() {
+        assert_eq!(found(None, None, 30.0).await, Condition::Unproven);
+        assert_eq!(found(None, None, LONG_AGO).await, Condition::Healthy);
+    }
+
+    #[tokio::test]
+    async fn a_task_with_a_container_health_check_is_what_that_says() {
+        for (health, expected) in [
+            (HealthStatus::Unknown, Condition::Unproven),
+            (HealthStatus::Healthy, Condition::Healthy),
+            (HealthStatus::Unhealthy, Condition::Unhealthy),
+        ] {
+            assert_eq!(found(Some(health), None, LONG_AGO).await, expected);
+        }
+    }
+
+    #[tokio::test]
+    async fn container_and_target_group_both_have_to_find_a_task_healthy() {
+        for (container, targets, expected) in [
+            (
+                HealthStatus::Healthy,
+                TargetHealth::Healthy,
+                Condition::Healthy,
+            ),
+            (
+                HealthStatus::Healthy,
+                TargetHealth::Initial,
+                Condition::Unproven,
+            ),
+            (
+                HealthStatus::Unknown,
+                TargetHealth::Healthy,
+                Condition::Unproven,
+            ),
+            (
+                HealthStatus::Unhealthy,
+                TargetHealth::Healthy,
+                Condition::Unhealthy,
+            ),
+            (
+                HealthStatus::Healthy,
+                TargetHealth::Unhealthy,
+                Condition::Unhealthy,
+            ),
+            (
+                HealthStatus::Unknown,
+                TargetHealth::Unhealthy,
+                Condition::Unhealthy,
+            ),
+        ] {
+            let condition = found(Some(container), Some(targets), LONG_AGO).await;
+            assert_eq!(condition, expected, "{container:?}, {targets:?}");
+        }
+    }
+
+    #[tokio::test]
+    async fn the_grace_period_goes_for_container_health_checks_too() {
+        let unhealthy = Some(HealthStatus::Unhealthy);
+        assert_eq!(found(unhealthy, None, 30.0).await, Condition::Unproven);
+        assert_eq!(found(unhealthy, None, 70.0).await, Condition::Unhealthy);
+    }
 }

@@ -91,11 +91,6 @@ fn validate(fields: &Object, definition: &TaskDefinition) -> Result<(), ApiError
     let placement: Placement = parse(&Value::Object(fields.clone()))?;
     placement.validate(definition)?;
     let balancers = load_balancers(fields)?;
-    if balancers.is_empty() && fields.contains_key("healthCheckGracePeriodSeconds") {
-        return Err(ApiError::invalid_parameter(
-            "Health check grace period is only valid for services configured to use load balancers",
-        ));
-    }
     for balancer in &balancers {
         let name = &balancer.container_name;
         let container = definition.container(name).ok_or_else(|| {

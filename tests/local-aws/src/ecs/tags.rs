@@ -12,6 +12,33 @@ use super::{ApiError, Ecs, State};
 /// A resource has at most so many tags.
 const MAX_TAGS: usize = 50;
 
+/// Refuses tags that a new resource cannot have.
+///
+/// <https://docs.aws.amazon.com/AmazonECS/latest/APIReference/API_Tag.html>
+pub(super) fn validate(tags: &[Tag]) -> Result<(), ApiError> {
+    let refuse = |message: String| Err(ApiError::invalid_parameter(message));
+    if tags.len() > MAX_TAGS {
+        return refuse(format!("A resource can have at most {MAX_TAGS} tags."));
+    }
+    for (position, tag) in tags.iter().enumerate() {
+        let key = &tag.key;
+        if !(1..=128).contains(&key.chars().count()) || tag.value.chars().count() > 256 {
+            return refuse(format!(
+                "The tag {key:?} is too long: a key has 1 to 128 characters, a value at most 256."
+            ));
+        }
+        if key.to_ascii_lowercase().starts_with("aws:") {
+            return refuse(format!(
+                "The tag {key:?} is reserved for AWS: it starts with aws:."
+            ));
+        }
+        if tags[..position].iter().any(|other| other.key == *key) {
+            return refuse(format!("Duplicate tag keys found: {key} is given twice."));
+        }
+    }
+    Ok(())
+}
+
 #[derive(Deserialize)]
 #[serde(rename_all = "camelCase")]
 struct TagResource {

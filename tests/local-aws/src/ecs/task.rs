@@ -10,9 +10,12 @@ use tokio_util::sync::CancellationToken;
 
 use super::ApiError;
 use super::events::AnnouncedTask;
+use super::health_check::HealthStatus;
 use super::names;
+use super::preparation::Subject;
 use super::request::{KeyValue, Object, Tag, now, put, tags_to_json};
-use super::task_definitions::TaskDefinition;
+use super::size::EphemeralStorage;
+use super::task_definitions::{EnvironmentFile, TaskDefinition};
 
 /// <https://docs.aws.amazon.com/AmazonECS/latest/developerguide/task-lifecycle-explanation.html>
 #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord)]
@@ -144,21 +147,65 @@ impl Placement {
                  Remove one and try again.",
             ));
         }
-        let network = self.network_configuration.as_ref();
-        let subnets = network
-            .and_then(|network| network["awsvpcConfiguration"]["subnets"].as_array())
-            .map_or(0, Vec::len);
-        match (definition.uses_awsvpc(), network.is_some()) {
-            (true, false) => Err(ApiError::invalid_parameter(
-                "Network Configuration must be provided when networkMode 'awsvpc' is specified.",
-            )),
-            (true, true) if subnets == 0 => {
-                Err(ApiError::invalid_parameter("subnets can not be empty."))
-            }
-            (false, true) => Err(ApiError::invalid_parameter(
-                "Network Configuration is not valid for the given networkMode of this task definition.",
-            )),
+        self.validate_network(definition)?;
+        self.validate_platform(definition)
+    }
+
+    fn validate_network(&self, definition: &TaskDefinition) -> Result<(), ApiError> {
+        let refuse = |message: &str| Err(ApiError::invalid_parameter(message));
+        let Some(network) = &self.network_configuration else {
+            return if definition.uses_awsvpc() {
+                refuse(
+                    "Network Configuration must be provided when networkMode 'awsvpc' is specified.",
+                )
+            } else {
+                Ok(())
+            };
+        };
+        if !definition.uses_awsvpc() {
+            return refuse(
+                "Network Configuration is not valid for the given networkMode of this task \
+                 definition.",
+            );
+        }
+        let length = |name: &str| {
+            let list = network["awsvpcConfiguration"][name].as_array();
+            list.map_or(0, Vec::len)
+        };
+        match (length("subnets"), length("securityGroups")) {
+            (0, _) => refuse("subnets can not be empty."),
+            (17.., _) => refuse("subnets can have at most 16 elements."),
+            (_, 6..) => refuse("securityGroups can have at most 5 elements."),
             _ => Ok(()),
+        }
+    }
+
+    fn validate_platform(&self, definition: &TaskDefinition) -> Result<(), ApiError> {
+        let version = self.platform_version.as_deref();
+        if self.needs_instances() {
+            return match version {
+                Some(_) => Err(ApiError::invalid_parameter(
+                    "The platform version must be null when specifying an EC2 launch type.",
+                )),
+                None => Ok(()),
+            };
+        }
+        if !definition.is_fargate_compatible() {
+            return Err(ApiError::invalid_parameter(
+                "Task definition does not support launch_type FARGATE.",
+            ));
+        }
+        match version {
+            None | Some("LATEST" | "1.4.0") => Ok(()),
+            Some("1.3.0") if definition.details.ephemeral_storage.is_none() => Ok(()),
+            Some("1.3.0") => Err(ApiError::client(
+                "PlatformTaskDefinitionIncompatibilityException",
+                "The task definition's ephemeralStorage needs platform version 1.4.0 or later.",
+            )),
+            Some(_) => Err(ApiError::client(
+                "PlatformUnknownException",
+                "The specified platform version does not exist.",
+            )),
         }
     }
 
@@ -222,6 +269,14 @@ pub(super) struct Container {
     pub(super) runtime_id: Option<String>,
     pub(super) exit_code: Option<i32>,
     pub(super) reason: Option<String>,
+    /// What its health check has reported last.
+    pub(super) health: Option<HealthStatus>,
+}
+
+impl Container {
+    fn health_status(&self) -> HealthStatus {
+        self.health.unwrap_or(HealthStatus::Unknown)
+    }
 }
 
 /// Seconds since the epoch.
@@ -252,12 +307,18 @@ pub(super) struct NewTask {
 
 /// Overrides of one container.
 #[derive(Clone, Debug, Default, Deserialize)]
+#[serde(rename_all = "camelCase")]
 pub(super) struct ContainerOverride {
     #[serde(default)]
     pub(super) name: String,
     pub(super) command: Option<Vec<String>>,
     #[serde(default)]
     pub(super) environment: Vec<KeyValue>,
+    /// In place of those of the container definition.
+    pub(super) environment_files: Option<Vec<EnvironmentFile>>,
+    pub(super) cpu: Option<i64>,
+    pub(super) memory: Option<i64>,
+    pub(super) memory_reservation: Option<i64>,
 }
 
 #[derive(Default, Deserialize)]
@@ -267,6 +328,16 @@ pub(super) struct Overrides {
     pub(super) container_overrides: Vec<ContainerOverride>,
     pub(super) execution_role_arn: Option<String>,
     pub(super) task_role_arn: Option<String>,
+    pub(super) cpu: Option<String>,
+    pub(super) memory: Option<String>,
+    pub(super) ephemeral_storage: Option<EphemeralStorage>,
+}
+
+impl ContainerOverride {
+    /// Whether it gives the container that environment variable.
+    pub(super) fn sets(&self, variable: &str) -> bool {
+        self.environment.iter().any(|pair| pair.name == variable)
+    }
 }
 
 impl Task {
@@ -286,6 +357,7 @@ impl Task {
                 runtime_id: None,
                 exit_code: None,
                 reason: None,
+                health: None,
             })
             .collect();
         Self {
@@ -319,10 +391,8 @@ impl Task {
         }
     }
 
-    pub(super) fn container_overrides(&self) -> Vec<ContainerOverride> {
-        let overrides: Overrides =
-            serde_json::from_value(Value::Object(self.overrides.clone())).unwrap_or_default();
-        overrides.container_overrides
+    fn read_overrides(&self) -> Overrides {
+        serde_json::from_value(Value::Object(self.overrides.clone())).unwrap_or_default()
     }
 
     /// Whether the processes have credentials: the task has a role.
@@ -344,9 +414,50 @@ impl Task {
         self.stop.cancel();
     }
 
-    pub(super) fn set_status(&mut self, status: LastStatus) {
-        self.last_status = status;
-        self.version += 1;
+    /// Changes the task; its version grows when that changes its description.
+    pub(super) fn change(&mut self, change: impl FnOnce(&mut Self)) {
+        let (before, version) = (self.to_json(true), self.version);
+        change(self);
+        if self.version == version && self.to_json(true) != before {
+            self.version += 1;
+        }
+    }
+
+    /// What the task's containers are made from.
+    pub(super) fn subject(&self) -> Subject {
+        Subject {
+            task_id: self.id.clone(),
+            definition: Arc::clone(&self.definition),
+            address: self.address,
+            has_role: self.has_role(),
+            overrides: self.read_overrides().container_overrides,
+        }
+    }
+
+    /// The health of the essential containers that have a health check; `None` where none has
+    /// one. It is this health that a service looks at.
+    ///
+    /// <https://docs.aws.amazon.com/AmazonECS/latest/APIReference/API_DeploymentConfiguration.html>
+    /// (`minimumHealthyPercent`)
+    pub(super) fn checked_health(&self) -> Option<HealthStatus> {
+        let definitions = self.definition.details.container_definitions.iter();
+        let checked = definitions
+            .zip(&self.containers)
+            .filter(|(definition, _)| definition.essential && definition.health_check.is_some());
+        HealthStatus::combined(checked.map(|(_, container)| container.health_status()))
+    }
+
+    /// The health of all essential containers; one without a health check is UNKNOWN, and then
+    /// the task is never HEALTHY.
+    ///
+    /// <https://docs.aws.amazon.com/AmazonECS/latest/APIReference/API_HealthCheck.html>
+    fn health_status(&self) -> HealthStatus {
+        let definitions = self.definition.details.container_definitions.iter();
+        let essential = definitions
+            .zip(&self.containers)
+            .filter(|(definition, _)| definition.essential);
+        let health = essential.map(|(_, container)| container.health_status());
+        HealthStatus::combined(health).unwrap_or(HealthStatus::Unknown)
     }
 
     fn attachments(&self) -> Value {
@@ -384,8 +495,10 @@ impl Task {
         }])
     }
 
-    fn container_to_json(&self, container: &Container) -> Value {
+    fn container_to_json(&self, container: &Container, overrides: &Overrides) -> Value {
         let definition = self.definition.container(&container.name);
+        let mut overrides = overrides.container_overrides.iter();
+        let overridden = overrides.find(|one| one.name == container.name);
         let mut answer = Object::new();
         let mut set = |name: &str, value: Value| answer.insert(name.to_owned(), value);
         set("containerArn", json!(container.arn));
@@ -394,11 +507,10 @@ impl Task {
         set("image", json!(container.image));
         set("lastStatus", json!(container.last_status.as_str()));
         set("networkBindings", json!([]));
-        set("healthStatus", json!("UNKNOWN"));
-        let cpu = definition
-            .and_then(|definition| definition.cpu)
-            .unwrap_or(0);
-        set("cpu", json!(cpu.to_string()));
+        set("healthStatus", json!(container.health_status().as_str()));
+        let cpu = overridden.and_then(|one| one.cpu);
+        let cpu = cpu.or_else(|| definition.and_then(|definition| definition.cpu));
+        set("cpu", json!(cpu.unwrap_or(0).to_string()));
         let interfaces =
             if self.definition.uses_awsvpc() && self.last_status > LastStatus::Provisioning {
                 json!([{
@@ -413,26 +525,23 @@ impl Task {
         put(&mut answer, "runtimeId", container.runtime_id.clone());
         put(&mut answer, "exitCode", container.exit_code);
         put(&mut answer, "reason", container.reason.clone());
-        let memory = definition.and_then(|definition| definition.memory);
-        put(
-            &mut answer,
-            "memory",
-            memory.map(|memory| memory.to_string()),
-        );
-        let reservation = definition.and_then(|definition| definition.memory_reservation);
-        put(
-            &mut answer,
-            "memoryReservation",
-            reservation.map(|reservation| reservation.to_string()),
-        );
+        let memory = overridden.and_then(|one| one.memory);
+        let memory = memory.or_else(|| definition.and_then(|definition| definition.memory));
+        put(&mut answer, "memory", memory.map(|size| size.to_string()));
+        let reservation = overridden.and_then(|one| one.memory_reservation);
+        let reservation =
+            reservation.or_else(|| definition.and_then(|definition| definition.memory_reservation));
+        let reservation = reservation.map(|size| size.to_string());
+        put(&mut answer, "memoryReservation", reservation);
         Value::Object(answer)
     }
 
     pub(super) fn to_json(&self, with_tags: bool) -> Value {
+        let overridden = self.read_overrides();
         let containers: Vec<Value> = self
             .containers
             .iter()
-            .map(|container| self.container_to_json(container))
+            .map(|container| self.container_to_json(container, &overridden))
             .collect();
         let mut overrides = self.overrides.clone();
         for list in ["containerOverrides", "inferenceAcceleratorOverrides"] {
@@ -454,14 +563,22 @@ impl Task {
         set("attachments", self.attachments());
         set("attributes", json!([]));
         set("inferenceAccelerators", json!([]));
-        set("healthStatus", json!("UNKNOWN"));
+        set("healthStatus", json!(self.health_status().as_str()));
         set("enableExecuteCommand", json!(execute_command));
         set("createdAt", json!(self.times.created));
         set("tags", tags_to_json(tags));
         set("version", json!(self.version));
         let details = &self.definition.details;
-        put(&mut answer, "cpu", details.cpu.clone());
-        put(&mut answer, "memory", details.memory.clone());
+        put(&mut answer, "cpu", overridden.cpu.or(details.cpu.clone()));
+        let memory = overridden.memory.or(details.memory.clone());
+        put(&mut answer, "memory", memory);
+        if !self.placement.needs_instances() {
+            let asked = overridden.ephemeral_storage.as_ref();
+            let asked = asked.or(details.ephemeral_storage.as_ref());
+            let storage = EphemeralStorage::on_fargate(asked);
+            put(&mut answer, "ephemeralStorage", Some(storage.clone()));
+            put(&mut answer, "fargateEphemeralStorage", Some(storage));
+        }
         put(&mut answer, "startedBy", self.started_by.clone());
         put(&mut answer, "launchType", Some(self.launch_type()));
         let provider = self.placement.capacity_provider();

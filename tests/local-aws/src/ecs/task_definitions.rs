@@ -1,14 +1,23 @@
 //! Task definitions: families and their revisions.
 
 use std::collections::HashMap;
+use std::ops::RangeInclusive;
 use std::sync::Arc;
 
 use serde::Deserialize;
 use serde_json::{Value, json};
 
+use super::dependencies::{self, Dependency};
+use super::health_check::{self, HealthCheck};
 use super::names::{self, TaskDefinitionName};
 use super::request::{KeyValue, Object, Tag, includes, now, page, parse, put, tags_to_json};
+use super::size::{self, EphemeralStorage};
 use super::{ApiError, Ecs, State};
+
+const MAX_ENVIRONMENT_FILES: usize = 10;
+/// What Fargate takes as `startTimeout` and `stopTimeout`, in seconds.
+const FARGATE_TIMEOUTS: RangeInclusive<u64> = 2..=120;
+const FARGATE_LOG_DRIVERS: [&str; 3] = ["awsfirelens", "awslogs", "splunk"];
 
 /// One revision.
 #[derive(Clone, Debug)]
@@ -36,6 +45,26 @@ pub(super) struct Details {
     pub(super) memory: Option<String>,
     pub(super) execution_role_arn: Option<String>,
     pub(super) task_role_arn: Option<String>,
+    #[serde(default)]
+    pub(super) volumes: Vec<Volume>,
+    pub(super) ephemeral_storage: Option<EphemeralStorage>,
+}
+
+impl Details {
+    pub(super) fn is_for_fargate(&self) -> bool {
+        let mut compatibilities = self.requires_compatibilities.iter();
+        compatibilities.any(|compatibility| compatibility == "FARGATE")
+    }
+}
+
+#[derive(Clone, Debug, Deserialize)]
+#[serde(rename_all = "camelCase")]
+pub(super) struct Volume {
+    #[serde(default)]
+    pub(super) name: String,
+    /// Whether RunTask and services say what it is.
+    #[serde(default)]
+    pub(super) configured_at_launch: bool,
 }
 
 #[derive(Clone, Debug, Deserialize)]
@@ -58,6 +87,13 @@ pub(super) struct ContainerDefinition {
     pub(super) working_directory: Option<String>,
     #[serde(default)]
     pub(super) port_mappings: Vec<PortMapping>,
+    #[serde(default)]
+    pub(super) environment_files: Vec<EnvironmentFile>,
+    #[serde(default)]
+    pub(super) depends_on: Vec<Dependency>,
+    pub(super) health_check: Option<HealthCheck>,
+    /// Seconds that other containers wait for this one to be complete, successful or healthy.
+    pub(super) start_timeout: Option<u64>,
     /// Seconds between SIGTERM and SIGKILL.
     pub(super) stop_timeout: Option<u64>,
     pub(super) log_configuration: Option<LogConfiguration>,
@@ -77,10 +113,24 @@ pub(super) struct Secret {
     pub(super) value_from: String,
 }
 
+/// A file of environment variables, an object in S3 by its ARN.
+#[derive(Clone, Debug, Deserialize)]
+pub(super) struct EnvironmentFile {
+    pub(super) value: String,
+    r#type: String,
+}
+
+impl EnvironmentFile {
+    fn is_valid(&self) -> bool {
+        self.r#type == "s3" && self.value.starts_with("arn:") && self.value.ends_with(".env")
+    }
+}
+
 #[derive(Clone, Debug, Deserialize)]
 #[serde(rename_all = "camelCase")]
 pub(super) struct PortMapping {
     pub(super) container_port: u16,
+    host_port: Option<u16>,
 }
 
 #[derive(Clone, Debug, Deserialize)]
@@ -94,6 +144,15 @@ pub(super) struct LogConfiguration {
 impl TaskDefinition {
     pub(super) fn uses_awsvpc(&self) -> bool {
         self.details.network_mode.as_deref() == Some("awsvpc")
+    }
+
+    pub(super) fn is_fargate_compatible(&self) -> bool {
+        let compatibilities = self.document.get("compatibilities");
+        let mut compatibilities = compatibilities
+            .and_then(Value::as_array)
+            .into_iter()
+            .flatten();
+        compatibilities.any(|compatibility| compatibility == "FARGATE")
     }
 
     pub(super) fn container(&self, name: &str) -> Option<&ContainerDefinition> {
@@ -173,11 +232,11 @@ fn validate(family: &str, details: &Details) -> Result<(), ApiError> {
     if !containers.iter().any(|container| container.essential) {
         return refuse("A task definition must have at least one essential container.".to_owned());
     }
-    if details
-        .requires_compatibilities
-        .iter()
-        .any(|compatibility| compatibility == "FARGATE")
-    {
+    for container in containers {
+        validate_container(container, details).map_err(ApiError::client_exception)?;
+    }
+    dependencies::validate(containers).map_err(ApiError::client_exception)?;
+    if details.is_for_fargate() {
         return validate_for_fargate(details);
     }
     for container in containers {
@@ -195,6 +254,87 @@ fn validate(family: &str, details: &Details) -> Result<(), ApiError> {
     Ok(())
 }
 
+fn validate_container(container: &ContainerDefinition, details: &Details) -> Result<(), String> {
+    let name = &container.name;
+    if let Some(check) = &container.health_check {
+        check.validate(name)?;
+    }
+    for secret in &container.secrets {
+        let environment = container.environment.iter().map(|pair| &pair.name);
+        let secrets = container.secrets.iter().map(|secret| &secret.name);
+        if environment
+            .chain(secrets)
+            .filter(|name| **name == secret.name)
+            .count()
+            > 1
+        {
+            return Err(shared_secret(&secret.name));
+        }
+    }
+    let files = &container.environment_files;
+    if files.len() > MAX_ENVIRONMENT_FILES {
+        return Err(format!(
+            "Container '{name}' can have at most {MAX_ENVIRONMENT_FILES} environment files."
+        ));
+    }
+    if let Some(file) = files.iter().find(|file| !file.is_valid()) {
+        return Err(format!(
+            "Environment file {:?} of container '{name}' must be of type s3 and be named by the \
+             ARN of an object that ends in .env.",
+            file.value
+        ));
+    }
+    let awsvpc = details.network_mode.as_deref() == Some("awsvpc");
+    let mut mappings = container.port_mappings.iter();
+    if awsvpc
+        && mappings.any(|mapping| {
+            mapping
+                .host_port
+                .is_some_and(|port| port != mapping.container_port)
+        })
+    {
+        return Err(
+            "When networkMode=awsvpc, the host ports and container ports in port mappings must \
+             match."
+                .to_owned(),
+        );
+    }
+    Ok(())
+}
+
+/// What ECS says of a secret that has the name of another variable of its container.
+pub(super) fn shared_secret(name: &str) -> String {
+    format!(
+        "The secret name must be unique and not shared with any new or existing environment \
+         variables set on the container, such as '{name}'."
+    )
+}
+
+fn validate_container_for_fargate(container: &ContainerDefinition) -> Result<(), ApiError> {
+    let refuse = |message: String| Err(ApiError::client_exception(message));
+    for (field, seconds) in [
+        ("startTimeout", container.start_timeout),
+        ("stopTimeout", container.stop_timeout),
+    ] {
+        if seconds.is_some_and(|seconds| !FARGATE_TIMEOUTS.contains(&seconds)) {
+            return refuse(format!(
+                "The {field} of container '{}' must be between {} and {} seconds on Fargate.",
+                container.name,
+                FARGATE_TIMEOUTS.start(),
+                FARGATE_TIMEOUTS.end()
+            ));
+        }
+    }
+    match &container.log_configuration {
+        Some(log) if !FARGATE_LOG_DRIVERS.contains(&log.log_driver.as_str()) => refuse(format!(
+            "Fargate does not support the log driver {}; it supports {}.",
+            log.log_driver,
+            FARGATE_LOG_DRIVERS.join(", ")
+        )),
+        _ => Ok(()),
+    }
+}
+
 fn validate_for_fargate(details: &Details) -> Result<(), ApiError> {
     let refuse = |message: &str| Err(ApiError::client_exception(message));
     if details.network_mode.as_deref() != Some("awsvpc") {
@@ -205,6 +345,14 @@ fn validate_for_fargate(details: &Details) -> Result<(), ApiError> {
     }
     if details.memory.is_none() {
         return refuse("Fargate requires that 'memory' be defined at the task level.");
+    }
+    if !size::is_fargate(details.cpu.as_deref(), details.memory.as_deref()) {
+        let (cpu, memory) = (details.cpu.as_deref(), details.memory.as_deref());
+        return refuse(&size::no_configuration(cpu, memory));
+    }
+    size::validate_storage(details.ephemeral_storage.as_ref())?;
+    for container in &details.container_definitions {
+        validate_container_for_fargate(container)?;
     }
     if details.execution_role_arn.is_some() {
         return Ok(());
@@ -248,6 +396,9 @@ fn complete_container(container: &mut Value, awsvpc: bool) {
         "volumesFrom",
     ] {
         default(list, json!([]));
+    }
+    if let Some(Value::Object(check)) = container.get_mut("healthCheck") {
+        health_check::complete(check);
     }
     let mappings = container
         .get_mut("portMappings")
@@ -304,6 +455,7 @@ impl Ecs {
         if !document.contains_key("containerDefinitions") {
             document.insert("containerDefinitions".to_owned(), json!([]));
         }
+        size::normalize(&mut document);
         let details: Details = parse(&Value::Object(document.clone()))?;
         validate(&parsed.family, &details)?;
         document.remove("tags");
@@ -316,7 +468,8 @@ impl Ecs {
         for list in ["volumes", "placementConstraints"] {
             document.entry(list).or_insert(json!([]));
         }
-        let compatibilities = if awsvpc && details.cpu.is_some() && details.memory.is_some() {
+        let fits = size::is_fargate(details.cpu.as_deref(), details.memory.as_deref());
+        let compatibilities = if awsvpc && fits {
             json!(["EC2", "FARGATE"])
         } else {
             json!(["EC2"])

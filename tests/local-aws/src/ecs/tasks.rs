@@ -1,42 +1,12 @@
-//! The operations on tasks.
-
-use std::sync::Arc;
+//! Describing, listing and stopping tasks.
 
 use serde::Deserialize;
 use serde_json::{Value, json};
 
-use super::capacity;
 use super::names;
-use super::request::{Object, Tag, includes, page, parse, put};
-use super::task::{LastStatus, NewTask, Overrides, Placement, StopCode, Task};
-use super::task_definitions::TaskDefinition;
+use super::request::{Object, includes, page, parse, put};
+use super::task::{LastStatus, StopCode, Task};
 use super::{ApiError, Ecs, State};
-
-#[derive(Deserialize)]
-#[serde(rename_all = "camelCase")]
-struct RunTask {
-    cluster: Option<String>,
-    #[serde(default)]
-    task_definition: String,
-    count: Option<i64>,
-    group: Option<String>,
-    started_by: Option<String>,
-    #[serde(default)]
-    overrides: Object,
-    #[serde(default)]
-    tags: Vec<Tag>,
-    propagate_tags: Option<String>,
-    client_token: Option<String>,
-    #[serde(default, rename = "enableECSManagedTags")]
-    enable_ecs_managed_tags: bool,
-}
-
-/// The tasks that a client token has started already.
-#[derive(Debug)]
-pub(super) struct StartedTasks {
-    request: Value,
-    pub(super) tasks: Vec<String>,
-}
 
 #[derive(Deserialize)]
 struct DescribeTasks {
@@ -64,56 +34,10 @@ struct ListTasks {
     started_by: Option<String>,
     desired_status: Option<String>,
     launch_type: Option<String>,
+    container_instance: Option<String>,
+    daemon_name: Option<String>,
     max_results: Option<i64>,
     next_token: Option<String>,
-}
-
-/// Overrides may be at most this long, as JSON.
-const MAX_OVERRIDES: usize = 8192;
-
-fn validate_run_task(request: &RunTask, definition: &TaskDefinition) -> Result<i64, ApiError> {
-    let count = request.count.unwrap_or(1);
-    if !(1..=10).contains(&count) {
-        return Err(ApiError::invalid_parameter(
-            "Tasks count must be between 1 and 10.",
-        ));
-    }
-    if let Some(token) = &request.client_token
-        && (token.len() > 64 || !token.bytes().all(|b| (33..=126).contains(&b)))
-    {
-        return Err(ApiError::invalid_parameter(
-            "clientToken must have at most 64 ASCII characters between 33 and 126.",
-        ));
-    }
-    if request
-        .started_by
-        .as_ref()
-        .is_some_and(|started_by| started_by.len() > 128)
-    {
-        return Err(ApiError::invalid_parameter(
-            "startedBy must have at most 128 characters.",
-        ));
-    }
-    if Value::Object(request.overrides.clone()).to_string().len() > MAX_OVERRIDES {
-        return Err(ApiError::invalid_parameter(format!(
-            "Overrides length must be at most {MAX_OVERRIDES}."
-        )));
-    }
-    let overrides: Overrides = parse(&Value::Object(request.overrides.clone()))?;
-    for role in [&overrides.execution_role_arn, &overrides.task_role_arn] {
-        if role.as_ref().is_some_and(String::is_empty) {
-            return Err(ApiError::client_exception("A role override is empty."));
-        }
-    }
-    for one in &overrides.container_overrides {
-        if definition.container(&one.name).is_none() {
-            return Err(ApiError::invalid_parameter(format!(
-                "Override for container named {} is not a container in the TaskDefinition.",
-                one.name
-            )));
-        }
-    }
-    Ok(count)
 }
 
 impl State {
@@ -126,94 +50,6 @@ impl State {
 }
 
 impl Ecs {
-    pub(super) fn run_task(&self, request: Value) -> Result<Value, ApiError> {
-        let parsed: RunTask = parse(&request)?;
-        let mut placement: Placement = parse(&request)?;
-        let mut state = self.lock();
-        let cluster = state.cluster(parsed.cluster.as_deref())?;
-        let (cluster_name, cluster_arn) = (cluster.name.clone(), cluster.arn.clone());
-        placement.complete(&cluster.settings);
-        let definition = state.active_task_definition(&parsed.task_definition)?;
-        let count = validate_run_task(&parsed, &definition)?;
-        placement.validate(&definition)?;
-        let token = parsed
-            .client_token
-            .clone()
-            .map(|token| (cluster_name.clone(), token));
-        if let Some(started) = token.as_ref().and_then(|token| state.tokens.get(token)) {
-            if started.request != request {
-                return Err(ApiError::client(
-                    "ConflictException",
-                    format!(
-                        "The client token was used with other parameters; it started {}.",
-                        started.tasks.join(", ")
-                    ),
-                ));
-            }
-            let tasks: Vec<Value> = started
-                .tasks
-                .iter()
-                .filter_map(|id| state.tasks.get(id))
-                .map(|task| task.to_json(true))
-                .collect();
-            return Ok(json!({"tasks": tasks, "failures": []}));
-        }
-        if placement.needs_instances() {
-            return Err(ApiError::invalid_parameter(
-                "No Container Instances were found in your cluster.",
-            ));
-        }
-        let mut tags = parsed.tags;
-        if parsed.propagate_tags.as_deref() == Some("TASK_DEFINITION") {
-            let inherited = definition.tags.iter();
-            let missing: Vec<Tag> = inherited
-                .filter(|tag| !tags.iter().any(|own| own.key == tag.key))
-                .cloned()
-                .collect();
-            tags.extend(missing);
-        }
-        if parsed.enable_ecs_managed_tags {
-            tags.push(Tag::managed("aws:ecs:clusterName", &cluster_name));
-        }
-        let group = parsed
-            .group
-            .unwrap_or_else(|| format!("family:{}", definition.family));
-        let (mut ids, mut tasks, mut failures) = (Vec::new(), Vec::new(), Vec::new());
-        for _ in 0..count {
-            if !state.take_capacity(&cluster_name) {
-                // It is about no resource, so that there is no ARN.
-                failures.push(json!({"reason": capacity::UNAVAILABLE}));
-                continue;
-            }
-            let task = Task::new(
-                &self.inner.names,
-                NewTask {
-                    cluster_name: cluster_name.clone(),
-                    cluster_arn: cluster_arn.clone(),
-                    definition: Arc::clone(&definition),
-                    group: group.clone(),
-                    started_by: parsed.started_by.clone(),
-                    placement: placement.clone(),
-                    overrides: parsed.overrides.clone(),
-                    tags: tags.clone(),
-                    owner: None,
-                },
-            );
-            ids.push(task.id.clone());
-            tasks.push(task.to_json(true));
-            self.start_task(&mut state, task, Vec::new());
-        }
-        // A token that has started nothing can be used again.
-        if let Some(token) = token.filter(|_| !ids.is_empty()) {
-            let started = StartedTasks {
-                request,
-                tasks: ids,
-            };
-            state.tokens.insert(token, started);
-        }
-        Ok(json!({"tasks": tasks, "failures": failures}))
-    }
-
     pub(super) fn describe_tasks(&self, request: Value) -> Result<Value, ApiError> {
         let parsed: DescribeTasks = parse(&request)?;
         if parsed.tasks.is_empty() {
@@ -257,6 +93,9 @@ impl Ecs {
             .ok_or_else(|| ApiError::invalid_parameter("The referenced task was not found."))?;
         let reason = parsed.reason.as_deref();
         if task.last_status != LastStatus::Stopped {
+            // "Any tags associated with the task will be deleted."
+            // https://docs.aws.amazon.com/AmazonECS/latest/APIReference/API_StopTask.html
+            task.tags.clear();
             task.request_stop(
                 StopCode::UserInitiated,
                 reason.unwrap_or("Task stopped by user"),
@@ -268,10 +107,19 @@ impl Ecs {
 
     pub(super) fn list_tasks(&self, request: Value) -> Result<Value, ApiError> {
         let parsed: ListTasks = parse(&request)?;
-        let other_filter = parsed.family.is_some() || parsed.service_name.is_some();
+        // The documentation wants startedBy to be the only filter; clients that are in use, such
+        // as Airflow's, combine it with a desired status, and ECS lets them.
+        let other_filter = [&parsed.family, &parsed.service_name, &parsed.launch_type]
+            .into_iter()
+            .any(Option::is_some);
         if parsed.started_by.is_some() && other_filter {
             return Err(ApiError::invalid_parameter(
                 "startedBy cannot be used together with another filter.",
+            ));
+        }
+        if parsed.container_instance.is_some() || parsed.daemon_name.is_some() {
+            return Err(ApiError::invalid_parameter(
+                "There are no container instances and no daemons in the cluster.",
             ));
         }
         let wanted = match parsed.desired_status.as_deref() {
