@@ -15,6 +15,8 @@ use sha2::{Digest, Sha256};
 use tokio::io::{AsyncBufReadExt, BufReader};
 use tokio::process::{Child, ChildStdin, Command};
 
+use crate::event_faults::Events;
+
 /// The account in which everything exists.
 pub const ACCOUNT: &str = "123456789012";
 
@@ -146,6 +148,11 @@ impl LocalAws {
         let answer = self.http.put(url).body(blob).send().await?;
         answer.error_for_status()?;
         Ok(digest)
+    }
+
+    /// Lets events be delivered twice, late, out of order or not at all.
+    pub fn events(&self) -> Events<'_> {
+        Events::new(&self.http, &self.endpoint)
     }
 
     /// Ends the local AWS and everything that runs in it: tasks, functions, moto.

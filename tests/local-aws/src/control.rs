@@ -3,10 +3,10 @@
 use std::sync::Arc;
 
 use axum::body::Body;
-use axum::extract::{Path, State};
-use axum::http::StatusCode;
+use axum::extract::{Path, Request, State};
+use axum::http::{StatusCode, Uri};
 use axum::response::{IntoResponse, Response};
-use axum::routing::{get, post, put};
+use axum::routing::{any, get, post, put};
 use axum::{Json, Router};
 use serde_json::json;
 
@@ -21,6 +21,8 @@ pub(crate) fn router() -> Router<Arc<Gateway>> {
         .route("/ready", get(async || StatusCode::OK))
         .route("/ports", post(reserve_port))
         .route("/blobs/{digest}", put(put_blob))
+        .route("/events/faults", any(ask_moto))
+        .route("/events/faults/lift", any(ask_moto))
         .route("/shutdown", post(shut_down))
 }
 
@@ -49,6 +51,16 @@ async fn put_blob(
         }
         Err(error) => failure(StatusCode::BAD_REQUEST, &error.to_string()),
     }
+}
+
+/// Passes on what is done in moto's process, at the same path below `/_glue`: the faults of
+/// [`event_faults`](crate::event_faults).
+async fn ask_moto(State(gateway): State<Arc<Gateway>>, mut request: Request) -> Response {
+    match format!("/_glue{}", request.uri().path()).parse::<Uri>() {
+        Ok(uri) => *request.uri_mut() = uri,
+        Err(error) => return failure(StatusCode::BAD_REQUEST, &error.to_string()),
+    }
+    gateway.moto.forward(request).await
 }
 
 async fn shut_down(State(gateway): State<Arc<Gateway>>) -> StatusCode {

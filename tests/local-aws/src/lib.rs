@@ -7,6 +7,7 @@ pub mod containers;
 mod control;
 pub mod ecs;
 pub mod event_bus;
+pub mod event_faults;
 mod gateway;
 pub mod images;
 mod lambda;

@@ -1,20 +1,20 @@
 """The way into the account's event buses, for AWS's own events and for users'.
 
-Hole in moto 5.2.5: PutEvents takes `Source: aws.…` from anybody, where AWS keeps that for its
-services (`NotAuthorizedForSourceException` in the entry).
+Holes in moto 5.2.5: PutEvents takes `Source: aws.…` from anybody, where AWS keeps that for its
+services (`NotAuthorizedForSourceException` in the entry), and a `Detail` that is no object.
 
 https://docs.aws.amazon.com/eventbridge/latest/APIReference/API_PutEventsResultEntry.html
 """
 
+import json
 import time
 import uuid
 from typing import Any
 
-from moto.events.models import EventBus, EventsBackend, events_backends
+from moto.events.models import EventsBackend, events_backends
 
-from glue import routes
-
-Event = dict[str, Any]
+from glue import event_faults, routes
+from glue.event_templates import Event
 
 #: The bus that AWS's services send to.
 DEFAULT_BUS = "default"
@@ -34,26 +34,29 @@ def emit(
     Events of one caller reach each target in the order in which they are emitted. `moment` is
     when it happened, in seconds since the epoch; now where it is left out.
     """
-    event: Event = {
+    return _put(
+        events_backends[account][region],
+        DEFAULT_BUS,
+        {
+            "detail-type": detail_type,
+            "source": source,
+            "time": time.time() if moment is None else moment,
+            "resources": resources,
+            "detail": detail,
+        },
+    )
+
+
+def _put(backend: EventsBackend, bus: str, event: Event) -> str:
+    envelope = {
         "version": "0",
         "id": str(uuid.uuid4()),
-        "detail-type": detail_type,
-        "source": source,
-        "account": account,
-        "time": time.time() if moment is None else moment,
-        "region": region,
-        "resources": resources,
-        "detail": detail,
+        "account": backend.account_id,
+        "region": backend.region_name,
         "ingestion-time": time.time(),
     }
-    send(events_backends[account][region].event_buses[DEFAULT_BUS], event)
-    return event["id"]
-
-
-def send(bus: EventBus, event: Event) -> None:
-    """Shows an event to every rule of a bus."""
-    for rule in list(bus.rules.values()):
-        rule.send_to_targets(event)
+    event_faults.deliver(backend.describe_event_bus(bus), {**envelope, **event})
+    return envelope["id"]
 
 
 @routes.route("POST", "/_glue/events")
@@ -63,24 +66,47 @@ def emit_all(events: list[dict[str, Any]]) -> None:
         emit(**event)
 
 
-def _is_reserved(entry: dict[str, Any]) -> bool:
-    return str(entry.get("Source") or "").lower().startswith("aws.")
+def _problem(entry: dict[str, Any]) -> tuple[str, str] | None:
+    """The error code and message for an entry of PutEvents that is not taken."""
+    for name in ("Source", "DetailType", "Detail"):
+        if not entry.get(name):
+            return (
+                "InvalidArgument",
+                f"Parameter {name} is not valid. Reason: {name} is a required argument.",
+            )
+    if entry["Source"].lower().startswith("aws."):
+        return "NotAuthorizedForSourceException", "Not authorized for the source."
+    try:
+        is_object = isinstance(json.loads(entry["Detail"]), dict)
+    except ValueError:
+        is_object = False
+    return None if is_object else ("MalformedDetail", "Detail is malformed.")
 
 
 def install() -> None:
-    """Keeps AWS's sources for AWS."""
-    put = EventsBackend.put_events
+    """Sends what users put the way that AWS's events go."""
+    put_too_many = EventsBackend.put_events
+
+    def put_one(backend: EventsBackend, entry: dict[str, Any]) -> dict[str, Any]:
+        problem = _problem(entry)
+        if problem:
+            code, message = problem
+            return {"ErrorCode": code, "ErrorMessage": message}
+        event = {
+            "detail-type": entry["DetailType"],
+            "source": entry["Source"],
+            "time": entry.get("Time", time.time()),
+            "resources": entry.get("Resources", []),
+            "detail": json.loads(entry["Detail"]),
+        }
+        bus = backend._normalize_event_bus_arn(entry.get("EventBusName"))
+        return {"EventId": _put(backend, bus, event)}
 
     def put_events(
         self: EventsBackend, events: list[dict[str, Any]]
     ) -> list[dict[str, Any]]:
-        allowed = iter(
-            put(self, [entry for entry in events if not _is_reserved(entry)])
-        )
-        refused = {
-            "ErrorCode": "NotAuthorizedForSourceException",
-            "ErrorMessage": "Not authorized for the source.",
-        }
-        return [refused if _is_reserved(entry) else next(allowed) for entry in events]
+        if len(events) > 10:
+            return put_too_many(self, events)
+        return [put_one(self, entry) for entry in events]
 
     EventsBackend.put_events = put_events

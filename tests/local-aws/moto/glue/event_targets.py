@@ -18,7 +18,7 @@ from typing import Any
 
 from botocore.exceptions import BotoCoreError, ClientError
 from moto.events.exceptions import ValidationException
-from moto.events.models import EventsBackend, Rule
+from moto.events.models import EventBus, EventsBackend, Rule
 
 from glue import clock, gateway
 from glue.event_permissions import resource_allows, role_allows
@@ -224,6 +224,12 @@ def _serve(lane: Lane) -> None:
             continue
         if not settled:
             threading.Thread(target=delivery.insist, daemon=True).start()
+
+
+def show(bus: EventBus, event: Event) -> None:
+    """Shows an event to every rule of a bus."""
+    for rule in list(bus.rules.values()):
+        rule.send_to_targets(event)
 
 
 def _check_targets(targets: list[Target]) -> None:
