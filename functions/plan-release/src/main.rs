@@ -20,7 +20,7 @@ async fn main() -> Result<(), Error> {
     let clients = Clients {
         cloudformation: aws_sdk_cloudformation::Client::new(&config),
         ecr: aws_sdk_ecr::Client::new(&config),
-        ecs: aws_sdk_ecs::Client::new(&config),
+        ecs: bluegreen_services::paced_client(&config),
     };
     run(service_fn(|event: LambdaEvent<Value>| {
         handler::handle(&clients, event.payload)

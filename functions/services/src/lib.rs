@@ -1,4 +1,13 @@
-//! What ECS says of services, asked in batches that ECS takes.
+//! What ECS says of services and of their deployments, asked in batches that ECS takes and at a pace
+//! that leaves the account's request limits to others.
+
+mod deployments;
+mod paced;
+
+pub use deployments::{
+    DEPLOYMENTS_BATCH, describe_deployments, in_progress, is_in_progress, status, task_definitions,
+};
+pub use paced::paced_client;
 
 use aws_sdk_ecs::Client;
 use aws_sdk_ecs::types::Service;

@@ -1,0 +1,302 @@
+use super::*;
+use aws_sdk_ecs::operation::describe_service_deployments::DescribeServiceDeploymentsOutput;
+use aws_sdk_ecs::operation::describe_service_revisions::DescribeServiceRevisionsOutput;
+use aws_sdk_ecs::operation::describe_services::DescribeServicesOutput;
+use aws_sdk_ecs::operation::stop_service_deployment::{
+    StopServiceDeploymentError, StopServiceDeploymentOutput,
+};
+use aws_sdk_ecs::operation::update_service::{UpdateServiceError, UpdateServiceOutput};
+use aws_sdk_ecs::types::{
+    Deployment, DeploymentRolloutState, ServiceDeploymentStatus, ServiceRevision,
+    ServiceRevisionSummary,
+};
+use aws_smithy_mocks::{Rule, RuleMode, mock, mock_client};
+use lambda_runtime::Diagnostic;
+use serde_json::json;
+
+const CLUSTER: &str = "arn:aws:ecs:us-east-1:123456789012:cluster/demo";
+
+fn arn(name: &str) -> String {
+    format!("arn:aws:ecs:us-east-1:123456789012:service/demo/{name}")
+}
+
+fn event(services: &[(&str, &str)]) -> Value {
+    let services: Vec<Value> = services
+        .iter()
+        .map(|(name, revision)| {
+            json!({"cluster": CLUSTER, "service": arn(name), "taskDefinition": revision})
+        })
+        .collect();
+    json!({"stack": "demo", "executionId": "arn:execution:1", "services": services})
+}
+
+/// A service with revision `revision`, at rest.
+fn resting(name: &str, revision: &str) -> Service {
+    Service::builder()
+        .service_arn(arn(name))
+        .status("ACTIVE")
+        .task_definition(revision)
+        .deployments(
+            Deployment::builder()
+                .rollout_state(DeploymentRolloutState::Completed)
+                .build(),
+        )
+        .build()
+}
+
+/// A service that moves from service revision `web:7` to `web:8`, which run the task definitions of
+/// the same name.
+fn moving(name: &str) -> Service {
+    let mut service = resting(name, "web:8");
+    service.current_service_deployment = Some("d8".to_owned());
+    service
+}
+
+fn services(services: fn() -> Vec<Service>) -> Rule {
+    mock!(Client::describe_services).then_output(move || {
+        DescribeServicesOutput::builder()
+            .set_services(Some(services()))
+            .build()
+    })
+}
+
+fn deployment() -> Rule {
+    mock!(Client::describe_service_deployments)
+        .match_requests(|request| request.service_deployment_arns() == ["d8".to_owned()])
+        .then_output(|| {
+            let revision = |arn: &str| ServiceRevisionSummary::builder().arn(arn).build();
+            DescribeServiceDeploymentsOutput::builder()
+                .service_deployments(
+                    ServiceDeployment::builder()
+                        .service_deployment_arn("d8")
+                        .status(ServiceDeploymentStatus::InProgress)
+                        .source_service_revisions(revision("web:7"))
+                        .target_service_revision(revision("web:8"))
+                        .build(),
+                )
+                .build()
+        })
+}
+
+fn revisions() -> Rule {
+    mock!(Client::describe_service_revisions).then_compute_output(|request| {
+        let revisions = request.service_revision_arns().iter().map(|arn| {
+            ServiceRevision::builder()
+                .service_revision_arn(arn)
+                .task_definition(arn)
+                .build()
+        });
+        DescribeServiceRevisionsOutput::builder()
+            .set_service_revisions(Some(revisions.collect()))
+            .build()
+    })
+}
+
+fn stops() -> Rule {
+    mock!(Client::stop_service_deployment)
+        .match_requests(|request| {
+            request.service_deployment_arn() == Some("d8")
+                && request.stop_type() == Some(&StopServiceDeploymentStopType::Rollback)
+        })
+        .then_output(|| StopServiceDeploymentOutput::builder().build())
+}
+
+fn cannot_stop(code: &'static str) -> Rule {
+    mock!(Client::stop_service_deployment).then_error(move || {
+        StopServiceDeploymentError::generic(
+            aws_sdk_ecs::error::ErrorMetadata::builder()
+                .code(code)
+                .message("no")
+                .build(),
+        )
+    })
+}
+
+fn updates(name: &'static str, revision: &'static str) -> Rule {
+    mock!(Client::update_service)
+        .match_requests(move |request| {
+            request.cluster() == Some(CLUSTER)
+                && request.service() == Some(&arn(name))
+                && request.task_definition() == Some(revision)
+                && request.force_new_deployment().is_none()
+                && request.desired_count().is_none()
+        })
+        .then_output(|| UpdateServiceOutput::builder().build())
+}
+
+fn refuses(name: &'static str, code: &'static str) -> Rule {
+    mock!(Client::update_service)
+        .match_requests(move |request| request.service() == Some(&arn(name)))
+        .then_error(move || {
+            UpdateServiceError::generic(
+                aws_sdk_ecs::error::ErrorMetadata::builder()
+                    .code(code)
+                    .message("no")
+                    .build(),
+            )
+        })
+}
+
+fn client(rules: &[&Rule]) -> Client {
+    mock_client!(aws_sdk_ecs, RuleMode::MatchAny, rules)
+}
+
+async fn failure(rules: &[&Rule], event: Value) -> Diagnostic {
+    handle(&client(rules), event).await.unwrap_err().into()
+}
+
+#[tokio::test]
+async fn a_deployment_in_progress_is_rolled_back_and_a_finished_one_is_undone() {
+    let (services, deployment, revisions, stops, updates) = (
+        services(|| vec![moving("web"), resting("worker", "worker:3")]),
+        deployment(),
+        revisions(),
+        stops(),
+        updates("worker", "worker:2"),
+    );
+    let client = client(&[&services, &deployment, &revisions, &stops, &updates]);
+    let event = event(&[("web", "web:7"), ("worker", "worker:2")]);
+
+    let answer = handle(&client, event).await.unwrap();
+
+    assert_eq!((stops.num_calls(), updates.num_calls()), (1, 1));
+    assert_eq!(
+        serde_json::to_value(answer).unwrap(),
+        json!({"services": [
+            {"cluster": CLUSTER, "service": arn("web"), "taskDefinition": "web:7", "previousTaskDefinition": "web:8"},
+            {"cluster": CLUSTER, "service": arn("worker"), "taskDefinition": "worker:2", "previousTaskDefinition": "worker:3"}
+        ]})
+    );
+}
+
+#[tokio::test(start_paused = true)]
+async fn a_service_that_runs_the_revision_is_left() {
+    let services = services(|| vec![resting("web", "web:7")]);
+    let answer = handle(&client(&[&services]), event(&[("web", "web:7")]))
+        .await
+        .unwrap();
+    assert_eq!(answer.services[0].task_definition, "web:7");
+}
+
+#[tokio::test(start_paused = true)]
+async fn an_update_that_ecs_does_not_tell_yet_is_not_missed() {
+    let looks = mock!(Client::describe_services)
+        .sequence()
+        .output(|| {
+            DescribeServicesOutput::builder()
+                .services(resting("web", "web:7"))
+                .build()
+        })
+        .output(|| {
+            DescribeServicesOutput::builder()
+                .services(moving("web"))
+                .build()
+        })
+        .build();
+    let (deployment, revisions, stops) = (deployment(), revisions(), stops());
+    let client = client(&[&looks, &deployment, &revisions, &stops]);
+
+    handle(&client, event(&[("web", "web:7")])).await.unwrap();
+
+    assert_eq!(stops.num_calls(), 1);
+}
+
+#[tokio::test]
+async fn a_deployment_that_ended_before_it_could_be_stopped_is_undone_by_an_update() {
+    for code in ["ConflictException", "ServiceDeploymentNotFoundException"] {
+        let (services, deployment, revisions, stop, updates) = (
+            services(|| vec![moving("web")]),
+            deployment(),
+            revisions(),
+            cannot_stop(code),
+            updates("web", "web:7"),
+        );
+        let client = client(&[&services, &deployment, &revisions, &stop, &updates]);
+
+        handle(&client, event(&[("web", "web:7")])).await.unwrap();
+
+        assert_eq!(updates.num_calls(), 1, "{code}");
+    }
+}
+
+#[tokio::test]
+async fn one_services_refusal_keeps_no_other_from_going_back() {
+    let rules = [
+        services(|| {
+            vec![
+                resting("a", "a:2"),
+                resting("b", "b:2"),
+                resting("c", "c:2"),
+            ]
+        }),
+        refuses("b", "ServiceNotActiveException"),
+        updates("a", "a:1"),
+        updates("c", "c:1"),
+    ];
+    let all: Vec<&Rule> = rules.iter().collect();
+    let event = event(&[("a", "a:1"), ("b", "b:1"), ("c", "c:1"), ("gone", "d:1")]);
+
+    let failure = failure(&all, event).await;
+
+    assert_eq!(failure.error_type, "RollbackRefused");
+    for part in [
+        "ServiceNotActiveException".to_owned(),
+        format!("Services that went back: {}, {}.", arn("a"), arn("c")),
+        format!("Services that did not: {}, {}.", arn("b"), arn("gone")),
+    ] {
+        assert!(failure.error_message.contains(&part), "{failure:?}");
+    }
+}
+
+#[tokio::test]
+async fn what_may_pass_is_aws_request_failed_so_that_the_call_is_made_again() {
+    let rules = [
+        services(|| {
+            vec![
+                resting("a", "a:2"),
+                resting("b", "b:2"),
+                resting("c", "c:2"),
+            ]
+        }),
+        refuses("a", "ServiceNotActiveException"),
+        refuses("b", "ThrottlingException"),
+        updates("c", "c:1"),
+    ];
+    let all: Vec<&Rule> = rules.iter().collect();
+
+    let failure = failure(&all, event(&[("a", "a:1"), ("b", "b:1"), ("c", "c:1")])).await;
+
+    assert_eq!(failure.error_type, "AwsRequestFailed");
+    for part in [
+        "ThrottlingException".to_owned(),
+        format!("services that went back: {}.", arn("c")),
+    ] {
+        assert!(failure.error_message.contains(&part), "{failure:?}");
+    }
+}
+
+#[tokio::test]
+async fn a_service_that_is_being_deleted_is_refused() {
+    let services = services(|| {
+        let mut service = resting("web", "web:8");
+        service.status = Some("DRAINING".to_owned());
+        vec![service]
+    });
+    let failure = failure(&[&services], event(&[("web", "web:7")])).await;
+    assert_eq!(failure.error_type, "RollbackRefused");
+}
+
+#[tokio::test]
+async fn bad_input_is_invalid_input_and_nothing_is_asked_of_aws() {
+    let mut extra = event(&[("web", "web:7")]);
+    extra["force"] = json!(true);
+    for (event, named) in [
+        (event(&[]), "`services`"),
+        (event(&[("web", "")]), "`services[0].taskDefinition`"),
+        (extra, "`force`"),
+    ] {
+        let failure = failure(&[], event).await;
+        assert_eq!(failure.error_type, "InvalidInput");
+        assert!(failure.error_message.contains(named), "{failure:?}");
+    }
+}
