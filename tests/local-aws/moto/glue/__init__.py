@@ -7,9 +7,11 @@ changes underneath it.
 
 from glue import (
     aws_events,
+    databases,
     ecr_events,
     event_patterns,
     event_targets,
+    intrinsic_functions,
     jsonata_evaluator,
     lambda_functions,
     load_balancers,
@@ -26,7 +28,9 @@ MODULES = (
     redrive,
     lambda_functions,
     load_balancers,
+    databases,
     resources,
+    intrinsic_functions,
     stacks,
     aws_events,
     ecr_events,

@@ -9,6 +9,7 @@ template's URL at an address instead of a name is not understood; `AWS::NoValue`
 """
 
 import copy
+import functools
 import graphlib
 import logging
 import re
@@ -29,6 +30,7 @@ from moto.cloudformation.parsing import NULL_MODELS, ResourceMap
 from moto.cloudformation.responses import CloudFormationResponse, StackResourceDTO
 from moto.cloudformation.utils import generate_stack_id, get_stack_from_s3_url
 
+from glue import stack_parameters
 from glue.resources.base import Place, Resource
 
 logger = logging.getLogger("glue.stacks")
@@ -98,6 +100,10 @@ def not_retained(resources: dict[str, Any], policy: str) -> dict[str, Any]:
     }
 
 
+#: A template, its parameters, and what the Parameter Store had for them.
+Previous = tuple[Any, dict[str, Any], dict[str, str]]
+
+
 class Failure(Exception):
     """A resource could not be brought to the state the template wants."""
 
@@ -122,6 +128,7 @@ class Operation:
     def create(self) -> None:
         """Makes every resource of the stack's template."""
         try:
+            self.check_parameters()
             self.bring_about()
         except Failure as failure:
             self.status("ROLLBACK_IN_PROGRESS", str(failure))
@@ -130,9 +137,10 @@ class Operation:
             self.publish_outputs()
             self.status("CREATE_COMPLETE")
 
-    def update(self, previous: tuple[dict[str, Any], dict[str, Any]]) -> None:
+    def update(self, previous: Previous) -> None:
         """Makes the difference between the stack's resources and its template."""
         try:
+            self.check_parameters()
             self.bring_about()
         except Failure as failure:
             self.status("UPDATE_ROLLBACK_IN_PROGRESS", str(failure))
@@ -140,7 +148,8 @@ class Operation:
         else:
             self.publish_outputs()
             self.status("UPDATE_COMPLETE_CLEANUP_IN_PROGRESS")
-            self.clean_up(not_retained(self.replaced, "UpdateReplacePolicy"))
+            replaced = dict(reversed(self.replaced.items()))
+            self.clean_up(not_retained(replaced, "UpdateReplacePolicy"))
             self.clean_up(not_retained(self.removed, "DeletionPolicy"))
             self.status("UPDATE_COMPLETE")
 
@@ -153,6 +162,16 @@ class Operation:
             self.backend.deleted_stacks[self.stack.stack_id] = self.stack
 
     # Their parts.
+
+    def check_parameters(self) -> None:
+        """Sees that what the parameters name exists, which CloudFormation does only now."""
+        stack = self.stack
+        try:
+            stack_parameters.check_existence(
+                stack.template_dict, stack.parameters, stack.region_name
+            )
+        except stack_parameters.Missing as missing:
+            raise Failure(str(missing)) from missing
 
     def bring_about(self) -> None:
         """Brings every resource to what the template says, in order."""
@@ -292,11 +311,11 @@ class Operation:
             region=stack.region_name,
         )
 
-    def go_back(self, previous: tuple[dict[str, Any], dict[str, Any]]) -> None:
+    def go_back(self, previous: Previous) -> None:
         """Brings about the previous template again; what it replaced still exists."""
         news = {
             name: self.map._parsed_resources.pop(name)
-            for name in self.made
+            for name in reversed(self.made)
             if name in self.map._parsed_resources
         }
         self.map._parsed_resources.update(self.replaced)
@@ -315,7 +334,10 @@ class Operation:
             self.map._parsed_resources.pop(name)
 
     def clean_up(self, obsolete: dict[str, Any]) -> None:
-        """Deletes what is not needed any more; a failure is told and does no harm."""
+        """Deletes what is not needed any more, what depends on others first.
+
+        A failure is told and does no harm.
+        """
         for name, resource in obsolete.items():
             try:
                 self.delete_one(name, resource)
@@ -398,14 +420,20 @@ class Operation:
         )
 
 
-def load(stack: Stack, template: Any, parameters: dict[str, Any]) -> None:
-    """Makes `template` and `parameters` what the stack is to become."""
+def load(
+    stack: Stack, template: Any, parameters: dict[str, Any], stored: dict[str, str]
+) -> None:
+    """Makes `template` and `parameters` what the stack is to become.
+
+    `stored` is what the Parameter Store has for parameters that name something there.
+    """
     stack.template = template
     stack._parse_template()
     stack.description = stack.template_dict.get("Description")
     stack.parameters = parameters
     in_order(stack.template_dict["Resources"])
     resources = stack.resource_map
+    resources.glue_stored = stored
     resources.input_parameters = parameters
     resources._template = stack.template_dict
     for name in list(resources.resolved_parameters):
@@ -439,14 +467,16 @@ def begin_create(stack: Stack) -> None:
     run(stack, "CREATE_IN_PROGRESS", Operation(stack).create)
 
 
-def begin_update(stack: Stack, template: Any, parameters: dict[str, Any]) -> None:
+def begin_update(
+    stack: Stack, template: Any, parameters: dict[str, Any], stored: dict[str, str]
+) -> None:
     if stack.status not in UPDATABLE:
         raise ValidationError(
             message=f"Stack:{stack.stack_id} is in {stack.status} state and can not be "
             "updated."
         )
-    previous = (stack.template, stack.parameters)
-    load(stack, template, parameters)
+    previous = (stack.template, stack.parameters, stack.resource_map.glue_stored)
+    load(stack, template, parameters, stored)
     run(stack, "UPDATE_IN_PROGRESS", Operation(stack).update, previous)
 
 
@@ -465,11 +495,13 @@ def _create_stack(
 ) -> Stack:
     if name in [stack.name for stack in self.stacks.values()]:
         raise AlreadyExistsException(f"Stack {name} already exists")
+    stored = accepted(template, parameters, self.region_name)
     stack = Stack(
         stack_id=generate_stack_id(name, self.region_name, self.account_id),
         name=name,
-        template=template,
-        parameters=parameters,
+        # The resource map is filled below, by the one function that does so.
+        template='{"Resources": {}}',
+        parameters={},
         account_id=self.account_id,
         region_name=self.region_name,
         notification_arns=notification_arns,
@@ -477,7 +509,7 @@ def _create_stack(
         role_arn=role_arn,
         cross_stack_resources=self.exports,
     )
-    in_order(stack.template_dict["Resources"])
+    load(stack, template, parameters, stored)
     self.stacks[stack.stack_id] = stack
     begin_create(stack)
     return stack
@@ -490,11 +522,50 @@ def _execute_change_set(
     stack = self.stacks[change_set.stack_id]
     change_set.execution_status = "EXECUTE_COMPLETE"
     stack.resource_map.cross_stack_resources = self.exports
+    # AWS documents that the values of the moment when the change set was made count.
+    change = (change_set.template, change_set.parameters, change_set.glue_stored)
     if change_set.change_set_type == "CREATE":
-        load(stack, change_set.template, change_set.parameters)
+        load(stack, *change)
         begin_create(stack)
     else:
-        begin_update(stack, change_set.template, change_set.parameters)
+        begin_update(stack, *change)
+
+
+def _create_change_set(create: Any) -> Any:
+    """moto's `create_change_set`, which comes only to what CloudFormation accepts."""
+
+    @functools.wraps(create)
+    def create_change_set(
+        self: CloudFormationBackend,
+        stack_name: str,
+        change_set_name: str,
+        template: str,
+        parameters: dict[str, Any],
+        **further: Any,
+    ) -> tuple[str, str]:
+        stored = accepted(template, parameters, self.region_name)
+        ids = create(
+            self, stack_name, change_set_name, template, parameters, **further
+        )
+        self.change_sets[ids[0]].glue_stored = stored
+        return ids
+
+    return create_change_set
+
+
+def accepted(
+    template: str, parameters: dict[str, Any], region: str
+) -> dict[str, str]:
+    """Refuses bad parameters; what the Parameter Store has for those that name something there."""
+    parsed = stack_parameters.parsed(template)
+    stack_parameters.check(parsed, parameters)
+    return stack_parameters.stored(parsed, parameters, region)
+
+
+def _stored(self: ResourceMap, value: str, value_type: str) -> Any:
+    """The value of a parameter that names one of the Parameter Store."""
+    text = self.glue_stored[value]
+    return text.split(",") if "List" in value_type else text
 
 
 def _update(
@@ -504,7 +575,8 @@ def _update(
     parameters: dict[str, Any] | None = None,
     tags: dict[str, str] | None = None,
 ) -> None:
-    begin_update(self, template, parameters or {})
+    stored = accepted(template, parameters or {}, self.region_name)
+    begin_update(self, template, parameters or {}, stored)
 
 
 def _delete_stack(self: CloudFormationBackend, name_or_stack_id: str) -> None:
@@ -519,14 +591,10 @@ def _resources(self: Stack) -> Iterable[Any]:
     return [parsed[name] for name in names if parsed.get(name) is not None]
 
 
-def _parameter_text(value: Any) -> str:
-    return ",".join(map(str, value)) if isinstance(value, list) else str(value)
-
-
 def _raw_parameters(self: Stack) -> dict[str, str]:
     """Parameters as they were given, for `UsePreviousValue`."""
     return {
-        name: _parameter_text(self.parameters.get(name, slot.get("Default", "")))
+        name: stack_parameters.text(self.parameters.get(name, slot.get("Default", "")))
         for name, slot in self.template_dict.get("Parameters", {}).items()
     }
 
@@ -538,24 +606,39 @@ def _template_at(template_url: str, account_id: str, partition: str = "aws") -> 
 
 
 def _has_parameters(self: Stack, other: dict[str, Any]) -> bool:
-    """Whether `other` come to the same as what the stack has, defaults included."""
-    slots = self.template_dict.get("Parameters", {})
-    given = {
-        name: _parameter_text(other.get(name, slot.get("Default", "")))
-        for name, slot in slots.items()
-    }
-    return given == _raw_parameters(self)
+    """Whether `other` come to the same as what the stack has, in the Parameter Store too."""
+    template, region = self.template_dict, self.region_name
+    if stack_parameters.given(template, other) != _raw_parameters(self):
+        return False
+    stored = stack_parameters.stored(template, other, region)
+    return stored == self.resource_map.glue_stored
 
 
 def _described_parameters(self: Stack) -> list[dict[str, str]]:
     slots = self.template_dict.get("Parameters", {})
-    return [
-        {
-            "ParameterKey": name,
-            "ParameterValue": "****" if slots[name].get("NoEcho") else value,
-        }
-        for name, value in _raw_parameters(self).items()
-    ]
+    described = []
+    for name, value in _raw_parameters(self).items():
+        hidden = slots[name].get("NoEcho")
+        shown = {"ParameterKey": name, "ParameterValue": "****" if hidden else value}
+        if slots[name].get("Type", "").startswith(stack_parameters.STORED):
+            shown["ResolvedValue"] = self.resource_map.glue_stored[value]
+        described.append(shown)
+    return described
+
+
+def _update_parameters(
+    self: CloudFormationBackend, instance: Any, incoming_params: list[dict[str, Any]]
+) -> dict[str, str]:
+    """What an update gives, with the previous values that it asks for, defaults among them."""
+    previous = instance.stack_parameters
+    return {
+        it["ParameterKey"]: (
+            previous[it["ParameterKey"]]
+            if it.get("UsePreviousValue")
+            else it["ParameterValue"]
+        )
+        for it in incoming_params
+    }
 
 
 def install() -> None:
@@ -569,7 +652,13 @@ def install() -> None:
     StackResourceDTO.__init__ = describe_resource
     responses.get_stack_from_s3_url = _template_at
     CloudFormationBackend.create_stack = _create_stack
+    CloudFormationBackend.create_change_set = _create_change_set(
+        CloudFormationBackend.create_change_set
+    )
     CloudFormationBackend.execute_change_set = _execute_change_set
+    CloudFormationBackend._resolve_update_parameters = _update_parameters
+    ResourceMap.parse_ssm_parameter = _stored
+    ResourceMap.glue_stored = {}
     CloudFormationBackend.delete_stack = _delete_stack
     # A change set without changes is made, as failed; the AWS CLI knows it by its reason.
     CloudFormationResponse._validate_different_update = lambda *_ignored: None

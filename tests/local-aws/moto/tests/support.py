@@ -101,8 +101,7 @@ class GlueTest(unittest.TestCase):
     ) -> dict[str, Any]:
         """Deploys as `aws cloudformation deploy` does, and describes the stack."""
         client = self.client("cloudformation")
-        stacks = client.describe_stacks()["Stacks"]
-        update = any(stack["StackName"] == name for stack in stacks)
+        update = name in self.stack_names()
         change_set = client.create_change_set(
             StackName=name,
             ChangeSetName=unique("change"),
@@ -120,6 +119,11 @@ class GlueTest(unittest.TestCase):
         )
         client.execute_change_set(ChangeSetName=change_set["Id"])
         return self.settled(name)
+
+    def stack_names(self) -> list[str]:
+        """The stacks that there are."""
+        pages = self.client("cloudformation").get_paginator("describe_stacks")
+        return [it["StackName"] for page in pages.paginate() for it in page["Stacks"]]
 
     def settled(self, name: str) -> dict[str, Any]:
         """The stack once no operation runs on it."""

@@ -314,10 +314,6 @@ class InProgress(GlueTest):
         self.delete(name)
         client = self.client("cloudformation")
 
-        def is_gone() -> bool:
-            names = [it["StackName"] for it in client.describe_stacks()["Stacks"]]
-            return name not in names
-
-        wait_for(is_gone)
+        wait_for(lambda: name not in self.stack_names())
         answer = self.client("logs").describe_log_groups(logGroupNamePrefix=name)
         self.assertEqual(answer["logGroups"], [])

@@ -4,7 +4,8 @@ Holes in moto 5.2.5: its CloudFormation knows some types not at all (`AWS::SQS::
 `AWS::Lambda::EventInvokeConfig`, `AWS::SecretsManager::Secret`, `AWS::CloudWatch::Alarm`: they
 are skipped silently) and loses properties of most others, on update above all (a target
 group's attributes, a role's policies, a function's architecture, all of an ECS service's
-network and load balancers). Its APIs keep them, and ECS is not moto's at all here.
+network and load balancers; much of a VPC and of a database). Its APIs keep them, and ECS is not
+moto's at all here.
 """
 
 from collections.abc import Callable
@@ -13,6 +14,7 @@ from typing import Any
 from moto.cloudformation import parsing
 
 from glue.resources import (
+    application_auto_scaling,
     cloudwatch,
     ec2,
     ecr,
@@ -22,13 +24,17 @@ from glue.resources import (
     iam,
     lambda_,
     logs,
+    network,
+    rds,
     secrets_manager,
     sqs,
+    ssm,
     step_functions,
 )
 from glue.resources.base import Resource
 
 MODULES = (
+    application_auto_scaling,
     cloudwatch,
     ec2,
     ecr,
@@ -38,8 +44,11 @@ MODULES = (
     iam,
     lambda_,
     logs,
+    network,
+    rds,
     secrets_manager,
     sqs,
+    ssm,
     step_functions,
 )
 

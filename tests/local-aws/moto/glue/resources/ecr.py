@@ -16,7 +16,7 @@ class Repository(Resource):
     replacing = frozenset({"EncryptionConfiguration", "RepositoryName"})
 
     def create(self, name: str) -> None:
-        request = parameters("ecr", "CreateRepository", self.properties)
+        request = parameters("ecr", "CreateRepository", self._given())
         request["repositoryName"] = name.lower()
         request["tags"] = self._tags()
         created = self.client("ecr").create_repository(**request)["repository"]
@@ -27,7 +27,7 @@ class Repository(Resource):
 
     def update(self, old: dict[str, Any]) -> None:
         client, name = self.client("ecr"), self.physical_resource_id
-        mutability = parameters("ecr", "PutImageTagMutability", self.properties)
+        mutability = parameters("ecr", "PutImageTagMutability", self._given())
         if "imageTagMutability" in mutability:
             mutability["repositoryName"] = name
             client.put_image_tag_mutability(**mutability)
@@ -52,6 +52,20 @@ class Repository(Resource):
             repositoryName=self.physical_resource_id,
             force=force,
         )
+
+    def _given(self) -> dict[str, Any]:
+        """The properties; the API names the parts of an exclusion more shortly."""
+        given = dict(self.properties)
+        name = "ImageTagMutabilityExclusionFilters"
+        if name in given:
+            given[name] = [
+                {
+                    "filterType": it["ImageTagMutabilityExclusionFilterType"],
+                    "filter": it["ImageTagMutabilityExclusionFilterValue"],
+                }
+                for it in given[name]
+            ]
+        return given
 
     def _tags(self) -> list[dict[str, str]]:
         return self.properties.get("Tags", []) + self.place.tags()

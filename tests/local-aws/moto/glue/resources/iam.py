@@ -88,3 +88,38 @@ class Role(Resource):
             ignoring_missing(
                 client.detach_role_policy, MISSING, RoleName=name, PolicyArn=arn
             )
+
+
+class OidcProvider(Resource):
+    type_name = "AWS::IAM::OIDCProvider"
+    attribute_names = frozenset({"Arn"})
+    replacing = frozenset({"Url"})
+
+    def create(self, name: str) -> None:
+        created = self.client("iam").create_open_id_connect_provider(
+            Url=self.properties["Url"],
+            ClientIDList=self.properties.get("ClientIdList", []),
+            ThumbprintList=self.properties.get("ThumbprintList", []),
+        )
+        self.physical_resource_id = created["OpenIDConnectProviderArn"]
+        self.attributes["Arn"] = self.physical_resource_id
+
+    def update(self, old: dict[str, Any]) -> None:
+        client, arn = self.client("iam"), self.physical_resource_id
+        wanted = self.properties.get("ClientIdList", [])
+        had = old.get("ClientIdList", [])
+        for audience in set(wanted) - set(had):
+            client.add_client_id_to_open_id_connect_provider(
+                OpenIDConnectProviderArn=arn, ClientID=audience
+            )
+        for audience in set(had) - set(wanted):
+            client.remove_client_id_from_open_id_connect_provider(
+                OpenIDConnectProviderArn=arn, ClientID=audience
+            )
+
+    def remove(self) -> None:
+        ignoring_missing(
+            self.client("iam").delete_open_id_connect_provider,
+            MISSING,
+            OpenIDConnectProviderArn=self.physical_resource_id,
+        )
