@@ -4,6 +4,9 @@ use std::path::{Path, PathBuf};
 use std::sync::OnceLock;
 use std::time::{Duration, Instant};
 
+use aws_sdk_cloudwatchlogs::types::OutputLogEvent;
+use aws_sdk_ecs::error::SdkError;
+use aws_sdk_ecs::operation::register_task_definition::RegisterTaskDefinitionError;
 use aws_sdk_ecs::types::{
     AssignPublicIp, AwsVpcConfiguration, Compatibility, ContainerDefinition, LaunchType,
     LoadBalancer, LogConfiguration, LogDriver, NetworkConfiguration, NetworkMode, PortMapping,
@@ -278,6 +281,15 @@ impl Account {
         family: &str,
         containers: Vec<ContainerDefinition>,
     ) -> String {
+        self.try_register(family, containers).await.unwrap()
+    }
+
+    /// The same, where ECS may refuse it.
+    pub(crate) async fn try_register(
+        &self,
+        family: &str,
+        containers: Vec<ContainerDefinition>,
+    ) -> Result<String, RegisterTaskDefinitionError> {
         let answer = self
             .ecs
             .register_task_definition()
@@ -290,9 +302,9 @@ impl Account {
             .set_container_definitions(Some(containers))
             .send()
             .await
-            .unwrap();
+            .map_err(SdkError::into_service_error)?;
         let definition = answer.task_definition().unwrap();
-        definition.task_definition_arn().unwrap().to_owned()
+        Ok(definition.task_definition_arn().unwrap().to_owned())
     }
 
     /// Registers a task definition of one container.
@@ -346,19 +358,59 @@ impl Account {
 
     /// The lines a container has written.
     pub(crate) async fn output(&self, task: &Task, container: &str) -> Vec<String> {
-        let id = task.task_arn().unwrap().rsplit('/').next().unwrap();
+        let lines = self.lines(task.task_arn().unwrap(), container).await;
+        lines.into_iter().map(|(_, line)| line).collect()
+    }
+
+    /// Waits until a container has written a line; answers when it did, in milliseconds.
+    pub(crate) async fn line(&self, task_arn: &str, container: &str, line: &str) -> i64 {
+        eventually(line, async || {
+            let lines = self.lines(task_arn, container).await;
+            let found = lines.into_iter().find(|(_, written)| written == line);
+            found.map(|(time, _)| time)
+        })
+        .await
+    }
+
+    /// The lines a container has written, and when. There are none before it has started.
+    async fn lines(&self, task_arn: &str, container: &str) -> Vec<(i64, String)> {
+        let id = task_arn.rsplit('/').next().unwrap();
         let answer = self
             .logs
             .get_log_events()
             .log_group_name(LOG_GROUP)
             .log_stream_name(format!("app/{container}/{id}"))
             .send()
-            .await
-            .unwrap();
-        let lines = answer.events().iter();
-        lines
-            .map(|event| event.message().unwrap().to_owned())
-            .collect()
+            .await;
+        let events = match answer {
+            Ok(answer) => answer.events.unwrap_or_default(),
+            Err(error) => {
+                let error = error.into_service_error();
+                assert!(error.is_resource_not_found_exception(), "{error}");
+                Vec::new()
+            }
+        };
+        let line = |event: OutputLogEvent| (event.timestamp.unwrap(), event.message.unwrap());
+        events.into_iter().map(line).collect()
+    }
+
+    /// Asks a task to stop.
+    pub(crate) async fn stop(&self, arn: &str) {
+        let request = self.ecs.stop_task().cluster(CLUSTER).task(arn);
+        request.reason("enough").send().await.unwrap();
+    }
+
+    /// Puts an object into S3, whose bucket is made for it; answers its ARN.
+    pub(crate) async fn put_object(&self, bucket: &str, key: &str, body: &str) -> String {
+        let scope = "AWS4-HMAC-SHA256 Credential=test/20260101/us-east-1/s3/aws4_request, \
+                     SignedHeaders=host, Signature=0";
+        for (path, body) in [(bucket.to_owned(), ""), (format!("{bucket}/{key}"), body)] {
+            let request = self.http.put(format!("{}/{path}", self.endpoint));
+            let request = request.header("authorization", scope).body(body.to_owned());
+            let answer = request.send().await.unwrap();
+            assert!(answer.status().is_success(), "{answer:?}");
+        }
+        format!("arn:aws:s3:::{bucket}/{key}")
     }
 
     /// Two subnets of the account's default VPC, and the VPC.

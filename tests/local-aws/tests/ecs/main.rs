@@ -8,6 +8,7 @@
 #![allow(clippy::unwrap_used)]
 
 mod account;
+mod containers;
 mod listeners;
 mod operations;
 mod services;
@@ -29,6 +30,15 @@ macro_rules! trials {
 
 fn main() -> ExitCode {
     let trials = trials!(
+        containers::a_container_starts_after_the_success_of_another,
+        containers::a_dependency_that_fails_ends_the_task,
+        containers::a_dependency_that_misses_its_start_timeout_ends_the_task,
+        containers::a_container_starts_when_another_is_healthy,
+        containers::containers_stop_in_the_reverse_order,
+        containers::a_cycle_of_dependencies_is_refused,
+        containers::a_task_that_is_unhealthy_runs_on_where_no_service_replaces_it,
+        containers::a_service_replaces_a_task_that_becomes_unhealthy,
+        containers::a_version_whose_container_health_check_fails_is_rolled_back,
         listeners::a_listener_follows_its_rules_and_weights,
         operations::a_cluster_is_created_tagged_listed_and_deleted,
         operations::a_task_definition_is_described_listed_and_deregistered,
@@ -56,6 +66,11 @@ fn main() -> ExitCode {
         tasks::a_task_that_ignores_sigterm_is_killed_after_the_stop_timeout,
         tasks::a_container_that_is_not_essential_may_end_before_the_task,
         tasks::a_task_that_is_not_known_is_missing,
+        tasks::environment_files_are_weaker_than_environment_and_that_than_overrides,
+        tasks::a_log_group_is_created_where_the_log_driver_shall,
+        tasks::a_task_that_is_stopped_before_it_runs_never_ran,
+        tasks::tasks_are_listed_by_family_starter_and_desired_status,
+        tasks::overrides_and_tags_are_told_of_a_task,
         tasks::requests_that_ecs_refuses_are_refused_with_its_exceptions,
     );
     let conclusion = libtest_mimic::run(&Arguments::from_args(), trials);

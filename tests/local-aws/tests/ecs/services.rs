@@ -10,7 +10,7 @@ use aws_sdk_ecs::types::{
 use crate::account::{Account, Balancer, CLUSTER, eventually};
 use crate::visitors::Visitors;
 
-fn circuit_breaker(rollback: bool) -> DeploymentConfiguration {
+pub(crate) fn circuit_breaker(rollback: bool) -> DeploymentConfiguration {
     DeploymentConfiguration::builder()
         .deployment_circuit_breaker(
             DeploymentCircuitBreaker::builder()

@@ -1,9 +1,10 @@
 //! Tasks: exit codes, reasons, output, idempotency.
 
-use std::time::{Duration, Instant};
-
+use aws_sdk_ecs::operation::run_task::RunTaskError;
 use aws_sdk_ecs::types::{
-    ContainerDefinition, ContainerOverride, Secret, Task, TaskOverride, TaskStopCode,
+    ContainerDefinition, ContainerOverride, DesiredStatus, EnvironmentFile, EnvironmentFileType,
+    EphemeralStorage, LaunchType, PropagateTags, Secret, Tag, Task, TaskField, TaskOverride,
+    TaskStopCode,
 };
 
 use crate::account::{Account, CLUSTER, container, log_configuration};
@@ -34,17 +35,21 @@ pub(crate) async fn a_task_ends_with_its_exit_code_and_its_output_is_logged_in_o
         container.image_digest(),
         image.split_once('@').map(|(_, digest)| digest)
     );
-    for time in [
+    let times = [
         task.created_at(),
+        task.connectivity_at(),
         task.pull_started_at(),
         task.pull_stopped_at(),
         task.started_at(),
         task.stopping_at(),
         task.execution_stopped_at(),
         task.stopped_at(),
-    ] {
-        assert!(time.is_some(), "{task:?}");
-    }
+    ]
+    .map(|time| time.unwrap().as_secs_f64());
+    assert!(times.is_sorted(), "{times:?}");
+    let address = container.network_interfaces()[0].private_ipv4_address();
+    assert!(address.unwrap().starts_with("127."), "{address:?}");
+    assert!(container.runtime_id().is_some());
     assert_eq!(
         account.output(&task, "web").await,
         ["one", "two", "three hello"]
@@ -149,19 +154,70 @@ pub(crate) async fn secrets_come_from_secrets_manager_and_the_parameter_store() 
             .build()
             .unwrap()
     };
-    let script = "#!/bin/sh\necho \"$URL $TITLE\"";
-    let image = account.push("secrets", script, &[]).await;
-    let with_secrets = container(&image)
-        .secrets(from("URL", format!("{arn}:url::")))
-        .secrets(from("TITLE", "/app/title".to_owned()));
+    let newer = account
+        .secrets
+        .put_secret_value()
+        .secret_id(arn)
+        .secret_string(r#"{"url": "postgres://there", "port": 5432}"#)
+        .send()
+        .await
+        .unwrap();
+    let older = secret.version_id().unwrap();
+    let newer = newer.version_id().unwrap();
+    let parameter = "arn:aws:ssm:us-east-1:123456789012:parameter/app/key";
+    account
+        .ssm
+        .put_parameter()
+        .name("/app/key")
+        .value("hidden")
+        .r#type(aws_sdk_ssm::types::ParameterType::SecureString)
+        .send()
+        .await
+        .unwrap();
+    let variables = [
+        (
+            "ALL",
+            arn.to_owned(),
+            r#"{"url": "postgres://there", "port": 5432}"#,
+        ),
+        ("URL", format!("{arn}:url::"), "postgres://there"),
+        ("PORTS", format!("{arn}:port::"), "5432"),
+        (
+            "BEFORE",
+            format!("{arn}:url:AWSPREVIOUS:"),
+            "postgres://here",
+        ),
+        ("OLDER", format!("{arn}:url::{older}"), "postgres://here"),
+        ("NEWER", format!("{arn}:url::{newer}"), "postgres://there"),
+        ("TITLE", "/app/title".to_owned(), "Posts"),
+        ("SECURE", parameter.to_owned(), "hidden"),
+    ];
+    let script: String = variables
+        .iter()
+        .map(|(name, ..)| format!("echo \"${name}\"\n"))
+        .collect();
+    let image = account
+        .push("secrets", &format!("#!/bin/sh\n{script}"), &[])
+        .await;
+    let secrets = variables
+        .iter()
+        .map(|(name, place, _)| from(name, place.clone()));
+    let with_secrets = container(&image).set_secrets(Some(secrets.collect()));
     let definition = account
         .register("secrets", vec![with_secrets.build()])
         .await;
     let task = account.run(&definition).await;
-    assert_eq!(
-        account.output(&task, "web").await,
-        ["postgres://here Posts"]
-    );
+    let expected: Vec<&str> = variables.iter().map(|(.., value)| *value).collect();
+    assert_eq!(account.output(&task, "web").await, expected);
+
+    let no_key = container(&image).secrets(from("URL", format!("{arn}:none::")));
+    let definition = account.register("secrets", vec![no_key.build()]).await;
+    let task = account.run(&definition).await;
+    let (code, text) = reason(&task);
+    assert_eq!(code, "TaskFailedToStart");
+    assert!(text.contains("did not contain json key none"), "{text}");
+    assert_eq!(task.containers()[0].exit_code(), None);
+    assert!(task.pull_started_at().is_none());
 
     let without = container(&image).secrets(from("URL", "/app/none".to_owned()));
     let definition = account.register("secrets", vec![without.build()]).await;
@@ -184,7 +240,11 @@ pub(crate) async fn a_client_token_starts_a_task_once() {
     );
     let other = run().started_by("somebody").send().await;
     let error = other.unwrap_err().into_service_error();
-    assert!(error.is_conflict_exception(), "{error}");
+    let RunTaskError::ConflictException(conflict) = error else {
+        panic!("{error}");
+    };
+    let started = first.tasks()[0].task_arn().unwrap();
+    assert_eq!(conflict.resource_ids(), [started]);
 }
 
 pub(crate) async fn a_task_that_is_stopped_gets_sigterm() {
@@ -214,21 +274,9 @@ pub(crate) async fn a_task_that_ignores_sigterm_is_killed_after_the_stop_timeout
 /// Stops a task once it has said that it is up.
 async fn stop_when_up(account: &Account, definition: &str) -> Task {
     let arn = account.start(definition).await;
-    let task = account.task_with_status(&arn, "RUNNING").await;
-    let started = Instant::now();
-    while account.output(&task, "web").await.is_empty() {
-        assert!(started.elapsed() < Duration::from_secs(60));
-        tokio::time::sleep(Duration::from_millis(50)).await;
-    }
-    account
-        .ecs
-        .stop_task()
-        .cluster(CLUSTER)
-        .task(&arn)
-        .reason("enough")
-        .send()
-        .await
-        .unwrap();
+    account.line(&arn, "web", "up").await;
+    account.task_with_status(&arn, "RUNNING").await;
+    account.stop(&arn).await;
     account.task_with_status(&arn, "STOPPED").await
 }
 
@@ -303,6 +351,10 @@ pub(crate) async fn requests_that_ecs_refuses_are_refused_with_its_exceptions() 
         .task_definition(&definition);
     let error = no_network.send().await.unwrap_err().into_service_error();
     assert!(error.is_invalid_parameter_exception());
+    let unknown_platform = account.run_task(&definition).platform_version("9.9.9");
+    let error = unknown_platform.send().await.unwrap_err();
+    let error = error.into_service_error();
+    assert!(error.is_platform_unknown_exception(), "{error}");
     let stranger = ContainerOverride::builder().name("stranger").build();
     let overrides = TaskOverride::builder().container_overrides(stranger);
     let error = account
@@ -313,4 +365,182 @@ pub(crate) async fn requests_that_ecs_refuses_are_refused_with_its_exceptions() 
         .unwrap_err()
         .into_service_error();
     assert!(error.is_invalid_parameter_exception());
+}
+
+pub(crate) async fn environment_files_are_weaker_than_environment_and_that_than_overrides() {
+    let account = Account::open();
+    let file = account
+        .put_object(
+            "files",
+            "app/web.env",
+            "# Defaults\nA=file\nB=file\nC=file\n",
+        )
+        .await;
+    let variable = |name: &str, value: &str| {
+        aws_sdk_ecs::types::KeyValuePair::builder()
+            .name(name)
+            .value(value)
+            .build()
+    };
+    let read_from = |file: &str| {
+        EnvironmentFile::builder()
+            .r#type(EnvironmentFileType::S3)
+            .value(file)
+            .build()
+            .unwrap()
+    };
+    let script = "#!/bin/sh\necho $A $B $C $D";
+    let image = account.push("files", script, &["A=image", "D=image"]).await;
+    let with_file = container(&image)
+        .environment_files(read_from(&file))
+        .environment(variable("B", "definition"))
+        .environment(variable("C", "definition"));
+    let definition = account.register("files", vec![with_file.build()]).await;
+    let overrides = ContainerOverride::builder()
+        .name("web")
+        .environment(variable("C", "override"))
+        .build();
+    let overrides = TaskOverride::builder().container_overrides(overrides);
+    let answer = account.run_task(&definition).overrides(overrides.build());
+    let answer = answer.send().await.unwrap();
+    let arn = answer.tasks()[0].task_arn().unwrap();
+    account.task_with_status(arn, "STOPPED").await;
+    account
+        .line(arn, "web", "file definition override image")
+        .await;
+
+    let missing = container(&image).environment_files(read_from("arn:aws:s3:::files/none.env"));
+    let definition = account.register("files", vec![missing.build()]).await;
+    let task = account.run(&definition).await;
+    let (code, text) = reason(&task);
+    assert_eq!(code, "TaskFailedToStart");
+    assert!(text.starts_with("ResourceInitializationError: "), "{text}");
+    assert!(text.contains("env files"), "{text}");
+}
+
+pub(crate) async fn a_log_group_is_created_where_the_log_driver_shall() {
+    let account = Account::open();
+    let image = account.push("group", "#!/bin/sh\necho hello", &[]).await;
+    let mut configuration = log_configuration("/created");
+    let options = configuration.options.get_or_insert_default();
+    options.insert("awslogs-create-group".to_owned(), "true".to_owned());
+    let creating = container(&image).log_configuration(configuration).build();
+    let definition = account.register("group", vec![creating]).await;
+    let task = account.run(&definition).await;
+    assert_eq!(task.containers()[0].exit_code(), Some(0));
+    let request = account.logs.filter_log_events().log_group_name("/created");
+    let answer = request.send().await.unwrap();
+    assert_eq!(answer.events()[0].message(), Some("hello"));
+}
+
+pub(crate) async fn a_task_that_is_stopped_before_it_runs_never_ran() {
+    let account = Account::open();
+    let image = account
+        .push("early", "#!/bin/sh\nexec sleep 600", &[])
+        .await;
+    let definition = account.define("early", &image).await;
+    let arn = account.start(&definition).await;
+    account.stop(&arn).await;
+    let task = account.task_with_status(&arn, "STOPPED").await;
+    assert_eq!(reason(&task), ("UserInitiated", "enough"));
+    assert_eq!(task.containers()[0].exit_code(), None);
+    assert_eq!(task.containers()[0].runtime_id(), None);
+    assert!(task.started_at().is_none());
+    assert!(task.stopping_at().is_some() && task.stopped_at().is_some());
+}
+
+pub(crate) async fn tasks_are_listed_by_family_starter_and_desired_status() {
+    let account = Account::open();
+    let image = account
+        .push("listed", "#!/bin/sh\nexec sleep 600", &[])
+        .await;
+    let definition = account.define("listed", &image).await;
+    let request = account.run_task(&definition).started_by("a/lister");
+    let answer = request.send().await.unwrap();
+    let running = answer.tasks()[0].task_arn().unwrap().to_owned();
+    let stopped = account.start(&definition).await;
+    account.stop(&stopped).await;
+    let list = || account.ecs.list_tasks().cluster(CLUSTER);
+    for (request, expected) in [
+        (list().family("listed"), [&running].as_slice()),
+        (list().started_by("a/lister"), &[&running]),
+        (list().started_by("nobody"), &[]),
+        (
+            list()
+                .family("listed")
+                .desired_status(DesiredStatus::Stopped),
+            &[&stopped],
+        ),
+        (
+            list()
+                .family("listed")
+                .desired_status(DesiredStatus::Pending),
+            &[],
+        ),
+        (
+            list().family("listed").launch_type(LaunchType::Fargate),
+            &[&running],
+        ),
+        (list().family("listed").launch_type(LaunchType::Ec2), &[]),
+    ] {
+        let answer = request.send().await.unwrap();
+        let found: Vec<&String> = answer.task_arns().iter().collect();
+        assert_eq!(found, expected);
+    }
+    let both = list().started_by("a/lister").family("listed");
+    let error = both.send().await.unwrap_err().into_service_error();
+    assert!(error.is_invalid_parameter_exception(), "{error}");
+    let nowhere = list().service_name("nowhere").send().await;
+    let error = nowhere.unwrap_err().into_service_error();
+    assert!(error.is_service_not_found_exception(), "{error}");
+    account.stop(&running).await;
+}
+
+pub(crate) async fn overrides_and_tags_are_told_of_a_task() {
+    let account = Account::open();
+    let image = account.push("told", "#!/bin/sh\nexec sleep 600", &[]).await;
+    let definition = account.define("told", &image).await;
+    let tag = |key: &str, value: &str| Tag::builder().key(key).value(value).build();
+    let request = account.ecs.tag_resource().resource_arn(&definition);
+    let request = request.tags(tag("Team", "a")).tags(tag("Stage", "test"));
+    request.send().await.unwrap();
+    let role = "arn:aws:iam::123456789012:role/other";
+    let overrides = TaskOverride::builder()
+        .cpu("512")
+        .memory("1024")
+        .task_role_arn(role)
+        .execution_role_arn(role)
+        .ephemeral_storage(EphemeralStorage::builder().size_in_gib(50).build())
+        .container_overrides(ContainerOverride::builder().name("web").cpu(128).build())
+        .build();
+    let answer = account
+        .run_task(&definition)
+        .overrides(overrides.clone())
+        .tags(tag("Team", "b"))
+        .propagate_tags(PropagateTags::TaskDefinition)
+        .enable_ecs_managed_tags(true)
+        .group("jobs")
+        .platform_version("LATEST")
+        .send()
+        .await
+        .unwrap();
+    let arn = answer.tasks()[0].task_arn().unwrap();
+    let request = account.ecs.describe_tasks().cluster(CLUSTER).tasks(arn);
+    let answer = request.include(TaskField::Tags).send().await.unwrap();
+    let task = &answer.tasks()[0];
+    assert_eq!((task.cpu(), task.memory()), (Some("512"), Some("1024")));
+    assert_eq!(task.ephemeral_storage().unwrap().size_in_gib(), 50);
+    assert_eq!(task.containers()[0].cpu(), Some("128"));
+    let told = task.overrides().unwrap();
+    assert_eq!(told.task_role_arn(), overrides.task_role_arn());
+    assert_eq!(told.execution_role_arn(), overrides.execution_role_arn());
+    assert_eq!(task.group(), Some("jobs"));
+    assert_eq!(task.platform_version(), Some("1.4.0"));
+    let expected = [
+        tag("Team", "b"),
+        tag("Stage", "test"),
+        tag("aws:ecs:clusterName", CLUSTER),
+    ];
+    assert_eq!(task.tags(), expected);
+    account.stop(arn).await;
 }
