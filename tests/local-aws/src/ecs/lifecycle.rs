@@ -586,3 +586,60 @@ fn overall_health(registrations: &[Registration]) -> (TargetHealth, String) {
     };
     (health, String::new())
 }
+
+#[cfg(test)]
+mod tests {
+    use serde_json::{Value, json};
+
+    use super::super::in_process::{CLUSTER, ecs, register, run_task};
+    use super::*;
+
+    /// What DescribeTasks says of a task; `None` when it knows it no more.
+    async fn described(ecs: &Ecs, arn: &Value) -> Option<Value> {
+        let request = json!({"cluster": CLUSTER, "tasks": [arn]});
+        let answer = ecs.call("DescribeTasks", request).await.unwrap();
+        match answer["failures"].as_array().unwrap().first() {
+            Some(failure) => {
+                assert_eq!(failure["reason"], "MISSING");
+                assert_eq!(failure["arn"], *arn);
+                None
+            }
+            None => Some(answer["tasks"][0].clone()),
+        }
+    }
+
+    async fn run(ecs: &Ecs, request: Value) -> Value {
+        let answer = ecs.call("RunTask", request).await.unwrap();
+        answer["tasks"][0]["taskArn"].clone()
+    }
+
+    /// Waits until a task is missing.
+    async fn forgotten(ecs: &Ecs, arn: &Value) {
+        while described(ecs, arn).await.is_some() {
+            tokio::time::sleep(Duration::from_millis(10)).await;
+        }
+    }
+
+    #[tokio::test]
+    async fn a_stopped_task_is_described_for_an_hour_and_then_missing() {
+        // An hour is a second.
+        let ecs = ecs(3600.0).await;
+        register(&ecs, "web").await;
+        let started = Instant::now();
+        let arn = run(&ecs, run_task("web", &json!({}))).await;
+        assert!(described(&ecs, &arn).await.is_some());
+        forgotten(&ecs, &arn).await;
+        assert!(started.elapsed() >= Duration::from_secs(1));
+    }
+
+    #[tokio::test]
+    async fn a_client_token_lives_as_long_as_its_tasks_can_be_described() {
+        let ecs = ecs(1200.0).await;
+        register(&ecs, "web").await;
+        let request = run_task("web", &json!({"clientToken": "once"}));
+        let first = run(&ecs, request.clone()).await;
+        assert_eq!(run(&ecs, request.clone()).await, first);
+        forgotten(&ecs, &first).await;
+        assert_ne!(run(&ecs, request).await, first);
+    }
+}

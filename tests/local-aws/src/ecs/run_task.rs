@@ -266,3 +266,227 @@ impl Ecs {
         Ok(json!({"tasks": tasks, "failures": failures}))
     }
 }
+
+#[cfg(test)]
+mod tests {
+    use super::super::in_process::{CLUSTER, definition, ecs, network, run_task};
+    use super::*;
+
+    const ROLE: &str = "arn:aws:iam::123456789012:role/tests";
+
+    /// An ECS with the task definitions that the requests name.
+    async fn ecs_with_definitions() -> Ecs {
+        let ecs = ecs(1.0).await;
+        let mut plain = definition("plain", &json!({}));
+        plain["executionRoleArn"] = json!(ROLE);
+        let secret = json!({"name": "KEY", "valueFrom": "/key"});
+        plain["containerDefinitions"][0]["secrets"] = json!([secret]);
+        let mut with_volume = definition("volume", &json!({}));
+        with_volume["volumes"] = json!([{"name": "data", "configuredAtLaunch": true}]);
+        let mut for_instances = definition("instances", &json!({"memory": 512}));
+        for_instances["requiresCompatibilities"] = json!(["EC2"]);
+        for_instances["networkMode"] = json!("bridge");
+        for definition in [plain, with_volume, for_instances] {
+            let registered = ecs.call("RegisterTaskDefinition", definition);
+            registered.await.unwrap();
+        }
+        ecs
+    }
+
+    fn volume(more: Value) -> Value {
+        json!({"volumeConfigurations": [{"name": "data", "managedEBSVolume": more}]})
+    }
+
+    #[tokio::test]
+    async fn what_ecs_refuses_is_refused_with_its_exception() {
+        let ecs = ecs_with_definitions().await;
+        let tag = json!({"key": "Team", "value": "a"});
+        let own = |overrides: Value| json!({"overrides": {"containerOverrides": [{"name": "web", "environment": overrides}]}});
+        for (family, more, exception, text) in [
+            ("none", json!({}), "ClientException", "not found"),
+            (
+                "plain",
+                json!({"count": 0}),
+                "InvalidParameterException",
+                "count",
+            ),
+            (
+                "plain",
+                json!({"count": 11}),
+                "InvalidParameterException",
+                "count",
+            ),
+            (
+                "plain",
+                json!({"clientToken": "a b"}),
+                "InvalidParameterException",
+                "clientToken",
+            ),
+            (
+                "plain",
+                json!({"startedBy": "a:b"}),
+                "InvalidParameterException",
+                "startedBy",
+            ),
+            (
+                "plain",
+                json!({"propagateTags": "SERVICE"}),
+                "InvalidParameterException",
+                "service",
+            ),
+            (
+                "plain",
+                json!({"tags": [tag, tag]}),
+                "InvalidParameterException",
+                "Duplicate tag keys",
+            ),
+            (
+                "plain",
+                json!({"tags": [{"key": "aws:a", "value": "b"}]}),
+                "InvalidParameterException",
+                "reserved",
+            ),
+            (
+                "plain",
+                json!({"enableExecuteCommand": true}),
+                "InvalidParameterException",
+                "task role",
+            ),
+            (
+                "plain",
+                json!({"placementStrategy": [{"type": "random"}]}),
+                "InvalidParameterException",
+                "FARGATE launch type",
+            ),
+            (
+                "plain",
+                json!({"overrides": {"cpu": "512", "memory": "512"}}),
+                "ClientException",
+                "No Fargate configuration exists for given values",
+            ),
+            (
+                "plain",
+                json!({"overrides": {"ephemeralStorage": {"sizeInGiB": 20}}}),
+                "InvalidParameterException",
+                "ephemeralStorage",
+            ),
+            (
+                "plain",
+                own(json!([{"name": "KEY", "value": "1"}])),
+                "ClientException",
+                "secret name must be unique",
+            ),
+            (
+                "plain",
+                own(json!([{"name": "LONG", "value": "x".repeat(MAX_OVERRIDES)}])),
+                "InvalidParameterException",
+                "8192",
+            ),
+            (
+                "plain",
+                json!({"platformVersion": "9.9.9"}),
+                "PlatformUnknownException",
+                "platform version",
+            ),
+            (
+                "plain",
+                json!({"launchType": "EC2", "platformVersion": "1.4.0"}),
+                "InvalidParameterException",
+                "must be null",
+            ),
+            (
+                "plain",
+                json!({"capacityProviderStrategy": [{"capacityProvider": "FARGATE"}]}),
+                "InvalidParameterException",
+                "both a launch type and capacity provider strategy",
+            ),
+            (
+                "plain",
+                json!({"networkConfiguration": {"awsvpcConfiguration": {"subnets": []}}}),
+                "InvalidParameterException",
+                "subnets",
+            ),
+            (
+                "instances",
+                json!({}),
+                "InvalidParameterException",
+                "not valid for the given networkMode",
+            ),
+            (
+                "volume",
+                json!({}),
+                "InvalidParameterException",
+                "must configure the volume data",
+            ),
+            (
+                "volume",
+                volume(json!({"roleArn": ROLE})),
+                "InvalidParameterException",
+                "sizeInGiB or a snapshotId",
+            ),
+            (
+                "plain",
+                volume(json!({"roleArn": ROLE, "sizeInGiB": 1})),
+                "InvalidParameterException",
+                "not configured at launch",
+            ),
+        ] {
+            let request = run_task(family, &more);
+            let error = ecs.call("RunTask", request).await.unwrap_err();
+            assert_eq!(error.name, exception, "{more}: {error}");
+            assert!(error.message.contains(text), "{more}: {error}");
+        }
+    }
+
+    #[tokio::test]
+    async fn what_is_at_the_limits_is_not_refused() {
+        let ecs = ecs_with_definitions().await;
+        for (family, more) in [
+            ("plain", json!({"count": 10})),
+            (
+                "plain",
+                json!({"startedBy": "a/b-c_1", "clientToken": "~!"}),
+            ),
+            (
+                "plain",
+                json!({"overrides": {"cpu": "512", "memory": "1024"}}),
+            ),
+            ("plain", json!({"platformVersion": "1.3.0"})),
+            (
+                "plain",
+                json!({"enableExecuteCommand": true, "overrides": {"taskRoleArn": ROLE}}),
+            ),
+            ("volume", volume(json!({"roleArn": ROLE, "sizeInGiB": 1}))),
+        ] {
+            let answer = ecs.call("RunTask", run_task(family, &more)).await;
+            assert!(answer.is_ok(), "{more}: {answer:?}");
+        }
+    }
+
+    #[tokio::test]
+    async fn a_task_definition_for_instances_does_not_run_on_fargate() {
+        let ecs = ecs_with_definitions().await;
+        let mut request = run_task("instances", &json!({}));
+        request["networkConfiguration"].take();
+        let error = ecs.call("RunTask", request).await.unwrap_err();
+        assert_eq!(error.name, "InvalidParameterException");
+        assert!(
+            error
+                .message
+                .contains("does not support launch_type FARGATE")
+        );
+    }
+
+    #[tokio::test]
+    async fn awsvpc_needs_a_network_configuration() {
+        let ecs = ecs_with_definitions().await;
+        let request =
+            json!({"cluster": CLUSTER, "taskDefinition": "plain", "launchType": "FARGATE"});
+        let error = ecs.call("RunTask", request.clone()).await.unwrap_err();
+        assert_eq!(error.name, "InvalidParameterException");
+        assert!(error.message.contains("must be provided"), "{error}");
+        let mut request = request;
+        request["networkConfiguration"] = network();
+        assert!(ecs.call("RunTask", request).await.is_ok());
+    }
+}

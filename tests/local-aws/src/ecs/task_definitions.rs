@@ -640,6 +640,73 @@ mod tests {
         assert!(empty.unwrap_err().contains("empty"));
     }
 
+    /// What is said of a container with these fields.
+    fn with_container(more: Value) -> Result<(), String> {
+        fargate(|request| {
+            let container = request["containerDefinitions"][0].as_object_mut().unwrap();
+            container.extend(more.as_object().cloned().unwrap());
+        })
+    }
+
+    #[test]
+    fn what_a_container_cannot_have_is_refused() {
+        let secret = json!({"name": "KEY", "valueFrom": "/key"});
+        let variable = json!({"name": "KEY", "value": "1"});
+        let file = |file: &str| json!([{"type": "s3", "value": file}]);
+        let ports = json!([{"containerPort": 3000, "hostPort": 80}]);
+        for (more, problem) in [
+            (json!({"startTimeout": 1}), "startTimeout"),
+            (json!({"startTimeout": 121}), "startTimeout"),
+            (json!({"stopTimeout": 121}), "stopTimeout"),
+            (
+                json!({"logConfiguration": {"logDriver": "json-file"}}),
+                "json-file",
+            ),
+            (
+                json!({"secrets": [secret], "environment": [variable]}),
+                "'KEY'",
+            ),
+            (json!({"secrets": [secret, secret]}), "'KEY'"),
+            (
+                json!({"environmentFiles": file("arn:aws:s3:::files/web.txt")}),
+                ".env",
+            ),
+            (json!({"environmentFiles": file("files/web.env")}), "ARN"),
+            (json!({"portMappings": ports}), "must match"),
+            (
+                json!({"healthCheck": {"command": ["CMD", "/a"], "interval": 4}}),
+                "interval",
+            ),
+        ] {
+            let message = with_container(more.clone()).unwrap_err();
+            assert!(message.contains(problem), "{more}: {message}");
+        }
+        for more in [
+            json!({"startTimeout": 2, "stopTimeout": 120}),
+            json!({"secrets": [secret], "environment": [{"name": "OTHER"}]}),
+            json!({"environmentFiles": file("arn:aws:s3:::files/web.env")}),
+            json!({"healthCheck": {"command": ["CMD", "/a"], "interval": 5}}),
+        ] {
+            assert_eq!(with_container(more), Ok(()));
+        }
+    }
+
+    #[test]
+    fn fargate_has_certain_sizes_only() {
+        for (field, value, problem) in [
+            ("memory", json!("513"), "No Fargate configuration exists"),
+            (
+                "ephemeralStorage",
+                json!({"sizeInGiB": 201}),
+                "ephemeralStorage",
+            ),
+        ] {
+            let refused = fargate(|request| request[field] = value);
+            let message = refused.unwrap_err();
+            assert!(message.contains(problem), "{message}");
+        }
+    }
+
     #[test]
     fn a_container_keeps_its_fields_and_gets_the_defaults() {
         let mut container = json!({
