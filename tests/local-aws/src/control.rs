@@ -8,7 +8,7 @@ use axum::http::{StatusCode, Uri};
 use axum::response::{IntoResponse, Response};
 use axum::routing::{any, get, post, put};
 use axum::{Json, Router};
-use serde_json::json;
+use serde_json::{Value, json};
 
 use crate::gateway::{Gateway, small_body};
 use crate::images::PutBlobError;
@@ -23,6 +23,8 @@ pub(crate) fn router() -> Router<Arc<Gateway>> {
         .route("/blobs/{digest}", put(put_blob))
         .route("/events/faults", any(ask_moto))
         .route("/events/faults/lift", any(ask_moto))
+        .route("/v4/{container}", get(container_metadata))
+        .route("/v4/{container}/task", get(task_metadata))
         .route("/shutdown", post(shut_down))
 }
 
@@ -61,6 +63,29 @@ async fn ask_moto(State(gateway): State<Arc<Gateway>>, mut request: Request) -> 
         Err(error) => return failure(StatusCode::BAD_REQUEST, &error.to_string()),
     }
     gateway.moto.forward(request).await
+}
+
+/// ECS's task metadata endpoint, about the container that asks.
+async fn container_metadata(
+    State(gateway): State<Arc<Gateway>>,
+    Path(container): Path<String>,
+) -> Response {
+    found(gateway.ecs.container_metadata(&container))
+}
+
+/// The same, about the container's task.
+async fn task_metadata(
+    State(gateway): State<Arc<Gateway>>,
+    Path(container): Path<String>,
+) -> Response {
+    found(gateway.ecs.task_metadata(&container))
+}
+
+fn found(document: Option<Value>) -> Response {
+    match document {
+        Some(document) => Json(document).into_response(),
+        None => failure(StatusCode::NOT_FOUND, "There is no such container."),
+    }
 }
 
 async fn shut_down(State(gateway): State<Arc<Gateway>>) -> StatusCode {

@@ -273,7 +273,7 @@ fn second(moment: f64) -> String {
 }
 
 /// A moment in seconds since the epoch; ECS counts milliseconds.
-fn timestamp(moment: f64) -> jiff::Timestamp {
+pub(super) fn timestamp(moment: f64) -> jiff::Timestamp {
     let milliseconds = (moment * 1000.0).round() as i64;
     jiff::Timestamp::from_millisecond(milliseconds).unwrap_or_default()
 }

@@ -19,6 +19,7 @@ mod hooks;
 #[cfg(test)]
 mod in_process;
 mod lifecycle;
+pub(crate) mod metadata;
 mod names;
 mod preparation;
 mod request;

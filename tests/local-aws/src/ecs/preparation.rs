@@ -136,13 +136,16 @@ impl Subject {
         ports: &Ports,
     ) -> Result<Prepared, StartFailure> {
         let container = &self.containers()[position];
+        let number = names::unique_number() % 10_000_000_000;
+        let runtime_id = format!("{}-{number}", self.task_id);
         let mut environment = image.environment.clone();
         environment.extend(variables);
         environment.extend(settings.environment(self.has_role));
         environment.extend(network_environment(container, self.address, ports));
 
-        let number = names::unique_number() % 10_000_000_000;
-        let runtime_id = format!("{}-{number}", self.task_id);
+        let metadata = settings.metadata_uri(&runtime_id);
+        environment.push(("ECS_CONTAINER_METADATA_URI_V4".to_owned(), metadata));
+
         let log = match &container.log_configuration {
             Some(configuration) => {
                 log_options(configuration, &container.name, &self.task_id, &runtime_id)

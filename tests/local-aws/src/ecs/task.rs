@@ -395,6 +395,19 @@ impl Task {
         serde_json::from_value(Value::Object(self.overrides.clone())).unwrap_or_default()
     }
 
+    pub(super) fn desired_status(&self) -> &'static str {
+        if self.wanted { "RUNNING" } else { "STOPPED" }
+    }
+
+    /// CPU and memory of the whole task, as numbers of units and MiB.
+    pub(super) fn size(&self) -> (Option<String>, Option<String>) {
+        let (overridden, details) = (self.read_overrides(), &self.definition.details);
+        (
+            overridden.cpu.or_else(|| details.cpu.clone()),
+            overridden.memory.or_else(|| details.memory.clone()),
+        )
+    }
+
     /// Whether the processes have credentials: the task has a role.
     pub(super) fn has_role(&self) -> bool {
         let overridden = self.overrides.contains_key("taskRoleArn");
@@ -548,7 +561,6 @@ impl Task {
             overrides.entry(list).or_insert(json!([]));
         }
         let tags = if with_tags { self.tags.as_slice() } else { &[] };
-        let desired = if self.wanted { "RUNNING" } else { "STOPPED" };
         let execute_command = self.placement.enable_execute_command.unwrap_or(false);
         let mut answer = Object::new();
         let mut set = |name: &str, value: Value| answer.insert(name.to_owned(), value);
@@ -558,7 +570,7 @@ impl Task {
         set("containers", json!(containers));
         set("group", json!(self.group));
         set("lastStatus", json!(self.last_status.as_str()));
-        set("desiredStatus", json!(desired));
+        set("desiredStatus", json!(self.desired_status()));
         set("overrides", Value::Object(overrides));
         set("attachments", self.attachments());
         set("attributes", json!([]));
@@ -569,8 +581,8 @@ impl Task {
         set("tags", tags_to_json(tags));
         set("version", json!(self.version));
         let details = &self.definition.details;
-        put(&mut answer, "cpu", overridden.cpu.or(details.cpu.clone()));
-        let memory = overridden.memory.or(details.memory.clone());
+        let (cpu, memory) = self.size();
+        put(&mut answer, "cpu", cpu);
         put(&mut answer, "memory", memory);
         if !self.placement.needs_instances() {
             let asked = overridden.ephemeral_storage.as_ref();

@@ -71,6 +71,7 @@ fn main() -> ExitCode {
         tasks::a_task_that_is_stopped_before_it_runs_never_ran,
         tasks::tasks_are_listed_by_family_starter_and_desired_status,
         tasks::overrides_and_tags_are_told_of_a_task,
+        tasks::a_container_reads_about_itself_and_its_task_at_the_metadata_endpoint,
         tasks::requests_that_ecs_refuses_are_refused_with_its_exceptions,
     );
     let conclusion = libtest_mimic::run(&Arguments::from_args(), trials);

@@ -544,3 +544,29 @@ pub(crate) async fn overrides_and_tags_are_told_of_a_task() {
     assert_eq!(task.tags(), expected);
     account.stop(arn).await;
 }
+
+pub(crate) async fn a_container_reads_about_itself_and_its_task_at_the_metadata_endpoint() {
+    let account = Account::open();
+    let script = r#"#!/usr/bin/env python3
+import json, os, urllib.request
+uri = os.environ["ECS_CONTAINER_METADATA_URI_V4"]
+container = json.load(urllib.request.urlopen(uri))
+task = json.load(urllib.request.urlopen(uri + "/task"))
+print(container["Name"], container["ContainerARN"], container["KnownStatus"])
+print(task["TaskARN"], task["Family"], task["Revision"], task["Limits"]["Memory"])
+print([one["Name"] for one in task["Containers"]] == [container["Name"]])
+"#;
+    let image = account.push("metadata", script, &[]).await;
+    let definition = account.define("metadata", &image).await;
+    let task = account.run(&definition).await;
+    let arn = task.task_arn().unwrap();
+    let container = task.containers()[0].container_arn().unwrap();
+    assert_eq!(
+        account.output(&task, "web").await,
+        [
+            &format!("web {container} RUNNING"),
+            &format!("{arn} metadata 1 512.0"),
+            "True"
+        ]
+    );
+}
