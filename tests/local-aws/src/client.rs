@@ -1,5 +1,9 @@
 //! The local AWS as tests and the demo see it: a child process with an endpoint.
 
+mod control;
+
+pub use control::{LimitedRequests, OpenFault, StaleReads};
+
 use std::path::PathBuf;
 use std::process::Stdio;
 use std::time::Duration;
@@ -11,7 +15,6 @@ use aws_smithy_async::rt::sleep::{SharedAsyncSleep, TokioSleep};
 use aws_smithy_runtime_api::client::behavior_version::BehaviorVersion;
 use aws_types::SdkConfig;
 use aws_types::region::Region;
-use sha2::{Digest, Sha256};
 use tokio::io::{AsyncBufReadExt, BufReader};
 use tokio::process::{Child, ChildStdin, Command};
 
@@ -127,36 +130,26 @@ impl LocalAws {
         .to_vec()
     }
 
-    /// A TCP port on the loopback address for a listener of the load balancer. It stays taken
-    /// until the listener exists.
-    pub async fn reserve_port(&self) -> anyhow::Result<u16> {
-        #[derive(serde::Deserialize)]
-        struct Reserved {
-            port: u16,
-        }
-        let url = format!("{}/_local/ports", self.endpoint);
-        let answer = self.http.post(url).send().await?.error_for_status()?;
-        Ok(answer.json::<Reserved>().await?.port)
-    }
-
-    /// Stores a blob of an image (its configuration or a layer), and answers its digest,
-    /// `sha256:…`, for use in the image's manifest.
-    pub async fn upload_blob(&self, blob: impl Into<Vec<u8>>) -> anyhow::Result<String> {
-        let blob = blob.into();
-        let digest = format!("sha256:{}", hex(&Sha256::digest(&blob)));
-        let url = format!("{}/_local/blobs/{digest}", self.endpoint);
-        let answer = self.http.put(url).body(blob).send().await?;
-        answer.error_for_status()?;
-        Ok(digest)
-    }
-
     /// Lets events be delivered twice, late, out of order or not at all.
     pub fn events(&self) -> Events<'_> {
         Events::new(&self.http, &self.endpoint)
     }
 
     /// Ends the local AWS and everything that runs in it: tasks, functions, moto.
+    ///
+    /// # Errors
+    /// It did not end well; or a [fault](Self::fail) never struck, so that a test has not tested
+    /// what it says.
     pub async fn shut_down(mut self) -> anyhow::Result<()> {
+        let unharmed = match self.process.try_wait()? {
+            None => self.check_that_faults_struck().await,
+            // It has ended already, and cannot be asked.
+            Some(_) => Ok(()),
+        };
+        self.end().await.and(unharmed)
+    }
+
+    async fn end(&mut self) -> anyhow::Result<()> {
         drop(self.stdin.take());
         match tokio::time::timeout(END_LIMIT, self.process.wait()).await {
             Ok(status) => {
@@ -201,8 +194,4 @@ fn last_lines(log: &std::path::Path, count: usize) -> String {
     let text = std::fs::read_to_string(log).unwrap_or_default();
     let lines: Vec<_> = text.lines().collect();
     lines[lines.len().saturating_sub(count)..].join("\n")
-}
-
-fn hex(bytes: &[u8]) -> String {
-    bytes.iter().map(|byte| format!("{byte:02x}")).collect()
 }

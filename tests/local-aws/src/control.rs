@@ -1,17 +1,46 @@
 //! The control API under `/_local`: what AWS has no API for.
+//!
+//! | request | body | answer |
+//! |---|---|---|
+//! | `GET /ready` | | 200 once requests are served |
+//! | `POST /ports` | | `{"port": N}`: a port of 127.0.0.1 that stays bound until a listener has it |
+//! | `PUT /blobs/{digest}` | a blob of an image | 201 |
+//! | `POST /shutdown` | | 202; everything ends |
+//! | `POST /faults` | a [`Fault`] | its report: `id`, `fault`, `struck`, `open` |
+//! | `GET /faults` | | the reports of all faults, the oldest first |
+//! | `GET /faults/{id}` | | its report |
+//! | `DELETE /faults/{id}` | | ends the fault; its report |
+//! | `PUT /stale-reads` | `{"milliseconds": N}` or `{"reads": N}` | `{"stale": 0, "open": true}`: ECS's reads are behind its newest write for so long after each, or until so many reads have been stale |
+//! | `GET /stale-reads` | | the same, with the number of reads that were stale |
+//! | `DELETE /stale-reads` | | ends it; the same |
+//! | `PUT /request-limits` | | 204; ECS's request limits hold, with full buckets |
+//! | `DELETE /request-limits` | | 204; they do not hold any more |
+//! | `POST /missing-capacity` | `{"cluster": NAME, "tasks": N}` | 204; the next N tasks of the cluster find no capacity |
+//! | `GET /missing-capacity/{cluster}` | | `{"tasks": N}`: how many still will |
+//! | `/events/faults`, `/events/faults/lift` | | deliveries of events that go wrong: [`event_faults`](crate::event_faults) |
+//! | `GET /v4/{container}`, `GET /v4/{container}/task` | | ECS's task metadata, for the container that asks |
+//! | `GET /calls?since=SECONDS` | | the newest calls of all AWS APIs, since then, the oldest first: [`Call`](crate::recorder::Call) |
+//!
+//! What cannot be done is answered with status 400, 404 or 500 and `{"message": …}`, a body that is not
+//! understood with status 422 and a sentence. All of it, typed, is
+//! [`LocalAws`](crate::client::LocalAws).
 
 use std::sync::Arc;
 
 use axum::body::Body;
-use axum::extract::{Path, Request, State};
+use axum::extract::{Path, Query, Request, State};
 use axum::http::{StatusCode, Uri};
 use axum::response::{IntoResponse, Response};
 use axum::routing::{any, get, post, put};
 use axum::{Json, Router};
+use serde::{Deserialize, Serialize};
 use serde_json::{Value, json};
 
+use crate::faults::{Fault, FaultReport};
 use crate::gateway::{Gateway, small_body};
 use crate::images::PutBlobError;
+use crate::recorder::Call;
+use crate::stale_reads::{Lag, StaleReadsReport};
 
 /// Layers hold a debug build of an application at most.
 const BLOB_LIMIT: usize = 1024 * 1024 * 1024;
@@ -26,9 +55,23 @@ pub(crate) fn router() -> Router<Arc<Gateway>> {
         .route("/v4/{container}", get(container_metadata))
         .route("/v4/{container}/task", get(task_metadata))
         .route("/shutdown", post(shut_down))
+        .route("/faults", post(add_fault).get(all_faults))
+        .route("/faults/{id}", get(one_fault).delete(lift_fault))
+        .route(
+            "/stale-reads",
+            put(begin_stale_reads)
+                .get(stale_reads)
+                .delete(end_stale_reads),
+        )
+        .route(
+            "/request-limits",
+            put(limit_requests).delete(do_not_limit_requests),
+        )
+        .route("/missing-capacity", post(lack_capacity))
+        .route("/missing-capacity/{cluster}", get(missing_capacity))
+        .route("/calls", get(calls))
 }
 
-/// Answers `{"port": N}`: a port of 127.0.0.1 that stays bound until a listener has it.
 async fn reserve_port(State(gateway): State<Arc<Gateway>>) -> Response {
     match gateway.load_balancers.reserve_port().await {
         Ok(port) => Json(json!({ "port": port })).into_response(),
@@ -36,7 +79,6 @@ async fn reserve_port(State(gateway): State<Arc<Gateway>>) -> Response {
     }
 }
 
-/// Stores the body under its digest, `sha256:…`.
 async fn put_blob(
     State(gateway): State<Arc<Gateway>>,
     Path(digest): Path<String>,
@@ -91,6 +133,93 @@ fn found(document: Option<Value>) -> Response {
 async fn shut_down(State(gateway): State<Arc<Gateway>>) -> StatusCode {
     gateway.shutdown.cancel();
     StatusCode::ACCEPTED
+}
+
+async fn add_fault(State(gateway): State<Arc<Gateway>>, Json(fault): Json<Fault>) -> Response {
+    match gateway.faults.add(fault) {
+        Ok(report) => Json(report).into_response(),
+        Err(message) => failure(StatusCode::BAD_REQUEST, message),
+    }
+}
+
+async fn all_faults(State(gateway): State<Arc<Gateway>>) -> Json<Vec<FaultReport>> {
+    Json(gateway.faults.all())
+}
+
+async fn one_fault(State(gateway): State<Arc<Gateway>>, Path(id): Path<String>) -> Response {
+    report(&id, gateway.faults.get(&id))
+}
+
+async fn lift_fault(State(gateway): State<Arc<Gateway>>, Path(id): Path<String>) -> Response {
+    report(&id, gateway.faults.lift(&id))
+}
+
+fn report(id: &str, report: Option<FaultReport>) -> Response {
+    match report {
+        Some(report) => Json(report).into_response(),
+        None => failure(StatusCode::NOT_FOUND, &format!("There is no fault {id}.")),
+    }
+}
+
+async fn begin_stale_reads(
+    State(gateway): State<Arc<Gateway>>,
+    Json(lag): Json<Lag>,
+) -> Json<StaleReadsReport> {
+    Json(gateway.stale_reads.begin(lag))
+}
+
+async fn stale_reads(State(gateway): State<Arc<Gateway>>) -> Json<StaleReadsReport> {
+    Json(gateway.stale_reads.report())
+}
+
+async fn end_stale_reads(State(gateway): State<Arc<Gateway>>) -> Json<StaleReadsReport> {
+    Json(gateway.stale_reads.end())
+}
+
+async fn limit_requests(State(gateway): State<Arc<Gateway>>) -> StatusCode {
+    gateway.request_limits.switch(true);
+    StatusCode::NO_CONTENT
+}
+
+async fn do_not_limit_requests(State(gateway): State<Arc<Gateway>>) -> StatusCode {
+    gateway.request_limits.switch(false);
+    StatusCode::NO_CONTENT
+}
+
+#[derive(Deserialize, Serialize)]
+#[serde(deny_unknown_fields)]
+pub(crate) struct MissingCapacity {
+    pub(crate) cluster: String,
+    pub(crate) tasks: usize,
+}
+
+async fn lack_capacity(
+    State(gateway): State<Arc<Gateway>>,
+    Json(missing): Json<MissingCapacity>,
+) -> StatusCode {
+    gateway.ecs.lack_capacity(&missing.cluster, missing.tasks);
+    StatusCode::NO_CONTENT
+}
+
+async fn missing_capacity(
+    State(gateway): State<Arc<Gateway>>,
+    Path(cluster): Path<String>,
+) -> Response {
+    let tasks = gateway.ecs.lacking_capacity(&cluster);
+    Json(json!({ "tasks": tasks })).into_response()
+}
+
+#[derive(Deserialize)]
+struct CallsQuery {
+    #[serde(default)]
+    since: f64,
+}
+
+async fn calls(
+    State(gateway): State<Arc<Gateway>>,
+    Query(query): Query<CallsQuery>,
+) -> Json<Vec<Call>> {
+    Json(gateway.recorder.calls_since(query.since))
 }
 
 fn failure(status: StatusCode, message: &str) -> Response {

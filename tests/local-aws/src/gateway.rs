@@ -1,41 +1,49 @@
 //! The one endpoint: every request of every service arrives here and is sent to whom it is for.
 
 use std::sync::Arc;
+use std::time::{Instant, SystemTime, UNIX_EPOCH};
 
 use axum::Router;
 use axum::body::{Body, Bytes, to_bytes};
-use axum::extract::{Path, Query, Request, State};
-use axum::http::{HeaderMap, HeaderName, StatusCode, Uri, header};
+use axum::extract::{Request, State};
+use axum::http::{HeaderMap, StatusCode, Uri, header};
 use axum::response::{IntoResponse, Response};
-use axum::routing::{any, post};
+use axum::routing::any;
 use hyper_util::client::legacy::Client;
 use hyper_util::client::legacy::connect::HttpConnector;
 use hyper_util::rt::TokioExecutor;
-use serde::Deserialize;
 use serde_json::{Value, json};
 use tokio_util::sync::CancellationToken;
 
+use crate::api_call::ApiCall;
+use crate::connections::ConnectionClosed;
 use crate::control;
 use crate::ecs::{ApiError, Ecs};
+use crate::faults::{Answer, CallFault, Faults};
 use crate::images::ImageStore;
 use crate::lambda::{self, Completion, InvokeError, LambdaService};
 use crate::load_balancer::LoadBalancers;
-use crate::recorder::Recorder;
+use crate::protocol::REQUEST_ID;
+use crate::recorder::{Call, Recorder};
+use crate::request_limits::RequestLimits;
+use crate::stale_reads::StaleReads;
 use crate::target_health;
 
-/// No request of the APIs answered here is larger.
+/// No request of Elastic Load Balancing is larger.
 const API_BODY_LIMIT: usize = 8 * 1024 * 1024;
 
 /// Everything that answers requests.
 #[derive(Debug)]
 pub(crate) struct Gateway {
     pub(crate) ecs: Ecs,
-    /// Where its calls are recorded, if they are.
-    pub(crate) ecs_calls: Option<Recorder>,
     pub(crate) lambda: Arc<LambdaService>,
     pub(crate) load_balancers: LoadBalancers,
     pub(crate) images: ImageStore,
     pub(crate) moto: Proxy,
+    pub(crate) recorder: Recorder,
+    pub(crate) faults: Arc<Faults>,
+    pub(crate) request_limits: RequestLimits,
+    pub(crate) stale_reads: StaleReads,
     /// Cancelled when a client asked the local AWS to end.
     pub(crate) shutdown: CancellationToken,
 }
@@ -51,103 +59,135 @@ pub(crate) struct Proxy {
 pub(crate) fn router(gateway: Arc<Gateway>) -> Router {
     Router::new()
         .nest("/_local", control::router())
-        .route(
-            "/2015-03-31/functions/{function}/invocations",
-            post(invoke_function),
-        )
-        .fallback(any(dispatch))
+        .fallback(any(take))
         .with_state(gateway)
 }
 
-async fn dispatch(State(gateway): State<Arc<Gateway>>, request: Request) -> Response {
-    match signing_name(request.headers()) {
-        Some("ecs") => call_ecs(&gateway, request).await,
-        Some("elasticloadbalancing") => call_load_balancing(&gateway, request).await,
+/// Takes a request of any AWS API: strikes it with a fault that waits for it, or answers it; and
+/// remembers it.
+async fn take(State(gateway): State<Arc<Gateway>>, request: Request) -> Response {
+    let time = seconds_since_the_epoch();
+    let (call, request) = match ApiCall::read(request).await {
+        Ok(read) => read,
+        Err(response) => return response,
+    };
+    let caller = gateway.lambda.function_with(&call.access_key);
+    let fault = gateway.faults.strike_call(&call, caller.as_deref());
+    let response = match fault {
+        Some(fault) => struck(&gateway, &fault, &call, request).await,
+        None => answer(&gateway, &call, request).await,
+    };
+    let closed = response.extensions().get::<ConnectionClosed>().is_some();
+    gateway.recorder.remember(Call {
+        time,
+        caller,
+        status: (!closed).then(|| response.status().as_u16()),
+        service: call.service,
+        operation: call.operation,
+        user_agent: call.user_agent,
+        request: call.parameters.unwrap_or_default(),
+    });
+    response
+}
+
+/// Answers a call that a fault strikes.
+async fn struck(
+    gateway: &Arc<Gateway>,
+    fault: &CallFault,
+    call: &ApiCall,
+    request: Request,
+) -> Response {
+    tracing::info!(
+        service = call.service,
+        operation = call.operation,
+        "a fault strikes"
+    );
+    let own = if fault.lets_the_call_happen() {
+        Some(answer(gateway, call, request).await)
+    } else {
+        None
+    };
+    tokio::time::sleep(fault.delay()).await;
+    match (fault.answer(), own) {
+        (Answer::Own, Some(own)) => own,
+        (
+            Answer::Error {
+                name,
+                message,
+                status,
+            },
+            _,
+        ) => {
+            let status = StatusCode::from_u16(*status).unwrap_or(StatusCode::BAD_REQUEST);
+            call.error(status, name, message)
+        }
+        (Answer::ConnectionClosed | Answer::Own, _) => ConnectionClosed::response(),
+    }
+}
+
+/// Answers a call as whoever it is for does.
+async fn answer(gateway: &Arc<Gateway>, call: &ApiCall, request: Request) -> Response {
+    match (call.service.as_str(), call.operation.as_str()) {
+        ("ecs", _) => call_ecs(gateway, call).await,
+        ("elasticloadbalancing", _) => call_load_balancing(gateway, request).await,
+        ("lambda", "Invoke") => invoke_function(gateway, call, request).await,
         _ => gateway.moto.forward(request).await,
     }
 }
 
-/// The service in the credential scope of a SigV4 signature,
-/// `Credential=KEY/DATE/REGION/SERVICE/aws4_request`.
-fn signing_name(headers: &HeaderMap) -> Option<&str> {
-    let authorization = headers.get(header::AUTHORIZATION)?.to_str().ok()?;
-    let (_, credential) = authorization.split_once("Credential=")?;
-    let scope = credential.split([',', ' ']).next()?;
-    scope.split('/').rev().nth(1)
+fn seconds_since_the_epoch() -> f64 {
+    let elapsed = SystemTime::now().duration_since(UNIX_EPOCH);
+    elapsed.unwrap_or_default().as_secs_f64()
 }
 
-async fn call_ecs(gateway: &Gateway, request: Request) -> Response {
-    let user_agent = text(request.headers(), "user-agent");
-    let operation = ecs_operation(request.headers());
-    let parameters = ecs_parameters(request.into_body()).await;
-    let call = json!({
-        "operation": operation.as_ref().ok(),
-        "request": parameters.as_ref().ok(),
-        "userAgent": user_agent,
-    });
-    let answer = match (operation, parameters) {
-        (Ok(operation), Ok(parameters)) => gateway.ecs.call(&operation, parameters).await,
-        (Err(error), _) | (_, Err(error)) => Err(error),
-    };
-    let recorded = match &gateway.ecs_calls {
-        Some(recorder) => record(recorder, call, &answer).await,
-        None => Ok(()),
-    };
+async fn call_ecs(gateway: &Gateway, call: &ApiCall) -> Response {
+    let answer = answer_ecs(gateway, call).await;
+    let recorded = gateway.recorder.write_ecs(|| full_record(call, &answer));
+    // A call that cannot be recorded fails: it would not be checked.
+    let recorded = recorded
+        .await
+        .map_err(|error| ApiError::server(format!("The call was not recorded: {error}")));
     match recorded.and(answer) {
         Ok(body) => amz_json(StatusCode::OK, &body),
-        Err(error) => ecs_error(&error),
+        Err(error) => call.error(error.status, error.name, &error.message),
     }
 }
 
-/// Records a call with its answer. A call that cannot be recorded fails: it would not be checked.
-async fn record(
-    recorder: &Recorder,
-    mut call: Value,
-    answer: &Result<Value, ApiError>,
-) -> Result<(), ApiError> {
+async fn answer_ecs(gateway: &Gateway, call: &ApiCall) -> Result<Value, ApiError> {
+    if call.operation.is_empty() {
+        return Err(ApiError::client(
+            "UnknownOperationException",
+            "The request names no operation in X-Amz-Target",
+        ));
+    }
+    if !gateway
+        .request_limits
+        .allow(&call.operation, Instant::now())
+    {
+        return Err(ApiError::client("ThrottlingException", "Rate exceeded"));
+    }
+    match &call.parameters {
+        Ok(parameters) => {
+            let (reads, ecs) = (&gateway.stale_reads, &gateway.ecs);
+            reads.call(ecs, &call.operation, parameters.clone()).await
+        }
+        Err(error) => Err(ApiError::client("SerializationException", error.clone())),
+    }
+}
+
+fn full_record(call: &ApiCall, answer: &Result<Value, ApiError>) -> Value {
     let (status, response) = match answer {
         Ok(body) => (StatusCode::OK, body.clone()),
         Err(error) => (error.status, error.to_json()),
     };
-    call["status"] = json!(status.as_u16());
-    call["response"] = response;
-    recorder
-        .record(&call)
-        .await
-        .map_err(|error| ApiError::server(format!("The call was not recorded: {error}")))
+    json!({
+        "operation": call.operation,
+        "request": call.parameters.as_ref().ok(),
+        "userAgent": call.user_agent,
+        "status": status.as_u16(),
+        "response": response,
+    })
 }
-
-/// Errors of the JSON 1.1 protocol name their type in the body and in a header.
-fn ecs_error(error: &ApiError) -> Response {
-    let mut response = amz_json(error.status, &error.to_json());
-    if let Ok(name) = error.name.parse() {
-        response.headers_mut().insert(ERROR_TYPE, name);
-    }
-    response
-}
-
-/// The part of `X-Amz-Target` behind the dot.
-fn ecs_operation(headers: &HeaderMap) -> Result<String, ApiError> {
-    let target = text(headers, "x-amz-target").unwrap_or_default();
-    match target.split_once('.') {
-        Some((_, operation)) => Ok(operation.to_owned()),
-        None => Err(ApiError::client(
-            "UnknownOperationException",
-            "The request names no operation in X-Amz-Target",
-        )),
-    }
-}
-
-async fn ecs_parameters(body: Body) -> Result<Value, ApiError> {
-    let body = to_bytes(body, API_BODY_LIMIT)
-        .await
-        .map_err(|error| ApiError::client_exception(error.to_string()))?;
-    serde_json::from_slice(&body)
-        .map_err(|error| ApiError::client("SerializationException", error.to_string()))
-}
-
-const ERROR_TYPE: HeaderName = HeaderName::from_static("x-amzn-errortype");
-const REQUEST_ID: HeaderName = HeaderName::from_static("x-amzn-requestid");
 
 fn amz_json(status: StatusCode, body: &Value) -> Response {
     let headers = [
@@ -186,41 +226,34 @@ async fn call_load_balancing(gateway: &Gateway, request: Request) -> Response {
     response
 }
 
-#[derive(Debug, Deserialize)]
-struct InvokeQuery {
-    #[serde(rename = "Qualifier")]
-    qualifier: Option<String>,
-}
-
 /// <https://docs.aws.amazon.com/lambda/latest/api/API_Invoke.html>
-async fn invoke_function(
-    State(gateway): State<Arc<Gateway>>,
-    Path(name): Path<String>,
-    Query(query): Query<InvokeQuery>,
-    headers: HeaderMap,
-    body: Body,
-) -> Response {
-    let Ok(body) = to_bytes(body, lambda::PAYLOAD_LIMIT).await else {
-        return lambda_error(
-            StatusCode::PAYLOAD_TOO_LARGE,
-            "RequestTooLargeException",
-            &format!(
-                "Request must be smaller than {} bytes",
-                lambda::PAYLOAD_LIMIT
-            ),
-        );
+async fn invoke_function(gateway: &Gateway, call: &ApiCall, request: Request) -> Response {
+    let (parts, body) = request.into_parts();
+    let payload = match to_bytes(body, lambda::PAYLOAD_LIMIT).await {
+        Ok(body) => lambda::payload(body),
+        Err(error) => Err(error.to_string()),
     };
-    let payload = match lambda::payload(body) {
+    let payload = match payload {
         Ok(payload) => payload,
         Err(message) => {
             let name = "InvalidRequestContentException";
-            return lambda_error(StatusCode::BAD_REQUEST, name, &message);
+            return call.error(StatusCode::BAD_REQUEST, name, &message);
         }
     };
-    let function = match gateway.lambda.find(&name, query.qualifier.as_deref()).await {
+    let name = call.parameters.as_ref().ok();
+    let name = name.and_then(|parameters| parameters["FunctionName"].as_str());
+    let query = form_urlencoded::parse(parts.uri.query().unwrap_or_default().as_bytes());
+    let qualifier = query
+        .into_iter()
+        .find_map(|(name, value)| (name == "Qualifier").then_some(value));
+    let found = gateway
+        .lambda
+        .find(name.unwrap_or_default(), qualifier.as_deref());
+    let function = match found.await {
         Ok(function) => function,
-        Err(error) => return invoke_error(&error),
+        Err(error) => return invoke_error(call, &error),
     };
+    let headers = parts.headers;
     let request = lambda::Request {
         id: uuid::Uuid::new_v4().to_string(),
         payload,
@@ -239,7 +272,7 @@ async fn invoke_function(
             let id = request.id.clone();
             match gateway.lambda.invoke(function, request).await {
                 Ok(completion) => completed(&id, &version, completion, with_log),
-                Err(error) => invoke_error(&error),
+                Err(error) => invoke_error(call, &error),
             }
         }
     }
@@ -262,23 +295,15 @@ fn completed(id: &str, version: &str, completion: Completion, with_log: bool) ->
         .unwrap_or_else(|error| bad_gateway(&error.to_string()))
 }
 
-fn invoke_error(error: &InvokeError) -> Response {
+fn invoke_error(call: &ApiCall, error: &InvokeError) -> Response {
     let (status, name) = match error {
         InvokeError::NotFound(_) => (StatusCode::NOT_FOUND, "ResourceNotFoundException"),
+        InvokeError::Throttled(_) => (StatusCode::TOO_MANY_REQUESTS, "TooManyRequestsException"),
         InvokeError::Service(_) | InvokeError::Ending => {
             (StatusCode::INTERNAL_SERVER_ERROR, "ServiceException")
         }
     };
-    lambda_error(status, name, &error.to_string())
-}
-
-fn lambda_error(status: StatusCode, name: &'static str, message: &str) -> Response {
-    let body = json!({ "Type": "User", "Message": message });
-    let mut response = amz_json(status, &body);
-    response
-        .headers_mut()
-        .insert(ERROR_TYPE, header::HeaderValue::from_static(name));
-    response
+    call.error(status, name, &error.to_string())
 }
 
 fn text(headers: &HeaderMap, name: &str) -> Option<String> {
@@ -333,23 +358,4 @@ pub(crate) async fn small_body(body: Body, limit: usize) -> Result<Bytes, Respon
     to_bytes(body, limit)
         .await
         .map_err(|error| (StatusCode::PAYLOAD_TOO_LARGE, error.to_string()).into_response())
-}
-
-#[cfg(test)]
-mod tests {
-    use super::*;
-
-    #[test]
-    fn the_service_is_read_from_the_signature() {
-        let mut headers = HeaderMap::new();
-        let value = "AWS4-HMAC-SHA256 Credential=test/20260101/us-east-1/ecs/aws4_request, \
-                     SignedHeaders=host, Signature=0";
-        headers.insert(header::AUTHORIZATION, value.parse().unwrap());
-        assert_eq!(signing_name(&headers), Some("ecs"));
-    }
-
-    #[test]
-    fn an_unsigned_request_names_no_service() {
-        assert_eq!(signing_name(&HeaderMap::new()), None);
-    }
 }

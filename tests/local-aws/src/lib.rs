@@ -1,19 +1,25 @@
 //! An AWS on this machine: moto for most of it, and our own ECS, load balancer and Lambda.
 
+mod api_call;
 pub mod client;
 pub mod clock;
 pub mod conformance;
+mod connections;
 pub mod containers;
 mod control;
 pub mod ecs;
 pub mod event_bus;
 pub mod event_faults;
+pub mod faults;
 mod gateway;
 pub mod images;
 mod lambda;
 pub mod load_balancer;
 mod moto;
 mod processes;
-mod recorder;
+mod protocol;
+pub mod recorder;
+mod request_limits;
 pub mod server;
+mod stale_reads;
 mod target_health;

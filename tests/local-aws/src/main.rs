@@ -1,5 +1,5 @@
 //! An AWS on this machine: `local-aws --venv target/venv --state DIRECTORY [--speed N]
-//! [--record-ecs FILE]`.
+//! [--record-ecs FILE] [--request-limits]`.
 //!
 //! Prints one line, `ready http://127.0.0.1:PORT`, when it serves requests, and ends itself and
 //! everything it started when its standard input closes, on SIGTERM or SIGINT, or when asked to.

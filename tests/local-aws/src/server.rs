@@ -12,14 +12,18 @@ use tokio_util::sync::CancellationToken;
 
 use crate::client::{ACCOUNT, REGION, sdk_config};
 use crate::clock::Clock;
+use crate::connections;
 use crate::ecs::{Ecs, Settings};
 use crate::event_bus::EventBus;
+use crate::faults::Faults;
 use crate::gateway::{self, Gateway, Proxy};
 use crate::images::ImageStore;
 use crate::lambda::LambdaService;
 use crate::load_balancer::LoadBalancers;
 use crate::moto::Moto;
 use crate::recorder::Recorder;
+use crate::request_limits::RequestLimits;
+use crate::stale_reads::StaleReads;
 
 /// An AWS on this machine, for tests and demonstrations.
 #[derive(Debug, Parser)]
@@ -36,6 +40,9 @@ pub struct Arguments {
     /// Where every call of ECS is recorded, a JSON object a line
     #[arg(long, value_name = "FILE")]
     record_ecs: Option<PathBuf>,
+    /// Throttle requests of ECS as AWS does an account
+    #[arg(long)]
+    request_limits: bool,
 }
 
 /// Runs the local AWS until it is told to end.
@@ -47,9 +54,9 @@ pub async fn run(arguments: Arguments) -> anyhow::Result<()> {
     let listener = TcpListener::bind(("127.0.0.1", 0))
         .await
         .context("no port of 127.0.0.1 can be listened on")?;
-    let ecs_calls = match &arguments.record_ecs {
-        Some(path) => Some(Recorder::create(path).await?),
-        None => None,
+    let recorder = match &arguments.record_ecs {
+        Some(path) => Recorder::with_file(path).await?,
+        None => Recorder::default(),
     };
     let port = listener.local_addr()?.port();
     let endpoint = format!("http://127.0.0.1:{port}");
@@ -67,11 +74,12 @@ pub async fn run(arguments: Arguments) -> anyhow::Result<()> {
         &endpoint,
         state,
         clock,
-        ecs_calls,
+        recorder,
+        RequestLimits::new(arguments.request_limits),
         asked_to_end.clone(),
     )?);
     let router = gateway::router(Arc::clone(&gateway));
-    let server = tokio::spawn(async move { axum::serve(listener, router).await });
+    let server = tokio::spawn(connections::serve(listener, router));
     announce(&endpoint)?;
 
     let failure = tokio::select! {
@@ -101,7 +109,8 @@ fn assemble(
     endpoint: &str,
     state: PathBuf,
     clock: Clock,
-    ecs_calls: Option<Recorder>,
+    recorder: Recorder,
+    request_limits: RequestLimits,
     shutdown: CancellationToken,
 ) -> anyhow::Result<Gateway> {
     // Our own parts ask moto directly: one hop less, and no way to ask themselves.
@@ -109,7 +118,9 @@ fn assemble(
     let images = ImageStore::new(&state, aws_sdk_ecr::Client::new(&config));
     let load_balancers =
         LoadBalancers::new(clock, aws_sdk_elasticloadbalancingv2::Client::new(&config));
-    let lambda = Arc::new(LambdaService::new(&config, endpoint, &state, clock));
+    let faults = Arc::<Faults>::default();
+    let lambda = LambdaService::new(&config, endpoint, &state, clock, Arc::clone(&faults));
+    let lambda = Arc::new(lambda);
     let ecs = Ecs::new(Settings {
         account_id: ACCOUNT.to_owned(),
         region: REGION.to_owned(),
@@ -126,11 +137,14 @@ fn assemble(
     });
     Ok(Gateway {
         ecs,
-        ecs_calls,
         lambda,
         load_balancers,
         images,
         moto: Proxy::new(moto.authority()),
+        recorder,
+        faults,
+        request_limits,
+        stale_reads: StaleReads::default(),
         shutdown,
     })
 }

@@ -7,7 +7,7 @@ use super::request::{Object, Tag, includes, page, parse, put, tags_to_json};
 use super::task::LastStatus;
 use super::{ApiError, Ecs, State, names};
 
-#[derive(Debug)]
+#[derive(Clone, Debug)]
 pub(super) struct Cluster {
     pub(super) name: String,
     pub(super) arn: String,

@@ -39,7 +39,7 @@ impl Rollout {
 }
 
 /// One of a service's `deployments[]`. The first of them is the primary one.
-#[derive(Debug)]
+#[derive(Clone, Debug)]
 pub(super) struct Deployment {
     /// `ecs-svc/…`
     pub(super) id: String,
@@ -168,7 +168,7 @@ pub(super) struct Rollback {
 }
 
 /// One change of a service, from its request to its end.
-#[derive(Debug)]
+#[derive(Clone, Debug)]
 pub(super) struct ServiceDeployment {
     pub(super) arn: String,
     pub(super) target: String,

@@ -23,7 +23,7 @@ const DEPLOYMENT_STATE_CHANGE: &str = "ECS Deployment State Change";
 const SERVICE_ACTION: &str = "ECS Service Action";
 
 /// What has been announced of a task.
-#[derive(Debug, Default)]
+#[derive(Clone, Debug, Default)]
 pub(super) struct AnnouncedTask {
     state: Option<TaskState>,
     version: u64,
@@ -49,7 +49,7 @@ impl TaskState {
 }
 
 /// What has been announced of a service.
-#[derive(Debug, Default)]
+#[derive(Clone, Debug, Default)]
 pub(super) struct AnnouncedService {
     /// By the deployment's id.
     rollouts: HashMap<String, Rollout>,

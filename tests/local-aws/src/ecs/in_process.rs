@@ -44,6 +44,7 @@ pub(super) async fn ecs_with_events(speed: f64) -> (Ecs, Put) {
             endpoint,
             &std::env::temp_dir(),
             clock,
+            Arc::default(),
         )),
         cloudwatch: aws_sdk_cloudwatch::Client::new(&config),
     });

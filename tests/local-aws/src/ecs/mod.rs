@@ -123,7 +123,7 @@ struct Inner {
     killed: CancellationToken,
 }
 
-#[derive(Debug, Default)]
+#[derive(Clone, Debug, Default)]
 struct State {
     /// By name.
     clusters: HashMap<String, Cluster>,
@@ -150,6 +150,15 @@ impl State {
 
 impl Ecs {
     pub fn new(settings: Settings) -> Self {
+        Self::with_state(settings, State::default())
+    }
+
+    /// A copy of everything as it is at this moment, for reading: nothing in it goes on.
+    pub(crate) fn as_it_is_now(&self) -> Self {
+        Self::with_state(self.inner.settings.clone(), self.lock().clone())
+    }
+
+    fn with_state(settings: Settings, state: State) -> Self {
         let names = Names {
             account_id: settings.account_id.clone(),
             region: settings.region.clone(),
@@ -158,7 +167,7 @@ impl Ecs {
             inner: Arc::new(Inner {
                 settings,
                 names,
-                state: Mutex::default(),
+                state: Mutex::new(state),
                 pauses: Pauses::default(),
                 running: TaskTracker::new(),
                 killed: CancellationToken::new(),

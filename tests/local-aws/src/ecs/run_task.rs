@@ -48,7 +48,7 @@ struct RunTask {
 }
 
 /// The tasks that a client token has started already.
-#[derive(Debug)]
+#[derive(Clone, Debug)]
 pub(super) struct StartedTasks {
     request: Value,
     pub(super) tasks: Vec<String>,

@@ -60,7 +60,7 @@ pub(super) enum ServiceStatus {
     Inactive,
 }
 
-#[derive(Debug)]
+#[derive(Clone, Debug)]
 pub(super) struct Service {
     pub(super) arn: String,
     pub(super) name: String,

@@ -76,7 +76,7 @@ pub(super) enum TargetHealth {
     Unhealthy,
 }
 
-#[derive(Debug)]
+#[derive(Clone, Debug)]
 pub(super) struct Task {
     pub(super) arn: String,
     pub(super) id: String,
@@ -259,7 +259,7 @@ impl Placement {
     }
 }
 
-#[derive(Debug)]
+#[derive(Clone, Debug)]
 pub(super) struct Container {
     pub(super) name: String,
     pub(super) arn: String,
@@ -280,7 +280,7 @@ impl Container {
 }
 
 /// Seconds since the epoch.
-#[derive(Debug, Default)]
+#[derive(Clone, Debug, Default)]
 pub(super) struct Times {
     pub(super) created: f64,
     pub(super) connectivity: Option<f64>,

@@ -9,8 +9,14 @@ use aws_sdk_sqs::types::MessageAttributeValue;
 use serde_json::{Value, json};
 
 use super::function::Function;
-use super::{Completion, LambdaService, Request};
+use super::{Completion, InvokeError, LambdaService, Request};
 use crate::clock::Clock;
+
+/// How long Lambda waits before it tries a throttled invocation again: from a second on, twice as
+/// long each time, up to five minutes, for at most six hours. These are no retries of the function.
+const THROTTLED_FIRST_DELAY: Duration = Duration::from_secs(1);
+const THROTTLED_LAST_DELAY: Duration = Duration::from_secs(5 * 60);
+const MAXIMUM_EVENT_AGE: Duration = Duration::from_secs(6 * 60 * 60);
 
 /// How long Lambda waits before the first and the second retry.
 const RETRY_DELAYS: [Duration; 2] = [Duration::from_secs(60), Duration::from_secs(120)];
@@ -122,15 +128,28 @@ async fn attempt_once(
     function: &Function,
     request: &Request,
 ) -> Completion {
-    let attempt = async {
-        let function = service.find(&function.arn, None).await?;
-        service.invoke(function, request.clone()).await
-    };
-    attempt.await.unwrap_or_else(|error| Completion {
-        payload: super::error_payload("Lambda.ServiceException", &error.to_string()),
-        failed: true,
-        log: Vec::new(),
-    })
+    let (mut delay, mut waited) = (THROTTLED_FIRST_DELAY, Duration::ZERO);
+    loop {
+        let attempt = async {
+            let function = service.find(&function.arn, None).await?;
+            service.invoke(function, request.clone()).await
+        };
+        match attempt.await {
+            Err(InvokeError::Throttled(_)) if waited < MAXIMUM_EVENT_AGE => {
+                service.asynchronous.clock.sleep(delay).await;
+                waited += delay;
+                delay = (delay * 2).min(THROTTLED_LAST_DELAY);
+            }
+            Ok(completion) => return completion,
+            Err(error) => {
+                return Completion {
+                    payload: super::error_payload("Lambda.ServiceException", &error.to_string()),
+                    failed: true,
+                    log: Vec::new(),
+                };
+            }
+        }
+    }
 }
 
 async fn report(

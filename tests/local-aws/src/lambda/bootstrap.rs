@@ -8,8 +8,9 @@ use std::path::Path;
 const ELF_X86_64: u16 = 0x3e;
 const ELF_AARCH64: u16 = 0xb7;
 
-/// Says why `directory/bootstrap` cannot run here, in Lambda's words where it has some.
-pub(crate) fn check(directory: &Path) -> Result<(), String> {
+/// Says why `directory/bootstrap` cannot run here for a function of that architecture (`x86_64` or
+/// `arm64`), in Lambda's words where it has some.
+pub(crate) fn check(directory: &Path, architecture: &str) -> Result<(), String> {
     let bootstrap = directory.join("bootstrap");
     let Ok(metadata) = bootstrap.metadata() else {
         return Err(
@@ -22,12 +23,12 @@ pub(crate) fn check(directory: &Path) -> Result<(), String> {
     let mut header = [0; 20];
     let read = std::fs::File::open(&bootstrap).and_then(|mut file| file.read(&mut header));
     match read {
-        Ok(read) => check_header(&header[..read]),
+        Ok(read) => check_header(&header[..read], architecture),
         Err(error) => Err(format!("bootstrap cannot be read: {error}")),
     }
 }
 
-fn check_header(header: &[u8]) -> Result<(), String> {
+fn check_header(header: &[u8], architecture: &str) -> Result<(), String> {
     if header.starts_with(b"#!") {
         return Ok(());
     }
@@ -43,6 +44,17 @@ fn check_header(header: &[u8]) -> Result<(), String> {
         ELF_AARCH64 => "aarch64",
         _ => "another processor",
     };
+    let declared = match architecture {
+        "arm64" => "aarch64",
+        other => other,
+    };
+    if machine != declared {
+        return Err(format!(
+            "fork/exec /var/task/bootstrap: exec format error: it is built for {machine}, and the \
+             function's architecture is {architecture}: deploy what is built for {architecture}, \
+             or change the function's Architectures"
+        ));
+    }
     let here = std::env::consts::ARCH;
     if machine == here {
         return Ok(());
@@ -64,35 +76,47 @@ mod tests {
         header
     }
 
+    /// What this machine is called by ELF and by Lambda, and what the other kind is.
+    fn here_and_elsewhere() -> [(u16, &'static str); 2] {
+        let kinds = [(ELF_X86_64, "x86_64"), (ELF_AARCH64, "arm64")];
+        match std::env::consts::ARCH {
+            "aarch64" => [kinds[1], kinds[0]],
+            _ => kinds,
+        }
+    }
+
     #[test]
     fn an_executable_for_this_machine_may_run() {
-        let machine = match std::env::consts::ARCH {
-            "aarch64" => ELF_AARCH64,
-            _ => ELF_X86_64,
-        };
-        assert_eq!(check_header(&elf(machine)), Ok(()));
+        let [(machine, architecture), _] = here_and_elsewhere();
+        assert_eq!(check_header(&elf(machine), architecture), Ok(()));
     }
 
     #[test]
     fn an_executable_for_another_machine_says_what_to_build() {
-        let machine = match std::env::consts::ARCH {
-            "aarch64" => ELF_X86_64,
-            _ => ELF_AARCH64,
-        };
-        let message = check_header(&elf(machine)).unwrap_err();
+        let [_, (machine, architecture)] = here_and_elsewhere();
+        let message = check_header(&elf(machine), architecture).unwrap_err();
         assert!(message.contains("exec format error"), "{message}");
         assert!(message.contains(std::env::consts::ARCH), "{message}");
     }
 
     #[test]
+    fn an_executable_for_another_architecture_than_the_functions_may_not_run() {
+        let [(machine, _), (_, architecture)] = here_and_elsewhere();
+        let message = check_header(&elf(machine), architecture).unwrap_err();
+        assert!(message.contains("exec format error"), "{message}");
+        let expected = format!("architecture is {architecture}");
+        assert!(message.contains(&expected), "{message}");
+    }
+
+    #[test]
     fn a_script_may_run() {
-        assert_eq!(check_header(b"#!/bin/sh\n"), Ok(()));
+        assert_eq!(check_header(b"#!/bin/sh\n", "arm64"), Ok(()));
     }
 
     #[test]
     fn an_empty_directory_has_no_bootstrap() {
         let directory = tempfile::tempdir().unwrap();
-        let message = check(directory.path()).unwrap_err();
+        let message = check(directory.path(), "arm64").unwrap_err();
         assert!(message.starts_with("Couldn't find valid bootstrap"));
     }
 }

@@ -1,5 +1,8 @@
 //! Temporary credentials of functions' roles.
 
+use std::collections::HashMap;
+use std::sync::{Mutex, PoisonError};
+
 use anyhow::Context;
 
 use super::InvokeError;
@@ -30,11 +33,16 @@ impl Credentials {
 #[derive(Debug)]
 pub(crate) struct Roles {
     client: aws_sdk_sts::Client,
+    /// Which function has which access key.
+    functions: Mutex<HashMap<String, String>>,
 }
 
 impl Roles {
     pub(crate) fn new(client: aws_sdk_sts::Client) -> Self {
-        Self { client }
+        Self {
+            client,
+            functions: Mutex::default(),
+        }
     }
 
     pub(crate) async fn assume(&self, function: &Function) -> Result<Credentials, InvokeError> {
@@ -48,6 +56,13 @@ impl Roles {
         })
     }
 
+    /// The name of the function that has this access key.
+    pub(crate) fn function_with(&self, access_key_id: &str) -> Option<String> {
+        let functions = self.functions.lock();
+        let functions = functions.unwrap_or_else(PoisonError::into_inner);
+        functions.get(access_key_id).cloned()
+    }
+
     async fn session(&self, role: &str, name: &str) -> anyhow::Result<Credentials> {
         let request = self.client.assume_role().role_arn(role);
         let answer = request
@@ -58,6 +73,10 @@ impl Roles {
         let credentials = answer
             .credentials()
             .context("AssumeRole gave no credentials")?;
+        self.functions
+            .lock()
+            .unwrap_or_else(PoisonError::into_inner)
+            .insert(credentials.access_key_id().to_owned(), name.to_owned());
         Ok(Credentials {
             access_key_id: credentials.access_key_id().to_owned(),
             secret_access_key: credentials.secret_access_key().to_owned(),

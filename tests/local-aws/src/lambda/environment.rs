@@ -13,6 +13,7 @@ use super::output::Output;
 use super::runtime_api::{Event, Outcome, RuntimeApi};
 use super::{Credentials, bootstrap};
 use crate::client::REGION;
+use crate::faults::{InvocationEnd, Moment};
 use crate::processes;
 
 /// How long a runtime may take until it asks for its first event.
@@ -75,7 +76,7 @@ impl Environment {
         credentials: &Credentials,
         surroundings: &Surroundings,
     ) -> Result<Self, String> {
-        bootstrap::check(&function.code)?;
+        bootstrap::check(&function.code, &function.architecture)?;
         let failed = |error: std::io::Error| format!("the environment cannot be made: {error}");
         let (api, init_error) = RuntimeApi::start(&function.arn).await.map_err(failed)?;
         let (output, stdout, stderr) = Output::new().map_err(failed)?;
@@ -132,14 +133,20 @@ impl Environment {
         self.usable && self.function.runs_like(function)
     }
 
-    /// Runs one invocation. `timeout` is the function's, which may change while it runs.
-    pub(crate) async fn invoke(&mut self, request: &Request, timeout: Duration) -> Completion {
+    /// Runs one invocation. `timeout` is the function's, which may change while it runs; `end` is
+    /// how the invocation shall go wrong.
+    pub(crate) async fn invoke(
+        &mut self,
+        request: &Request,
+        timeout: Duration,
+        end: Option<InvocationEnd>,
+    ) -> Completion {
         let started = Instant::now();
         let mut log = vec![format!(
             "START RequestId: {} Version: {}",
             request.id, self.function.version
         )];
-        let outcome = self.run(request, timeout, &mut log).await;
+        let outcome = self.run(request, timeout, end, &mut log).await;
         log.extend(self.output.drain());
         let (payload, failed) = match outcome {
             Ok(Outcome::Answer(payload)) => (payload, false),
@@ -166,11 +173,45 @@ impl Environment {
         &mut self,
         request: &Request,
         timeout: Duration,
+        end: Option<InvocationEnd>,
         log: &mut Vec<String>,
     ) -> Result<Outcome, Fault> {
         if !self.initialised {
             self.initialise(log).await?;
         }
+        if let Some(fault) = self.meet(end, Moment::BeforeItsWork, timeout).await {
+            return Err(fault);
+        }
+        let outcome = self.work(request, timeout, log).await?;
+        match self.meet(end, Moment::AfterItsWork, timeout).await {
+            Some(fault) => Err(fault),
+            None => Ok(outcome),
+        }
+    }
+
+    /// Ends the invocation at this moment, if it shall end then.
+    async fn meet(
+        &mut self,
+        end: Option<InvocationEnd>,
+        now: Moment,
+        timeout: Duration,
+    ) -> Option<Fault> {
+        match end? {
+            InvocationEnd::Crash(moment) if moment == now => {
+                self.process.start_kill().ok();
+                Some(exited(self.process.wait().await))
+            }
+            InvocationEnd::TimeOut(moment) if moment == now => Some(Fault::TimedOut(timeout)),
+            _ => None,
+        }
+    }
+
+    async fn work(
+        &mut self,
+        request: &Request,
+        timeout: Duration,
+        log: &mut Vec<String>,
+    ) -> Result<Outcome, Fault> {
         let event = Event {
             request_id: request.id.clone(),
             payload: request.payload.clone(),

@@ -15,6 +15,7 @@ use super::InvokeError;
 /// What Lambda assumes where a configuration is silent.
 const DEFAULT_TIMEOUT_SECONDS: i32 = 3;
 const DEFAULT_MEMORY_MB: i32 = 128;
+const DEFAULT_ARCHITECTURE: &str = "x86_64";
 
 /// One version of one function, ready to be run.
 #[derive(Clone, Debug)]
@@ -26,6 +27,10 @@ pub(crate) struct Function {
     pub(crate) handler: String,
     pub(crate) timeout: Duration,
     pub(crate) memory_mb: i32,
+    /// The processor it is configured for, as Lambda names it: `x86_64` or `arm64`.
+    pub(crate) architecture: String,
+    /// How many invocations may run at once, where the function has a limit of its own.
+    pub(crate) reserved_concurrency: Option<usize>,
     pub(crate) variables: BTreeMap<String, String>,
     pub(crate) log_group: String,
     /// `Text` or `JSON`; runtimes follow it.
@@ -46,6 +51,7 @@ impl Function {
             && self.role == other.role
             && self.handler == other.handler
             && self.memory_mb == other.memory_mb
+            && self.architecture == other.architecture
             && self.log_group == other.log_group
             && self.log_format == other.log_format
     }
@@ -98,7 +104,10 @@ impl Functions {
         };
         let configuration = answer.configuration();
         let location = answer.code().and_then(|code| code.location());
-        self.prepare(configuration, location)
+        let reserved = answer
+            .concurrency()
+            .and_then(|it| it.reserved_concurrent_executions());
+        self.prepare(configuration, location, reserved)
             .await
             .map_err(|error| InvokeError::Service(format!("{name}: {error:#}")))
     }
@@ -107,6 +116,7 @@ impl Functions {
         &self,
         configuration: Option<&FunctionConfiguration>,
         location: Option<&str>,
+        reserved_concurrency: Option<i32>,
     ) -> anyhow::Result<Function> {
         let configuration = configuration.context("GetFunction answered no configuration")?;
         let code_sha256 = configuration.code_sha256().context("no CodeSha256")?;
@@ -130,6 +140,13 @@ impl Functions {
             handler: configuration.handler().unwrap_or("bootstrap").to_owned(),
             timeout: seconds(configuration.timeout().unwrap_or(DEFAULT_TIMEOUT_SECONDS)),
             memory_mb: configuration.memory_size().unwrap_or(DEFAULT_MEMORY_MB),
+            architecture: configuration
+                .architectures()
+                .first()
+                .map_or(DEFAULT_ARCHITECTURE, |architecture| architecture.as_str())
+                .to_owned(),
+            reserved_concurrency: reserved_concurrency
+                .and_then(|reserved| usize::try_from(reserved).ok()),
             variables,
             log_group,
             log_format: logging

@@ -15,14 +15,15 @@ mod runtime_api;
 
 use std::collections::HashMap;
 use std::path::Path;
+use std::sync::atomic::{AtomicUsize, Ordering};
 use std::sync::{Arc, Mutex, PoisonError};
 
 use aws_types::SdkConfig;
 use axum::body::Bytes;
-use tokio::sync::Semaphore;
 use tokio_util::sync::CancellationToken;
 
 use crate::clock::Clock;
+use crate::faults::{Faults, InvocationEnd};
 
 pub(crate) use credentials::Credentials;
 pub(crate) use environment::{Completion, Request};
@@ -31,14 +32,18 @@ use credentials::Roles;
 use environment::{Environment, Surroundings, error_payload};
 use function::{Function, Functions};
 
-/// How many environments one function may have at once; further invocations wait.
-const ENVIRONMENTS_PER_FUNCTION: usize = 10;
+/// How many invocations of all functions without a reserved concurrency may run at once.
+/// <https://docs.aws.amazon.com/lambda/latest/dg/lambda-concurrency.html>
+const UNRESERVED_CONCURRENCY: usize = 1_000;
 
 /// Why a function was not run at all.
 #[derive(Debug, thiserror::Error)]
 pub(crate) enum InvokeError {
     #[error("{0}")]
     NotFound(String),
+    /// Too many invocations are running.
+    #[error("Rate Exceeded. ({0})")]
+    Throttled(&'static str),
     #[error("{0}")]
     Service(String),
     #[error("the local AWS is ending")]
@@ -53,6 +58,8 @@ pub(crate) struct LambdaService {
     surroundings: Surroundings,
     pools: Mutex<HashMap<String, Arc<Pool>>>,
     asynchronous: asynchronous::Configuration,
+    unreserved: Arc<AtomicUsize>,
+    faults: Arc<Faults>,
     ending: CancellationToken,
 }
 
@@ -60,13 +67,40 @@ pub(crate) struct LambdaService {
 #[derive(Debug)]
 struct Pool {
     idle: Mutex<Vec<Environment>>,
-    running: Semaphore,
+    running: Arc<AtomicUsize>,
+}
+
+/// One running invocation, as concurrency counts it.
+#[derive(Debug)]
+struct Running(Arc<AtomicUsize>);
+
+impl Running {
+    /// Counts one more, unless there are `limit` already.
+    fn below(limit: usize, running: &Arc<AtomicUsize>) -> Option<Self> {
+        let more = |running| (running < limit).then_some(running + 1);
+        running
+            .fetch_update(Ordering::Relaxed, Ordering::Relaxed, more)
+            .ok()?;
+        Some(Self(Arc::clone(running)))
+    }
+}
+
+impl Drop for Running {
+    fn drop(&mut self) {
+        self.0.fetch_sub(1, Ordering::Relaxed);
+    }
 }
 
 impl LambdaService {
     /// `moto` is the configuration of clients that ask moto; `endpoint` is what functions get
     /// as their AWS endpoint; code is unpacked under `state`.
-    pub(crate) fn new(moto: &SdkConfig, endpoint: &str, state: &Path, clock: Clock) -> Self {
+    pub(crate) fn new(
+        moto: &SdkConfig,
+        endpoint: &str,
+        state: &Path,
+        clock: Clock,
+        faults: Arc<Faults>,
+    ) -> Self {
         let http = reqwest::Client::builder()
             .no_proxy()
             .build()
@@ -85,8 +119,15 @@ impl LambdaService {
                 aws_sdk_sqs::Client::new(moto),
                 clock,
             ),
+            unreserved: Arc::default(),
+            faults,
             ending: CancellationToken::new(),
         }
+    }
+
+    /// The name of the function that this access key was given to.
+    pub(crate) fn function_with(&self, access_key: &str) -> Option<String> {
+        self.roles.function_with(access_key)
     }
 
     /// The function as it is configured at this moment.
@@ -142,11 +183,11 @@ impl LambdaService {
 
     async fn run(&self, function: &Function, request: &Request) -> Result<Completion, InvokeError> {
         let pool = self.pool(&function.arn);
-        let _slot = pool
-            .running
-            .acquire()
-            .await
-            .map_err(|_| InvokeError::Ending)?;
+        let _running = self.admit(function, &pool)?;
+        let end = self.faults.strike_invocation(&function.name);
+        if end == Some(InvocationEnd::Throttle) {
+            return Err(InvokeError::Throttled("A fault that was asked for"));
+        }
         let environment = match pool.take_idle(function) {
             Some(environment) => Ok(environment),
             None => self.start_environment(function).await?,
@@ -155,11 +196,23 @@ impl LambdaService {
             Ok(environment) => environment,
             Err(message) => return Ok(invalid_entrypoint(&request.id, &message)),
         };
-        let completion = environment.invoke(request, function.timeout).await;
+        let completion = environment.invoke(request, function.timeout, end).await;
         if environment.serves(function) {
             pool.give_back(environment);
         }
         Ok(completion)
+    }
+
+    /// Counts an invocation that is about to run.
+    /// <https://docs.aws.amazon.com/lambda/latest/api/API_Invoke.html#API_Invoke_Errors>
+    fn admit(&self, function: &Function, pool: &Pool) -> Result<Running, InvokeError> {
+        match function.reserved_concurrency {
+            Some(reserved) => Running::below(reserved, &pool.running).ok_or(
+                InvokeError::Throttled("ReservedFunctionConcurrentInvocationLimitExceeded"),
+            ),
+            None => Running::below(UNRESERVED_CONCURRENCY, &self.unreserved)
+                .ok_or(InvokeError::Throttled("ConcurrentInvocationLimitExceeded")),
+        }
     }
 
     async fn start_environment(
@@ -175,7 +228,7 @@ impl LambdaService {
         let pool = pools.entry(function_arn.to_owned()).or_insert_with(|| {
             Arc::new(Pool {
                 idle: Mutex::default(),
-                running: Semaphore::new(ENVIRONMENTS_PER_FUNCTION),
+                running: Arc::default(),
             })
         });
         Arc::clone(pool)
