@@ -6,9 +6,11 @@
 mod failure;
 mod http;
 mod logging;
+mod web;
 
 pub use failure::{AwsRequestFailed, failed};
 pub use logging::init_logging;
+pub use web::Web;
 
 use aws_credential_types::Credentials;
 use aws_credential_types::provider::SharedCredentialsProvider;
@@ -18,13 +20,11 @@ use aws_smithy_types::retry::RetryConfig;
 use aws_smithy_types::timeout::TimeoutConfig;
 use aws_types::SdkConfig;
 use aws_types::region::Region;
-use http::Http1;
 use std::fmt;
 use std::time::Duration;
 
 /// First try and three more, with the SDK's standard backoff.
 const ATTEMPTS: u32 = 4;
-const CONNECT_TIMEOUT: Duration = Duration::from_secs(3);
 const ATTEMPT_TIMEOUT: Duration = Duration::from_secs(5);
 /// All attempts together; below the functions' own timeout, so that the failure that a person
 /// reads is the request's and not Lambda's.
@@ -54,7 +54,16 @@ impl fmt::Debug for BadEnvironment {
 /// # Errors
 /// [`BadEnvironment`] where a variable is missing or cannot be used.
 pub fn from_env() -> Result<SdkConfig, BadEnvironment> {
-    from_variables(|name| std::env::var(name).ok())
+    from_env_with(&Web::new()?)
+}
+
+/// As [`from_env`], over a client that the function needs for what is not AWS too: the root
+/// certificates, whose reading is most of a cold start, are then read once.
+///
+/// # Errors
+/// [`BadEnvironment`] where a variable is missing or cannot be used.
+pub fn from_env_with(web: &Web) -> Result<SdkConfig, BadEnvironment> {
+    from_variables(web, |name| std::env::var(name).ok())
 }
 
 /// Reads a variable that the function cannot do without.
@@ -65,7 +74,10 @@ pub fn required_variable(name: &str) -> Result<String, BadEnvironment> {
     required(name, &|name| std::env::var(name).ok())
 }
 
-fn from_variables(read: impl Fn(&str) -> Option<String>) -> Result<SdkConfig, BadEnvironment> {
+fn from_variables(
+    web: &Web,
+    read: impl Fn(&str) -> Option<String>,
+) -> Result<SdkConfig, BadEnvironment> {
     let region = required("AWS_REGION", &read)?;
     let credentials = Credentials::from_keys(
         required("AWS_ACCESS_KEY_ID", &read)?,
@@ -75,16 +87,11 @@ fn from_variables(read: impl Fn(&str) -> Option<String>) -> Result<SdkConfig, Ba
     let endpoint = optional("AWS_ENDPOINT_URL", &read)
         .map(usable_endpoint)
         .transpose()?;
-    let http_client = Http1::new(CONNECT_TIMEOUT).map_err(|error| {
-        BadEnvironment(format!(
-            "No root certificate can be read, neither the system's nor those of SSL_CERT_FILE: {error}."
-        ))
-    })?;
     let mut config = SdkConfig::builder()
         .behavior_version(BehaviorVersion::v2026_01_12())
         .region(Region::new(region))
         .credentials_provider(SharedCredentialsProvider::new(credentials))
-        .http_client(http_client)
+        .http_client(web.http().clone())
         .sleep_impl(TokioSleep::new())
         .retry_config(RetryConfig::standard().with_max_attempts(ATTEMPTS))
         .timeout_config(
@@ -133,7 +140,7 @@ mod tests {
     ];
 
     fn with(changes: &[(&str, &str)]) -> Result<SdkConfig, BadEnvironment> {
-        from_variables(|name| {
+        from_variables(&Web::new()?, |name| {
             changes
                 .iter()
                 .chain(&LAMBDA)

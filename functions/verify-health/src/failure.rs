@@ -1,4 +1,4 @@
-use bluegreen_contract::InvalidInput;
+use bluegreen_contract::{InvalidInput, UpdatedService};
 use bluegreen_sdk_config::AwsRequestFailed;
 use lambda_runtime::Diagnostic;
 
@@ -16,6 +16,15 @@ pub(crate) enum Failure {
     },
     #[error("{0}")]
     AwsRequestFailed(#[from] AwsRequestFailed),
+}
+
+impl Failure {
+    pub(crate) fn not_found(service: &UpdatedService) -> Self {
+        Failure::DeploymentNotFound {
+            service: service.service.clone(),
+            task_definition: service.task_definition.clone(),
+        }
+    }
 }
 
 impl From<Failure> for Diagnostic {

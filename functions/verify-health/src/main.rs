@@ -1,19 +1,32 @@
 //! Says what became of the deployments of a release. See the README.
 
+mod alarms;
 mod deployments;
 mod failure;
 mod handler;
+mod rollback;
+mod smoke;
+mod targets;
 mod verdict;
 
+use bluegreen_sdk_config::Web;
+use handler::Clients;
 use lambda_runtime::{Error, LambdaEvent, run, service_fn};
 use serde_json::Value;
 
 #[tokio::main(flavor = "current_thread")]
 async fn main() -> Result<(), Error> {
     bluegreen_sdk_config::init_logging();
-    let client = bluegreen_services::paced_client(&bluegreen_sdk_config::from_env()?);
+    let web = Web::new()?;
+    let config = bluegreen_sdk_config::from_env_with(&web)?;
+    let clients = Clients {
+        cloudwatch: aws_sdk_cloudwatch::Client::new(&config),
+        ecs: bluegreen_services::paced_client(&config),
+        elb: aws_sdk_elasticloadbalancingv2::Client::new(&config),
+        web,
+    };
     run(service_fn(|event: LambdaEvent<Value>| {
-        handler::handle(&client, event.payload)
+        handler::handle(&clients, event.payload)
     }))
     .await
 }

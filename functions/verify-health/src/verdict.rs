@@ -2,6 +2,7 @@
 
 use aws_sdk_ecs::types::{ServiceDeployment, ServiceDeploymentRollbackMonitorsStatus as Monitor};
 use bluegreen_contract::{Health, ServiceHealth, Verdict};
+use bluegreen_services::status;
 
 /// What is known of a service and of its deployment.
 pub(crate) struct Observation<'a> {
@@ -21,14 +22,6 @@ pub(crate) struct Tasks {
     pub(crate) task_definition: String,
     pub(crate) running: i32,
     pub(crate) desired: i32,
-}
-
-/// ECS's own word for the state of a deployment
-/// (<https://docs.aws.amazon.com/AmazonECS/latest/developerguide/service-deployment.html>).
-pub(crate) fn status(deployment: &ServiceDeployment) -> &str {
-    deployment
-        .status()
-        .map_or("UNKNOWN", |status| status.as_str())
 }
 
 /// The verdict on one deployment and a sentence that gives the reason.
