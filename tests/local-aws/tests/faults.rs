@@ -29,16 +29,15 @@ fn unique(name: &str) -> String {
 }
 
 /// An ECS cluster with a name of its own, and clients of it.
-struct Cluster {
-    aws: &'static LocalAws,
+struct Cluster<'a> {
+    aws: &'a LocalAws,
     name: String,
     /// Sends a request once.
     ecs: aws_sdk_ecs::Client,
 }
 
-impl Cluster {
-    async fn create() -> Self {
-        let aws = shared().await;
+impl<'a> Cluster<'a> {
+    async fn create(aws: &'a LocalAws) -> Self {
         let ecs = aws_sdk_ecs::Client::new(&impatient(aws));
         let name = unique("cluster");
         ecs.create_cluster()
@@ -159,7 +158,7 @@ fn runs(notes: &tempfile::NamedTempFile) -> u64 {
 
 #[tokio::test]
 async fn a_call_fails_with_the_named_error_as_often_as_was_asked() {
-    let cluster = Cluster::create().await;
+    let cluster = Cluster::create(shared().await).await;
     let fault = cluster.describing().with("ServerException").times(2);
     let fault = cluster.aws.fail(fault).await.unwrap();
     assert_eq!(cluster.describe().await, Err("ServerException".to_owned()));
@@ -170,7 +169,7 @@ async fn a_call_fails_with_the_named_error_as_often_as_was_asked() {
 
 #[tokio::test]
 async fn a_fault_that_is_lifted_strikes_no_more() {
-    let cluster = Cluster::create().await;
+    let cluster = Cluster::create(shared().await).await;
     let fault = cluster.describing().with("ClientException");
     let fault = cluster.aws.fail(fault).await.unwrap();
     assert_eq!(cluster.describe().await, Err("ClientException".to_owned()));
@@ -180,7 +179,10 @@ async fn a_fault_that_is_lifted_strikes_no_more() {
 
 #[tokio::test]
 async fn only_calls_with_the_named_parameters_fail() {
-    let (struck, spared) = (Cluster::create().await, Cluster::create().await);
+    let (struck, spared) = (
+        Cluster::create(shared().await).await,
+        Cluster::create(shared().await).await,
+    );
     let fault = struck.describing().with("ServerException");
     let fault = struck.aws.fail(fault).await.unwrap();
     assert_eq!(spared.describe().await, Ok(()));
@@ -313,7 +315,7 @@ async fn reading_and_writing_an_object_fail_in_xml() {
 
 #[tokio::test]
 async fn an_answer_that_is_lost_leaves_its_effect() {
-    let cluster = Cluster::create().await;
+    let cluster = Cluster::create(shared().await).await;
     for (lost, code) in [
         (
             Fault::of("ecs", "CreateCluster").with("ServerException"),
@@ -340,7 +342,7 @@ async fn an_answer_that_is_lost_leaves_its_effect() {
 
 #[tokio::test]
 async fn a_connection_that_is_closed_before_the_call_leaves_no_effect() {
-    let cluster = Cluster::create().await;
+    let cluster = Cluster::create(shared().await).await;
     let name = unique("never");
     let fault = Fault::of("ecs", "CreateCluster")
         .where_request_contains(json!({"clusterName": name}))
@@ -356,7 +358,7 @@ async fn a_connection_that_is_closed_before_the_call_leaves_no_effect() {
 
 #[tokio::test]
 async fn an_answer_may_come_late() {
-    let cluster = Cluster::create().await;
+    let cluster = Cluster::create(shared().await).await;
     let delay = Duration::from_millis(700);
     let fault = cluster.describing().late_by(delay).times(1);
     let fault = cluster.aws.fail(fault).await.unwrap();
@@ -574,10 +576,11 @@ async fn invocations_above_the_reserved_concurrency_are_refused() {
 
 #[tokio::test]
 async fn the_next_reads_may_be_from_before_the_newest_write() {
-    let cluster = Cluster::create().await;
+    // Of its own: other tests' writes would move on what reads are behind of.
+    let aws = start().await;
+    let cluster = Cluster::create(&aws).await;
     let family = cluster.register().await;
     let service = cluster.create_service(&family).await;
-    // A local AWS has one such lag: this is the only test that asks for one.
     let stale = cluster.aws.next_reads_are_stale(2).await.unwrap();
     assert_eq!(cluster.desired_count(&service).await, 0);
     cluster.scale(&service, 1).await;
@@ -633,7 +636,7 @@ async fn ecs_throttles_above_its_request_limits_once_they_hold() {
 
 #[tokio::test]
 async fn tasks_find_no_capacity_as_often_as_was_asked() {
-    let cluster = Cluster::create().await;
+    let cluster = Cluster::create(shared().await).await;
     let family = cluster.register().await;
     cluster.aws.lack_capacity(&cluster.name, 1).await.unwrap();
     let run = async || {
