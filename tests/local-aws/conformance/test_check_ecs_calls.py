@@ -88,6 +88,19 @@ class Requests(unittest.TestCase):
             "RunTask request.launchType: FARGAT is not one of EC2, FARGATE", found
         )
 
+    def test_a_document_may_be_any_json(self) -> None:
+        def update(details: Any) -> list[str]:
+            hook = {"hookDetails": details, "lifecycleStages": ["POST_SCALE_UP"]}
+            configuration = {"lifecycleHooks": [hook]}
+            return findings(
+                "UpdateService",
+                {"service": "s", "deploymentConfiguration": configuration},
+                response={},
+            )
+
+        for details in ({"Url": "http://x"}, [1], "x"):
+            self.assertEqual(update(details), [])
+
 
 class Answers(unittest.TestCase):
     def task(self, **members: Any) -> list[str]:

@@ -179,12 +179,16 @@ impl Ecs {
                 .set_alarm_names(Some(names.to_vec()))
                 .alarm_types(AlarmType::MetricAlarm)
                 .alarm_types(AlarmType::CompositeAlarm)
-                .state_value(StateValue::Alarm)
                 .send()
                 .await?;
-            let metric = answer.metric_alarms().iter().map(|one| one.alarm_name());
-            let composite = answer.composite_alarms().iter().map(|one| one.alarm_name());
-            found.extend(metric.chain(composite).flatten().map(str::to_owned));
+            let metric = answer.metric_alarms().iter();
+            let metric = metric.map(|alarm| (alarm.alarm_name(), alarm.state_value()));
+            let composite = answer.composite_alarms().iter();
+            let composite = composite.map(|alarm| (alarm.alarm_name(), alarm.state_value()));
+            let on = metric
+                .chain(composite)
+                .filter(|(_, state)| *state == Some(&StateValue::Alarm));
+            found.extend(on.filter_map(|(name, _)| name.map(str::to_owned)));
         }
         Ok(found)
     }
