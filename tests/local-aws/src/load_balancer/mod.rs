@@ -11,6 +11,7 @@ mod sync;
 mod target_group;
 #[cfg(test)]
 mod tests;
+mod weights;
 
 use std::collections::{HashMap, HashSet};
 use std::io;
@@ -25,6 +26,7 @@ use tokio_util::sync::CancellationToken;
 use tokio_util::task::TaskTracker;
 
 pub use target_group::Registration;
+pub use weights::RuleTarget;
 
 use crate::clock::Clock;
 use proxy::{Listener, Routes};
