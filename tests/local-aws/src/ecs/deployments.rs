@@ -15,9 +15,12 @@ use super::hooks::HookDetail;
 use super::lifecycle::TargetBinding;
 use super::request::{Object, now, page, parse, put};
 use super::rolling::CircuitBreaker;
-use super::service::Service;
+use super::service::{Scale, Service};
+use super::stages::Stage;
 use super::task::{LastStatus, Placement, Task};
 use super::task_definitions::TaskDefinition;
+use super::traffic::Traffic;
+use super::walk::Walk;
 use super::{ApiError, Ecs, State, names};
 
 /// <https://docs.aws.amazon.com/AmazonECS/latest/APIReference/API_Deployment.html>
@@ -47,6 +50,10 @@ pub(super) struct Deployment {
     pub(super) definition: Arc<TaskDefinition>,
     pub(super) placement: Placement,
     pub(super) targets: Vec<TargetBinding>,
+    /// How many tasks it is meant to have.
+    pub(super) scale: Scale,
+    /// The traffic it is meant to have; none where traffic is not shifted.
+    pub(super) traffic: Traffic,
     pub(super) rollout: Rollout,
     pub(super) rollout_reason: String,
     /// Tasks that failed one after the other.
@@ -188,8 +195,50 @@ pub(super) struct ServiceDeployment {
     pub(super) finished_at: Option<f64>,
     pub(super) stopped_at: Option<f64>,
     pub(super) updated_at: f64,
-    /// Requested, running and pending tasks of each revision when it finished.
-    pub(super) final_counts: HashMap<String, (usize, Counts)>,
+    /// Its way through the life-cycle stages, while it is on it.
+    pub(super) walk: Option<Walk>,
+    /// The life-cycle stage it has come to.
+    pub(super) stage: Option<Stage>,
+    /// Whether listener rules divide traffic between its revisions.
+    pub(super) routes_traffic: bool,
+    /// When the bake time of a rolling deployment ends.
+    pub(super) bakes_until: Option<Instant>,
+    /// How each revision was when it finished.
+    pub(super) final_states: HashMap<String, RevisionState>,
+}
+
+/// What is told of a revision in a service deployment.
+#[derive(Clone, Copy, Debug)]
+pub(super) struct RevisionState {
+    pub(super) requested: usize,
+    pub(super) counts: Counts,
+    pub(super) traffic: Traffic,
+}
+
+impl RevisionState {
+    /// Of a revision that has nothing any more, or nothing yet.
+    pub(super) const NOTHING: Self = Self {
+        requested: 0,
+        counts: Counts {
+            running: 0,
+            pending: 0,
+        },
+        traffic: Traffic::NONE,
+    };
+
+    fn describe(&self, arn: &str, routes_traffic: bool) -> Value {
+        let mut answer = json!({
+            "arn": arn,
+            "requestedTaskCount": self.requested,
+            "runningTaskCount": self.counts.running,
+            "pendingTaskCount": self.counts.pending,
+        });
+        if routes_traffic {
+            answer["requestedTestTrafficWeight"] = json!(self.traffic.test.percent());
+            answer["requestedProductionTrafficWeight"] = json!(self.traffic.production.percent());
+        }
+        answer
+    }
 }
 
 impl ServiceDeployment {
@@ -198,10 +247,18 @@ impl ServiceDeployment {
         self.status_reason = reason;
         self.updated_at = now();
         if status.is_final() {
+            self.end_walk();
             self.finished_at = Some(self.updated_at);
         }
         if status == Status::Stopped {
             self.stopped_at = Some(self.updated_at);
+        }
+    }
+
+    /// It goes no further.
+    pub(super) fn end_walk(&mut self) {
+        if let Some(walk) = self.walk.take() {
+            walk.give_up_hooks();
         }
     }
 
@@ -226,17 +283,12 @@ impl ServiceDeployment {
         };
         answer.remove("targetServiceRevisionArn");
         let summary = |revision: &String| {
-            let (requested, counts) = match self.final_counts.get(revision) {
-                Some(counts) => *counts,
-                None if self.status.is_final() => Default::default(),
-                None => service.revision_counts(revision, state),
+            let known = match self.final_states.get(revision) {
+                Some(known) => *known,
+                None if self.status.is_final() => RevisionState::NOTHING,
+                None => service.revision_state(revision, state),
             };
-            json!({
-                "arn": revision,
-                "requestedTaskCount": requested,
-                "runningTaskCount": counts.running,
-                "pendingTaskCount": counts.pending,
-            })
+            known.describe(revision, self.routes_traffic)
         };
         let sources: Vec<Value> = self.sources.iter().map(summary).collect();
         let breaker = match (self.breaker.enable, self.breaker_triggered) {
@@ -263,6 +315,7 @@ impl ServiceDeployment {
         }
         let hooks = self.hooks.iter().map(HookDetail::describe);
         set("lifecycleHookDetails", hooks.collect());
+        put(&mut answer, "lifecycleStage", self.stage.map(Stage::as_str));
         put(&mut answer, "stoppedAt", self.stopped_at);
         let rollback = self.rollback.as_ref().map(|rollback| {
             json!({
@@ -283,6 +336,8 @@ pub(super) struct ServiceRevision {
     pub(super) definition: Arc<TaskDefinition>,
     /// The service's fields that belong to a revision.
     pub(super) fields: Object,
+    /// The target groups and listener rules it really uses.
+    pub(super) resolved_configuration: Value,
     /// Digests of the containers' images, by container, as far as tasks have pulled them.
     pub(super) digests: HashMap<String, String>,
     pub(super) created_at: f64,
@@ -316,6 +371,7 @@ impl ServiceRevision {
         set("taskDefinition", json!(self.definition.arn));
         set("containerImages", json!(images));
         set("guardDutyEnabled", json!(false));
+        set("resolvedConfiguration", self.resolved_configuration.clone());
         set("createdAt", json!(self.created_at));
         let placement: Placement =
             serde_json::from_value(Value::Object(self.fields.clone())).unwrap_or_default();
@@ -461,7 +517,7 @@ impl Ecs {
             .values_mut()
             .find(|service| service.history.iter().any(|one| one.arn == arn))
             .ok_or_else(ApiError::service_deployment_not_found)?;
-        let can_roll_back = service.completed_deployment().is_some();
+        let can_roll_back = service.rollback_target().is_some();
         let Some(deployment) = service.history.iter_mut().find(|one| one.arn == arn) else {
             return Err(ApiError::server("The service deployment vanished."));
         };

@@ -4,7 +4,6 @@
 //! lives its life (`lifecycle`), every service one that looks after it (`scheduler`); they meet
 //! in the state, and a change of a task wakes the service it belongs to.
 
-#[allow(dead_code, reason = "deployment strategies watch them")]
 mod alarms;
 mod capacity;
 mod clusters;
@@ -14,7 +13,6 @@ mod environment_files;
 mod error;
 mod events;
 mod health_check;
-#[allow(dead_code, reason = "deployment strategies run them")]
 mod hooks;
 #[cfg(test)]
 mod in_process;
@@ -25,19 +23,22 @@ mod preparation;
 mod request;
 mod rolling;
 mod rollout;
+mod route;
 mod run_task;
 mod scheduler;
 mod secrets;
 mod service;
 mod services;
 mod size;
-#[allow(dead_code, reason = "deployment strategies go through these stages")]
 mod stages;
+mod strategy;
 mod tags;
 mod task;
 mod task_definitions;
 mod tasks;
+mod traffic;
 mod volumes;
+mod walk;
 
 use std::collections::HashMap;
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
@@ -74,7 +75,6 @@ pub struct Settings {
     pub images: ImageStore,
     pub load_balancers: LoadBalancers,
     /// Runs the functions of life-cycle hooks.
-    #[allow(dead_code, reason = "deployment strategies run them")]
     pub(crate) lambda: Arc<LambdaService>,
     /// Knows the deployment alarms.
     pub cloudwatch: aws_sdk_cloudwatch::Client,

@@ -5,54 +5,107 @@ use std::time::Duration;
 use tokio::time::Instant;
 
 use super::State;
-use super::deployments::{Counts, Rollback, Rollout, Status};
+use super::alarms::AlarmMonitor;
+use super::deployments::{Deployment, RevisionState, Rollback, Rollout, ServiceDeployment, Status};
+use super::hooks;
 use super::request::now;
-use super::rolling::{self, Condition};
+use super::rolling;
 use super::scheduler::View;
-use super::service::Service;
+use super::service::{Scale, Service};
+use super::stages::Stage;
+use super::strategy::{self, Strategy};
 use super::task::LastStatus;
 use crate::clock::Clock;
 
-/// How reasons begin that the circuit breaker gives.
-const CIRCUIT_BREAKER: &str = "ECS deployment circuit breaker";
+/// Why a deployment failed.
+pub(super) enum Cause {
+    CircuitBreaker,
+    /// These CloudWatch alarms went off.
+    Alarms(Vec<String>),
+    /// A life-cycle hook failed, and how.
+    Hook(String),
+    /// A stage lasted too long.
+    Overdue(Stage),
+    /// Listener rules could not be changed.
+    Traffic(String),
+}
 
-/// A task of the primary deployment became healthy.
-pub(super) fn forget_failures(service: &mut Service) {
+impl Cause {
+    /// Who found it.
+    fn finder(&self) -> &'static str {
+        match self {
+            Self::CircuitBreaker => "ECS deployment circuit breaker",
+            Self::Alarms(_) => "ECS deployment alarms",
+            Self::Hook(_) => "ECS deployment lifecycle hook",
+            Self::Overdue(_) | Self::Traffic(_) => "ECS deployment",
+        }
+    }
+
+    fn text(&self) -> String {
+        match self {
+            Self::CircuitBreaker => "tasks failed to start.".to_owned(),
+            Self::Alarms(names) => format!("alarm detected: {}.", names.join(", ")),
+            Self::Hook(reason) => reason.clone(),
+            Self::Overdue(stage) => {
+                format!("the stage {} did not end within 24 hours.", stage.as_str())
+            }
+            Self::Traffic(problem) => format!("traffic could not be shifted: {problem}."),
+        }
+    }
+
+    /// Whether the service is to return to what it was. A failed hook always rolls back
+    /// (<https://docs.aws.amazon.com/AmazonECS/latest/developerguide/deployment-lifecycle-hooks.html>),
+    /// and so does a stage that does not end.
+    fn rolls_back(&self, ongoing: &ServiceDeployment) -> bool {
+        match self {
+            Self::CircuitBreaker => ongoing.breaker.rollback,
+            Self::Alarms(_) => {
+                let alarms = ongoing.alarms.as_ref();
+                alarms.is_some_and(AlarmMonitor::rolls_back)
+            }
+            Self::Hook(_) | Self::Overdue(_) | Self::Traffic(_) => true,
+        }
+    }
+}
+
+/// A task of a deployment became healthy.
+pub(super) fn forget_failures(service: &mut Service, position: usize) {
     let resets = service
         .ongoing()
         .is_none_or(|deployment| deployment.breaker.resets());
     if !resets {
         return;
     }
-    if let Some(primary) = service.deployments.first_mut() {
-        primary.failed_tasks = 0;
-        primary.next_start = None;
+    if let Some(deployment) = service.deployments.get_mut(position) {
+        deployment.failed_tasks = 0;
+        deployment.next_start = None;
     }
-    note_failures(service, 0);
+    note_failures(service, position, 0);
 }
 
-/// What the service deployment says of its failures; those that tripped the circuit breaker stay.
-fn note_failures(service: &mut Service, failures: u64) {
+/// What the service deployment says of its failures, which are those of the primary deployment;
+/// those that tripped the circuit breaker stay.
+fn note_failures(service: &mut Service, position: usize, failures: u64) {
     if let Some(ongoing) = service
         .ongoing()
-        .filter(|ongoing| !ongoing.breaker_triggered)
+        .filter(|ongoing| position == 0 && !ongoing.breaker_triggered)
     {
         ongoing.failures = failures;
     }
 }
 
-/// Tasks of the primary deployment failed.
-pub(super) fn count_failures(service: &mut Service, failed: u64, clock: Clock) {
-    let Some(primary) = service.deployments.first_mut() else {
+/// Tasks of a deployment failed.
+pub(super) fn count_failures(service: &mut Service, position: usize, failed: u64, clock: Clock) {
+    let Some(deployment) = service.deployments.get_mut(position) else {
         return;
     };
-    let before = rolling::retry_delay(primary.failed_tasks);
-    primary.failed_tasks += failed;
-    let failures = primary.failed_tasks;
+    let before = rolling::retry_delay(deployment.failed_tasks);
+    deployment.failed_tasks += failed;
+    let failures = deployment.failed_tasks;
     let delay = rolling::retry_delay(failures);
-    primary.next_start = Some(Instant::now() + clock.scaled(delay));
+    deployment.next_start = Some(Instant::now() + clock.scaled(delay));
     service.steady = false;
-    note_failures(service, failures);
+    note_failures(service, position, failures);
     if delay > Duration::ZERO && before == Duration::ZERO {
         service.event(
             "is unable to consistently start tasks successfully. For more information, see the \
@@ -62,20 +115,22 @@ pub(super) fn count_failures(service: &mut Service, failed: u64, clock: Clock) {
 }
 
 /// Moves the service deployment that is going on by what users have asked for.
-pub(super) fn follow_requests(service: &mut Service, state: &State) {
+/// Answers whether it has just started.
+pub(super) fn follow_requests(service: &mut Service, state: &State) -> bool {
     let Some(ongoing) = service.ongoing() else {
-        return;
+        return false;
     };
     match ongoing.status {
         Status::Pending => {
             ongoing.started_at = Some(now());
             ongoing.set_status(Status::InProgress, None);
+            return true;
         }
         Status::StopRequested => {
-            let reason = ongoing.status_reason.clone();
-            ongoing.set_status(Status::Stopped, reason);
+            hooks::abandon(&mut ongoing.hooks);
+            let reason = ongoing.status_reason.clone().unwrap_or_default();
             give_up(service);
-            keep_final_counts(service, state);
+            end(service, state, Status::Stopped, reason);
         }
         Status::RollbackRequested => {
             give_up(service);
@@ -83,6 +138,7 @@ pub(super) fn follow_requests(service: &mut Service, state: &State) {
         }
         _ => {}
     }
+    false
 }
 
 /// The primary deployment starts no more tasks, because a user has stopped it.
@@ -93,68 +149,98 @@ fn give_up(service: &mut Service) {
     }
 }
 
-/// Whether the circuit breaker has seen enough of the primary deployment's failures. Those of a
-/// deployment that was rolled back do not count against the one it was rolled back to.
-pub(super) fn is_broken(service: &mut Service) -> bool {
+/// Why the deployment that is going on has failed, if it has: the circuit breaker has seen
+/// enough failures of the primary deployment, or an alarm has gone off. Failures of a deployment
+/// that was rolled back do not count against the one it was rolled back to, and neither do the
+/// alarms.
+pub(super) fn failure(service: &mut Service) -> Option<Cause> {
     let desired = service.desired_count;
-    let Some(primary) = service.deployments.first() else {
-        return false;
-    };
+    let primary = service.deployments.first()?;
     let (rollout, failures) = (primary.rollout, primary.failed_tasks);
-    service.ongoing().is_some_and(|ongoing| {
-        rollout == Rollout::InProgress
-            && ongoing.breaker.enable
-            && failures >= ongoing.breaker.threshold(desired)
-    })
+    let ongoing = service.ongoing()?;
+    if rollout != Rollout::InProgress {
+        return None;
+    }
+    if ongoing.breaker.enable && failures >= ongoing.breaker.threshold(desired) {
+        return Some(Cause::CircuitBreaker);
+    }
+    let alarms = ongoing
+        .alarms
+        .as_ref()
+        .map_or(&[][..], AlarmMonitor::triggered);
+    let counts = ongoing.status != Status::RollbackInProgress && !alarms.is_empty();
+    counts.then(|| Cause::Alarms(alarms.to_vec()))
 }
 
 /// The primary deployment has failed: it starts no more tasks, and where it can and shall, the
 /// service returns to the last completed deployment.
+///
+/// The circuit breaker counts for every strategy. The API's reference says that it is for rolling
+/// deployments only; the announcement of blue/green deployments names it among what they work
+/// with (<https://aws.amazon.com/blogs/aws/accelerate-safe-software-releases-with-new-built-in-blue-green-deployments-in-amazon-ecs/>).
 ///
 /// Without a completed deployment to return to, "the circuit breaker does not launch new tasks
 /// and the deployment is stalled"
 /// (<https://docs.aws.amazon.com/AmazonECS/latest/developerguide/deployment-circuit-breaker.html>).
 /// What DescribeServiceDeployments says then is not documented. Here the service deployment
 /// stays IN_PROGRESS, for it has neither stopped nor rolled back, with its circuit breaker
-/// TRIGGERED. Where no rollback is asked for it is STOPPED, as the documentation of `stoppedAt`
+/// TRIGGERED. Where something else made the deployment fail, nothing goes on, and the rollback
+/// has failed. Where no rollback is asked for it is STOPPED, as the documentation of `stoppedAt`
 /// says.
-pub(super) fn fail(service: &mut Service, state: &State) {
-    let can_roll_back = service.completed_deployment().is_some();
+pub(super) fn fail(service: &mut Service, state: &State, cause: &Cause) {
+    let can_roll_back = service.rollback_target().is_some();
     let Some(primary) = service.deployments.first_mut() else {
         return;
     };
-    let reason = format!("{CIRCUIT_BREAKER}: tasks failed to start.");
+    let text = cause.text();
+    let reason = format!("{}: {text}", cause.finder());
     primary.set_rollout(Rollout::Failed, reason.clone());
     let id = primary.id.clone();
-    service.event(&format!(
-        "(deployment {id}) deployment failed: tasks failed to start."
-    ));
+    service.event(&format!("(deployment {id}) deployment failed: {text}"));
     let Some(ongoing) = service.ongoing() else {
         return;
     };
-    ongoing.breaker_triggered = true;
-    let rolling_back = ongoing.status == Status::RollbackInProgress;
-    let rollback = ongoing.breaker.rollback;
-    if rolling_back {
-        let reason = format!("The rollback failed. {reason}");
-        ongoing.set_status(Status::RollbackFailed, Some(reason));
-        keep_final_counts(service, state);
-    } else if !rollback {
-        ongoing.set_status(Status::Stopped, Some(reason));
-        keep_final_counts(service, state);
+    let by_breaker = matches!(cause, Cause::CircuitBreaker);
+    ongoing.breaker_triggered |= by_breaker;
+    hooks::abandon(&mut ongoing.hooks);
+    if ongoing.status == Status::RollbackInProgress {
+        end(
+            service,
+            state,
+            Status::RollbackFailed,
+            format!("The rollback failed. {reason}"),
+        );
+    } else if !cause.rolls_back(ongoing) {
+        end(service, state, Status::Stopped, reason);
     } else if can_roll_back {
-        roll_back(service, CIRCUIT_BREAKER);
-    } else {
+        roll_back(service, cause.finder());
+    } else if by_breaker {
+        ongoing.end_walk();
         ongoing.status_reason = Some(format!(
             "{reason} There is no completed deployment to roll back to."
         ));
         ongoing.updated_at = now();
+    } else {
+        end(
+            service,
+            state,
+            Status::RollbackFailed,
+            format!("{reason} There is no completed deployment to roll back to."),
+        );
     }
 }
 
-/// Makes the last completed deployment the primary one again.
+/// The service deployment ends here; what runs goes on running.
+fn end(service: &mut Service, state: &State, status: Status, reason: String) {
+    keep_final_states(service, state);
+    if let Some(ongoing) = service.ongoing() {
+        ongoing.set_status(status, Some(reason));
+    }
+}
+
+/// Makes the deployment that served before the primary one again.
 fn roll_back(service: &mut Service, cause: &str) {
-    let Some(position) = service.completed_deployment() else {
+    let Some(position) = service.rollback_target() else {
         return;
     };
     service.make_primary(position);
@@ -166,6 +252,10 @@ fn roll_back(service: &mut Service, cause: &str) {
     target.set_rollout(Rollout::InProgress, reason.clone());
     service.event(&format!("rolling back to deployment {id}."));
     if let Some(ongoing) = service.ongoing() {
+        hooks::abandon(&mut ongoing.hooks);
+        if let Some(walk) = &mut ongoing.walk {
+            walk.turn_back();
+        }
         ongoing.rollback = Some(Rollback {
             reason: reason.clone(),
             started_at: now(),
@@ -175,34 +265,73 @@ fn roll_back(service: &mut Service, cause: &str) {
     }
 }
 
-/// Completes the primary deployment when all its tasks serve and no other task does any more,
-/// and forgets deployments that have nothing left.
-pub(super) fn conclude(service: &mut Service, state: &State, view: &View) {
-    let serving = view.count(true, Condition::Healthy);
-    let others = view.candidates.len() - serving;
-    let settled = serving == service.desired_count && others == 0 && view.old_alive == 0;
+/// A deployment has come to the end of its route. A rolling one begins only now, in place of the
+/// revision that serves; any other is complete.
+pub(super) fn arrive(service: &mut Service, state: &State) {
+    let Some(ongoing) = service.ongoing() else {
+        return;
+    };
+    let rolls = !Strategy::of(&ongoing.configuration).is_side_by_side();
+    if rolls && ongoing.status != Status::RollbackInProgress {
+        let given_way = |deployment: &Deployment| {
+            deployment.scale == Scale::Nothing && deployment.rollout != Rollout::InProgress
+        };
+        service.deployments.retain(|one| !given_way(one));
+    } else {
+        complete(service, state);
+    }
+    for deployment in &mut service.deployments {
+        deployment.scale = Scale::Rolling;
+    }
+    service.wake.notify_one();
+}
+
+/// The primary deployment is all there is from now on.
+fn complete(service: &mut Service, state: &State) {
+    keep_final_states(service, state);
+    service.deployments.truncate(1);
     let Some(primary) = service.deployments.first_mut() else {
         return;
     };
     let id = primary.id.clone();
-    let completes = settled && primary.rollout == Rollout::InProgress;
-    if completes {
-        primary.set_rollout(
-            Rollout::Completed,
-            format!("ECS deployment {id} completed."),
-        );
-        keep_final_counts(service, state);
-        service.deployments.truncate(1);
-        if let Some(ongoing) = service.ongoing() {
-            let rolled_back = ongoing.status == Status::RollbackInProgress;
-            let reason = ongoing.status_reason.clone();
-            if rolled_back {
-                ongoing.set_status(Status::RollbackSuccessful, reason);
-            } else {
-                ongoing.set_status(Status::Successful, None);
-            }
+    primary.set_rollout(
+        Rollout::Completed,
+        format!("ECS deployment {id} completed."),
+    );
+    if let Some(ongoing) = service.ongoing() {
+        let rolled_back = ongoing.status == Status::RollbackInProgress;
+        let reason = ongoing.status_reason.clone();
+        if rolled_back {
+            ongoing.set_status(Status::RollbackSuccessful, reason);
+        } else {
+            ongoing.set_status(Status::Successful, None);
         }
-        service.event(&format!("(deployment {id}) deployment completed."));
+    }
+    service.event(&format!("(deployment {id}) deployment completed."));
+}
+
+/// Completes a rolling deployment when all its tasks serve, no other task does any more, and it
+/// has baked; forgets deployments that have nothing left. Answers how long it still bakes.
+pub(super) fn conclude(
+    service: &mut Service,
+    state: &State,
+    view: &View,
+    clock: Clock,
+) -> Option<Duration> {
+    let primary = service.deployments.first()?;
+    let serving = view.healthy_in(&primary.id);
+    let settled = serving == service.desired_count
+        && view.wanted() == serving
+        && view.alive_beside(&primary.id) == 0;
+    let rollout = primary.rollout;
+    let mut bakes = None;
+    if service.is_side_by_side() {
+        // Whether it is complete is a question of its way through the stages.
+    } else if settled && rollout == Rollout::InProgress {
+        bakes = still_bakes(service, clock);
+        if bakes.is_none() {
+            complete(service, state);
+        }
     } else {
         forget_finished_deployments(service, state);
     }
@@ -214,6 +343,21 @@ pub(super) fn conclude(service: &mut Service, state: &State, view: &View) {
         service.steady = true;
         service.event("has reached a steady state.");
     }
+    bakes
+}
+
+/// How long a rolling deployment whose tasks all serve still bakes; `None` when it has.
+fn still_bakes(service: &mut Service, clock: Clock) -> Option<Duration> {
+    let ongoing = service.ongoing()?;
+    if ongoing.status == Status::RollbackInProgress {
+        return None;
+    }
+    let bake = clock.scaled(strategy::bake_time(&ongoing.configuration));
+    let until = *ongoing
+        .bakes_until
+        .get_or_insert_with(|| Instant::now() + bake);
+    let left = until.saturating_duration_since(Instant::now());
+    (!left.is_zero()).then_some(left)
 }
 
 /// A deployment that is neither the primary one nor one to roll back to goes with its last task.
@@ -235,17 +379,17 @@ fn forget_finished_deployments(service: &mut Service, state: &State) {
         .retain(|deployment| !finished.contains(&deployment.id));
 }
 
-/// Notes how many tasks each revision had when the service deployment finished.
-fn keep_final_counts(service: &mut Service, state: &State) {
-    let counts: Vec<(String, (usize, Counts))> = service
+/// Notes how each revision was when the service deployment finished.
+fn keep_final_states(service: &mut Service, state: &State) {
+    let states: Vec<(String, RevisionState)> = service
         .deployments
         .iter()
         .map(|deployment| {
             let revision = &deployment.revision_arn;
-            (revision.clone(), service.revision_counts(revision, state))
+            (revision.clone(), service.revision_state(revision, state))
         })
         .collect();
     if let Some(newest) = service.history.back_mut() {
-        newest.final_counts.extend(counts);
+        newest.final_states.extend(states);
     }
 }

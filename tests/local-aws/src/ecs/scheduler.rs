@@ -1,18 +1,21 @@
 //! The service scheduler: one loop for each service, woken by whatever concerns it.
 
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, HashMap};
+use std::sync::Arc;
 use std::time::Duration;
 
 use tokio::time::Instant;
 
 use super::capacity;
-use super::deployments::Rollout;
+use super::deployments::{Deployment, Rollout};
 use super::health_check::HealthStatus;
 use super::request::now;
-use super::rolling::{self, Candidate, Condition, StopReason};
+use super::rolling::{self, Candidate, Condition, Limits, StopReason};
 use super::rollout;
-use super::service::{Service, ServiceStatus};
+use super::service::{Scale, Service, ServiceStatus};
 use super::task::{LastStatus, NewTask, Noted, Owner, StopCode, TargetHealth, Task};
+use super::traffic::Forward;
+use super::walk;
 use super::{Ecs, State};
 use crate::clock::Clock;
 
@@ -29,6 +32,8 @@ pub(super) type ServiceKey = (String, String);
 enum Next {
     /// When it is woken, or after this time.
     Wait(Option<Duration>),
+    /// When these listener rules have been changed.
+    Shift(Vec<Forward>),
     /// Never: it is gone.
     Ended,
 }
@@ -50,6 +55,7 @@ impl Ecs {
             };
             match self.look_at(key) {
                 Next::Ended => return,
+                Next::Shift(forwards) => self.shift_for(key, &forwards).await,
                 Next::Wait(None) => wake.notified().await,
                 Next::Wait(Some(longest)) => {
                     let _ = tokio::time::timeout(longest, wake.notified()).await;
@@ -66,7 +72,7 @@ impl Ecs {
             return Next::Ended;
         };
         let next = match service.status {
-            ServiceStatus::Active => self.advance(&mut service, &mut state),
+            ServiceStatus::Active => self.advance(key, &mut service, &mut state),
             ServiceStatus::Draining => end(&mut service, &mut state),
             ServiceStatus::Inactive => Next::Ended,
         };
@@ -75,63 +81,88 @@ impl Ecs {
         next
     }
 
-    fn advance(&self, service: &mut Service, state: &mut State) -> Next {
+    fn advance(&self, key: &ServiceKey, service: &mut Service, state: &mut State) -> Next {
         let clock = self.inner.settings.clock;
         let view = View::of(service, state, clock);
         take_note(service, state, &view, clock);
-        rollout::follow_requests(service, state);
-        if rollout::is_broken(service) {
-            rollout::fail(service, state);
+        if rollout::follow_requests(service, state)
+            && let Some(started) = service.ongoing()
+        {
+            self.watch_alarms(key, started);
         }
-        // Rolling back has changed which deployment is the primary one.
-        let view = View::of(service, state, clock);
+        if let Some(cause) = rollout::failure(service) {
+            rollout::fail(service, state, &cause);
+        }
+        let onward = walk::advance(service, state, &view, clock);
+        if let Some(hooks) = onward.hooks {
+            self.run_hooks(key, hooks);
+        }
         let wait = self.start_and_stop(service, state, &view);
-        rollout::conclude(service, state, &view);
-        let wait = wait.into_iter().chain(view.next_change).min();
-        Next::Wait(wait)
+        let bakes = rollout::conclude(service, state, &view, clock);
+        if let Some(forwards) = onward.shift {
+            return Next::Shift(forwards);
+        }
+        let waits = [wait, bakes, onward.wait, view.next_change];
+        Next::Wait(waits.into_iter().flatten().min())
     }
 
-    /// Starts and stops tasks as the plan says. Answers how long starting has to wait.
+    /// Starts and stops tasks as the plans say. Answers how long starting has to wait.
     fn start_and_stop(
         &self,
         service: &mut Service,
         state: &mut State,
         view: &View,
     ) -> Option<Duration> {
-        let primary = service.deployments.first()?;
-        let pause = primary
-            .next_start
-            .map(|next| next.saturating_duration_since(Instant::now()))
-            .filter(|pause| !pause.is_zero());
-        let rolling = primary.rollout != Rollout::Completed;
-        let may_start = primary.rollout != Rollout::Failed && pause.is_none();
-        let candidates: Vec<Candidate> = view.candidates.iter().map(|(_, c)| *c).collect();
-        let plan = rolling::plan(service.limits(), &candidates, rolling, may_start);
-        if plan.blocked {
-            service.event_unless_repeated(
-                "was unable to stop or start tasks during a deployment because of the service \
-                 deployment configuration. Update the minimumHealthyPercent or maximumPercent \
-                 value and try again.",
-            );
+        let mut longest = None;
+        for crew in crews(service) {
+            let members: Vec<&Seen> = view
+                .tasks
+                .iter()
+                .filter(|task| crew.has(&task.deployment_id))
+                .collect();
+            let candidates: Vec<Candidate> = members
+                .iter()
+                .map(|task| Candidate {
+                    primary: task.deployment_id == crew.id,
+                    condition: task.condition,
+                })
+                .collect();
+            let may_start = crew.starts && crew.pause.is_none();
+            let plan = rolling::plan(crew.limits, &candidates, crew.rolling, may_start);
+            if plan.blocked {
+                service.event_unless_repeated(
+                    "was unable to stop or start tasks during a deployment because of the \
+                     service deployment configuration. Update the minimumHealthyPercent or \
+                     maximumPercent value and try again.",
+                );
+            }
+            let stop: Vec<(String, StopReason)> = plan
+                .stop
+                .iter()
+                .map(|(position, reason)| (members[*position].id.clone(), *reason))
+                .collect();
+            stop_tasks(service, state, &stop, self.inner.settings.clock);
+            // A failure just counted may have been one too many.
+            if plan.start > 0 && rollout::failure(service).is_none() {
+                self.start_tasks(service, state, &crew.id, plan.start);
+            }
+            longest = longest.into_iter().chain(crew.pause).min();
         }
-        let stop: Vec<(String, StopReason)> = plan
-            .stop
-            .iter()
-            .map(|(position, reason)| (view.candidates[*position].0.clone(), *reason))
-            .collect();
-        stop_tasks(service, state, &stop, self.inner.settings.clock);
-        // A failure just counted may have been one too many.
-        if plan.start > 0 && !rollout::is_broken(service) {
-            self.start_tasks(service, state, plan.start);
-        }
-        pause
+        longest
     }
 
-    fn start_tasks(&self, service: &mut Service, state: &mut State, count: usize) {
-        let Some(primary) = service.deployments.first() else {
+    fn start_tasks(
+        &self,
+        service: &mut Service,
+        state: &mut State,
+        deployment_id: &str,
+        count: usize,
+    ) {
+        let Some(position) = service.position(deployment_id) else {
             return;
         };
-        if primary.placement.needs_instances() {
+        let deployment = &service.deployments[position];
+        if deployment.placement.needs_instances() {
             service.event_unless_repeated(
                 "was unable to place a task because no container instance met all of its \
                  requirements. Reason: No Container Instances were found in your cluster. For more \
@@ -139,11 +170,11 @@ impl Ecs {
             );
             return;
         }
-        let mut placement = primary.placement.clone();
+        let mut placement = deployment.placement.clone();
         let execute_command = service.fields.get("enableExecuteCommand");
         placement.enable_execute_command = execute_command.and_then(serde_json::Value::as_bool);
-        let deployment_id = primary.id.clone();
-        let targets = primary.targets.clone();
+        let definition = Arc::clone(&deployment.definition);
+        let targets = deployment.targets.clone();
         let (mut ids, mut unplaced) = (Vec::new(), 0);
         for _ in 0..count {
             if !state.take_capacity(&service.cluster_name) {
@@ -155,15 +186,15 @@ impl Ecs {
                 NewTask {
                     cluster_name: service.cluster_name.clone(),
                     cluster_arn: service.cluster_arn.clone(),
-                    definition: primary.definition.clone(),
+                    definition: Arc::clone(&definition),
                     group: format!("service:{}", service.name),
-                    started_by: Some(deployment_id.clone()),
+                    started_by: Some(deployment_id.to_owned()),
                     placement: placement.clone(),
                     overrides: super::request::Object::new(),
                     tags: service.task_tags(),
                     owner: Some(Owner {
                         service_arn: service.arn.clone(),
-                        deployment_id: deployment_id.clone(),
+                        deployment_id: deployment_id.to_owned(),
                         wake: service.wake.clone(),
                         noted: Noted::default(),
                     }),
@@ -181,7 +212,7 @@ impl Ecs {
             ));
         }
         if unplaced > 0 {
-            self.note_lack_of_capacity(service, unplaced);
+            self.note_lack_of_capacity(service, position, unplaced);
         }
     }
 
@@ -190,30 +221,82 @@ impl Ecs {
     ///
     /// <https://docs.aws.amazon.com/AmazonECS/latest/APIReference/API_Deployment.html>
     /// (`failedTasks`)
-    fn note_lack_of_capacity(&self, service: &mut Service, unplaced: u64) {
+    fn note_lack_of_capacity(&self, service: &mut Service, position: usize, unplaced: u64) {
         service.event_unless_repeated(&format!(
             "was unable to place a task. Reason: {}. For more information, see the \
              Troubleshooting section of the Amazon ECS Developer Guide.",
             capacity::UNAVAILABLE
         ));
-        rollout::count_failures(service, unplaced, self.inner.settings.clock);
+        rollout::count_failures(service, position, unplaced, self.inner.settings.clock);
         service.wake.notify_one();
     }
 }
 
-/// A service's wanted tasks at one moment.
+/// Tasks that are planned together: those of one deployment, or of all that replace each other.
+struct Crew {
+    /// The deployment that new tasks belong to.
+    id: String,
+    /// Whether it is all of the service's tasks.
+    is_whole: bool,
+    limits: Limits,
+    /// Whether the deployment is not completed.
+    rolling: bool,
+    starts: bool,
+    /// How long the next start has to wait.
+    pause: Option<Duration>,
+}
+
+impl Crew {
+    fn has(&self, deployment_id: &str) -> bool {
+        self.is_whole || self.id == deployment_id
+    }
+}
+
+fn crews(service: &Service) -> Vec<Crew> {
+    let side_by_side = service.is_side_by_side();
+    let crew = |deployment: &Deployment| {
+        let limits = match deployment.scale {
+            Scale::Rolling => service.limits(),
+            Scale::Full => Limits::new(service.desired_count, 100, 200),
+            Scale::Nothing => Limits::new(0, 100, 200),
+            Scale::Kept => return None,
+        };
+        Some(Crew {
+            id: deployment.id.clone(),
+            is_whole: !side_by_side,
+            limits,
+            rolling: deployment.rollout != Rollout::Completed,
+            starts: deployment.rollout != Rollout::Failed,
+            pause: deployment
+                .next_start
+                .map(|next| next.saturating_duration_since(Instant::now()))
+                .filter(|pause| !pause.is_zero()),
+        })
+    };
+    let deployments = service.deployments.iter();
+    let count = if side_by_side { usize::MAX } else { 1 };
+    deployments.take(count).filter_map(crew).collect()
+}
+
+/// A task that the service wants.
+pub(super) struct Seen {
+    id: String,
+    deployment_id: String,
+    condition: Condition,
+}
+
+/// A service's tasks at one moment.
 pub(super) struct View {
-    /// Ids and what the scheduler makes of them, in the order in which they were created.
-    pub(super) candidates: Vec<(String, Candidate)>,
+    /// Those that are wanted, in the order in which they were created.
+    tasks: Vec<Seen>,
     /// When a task's condition changes by the mere passing of time.
     next_change: Option<Duration>,
-    /// Tasks of earlier deployments that still run or drain.
-    pub(super) old_alive: usize,
+    /// How many tasks of each deployment run or drain.
+    alive: HashMap<String, usize>,
 }
 
 impl View {
     fn of(service: &Service, state: &State, clock: Clock) -> Self {
-        let primary = service.deployments.first().map(|primary| &primary.id);
         let mut tasks: Vec<(&Task, &Owner)> = state
             .tasks
             .values()
@@ -226,22 +309,20 @@ impl View {
         });
         let grace = Duration::from_secs_f64(service.grace_period().max(0.0));
         let mut view = Self {
-            candidates: Vec::new(),
+            tasks: Vec::new(),
             next_change: None,
-            old_alive: 0,
+            alive: HashMap::new(),
         };
         for (task, owner) in tasks {
-            let is_primary = Some(&owner.deployment_id) == primary;
-            if !is_primary && task.last_status < LastStatus::Stopping {
-                view.old_alive += 1;
+            if task.last_status < LastStatus::Stopping {
+                *view.alive.entry(owner.deployment_id.clone()).or_default() += 1;
             }
             if !task.wanted {
                 continue;
             }
             let has_targets = service
-                .deployments
-                .iter()
-                .any(|d| d.id == owner.deployment_id && !d.targets.is_empty());
+                .position(&owner.deployment_id)
+                .is_some_and(|position| !service.deployments[position].targets.is_empty());
             let (condition, change) = condition(
                 task,
                 has_targets,
@@ -249,19 +330,42 @@ impl View {
                 clock.scaled(PROVEN_WITHOUT_CHECKS),
             );
             view.next_change = view.next_change.into_iter().chain(change).min();
-            let candidate = Candidate {
-                primary: is_primary,
+            view.tasks.push(Seen {
+                id: task.id.clone(),
+                deployment_id: owner.deployment_id.clone(),
                 condition,
-            };
-            view.candidates.push((task.id.clone(), candidate));
+            });
         }
         view
     }
 
-    pub(super) fn count(&self, primary: bool, condition: Condition) -> usize {
-        let wanted = Candidate { primary, condition };
-        let candidates = self.candidates.iter();
-        candidates.filter(|(_, one)| *one == wanted).count()
+    pub(super) fn wanted(&self) -> usize {
+        self.tasks.len()
+    }
+
+    pub(super) fn healthy(&self) -> usize {
+        let healthy = |task: &&Seen| task.condition == Condition::Healthy;
+        self.tasks.iter().filter(healthy).count()
+    }
+
+    /// How many healthy tasks a deployment has.
+    pub(super) fn healthy_in(&self, deployment_id: &str) -> usize {
+        let tasks = self.tasks.iter();
+        let tasks = tasks.filter(|task| task.condition == Condition::Healthy);
+        tasks
+            .filter(|task| task.deployment_id == deployment_id)
+            .count()
+    }
+
+    /// How many tasks of other deployments run or drain.
+    pub(super) fn alive_beside(&self, deployment_id: &str) -> usize {
+        let others = self.alive.iter().filter(|(id, _)| *id != deployment_id);
+        others.map(|(_, count)| count).sum()
+    }
+
+    fn is_healthy(&self, task_id: &str) -> bool {
+        let mut tasks = self.tasks.iter();
+        tasks.any(|task| task.id == task_id && task.condition == Condition::Healthy)
     }
 }
 
@@ -305,63 +409,76 @@ fn condition(
 /// Takes note of what has happened to the service's tasks since the last look: registrations,
 /// tasks that became healthy, tasks that failed.
 fn take_note(service: &mut Service, state: &mut State, view: &View, clock: Clock) {
-    let Some(primary) = service.deployments.first_mut() else {
-        return;
-    };
-    let healthy = |id: &str| {
-        view.candidates
-            .iter()
-            .any(|(one, candidate)| one == id && candidate.condition == Condition::Healthy)
-    };
-    let (mut registered, mut failed, mut recovered) = (0, 0, false);
-    let mut digests = Vec::new();
-    for task in state.tasks.values_mut() {
-        let Some(owner) = &mut task.owner else {
-            continue;
-        };
-        if owner.service_arn != service.arn || owner.deployment_id != primary.id {
-            continue;
+    for position in 0..service.deployments.len() {
+        let news = News::of(service, position, state, view);
+        let deployment = &service.deployments[position];
+        let revision = deployment.revision_arn.clone();
+        let targets = deployment.targets.clone();
+        if let Some(revision) = service.revisions.iter_mut().find(|r| r.arn == revision) {
+            revision.digests.extend(news.digests);
         }
-        if task.target_health != TargetHealth::None && !owner.noted.registered {
-            owner.noted.registered = true;
-            registered += 1;
-        }
-        if !owner.noted.healthy && healthy(&task.id) {
-            owner.noted.healthy = true;
-            recovered = true;
-        }
-        let by_itself = matches!(
-            task.stop_code,
-            Some(StopCode::TaskFailedToStart | StopCode::EssentialContainerExited)
-        );
-        if !task.wanted && by_itself && !owner.noted.failed {
-            owner.noted.failed = true;
-            failed += 1;
-        }
-        for container in &task.containers {
-            if let Some(digest) = &container.image_digest {
-                digests.push((container.name.clone(), digest.clone()));
+        if news.registered > 0 {
+            for target in targets {
+                service.event(&format!(
+                    "registered {} targets in (target-group {})",
+                    news.registered, target.target_group_arn
+                ));
             }
         }
-    }
-    let revision = primary.revision_arn.clone();
-    let targets = primary.targets.clone();
-    if let Some(revision) = service.revisions.iter_mut().find(|r| r.arn == revision) {
-        revision.digests.extend(digests);
-    }
-    if registered > 0 {
-        for target in targets {
-            service.event(&format!(
-                "registered {registered} targets in (target-group {})",
-                target.target_group_arn
-            ));
+        if news.recovered {
+            rollout::forget_failures(service, position);
+        }
+        if news.failed > 0 {
+            rollout::count_failures(service, position, news.failed, clock);
         }
     }
-    if recovered {
-        rollout::forget_failures(service);
-    }
-    if failed > 0 {
-        rollout::count_failures(service, failed, clock);
+}
+
+/// What has happened to a deployment's tasks.
+#[derive(Default)]
+struct News {
+    registered: usize,
+    failed: u64,
+    recovered: bool,
+    /// The containers' images, by container.
+    digests: Vec<(String, String)>,
+}
+
+impl News {
+    /// What has not been noted yet; it is then.
+    fn of(service: &Service, position: usize, state: &mut State, view: &View) -> Self {
+        let deployment = &service.deployments[position];
+        let mut news = Self::default();
+        for task in state.tasks.values_mut() {
+            let Some(owner) = &mut task.owner else {
+                continue;
+            };
+            if owner.service_arn != service.arn || owner.deployment_id != deployment.id {
+                continue;
+            }
+            if task.target_health != TargetHealth::None && !owner.noted.registered {
+                owner.noted.registered = true;
+                news.registered += 1;
+            }
+            if !owner.noted.healthy && view.is_healthy(&task.id) {
+                owner.noted.healthy = true;
+                news.recovered = true;
+            }
+            let by_itself = matches!(
+                task.stop_code,
+                Some(StopCode::TaskFailedToStart | StopCode::EssentialContainerExited)
+            );
+            if !task.wanted && by_itself && !owner.noted.failed {
+                owner.noted.failed = true;
+                news.failed += 1;
+            }
+            for container in &task.containers {
+                if let Some(digest) = &container.image_digest {
+                    news.digests.push((container.name.clone(), digest.clone()));
+                }
+            }
+        }
+        news
     }
 }
 
@@ -376,7 +493,8 @@ fn stop_tasks(
         return;
     }
     service.steady = false;
-    let (mut failed, mut draining) = (0, 0);
+    let mut failed = BTreeMap::<usize, u64>::new();
+    let mut draining = 0;
     let mut deregistered = BTreeMap::<String, usize>::new();
     for (id, reason) in stop {
         let Some(stopped) = state
@@ -386,7 +504,9 @@ fn stop_tasks(
         else {
             continue;
         };
-        failed += u64::from(stopped.failed);
+        if let Some(position) = stopped.failed {
+            *failed.entry(position).or_default() += 1;
+        }
         draining += usize::from(!stopped.target_groups.is_empty());
         for arn in stopped.target_groups {
             *deregistered.entry(arn).or_default() += 1;
@@ -408,8 +528,8 @@ fn stop_tasks(
         ids.len(),
         ids.join(" ")
     ));
-    if failed > 0 {
-        rollout::count_failures(service, failed, clock);
+    for (position, count) in failed {
+        rollout::count_failures(service, position, count, clock);
         // The failures are looked at in the next round.
         service.wake.notify_one();
     }
@@ -417,8 +537,8 @@ fn stop_tasks(
 
 /// What stopping a task means for the service.
 struct Stopped {
-    /// It counts as a failure of the primary deployment.
-    failed: bool,
+    /// The position of the deployment whose failure it is.
+    failed: Option<usize>,
     /// The groups it is a target of.
     target_groups: Vec<String>,
 }
@@ -426,13 +546,12 @@ struct Stopped {
 fn stop_task(service: &mut Service, task: &mut Task, reason: StopReason) -> Option<Stopped> {
     let owner = task.owner.as_mut()?;
     let primary = service.deployments.first()?.id.clone();
-    let deployment = service.deployments.iter();
-    let targets = deployment
-        .filter(|deployment| deployment.id == owner.deployment_id)
-        .flat_map(|deployment| deployment.targets.clone())
-        .collect::<Vec<_>>();
-    let failed = reason == StopReason::Unhealthy && owner.deployment_id == primary;
-    owner.noted.failed |= failed;
+    let position = service.position(&owner.deployment_id);
+    let targets = position.map_or_else(Vec::new, |position| {
+        service.deployments[position].targets.clone()
+    });
+    let failed = position.filter(|_| reason == StopReason::Unhealthy);
+    owner.noted.failed |= failed.is_some();
     let unhealthy = task.checked_health() == Some(HealthStatus::Unhealthy);
     let text = match (reason, targets.first()) {
         (StopReason::Unhealthy, _) if unhealthy => {

@@ -8,16 +8,22 @@ use serde_json::{Value, json};
 use tokio::sync::Notify;
 use uuid::Uuid;
 
+use super::State;
 use super::alarms::AlarmMonitor;
-use super::deployments::{Counts, Deployment, Rollout, ServiceDeployment, ServiceRevision, Status};
+use super::deployments::{
+    Counts, Deployment, RevisionState, Rollout, ServiceDeployment, ServiceRevision, Status,
+};
 use super::events::AnnouncedService;
-use super::lifecycle::TargetBinding;
+use super::hooks::{self, Hook};
 use super::names::{self, unique_number};
-use super::request::{Object, Tag, now, parse, put, tags_to_json};
+use super::request::{Object, Tag, now, put, tags_to_json};
 use super::rolling::{CircuitBreaker, Limits};
+use super::route::{self, Departure};
+use super::strategy::{self, Share, Strategy};
 use super::task::Task;
 use super::task_definitions::TaskDefinition;
-use super::{ApiError, State};
+use super::traffic::{self, Router, Traffic, load_balancers};
+use super::walk::Walk;
 
 /// A service keeps its last 100 events.
 const MAX_EVENTS: usize = 100;
@@ -58,6 +64,18 @@ pub(super) enum ServiceStatus {
     /// Deleted, but tasks are still stopping.
     Draining,
     Inactive,
+}
+
+/// How many tasks a deployment is meant to have.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(super) enum Scale {
+    /// What the rolling of the service's tasks makes of it.
+    Rolling,
+    /// The service's desired count, whatever other deployments have.
+    Full,
+    /// Those it has: none is started, none is stopped.
+    Kept,
+    Nothing,
 }
 
 #[derive(Clone, Debug)]
@@ -218,9 +236,47 @@ impl Service {
         self.steady = false;
     }
 
+    /// Whether deployments have tasks of their own rather than replace each other's.
+    pub(super) fn is_side_by_side(&self) -> bool {
+        let mut deployments = self.deployments.iter();
+        deployments.any(|deployment| deployment.scale != Scale::Rolling)
+    }
+
+    pub(super) fn position(&self, deployment_id: &str) -> Option<usize> {
+        let mut deployments = self.deployments.iter();
+        deployments.position(|deployment| deployment.id == deployment_id)
+    }
+
+    /// The deployment that a rollback of the one that is going on returns to.
+    pub(super) fn rollback_target(&self) -> Option<usize> {
+        let ongoing = self.history.back().filter(|one| !one.status.is_final());
+        match ongoing.and_then(|ongoing| ongoing.walk.as_ref()) {
+            Some(walk) => {
+                let blue = self.position(walk.blue()?)?;
+                (self.deployments[blue].rollout == Rollout::Completed).then_some(blue)
+            }
+            None => self.completed_deployment(),
+        }
+    }
+
+    /// The deployment that serves while the next one is made: one that has got all production
+    /// traffic, else the last completed one.
+    ///
+    /// AWS does not document which revision remains where a deployment is superseded midway.
+    /// One that has part of the traffic only is not proven, and gives it back; to take back
+    /// everything from one that already has it would be a rollback nobody has asked for.
+    fn serving_deployment(&self) -> Option<usize> {
+        let mut deployments = self.deployments.iter();
+        deployments
+            .position(|deployment| deployment.traffic.production == Share::ALL)
+            .or_else(|| self.completed_deployment())
+            .or((!self.deployments.is_empty()).then_some(0))
+    }
+
     /// Starts a deployment of what the service is now, which ends one that is going on.
     pub(super) fn deploy(&mut self, names: &names::Names, definition: Arc<TaskDefinition>) {
         if let Some(superseded) = self.ongoing() {
+            hooks::abandon(&mut superseded.hooks);
             superseded.set_status(
                 Status::Stopped,
                 Some("The service deployment was superseded by a newer one.".to_owned()),
@@ -232,10 +288,18 @@ impl Service {
             .collect();
         let placement = serde_json::from_value(Value::Object(fields.clone())).unwrap_or_default();
         let configuration = self.fields["deploymentConfiguration"].clone();
+        let strategy = Strategy::of(&configuration);
+        let balancers = load_balancers(&self.fields).unwrap_or_default();
+        let serving = self.serving_deployment();
+        let blue_targets = serving
+            .map(|position| self.deployments[position].targets.clone())
+            .unwrap_or_default();
+        let targets = traffic::bindings(&balancers, &blue_targets, strategy);
         let revision = ServiceRevision {
             arn: names.service_revision(&self.cluster_name, &self.name),
             definition: Arc::clone(&definition),
             fields,
+            resolved_configuration: traffic::resolved_configuration(&balancers, &targets),
             digests: HashMap::new(),
             created_at: now(),
         };
@@ -245,6 +309,8 @@ impl Service {
             .iter()
             .map(|deployment| deployment.revision_arn.clone())
             .collect();
+        let walk = Router::all(&balancers, &blue_targets, &targets);
+        let walk = self.prepare_walk(&id, &configuration, walk);
         self.deployments.insert(
             0,
             Deployment {
@@ -253,7 +319,12 @@ impl Service {
                 revision_arn: revision.arn.clone(),
                 definition,
                 placement,
-                targets: target_bindings(&self.fields),
+                targets,
+                scale: match &walk {
+                    Some(_) => Scale::Nothing,
+                    None => Scale::Rolling,
+                },
+                traffic: Traffic::NONE,
                 rollout: Rollout::InProgress,
                 failed_tasks: 0,
                 next_start: None,
@@ -277,16 +348,64 @@ impl Service {
             breaker_triggered: false,
             failures: 0,
             rollback: None,
+            routes_traffic: walk.as_ref().is_some_and(Walk::routes_traffic),
+            walk,
+            stage: None,
+            bakes_until: None,
             created_at: now(),
             started_at: None,
             finished_at: None,
             stopped_at: None,
             updated_at: now(),
-            final_counts: HashMap::new(),
+            final_states: HashMap::new(),
         });
         self.forget_old_revisions();
         self.revisions.push_back(revision);
         self.steady = false;
+    }
+
+    /// Readies the deployments there are for one that goes through life-cycle stages; a rolling
+    /// deployment does so only where others have to give way to it.
+    fn prepare_walk(
+        &mut self,
+        green: &str,
+        configuration: &Value,
+        routers: Vec<Router>,
+    ) -> Option<Walk> {
+        let strategy = Strategy::of(configuration);
+        let several = self.deployments.len() > 1;
+        let route = route::forward(Departure {
+            strategy,
+            bake: strategy::bake_time(configuration),
+            has_blue: !self.deployments.is_empty(),
+            reconciles: several && (strategy.is_side_by_side() || self.is_side_by_side()),
+        });
+        if route.is_empty() {
+            for deployment in &mut self.deployments {
+                deployment.scale = Scale::Rolling;
+            }
+            return None;
+        }
+        let blue = self.serving_deployment();
+        for (position, deployment) in self.deployments.iter_mut().enumerate() {
+            if Some(position) != blue {
+                deployment.scale = Scale::Kept;
+                continue;
+            }
+            deployment.scale = Scale::Full;
+            if deployment.traffic.production == Share::ALL {
+                // It has taken over, so it is what a rollback returns to.
+                deployment.set_rollout(
+                    Rollout::Completed,
+                    format!("ECS deployment {} serves all traffic.", deployment.id),
+                );
+            } else if !several {
+                deployment.traffic.production = Share::ALL;
+            }
+        }
+        let blue = blue.map(|position| self.deployments[position].id.clone());
+        let hooks = Hook::parse_all(configuration).unwrap_or_default();
+        Some(Walk::new(blue, green.to_owned(), routers, hooks, route))
     }
 
     fn forget_old_revisions(&mut self) {
@@ -311,27 +430,31 @@ impl Service {
         })
     }
 
-    /// How many tasks a deployment wants, and how many it has.
-    fn deployment_counts(&self, position: usize, state: &State) -> (usize, Counts) {
+    /// How many tasks a deployment wants, how many it has, and its traffic.
+    fn deployment_state(&self, position: usize, state: &State) -> RevisionState {
         let deployment = &self.deployments[position];
-        let counts = Counts::of(self.tasks_of(deployment, state));
-        let desired = if position == 0 {
-            self.desired_count
-        } else {
-            let tasks = self.tasks_of(deployment, state);
-            tasks.filter(|task| task.wanted).count()
+        let requested = match deployment.scale {
+            Scale::Full => self.desired_count,
+            Scale::Rolling if position == 0 => self.desired_count,
+            Scale::Nothing => 0,
+            Scale::Rolling | Scale::Kept => {
+                let tasks = self.tasks_of(deployment, state);
+                tasks.filter(|task| task.wanted).count()
+            }
         };
-        (desired, counts)
+        RevisionState {
+            requested,
+            counts: Counts::of(self.tasks_of(deployment, state)),
+            traffic: deployment.traffic,
+        }
     }
 
     /// The same for a service revision.
-    pub(super) fn revision_counts(&self, revision: &str, state: &State) -> (usize, Counts) {
-        let position = self
-            .deployments
-            .iter()
-            .position(|deployment| deployment.revision_arn == revision);
-        position.map_or_else(Default::default, |position| {
-            self.deployment_counts(position, state)
+    pub(super) fn revision_state(&self, revision: &str, state: &State) -> RevisionState {
+        let mut deployments = self.deployments.iter();
+        let position = deployments.position(|deployment| deployment.revision_arn == revision);
+        position.map_or(RevisionState::NOTHING, |position| {
+            self.deployment_state(position, state)
         })
     }
 
@@ -339,7 +462,11 @@ impl Service {
         let mut totals = Counts::default();
         let (mut deployments, mut revisions) = (Vec::new(), Vec::new());
         for (position, deployment) in self.deployments.iter().enumerate() {
-            let (desired, counts) = self.deployment_counts(position, state);
+            let RevisionState {
+                requested: desired,
+                counts,
+                ..
+            } = self.deployment_state(position, state);
             totals.running += counts.running;
             totals.pending += counts.pending;
             deployments.push(deployment.to_json(position == 0, desired, counts));
@@ -388,35 +515,6 @@ impl Service {
         put(&mut answer, "currentServiceDeployment", current);
         Value::Object(answer)
     }
-}
-
-/// What `loadBalancers` says about targets.
-#[derive(Deserialize)]
-#[serde(rename_all = "camelCase")]
-pub(super) struct LoadBalancer {
-    pub(super) target_group_arn: Option<String>,
-    #[serde(default)]
-    pub(super) container_name: String,
-    #[serde(default)]
-    pub(super) container_port: u16,
-}
-
-pub(super) fn load_balancers(fields: &Object) -> Result<Vec<LoadBalancer>, ApiError> {
-    fields
-        .get("loadBalancers")
-        .map_or_else(|| Ok(Vec::new()), parse)
-}
-
-fn target_bindings(fields: &Object) -> Vec<TargetBinding> {
-    let balancers = load_balancers(fields).unwrap_or_default();
-    let bindings = balancers.into_iter().filter_map(|balancer| {
-        Some(TargetBinding {
-            target_group_arn: balancer.target_group_arn?,
-            container_name: balancer.container_name,
-            container_port: balancer.container_port,
-        })
-    });
-    bindings.collect()
 }
 
 fn circuit_breaker(configuration: &Value) -> CircuitBreaker {

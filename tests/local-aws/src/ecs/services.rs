@@ -11,11 +11,11 @@ use super::hooks::Hook;
 use super::names;
 use super::request::{Object, Tag, includes, page, parse, put};
 use super::rolling::CircuitBreaker;
-use super::service::{
-    NewService, REQUEST_FIELDS, REVISION_FIELDS, Service, ServiceStatus, load_balancers,
-};
+use super::service::{NewService, REQUEST_FIELDS, REVISION_FIELDS, Service, ServiceStatus};
+use super::strategy::{self, Strategy};
 use super::task::Placement;
 use super::task_definitions::TaskDefinition;
+use super::traffic::{self, load_balancers};
 use super::{ApiError, Ecs, State};
 
 /// Adds the values that ECS fills in to the fields of a service.
@@ -38,20 +38,11 @@ fn complete(fields: &mut Object) {
         default(list, json!([]));
     }
     if let Some(configuration) = fields["deploymentConfiguration"].as_object_mut() {
-        let mut default = |name: &str, value: Value| {
-            configuration.entry(name).or_insert(value);
-        };
-        default("maximumPercent", json!(200));
-        default("minimumHealthyPercent", json!(100));
-        default("strategy", json!("ROLLING"));
-        default(
-            "deploymentCircuitBreaker",
-            json!({"enable": false, "rollback": false}),
-        );
+        strategy::complete(configuration);
     }
 }
 
-fn unsupported(feature: &str) -> ApiError {
+pub(super) fn unsupported(feature: &str) -> ApiError {
     ApiError::client(
         "UnsupportedFeatureException",
         format!("The local ECS does not support {feature}."),
@@ -68,9 +59,11 @@ fn validate(fields: &Object, definition: &TaskDefinition) -> Result<(), ApiError
         return Err(unsupported("scheduling strategies other than REPLICA"));
     }
     let configuration = &fields["deploymentConfiguration"];
-    if configuration["strategy"].as_str() != Some("ROLLING") {
-        return Err(unsupported("deployment strategies other than ROLLING"));
+    if configuration["earlySuccessCriteria"]["enable"] == json!(true) {
+        return Err(unsupported("earlySuccessCriteria"));
     }
+    strategy::validate(configuration)?;
+    traffic::validate(fields, Strategy::of(configuration))?;
     for percent in ["maximumPercent", "minimumHealthyPercent"] {
         if configuration[percent].as_u64().is_none() {
             return Err(ApiError::invalid_parameter(format!(
@@ -196,30 +189,6 @@ impl State {
 }
 
 impl Ecs {
-    /// Checks that the service's target groups exist and belong to a load balancer.
-    async fn validate_target_groups(&self, fields: &Object) -> Result<(), ApiError> {
-        for balancer in load_balancers(fields)? {
-            let Some(arn) = balancer.target_group_arn else {
-                return Err(unsupported("load balancers without target groups"));
-            };
-            let balancers = &self.inner.settings.load_balancers;
-            match balancers.is_target_group_in_use(&arn).await {
-                Ok(true) => {}
-                Ok(false) => {
-                    return Err(ApiError::invalid_parameter(format!(
-                        "The target group with targetGroupArn {arn} does not have an associated load balancer."
-                    )));
-                }
-                Err(_) => {
-                    return Err(ApiError::invalid_parameter(format!(
-                        "Unable to describe target group {arn}: the target group does not exist."
-                    )));
-                }
-            }
-        }
-        Ok(())
-    }
-
     pub(super) async fn create_service(&self, request: Value) -> Result<Value, ApiError> {
         let parsed: CreateService = parse(&request)?;
         let Value::Object(mut fields) = request else {
@@ -234,7 +203,7 @@ impl Ecs {
             fields.remove(name);
         }
         complete(&mut fields);
-        self.validate_target_groups(&fields).await?;
+        self.validate_load_balancers(&fields).await?;
 
         let mut state = self.lock();
         let cluster = state.cluster(parsed.cluster.as_deref())?;
@@ -303,7 +272,7 @@ impl Ecs {
         }
         // The service may change while its target groups are looked at; what is not there then
         // is refused all the same.
-        self.validate_target_groups(&changes).await?;
+        self.validate_load_balancers(&changes).await?;
 
         let mut state = self.lock();
         let cluster = state.cluster(parsed.cluster.as_deref())?.name.clone();
@@ -327,7 +296,7 @@ impl Ecs {
                 (Some(Value::Object(known)), Value::Object(change))
                     if name == "deploymentConfiguration" =>
                 {
-                    known.extend(change);
+                    strategy::change(known, change);
                 }
                 (_, value) => {
                     fields.insert(name, value);
