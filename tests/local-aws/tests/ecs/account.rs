@@ -8,12 +8,13 @@ use aws_sdk_cloudwatchlogs::types::OutputLogEvent;
 use aws_sdk_ecs::error::SdkError;
 use aws_sdk_ecs::operation::register_task_definition::RegisterTaskDefinitionError;
 use aws_sdk_ecs::types::{
-    AssignPublicIp, AwsVpcConfiguration, Compatibility, ContainerDefinition, LaunchType,
-    LoadBalancer, LogConfiguration, LogDriver, NetworkConfiguration, NetworkMode, PortMapping,
-    Service, ServiceDeployment, Task,
+    AdvancedConfiguration, AssignPublicIp, AwsVpcConfiguration, Compatibility, ContainerDefinition,
+    LaunchType, LoadBalancer, LogConfiguration, LogDriver, NetworkConfiguration, NetworkMode,
+    PortMapping, Service, ServiceDeployment, Task,
 };
 use aws_sdk_elasticloadbalancingv2::types::{
-    Action, ActionTypeEnum, ProtocolEnum, TargetGroupAttribute, TargetTypeEnum,
+    Action, ActionTypeEnum, ForwardActionConfig, ProtocolEnum, RuleCondition, TargetGroupAttribute,
+    TargetGroupTuple, TargetTypeEnum,
 };
 use local_aws::client::{LocalAws, StartOptions, sdk_config};
 use local_aws::conformance::check_ecs_calls;
@@ -29,7 +30,7 @@ const GRACE_PERIOD: i32 = 60;
 const PATIENCE: Duration = Duration::from_secs(90);
 
 /// An HTTP server as a container: it answers with `VERSION`, is unhealthy where `BAD` is set,
-/// takes its time at `/slow`, and finishes open requests on SIGTERM.
+/// takes a second at `/slow` and more at `/slow/SECONDS`, and finishes open requests on SIGTERM.
 const SERVER: &str = r#"
 import http.server, os, signal, threading, time
 
@@ -40,8 +41,8 @@ class Handler(http.server.BaseHTTPRequestHandler):
         pass
 
     def do_GET(self):
-        if self.path == "/slow":
-            time.sleep(1)
+        if self.path.startswith("/slow"):
+            time.sleep(float(self.path[6:] or 1))
         bad = self.path == "/health" and "BAD" in os.environ
         body = os.environ["VERSION"].encode()
         self.send_response(500 if bad else 200)
@@ -62,6 +63,7 @@ pub(crate) struct Account {
     pub(crate) ecs: aws_sdk_ecs::Client,
     ecr: aws_sdk_ecr::Client,
     pub(crate) elbv2: aws_sdk_elasticloadbalancingv2::Client,
+    pub(crate) cloudwatch: aws_sdk_cloudwatch::Client,
     pub(crate) logs: aws_sdk_cloudwatchlogs::Client,
     pub(crate) secrets: aws_sdk_secretsmanager::Client,
     pub(crate) ssm: aws_sdk_ssm::Client,
@@ -72,6 +74,49 @@ pub(crate) struct Account {
 pub(crate) struct Balancer {
     pub(crate) target_group: String,
     pub(crate) url: String,
+}
+
+/// Two target groups behind a listener for production and one for tests.
+pub(crate) struct Pair {
+    pub(crate) groups: [String; 2],
+    /// The listener's URL.
+    pub(crate) production: String,
+    pub(crate) production_rule: String,
+    /// The listener's URL.
+    pub(crate) test: String,
+    pub(crate) test_rule: String,
+}
+
+impl Pair {
+    pub(crate) fn load_balancer(&self) -> LoadBalancer {
+        let advanced = AdvancedConfiguration::builder()
+            .alternate_target_group_arn(&self.groups[1])
+            .production_listener_rule(&self.production_rule)
+            .test_listener_rule(&self.test_rule)
+            .role_arn(ROLE)
+            .build();
+        LoadBalancer::builder()
+            .target_group_arn(&self.groups[0])
+            .container_name("web")
+            .container_port(CONTAINER_PORT)
+            .advanced_configuration(advanced)
+            .build()
+    }
+}
+
+/// Forwards everything to the first of the groups.
+fn forward(groups: &[&str]) -> Action {
+    let groups = groups.iter().enumerate().map(|(position, group)| {
+        TargetGroupTuple::builder()
+            .target_group_arn(*group)
+            .weight(i32::from(position == 0))
+            .build()
+    });
+    let config = ForwardActionConfig::builder().set_target_groups(Some(groups.collect()));
+    Action::builder()
+        .r#type(ActionTypeEnum::Forward)
+        .forward_config(config.build())
+        .build()
 }
 
 static RUNNING: OnceLock<(LocalAws, tempfile::TempDir)> = OnceLock::new();
@@ -198,6 +243,7 @@ impl Account {
             ecs: aws_sdk_ecs::Client::new(&config),
             ecr: aws_sdk_ecr::Client::new(&config),
             elbv2: aws_sdk_elasticloadbalancingv2::Client::new(&config),
+            cloudwatch: aws_sdk_cloudwatch::Client::new(&config),
             logs: aws_sdk_cloudwatchlogs::Client::new(&config),
             secrets: aws_sdk_secretsmanager::Client::new(&config),
             ssm: aws_sdk_ssm::Client::new(&config),
@@ -443,7 +489,8 @@ impl Account {
         (subnets, vpc)
     }
 
-    pub(crate) async fn balancer(&self, name: &str) -> Balancer {
+    /// A load balancer without listeners, and its VPC.
+    async fn load_balancer(&self, name: &str) -> (String, String) {
         let (subnets, vpc) = self.subnets().await;
         let answer = self
             .elbv2
@@ -454,6 +501,10 @@ impl Account {
             .await
             .unwrap();
         let balancer = answer.load_balancers()[0].load_balancer_arn().unwrap();
+        (balancer.to_owned(), vpc)
+    }
+
+    async fn target_group(&self, name: &str, vpc: &str) -> String {
         let answer = self
             .elbv2
             .create_target_group()
@@ -482,26 +533,70 @@ impl Account {
             .send()
             .await
             .unwrap();
+        target_group.to_owned()
+    }
+
+    /// A listener on a free port: its ARN and its URL.
+    async fn listener(&self, balancer: &str, action: Action) -> (String, String) {
         let url = format!("{}/_local/ports", self.endpoint);
         let answer = self.http.post(url).send().await.unwrap();
         let answer: serde_json::Value = answer.json().await.unwrap();
         let port = i32::try_from(answer["port"].as_i64().unwrap()).unwrap();
-        let forward = Action::builder()
-            .r#type(ActionTypeEnum::Forward)
-            .target_group_arn(target_group)
-            .build();
-        self.elbv2
+        let answer = self
+            .elbv2
             .create_listener()
             .load_balancer_arn(balancer)
             .protocol(ProtocolEnum::Http)
             .port(port)
-            .default_actions(forward)
+            .default_actions(action)
             .send()
             .await
             .unwrap();
-        Balancer {
-            target_group: target_group.to_owned(),
-            url: format!("http://127.0.0.1:{port}"),
+        let arn = answer.listeners()[0].listener_arn().unwrap().to_owned();
+        (arn, format!("http://127.0.0.1:{port}"))
+    }
+
+    pub(crate) async fn balancer(&self, name: &str) -> Balancer {
+        let (balancer, vpc) = self.load_balancer(name).await;
+        let target_group = self.target_group(name, &vpc).await;
+        let (_, url) = self.listener(&balancer, forward(&[&target_group])).await;
+        Balancer { target_group, url }
+    }
+
+    /// A load balancer with what a service needs that shifts traffic: two target groups, and
+    /// listeners for production and for tests. Production has a rule of its own, tests use
+    /// their listener's default rule.
+    pub(crate) async fn pair(&self, name: &str) -> Pair {
+        let (balancer, vpc) = self.load_balancer(name).await;
+        let first = self.target_group(&format!("{name}-a"), &vpc).await;
+        let second = self.target_group(&format!("{name}-b"), &vpc).await;
+        let groups = [first.as_str(), second.as_str()];
+        let (listener, production) = self.listener(&balancer, forward(&groups)).await;
+        let everything = RuleCondition::builder()
+            .field("path-pattern")
+            .values("/*")
+            .build();
+        let answer = self
+            .elbv2
+            .create_rule()
+            .listener_arn(listener)
+            .priority(1)
+            .conditions(everything)
+            .actions(forward(&groups))
+            .send()
+            .await
+            .unwrap();
+        let production_rule = answer.rules()[0].rule_arn().unwrap().to_owned();
+        let (listener, test) = self.listener(&balancer, forward(&groups)).await;
+        let rules = self.elbv2.describe_rules().listener_arn(listener);
+        let rules = rules.send().await.unwrap();
+        let test_rule = rules.rules()[0].rule_arn().unwrap().to_owned();
+        Pair {
+            groups: [first, second],
+            production,
+            production_rule,
+            test,
+            test_rule,
         }
     }
 

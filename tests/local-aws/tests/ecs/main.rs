@@ -8,11 +8,16 @@
 #![allow(clippy::unwrap_used)]
 
 mod account;
+mod blue_green;
+mod canary;
 mod containers;
+mod linear;
 mod listeners;
 mod operations;
 mod services;
+mod strategies;
 mod tasks;
+mod timeline;
 mod visitors;
 
 use std::process::ExitCode;
@@ -39,6 +44,21 @@ fn main() -> ExitCode {
         containers::a_task_that_is_unhealthy_runs_on_where_no_service_replaces_it,
         containers::a_service_replaces_a_task_that_becomes_unhealthy,
         containers::a_version_whose_container_health_check_fails_is_rolled_back,
+        blue_green::all_visitors_move_at_once_and_testers_see_the_new_version_first,
+        blue_green::a_first_deployment_gets_all_traffic_without_baking,
+        blue_green::a_version_that_never_becomes_healthy_gets_no_traffic,
+        blue_green::an_alarm_in_the_bake_time_brings_everybody_back,
+        blue_green::a_rollback_during_the_clean_up_waits_for_the_old_version,
+        blue_green::a_newer_update_in_the_bake_time_starts_from_the_version_that_serves,
+        blue_green::a_service_without_a_load_balancer_is_deployed_side_by_side,
+        blue_green::the_strategy_can_change_to_blue_green_and_back,
+        blue_green::a_rule_that_forwards_elsewhere_is_refused,
+        canary::a_share_of_the_visitors_sees_the_new_version_first,
+        canary::both_versions_are_kept_up_until_a_user_stops_the_deployment,
+        canary::a_newer_update_takes_the_place_of_a_canary,
+        canary::an_alarm_ends_a_canary,
+        linear::the_share_of_the_new_version_grows_in_steps,
+        linear::a_user_stops_a_linear_deployment_midway,
         listeners::a_listener_follows_its_rules_and_weights,
         operations::a_cluster_is_created_tagged_listed_and_deleted,
         operations::a_task_definition_is_described_listed_and_deregistered,

@@ -3,8 +3,8 @@
 use std::time::Duration;
 
 use aws_sdk_ecs::types::{
-    DeploymentCircuitBreaker, DeploymentConfiguration, DeploymentRolloutState,
-    ServiceDeploymentCircuitBreaker, StopServiceDeploymentStopType,
+    DeploymentCircuitBreaker, DeploymentConfiguration, DeploymentEarlySuccessCriteria,
+    DeploymentRolloutState, ServiceDeploymentCircuitBreaker, StopServiceDeploymentStopType,
 };
 
 use crate::account::{Account, Balancer, CLUSTER, eventually};
@@ -332,12 +332,15 @@ pub(crate) async fn what_the_local_ecs_cannot_do_is_refused() {
     let account = Account::open();
     let image = account.push_server("1", &[]).await;
     let definition = account.define("unsupported", &image).await;
-    let blue_green = DeploymentConfiguration::builder()
-        .strategy(aws_sdk_ecs::types::DeploymentStrategy::BlueGreen)
+    let early = DeploymentEarlySuccessCriteria::builder()
+        .enable(true)
+        .build();
+    let early = DeploymentConfiguration::builder()
+        .early_success_criteria(early)
         .build();
     let refused = account
         .create_service("unsupported", &definition, None)
-        .deployment_configuration(blue_green)
+        .deployment_configuration(early)
         .send()
         .await;
     let error = refused.unwrap_err().into_service_error();

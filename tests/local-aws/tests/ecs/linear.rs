@@ -1,0 +1,68 @@
+//! Linear deployments: equal steps.
+
+use crate::account::{Account, eventually};
+use crate::strategies::{deploy, linear, serve_version_1};
+use crate::timeline::{Observer, weights};
+use crate::visitors::Visitors;
+use aws_sdk_ecs::types::StopServiceDeploymentStopType;
+
+pub(crate) async fn the_share_of_the_new_version_grows_in_steps() {
+    let account = Account::open();
+    let name = "linear";
+    let (_, pair) = serve_version_1(&account, name, linear(33.4, 1)).await;
+    let visitors = Visitors::of(&pair.production);
+    let deployment = deploy(&account, name, "2", &[], None).await;
+    let observer = Observer::of(&account.ecs, &deployment);
+    account.newest_deployment(name, "SUCCESSFUL").await;
+    let timeline = observer.report().await;
+    let visits = visitors.report().await;
+    let counted = visits.counts();
+    assert!(counted.keys().eq(["1", "2"].iter()), "{counted:?}");
+    assert_eq!(timeline.production_weights(), [0.0, 33.4, 66.8, 100.0]);
+    for percent in [33.4, 66.8] {
+        let told = timeline.at_weight(percent);
+        let (from, until) = (told[0].answered, told.last().unwrap().asked);
+        // A rule changes a moment after ECS has told that it wants it to.
+        let during = visits.between(from + (until - from) / 3, until);
+        let share = 100.0 * during.share("2");
+        assert!((share - percent).abs() < 8.0, "{share} at {percent}");
+    }
+    let baking = timeline.at_stage("BAKE_TIME");
+    assert!(visits.last("1").unwrap() < baking[0].answered);
+    account.delete_service(name).await;
+}
+
+pub(crate) async fn a_user_stops_a_linear_deployment_midway() {
+    let account = Account::open();
+    let name = "linear-stopped";
+    let (_, pair) = serve_version_1(&account, name, linear(50.0, 600)).await;
+    let visitors = Visitors::of(&pair.production);
+    let deployment = deploy(&account, name, "2", &[], None).await;
+    eventually("the first step", async || {
+        let newest = account.history(name).await.remove(0);
+        let weight = weights(newest.target_service_revision()?).0;
+        (weight > 0.0).then_some(())
+    })
+    .await;
+    let observer = Observer::of(&account.ecs, &deployment);
+    account
+        .ecs
+        .stop_service_deployment()
+        .service_deployment_arn(deployment.service_deployment_arn().unwrap())
+        .stop_type(StopServiceDeploymentStopType::Rollback)
+        .send()
+        .await
+        .unwrap();
+    account.newest_deployment(name, "ROLLBACK_SUCCESSFUL").await;
+    let stages = observer.report().await;
+    let stages = stages.stages();
+    assert_eq!(stages.last(), Some(&"CLEAN_UP"), "{stages:?}");
+    let answer = reqwest::get(&pair.production).await.unwrap();
+    assert_eq!(answer.text().await.unwrap(), "1");
+    let seen = visitors.leave().await;
+    assert!(
+        seen.keys().all(|answer| answer == "1" || answer == "2"),
+        "{seen:?}"
+    );
+    account.delete_service(name).await;
+}
