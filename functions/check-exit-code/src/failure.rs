@@ -17,6 +17,17 @@ pub(crate) enum Failure {
         circumstances: String,
         log: String,
     },
+    /// Asked to end, many a program exits 0 with its work half done.
+    #[error(
+        "The migration was stopped from outside: container {container} of task {task} exited with code 0, which then does not prove that the migration ran to its end. {reasons} See what it did before you deploy again.\n{log}"
+    )]
+    MigrationStopped {
+        container: String,
+        task: String,
+        /// Sentences.
+        reasons: String,
+        log: String,
+    },
     #[error(
         "The migration never ran: container {container} of task {task} has no exit code. {reasons}"
     )]

@@ -13,6 +13,12 @@ pub(crate) async fn handle(client: &Client, event: Value) -> Result<ExitCode, Fa
         .iter()
         .find(|container| container.name == input.container);
     match container.and_then(|container| container.exit_code) {
+        Some(0) if is_stopped_from_outside(&input.task) => Err(Failure::MigrationStopped {
+            reasons: reasons(&input.task, container),
+            log: log::excerpt(client, input.log.as_ref()).await,
+            container: input.container,
+            task: input.task.task_arn,
+        }),
         Some(0) => Ok(ExitCode { exit_code: 0 }),
         Some(exit_code) => Err(Failure::MigrationFailed {
             circumstances: circumstances(&input.task, container),
@@ -32,12 +38,20 @@ pub(crate) async fn handle(client: &Client, event: Value) -> Result<ExitCode, Fa
 /// What ended the container from outside, such as a lack of memory, a person or the end of a Spot
 /// capacity: the migration need not be wrong then. Otherwise it is.
 fn circumstances(task: &StoppedTask, container: Option<&ContainerStatus>) -> String {
-    let from_outside = task.stop_code.as_deref() != Some("EssentialContainerExited");
     let reason = container.and_then(|container| container.reason.as_ref());
-    match reason.is_some() || from_outside {
+    match reason.is_some() || is_stopped_from_outside(task) {
         true => reasons(task, container),
         false => "Correct the migration and push again.".to_owned(),
     }
+}
+
+/// Whether something else than a container's own end stopped the task: a person, the end of a Spot
+/// capacity, maintenance
+/// (<https://docs.aws.amazon.com/AmazonECS/latest/developerguide/stopped-task-error-codes.html>).
+fn is_stopped_from_outside(task: &StoppedTask) -> bool {
+    task.stop_code
+        .as_deref()
+        .is_some_and(|code| code != "EssentialContainerExited")
 }
 
 /// All that ECS said about a container that never ran or was ended, each in a sentence of its own.
@@ -176,6 +190,21 @@ mod tests {
         event["task"]["stopCode"] = json!("SpotInterruption");
         let message = failure(&without_logs(), event).await.error_message;
         assert!(message.contains("SpotInterruption"), "{message}");
+    }
+
+    #[tokio::test]
+    async fn exit_code_0_after_a_stop_from_outside_is_no_success() {
+        for stop_code in ["UserInitiated", "SpotInterruption", "TerminationNotice"] {
+            let mut event = event(json!([{"name": "web", "exitCode": 0, "reason": null}]));
+            event["task"]["stopCode"] = json!(stop_code);
+            event["task"]["stoppedReason"] = json!("Task stopped by user");
+            event["log"] = Value::Null;
+            let failure = failure(&without_logs(), event).await;
+            assert_eq!(failure.error_type, "MigrationStopped");
+            for part in [stop_code, "Task stopped by user.", "exited with code 0"] {
+                assert!(failure.error_message.contains(part), "{part}: {failure:?}");
+            }
+        }
     }
 
     #[tokio::test]

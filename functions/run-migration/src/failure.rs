@@ -9,6 +9,9 @@ pub(crate) enum Failure {
     InvalidInput(#[from] InvalidInput),
     #[error("ECS did not start the migration of {service}: {reasons}.")]
     TaskNotStarted { service: String, reasons: String },
+    /// Passes: the same request may find capacity a minute later.
+    #[error("ECS has no capacity for the migration of {service} at this time: {reasons}.")]
+    CapacityUnavailable { service: String, reasons: String },
     #[error("{0}")]
     AwsRequestFailed(#[from] AwsRequestFailed),
 }

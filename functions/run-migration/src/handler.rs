@@ -4,7 +4,7 @@ use aws_sdk_ecs::Client;
 use aws_sdk_ecs::error::SdkError;
 use aws_sdk_ecs::operation::run_task::RunTaskError;
 use aws_sdk_ecs::operation::run_task::builders::RunTaskInputBuilder;
-use aws_sdk_ecs::types::Service;
+use aws_sdk_ecs::types::{Failure as EcsFailure, Service};
 use bluegreen_contract::{InvalidInput, Migration, RunMigrationInput, StartedMigration, parse};
 use bluegreen_sdk_config::{AwsRequestFailed, failed};
 use bluegreen_task_definition::{EcrImage, Marks, RegisterFailure, describe};
@@ -92,10 +92,16 @@ async fn start(
             task_arn: task_arn.to_owned(),
             task_definition: revision,
         }),
-        None => Err(Failure::TaskNotStarted {
-            service: migration.service.clone(),
-            reasons: task::reasons(answer.failures()),
-        }),
+        None => Err(not_started(migration, answer.failures())),
+    }
+}
+
+fn not_started(migration: &Migration, failures: &[EcsFailure]) -> Failure {
+    let service = migration.service.clone();
+    let reasons = task::reasons(failures);
+    match failures.iter().any(task::lacks_capacity) {
+        true => Failure::CapacityUnavailable { service, reasons },
+        false => Failure::TaskNotStarted { service, reasons },
     }
 }
 

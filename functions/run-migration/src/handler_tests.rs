@@ -6,8 +6,10 @@ use aws_sdk_ecs::operation::register_task_definition::RegisterTaskDefinitionOutp
 use aws_sdk_ecs::operation::run_task::{RunTaskInput, RunTaskOutput};
 use aws_sdk_ecs::types::error::ConflictException;
 use aws_sdk_ecs::types::{
-    AwsVpcConfiguration, CapacityProviderStrategyItem, ContainerDefinition, Failure as EcsFailure,
-    LaunchType, LogConfiguration, LogDriver, NetworkConfiguration, Tag, Task, TaskDefinition,
+    AwsVpcConfiguration, CapacityProviderStrategyItem, ContainerDefinition, Deployment,
+    Failure as EcsFailure, LaunchType, LogConfiguration, LogDriver, NetworkConfiguration,
+    ServiceManagedEbsVolumeConfiguration, ServiceVolumeConfiguration, Tag, Task, TaskDefinition,
+    TaskFilesystemType,
 };
 use aws_smithy_mocks::{Rule, RuleMode, mock, mock_client};
 use lambda_runtime::Diagnostic;
@@ -152,7 +154,8 @@ async fn the_task_runs_the_pinned_revision_as_the_service_would() {
                     tag("bluegreen:execution", EXECUTION),
                     tag("bluegreen:migration", "demo"),
                 ]
-            && request.started_by().unwrap().starts_with("bluegreen-")
+            && request.started_by() == Some("bluegreen/demo")
+            && request.volume_configurations.is_none()
             && request.client_token().unwrap().len() == 64
     });
     let started = answer(fargate_service, run).await.unwrap();
@@ -186,18 +189,62 @@ async fn a_capacity_provider_strategy_excludes_the_launch_type() {
 }
 
 #[tokio::test]
-async fn failures_in_a_successful_answer_are_task_not_started() {
-    let run = mock!(Client::run_task).then_output(|| {
-        RunTaskOutput::builder()
-            .failures(EcsFailure::builder().reason("RESOURCE:MEMORY").build())
+async fn the_task_gets_the_volumes_of_the_service() {
+    let service = || {
+        let volume = ServiceManagedEbsVolumeConfiguration::builder()
+            .role_arn("arn:aws:iam::123456789012:role/ebs")
+            .size_in_gib(20)
+            .encrypted(true)
+            .filesystem_type(TaskFilesystemType::Ext4)
             .build()
+            .unwrap();
+        let volume = ServiceVolumeConfiguration::builder()
+            .name("data")
+            .managed_ebs_volume(volume)
+            .build()
+            .unwrap();
+        let mut service = fargate_service();
+        service.deployments = Some(vec![
+            Deployment::builder()
+                .status("PRIMARY")
+                .volume_configurations(volume)
+                .build(),
+        ]);
+        service
+    };
+    let run = starts(|request| {
+        let [volume] = request.volume_configurations() else {
+            return false;
+        };
+        let ebs = volume.managed_ebs_volume().unwrap();
+        volume.name() == "data"
+            && ebs.role_arn() == "arn:aws:iam::123456789012:role/ebs"
+            && ebs.size_in_gib() == Some(20)
+            && ebs.encrypted() == Some(true)
+            && ebs.filesystem_type() == Some(&TaskFilesystemType::Ext4)
     });
-    let failure: Diagnostic = answer(fargate_service, run).await.unwrap_err().into();
-    assert_eq!(failure.error_type, "TaskNotStarted");
-    assert!(
-        failure.error_message.contains("RESOURCE:MEMORY"),
-        "{failure:?}"
-    );
+    assert!(answer(service, run).await.is_ok());
+}
+
+#[tokio::test]
+async fn failures_in_a_successful_answer_are_named_by_whether_they_pass() {
+    for (reason, name) in [
+        ("AGENT", "TaskNotStarted"),
+        ("RESOURCE:MEMORY", "CapacityUnavailable"),
+        (
+            "Capacity is unavailable at this time.",
+            "CapacityUnavailable",
+        ),
+    ] {
+        let run = mock!(Client::run_task).then_output(move || {
+            RunTaskOutput::builder()
+                .failures(EcsFailure::builder().reason(reason).build())
+                .build()
+        });
+        let failure: Diagnostic = answer(fargate_service, run).await.unwrap_err().into();
+        assert_eq!(failure.error_type, name);
+        assert!(failure.error_message.contains(reason), "{failure:?}");
+    }
 }
 
 #[tokio::test]

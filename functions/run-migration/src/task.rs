@@ -3,10 +3,12 @@
 use aws_sdk_ecs::operation::run_task::RunTaskInput;
 use aws_sdk_ecs::operation::run_task::builders::RunTaskInputBuilder;
 use aws_sdk_ecs::types::{
-    ContainerOverride, Failure as EcsFailure, PlacementConstraint, Service, Tag, TaskOverride,
+    ContainerOverride, Failure as EcsFailure, PlacementConstraint, Service,
+    ServiceManagedEbsVolumeConfiguration, ServiceVolumeConfiguration, Tag,
+    TaskManagedEbsVolumeConfiguration, TaskOverride, TaskVolumeConfiguration,
 };
 use bluegreen_contract::RunMigrationInput;
-use bluegreen_task_definition::{EXECUTION_TAG, STACK_TAG};
+use bluegreen_task_definition::{EXECUTION_TAG, STACK_TAG, started_by};
 use sha2::{Digest, Sha256};
 
 /// Tag of a migration's task and of nothing else, so that a policy can tell it from the tasks of a
@@ -40,6 +42,7 @@ pub(crate) fn request(
             service.placement_constraints(),
         ))
         .set_placement_strategy(some_if_any(service.placement_strategy()))
+        .set_volume_configurations(some_if_any(&volumes(service)))
         .enable_ecs_managed_tags(service.enable_ecs_managed_tags())
         .overrides(
             TaskOverride::builder()
@@ -51,11 +54,78 @@ pub(crate) fn request(
                 )
                 .build(),
         )
-        .started_by(format!("bluegreen-{}", &token[..16]))
+        .started_by(started_by(&input.stack))
         .tags(tag(STACK_TAG, &input.stack))
         .tags(tag(EXECUTION_TAG, &input.execution_id))
         .tags(tag(MIGRATION_TAG, &input.stack))
         .client_token(token)
+}
+
+/// The volumes that the task definition leaves to whoever starts its tasks, as the service's current
+/// deployment configures them; without them ECS refuses the task
+/// (<https://docs.aws.amazon.com/AmazonECS/latest/developerguide/specify-ebs-config.html>).
+///
+/// The two types differ in one field: when a volume is deleted. A service's volumes are deleted with
+/// their task, which is what RunTask does where nothing else is asked for.
+fn volumes(service: &Service) -> Vec<TaskVolumeConfiguration> {
+    service
+        .deployments()
+        .iter()
+        .find(|deployment| deployment.status() == Some("PRIMARY"))
+        .into_iter()
+        .flat_map(|primary| primary.volume_configurations())
+        .filter_map(volume)
+        .collect()
+}
+
+fn volume(volume: &ServiceVolumeConfiguration) -> Option<TaskVolumeConfiguration> {
+    TaskVolumeConfiguration::builder()
+        .name(volume.name())
+        .set_managed_ebs_volume(volume.managed_ebs_volume().and_then(ebs_volume))
+        .build()
+        .ok()
+}
+
+fn ebs_volume(
+    volume: &ServiceManagedEbsVolumeConfiguration,
+) -> Option<TaskManagedEbsVolumeConfiguration> {
+    let ServiceManagedEbsVolumeConfiguration {
+        encrypted,
+        kms_key_id,
+        volume_type,
+        size_in_gib,
+        snapshot_id,
+        volume_initialization_rate,
+        iops,
+        throughput,
+        tag_specifications,
+        role_arn,
+        filesystem_type,
+        ..
+    } = volume.clone();
+    TaskManagedEbsVolumeConfiguration::builder()
+        .set_encrypted(encrypted)
+        .set_kms_key_id(kms_key_id)
+        .set_volume_type(volume_type)
+        .set_size_in_gib(size_in_gib)
+        .set_snapshot_id(snapshot_id)
+        .set_volume_initialization_rate(volume_initialization_rate)
+        .set_iops(iops)
+        .set_throughput(throughput)
+        .set_tag_specifications(tag_specifications)
+        .role_arn(role_arn)
+        .set_filesystem_type(filesystem_type)
+        .build()
+        .ok()
+}
+
+/// Whether ECS would have started the task if it had had room for it. It names what a container
+/// instance lacks, and says of Fargate that it has none
+/// (<https://docs.aws.amazon.com/AmazonECS/latest/developerguide/api_failures_messages.html>).
+pub(crate) fn lacks_capacity(failure: &EcsFailure) -> bool {
+    failure.reason().is_some_and(|reason| {
+        reason.starts_with("RESOURCE:") || reason.starts_with("Capacity is unavailable")
+    })
 }
 
 /// Why ECS started nothing, from an answer that is not an HTTP error.
@@ -108,6 +178,25 @@ mod tests {
         assert!(first.is_ascii());
         assert_ne!(first, token("arn:execution:1", 1));
         assert_ne!(first, token("arn:execution:2", 0));
+    }
+
+    #[test]
+    fn a_lack_of_capacity_is_told_from_other_failures() {
+        for (reason, expected) in [
+            ("RESOURCE:MEMORY", true),
+            ("RESOURCE:ENI", true),
+            (
+                "Capacity is unavailable at this time. Please try again later or in a different availability zone",
+                true,
+            ),
+            ("AGENT", false),
+            ("ATTRIBUTE", false),
+            ("MISSING", false),
+        ] {
+            let failure = EcsFailure::builder().reason(reason).build();
+            assert_eq!(lacks_capacity(&failure), expected, "{reason}");
+        }
+        assert!(!lacks_capacity(&EcsFailure::builder().build()));
     }
 
     #[test]

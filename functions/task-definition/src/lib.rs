@@ -6,6 +6,8 @@
 
 mod image;
 mod register;
+mod started_by;
 
 pub use image::EcrImage;
 pub use register::{Described, EXECUTION_TAG, Marks, RegisterFailure, STACK_TAG, describe};
+pub use started_by::started_by;
