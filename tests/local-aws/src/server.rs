@@ -118,6 +118,7 @@ fn assemble(
     let images = ImageStore::new(&state, aws_sdk_ecr::Client::new(&config));
     let load_balancers =
         LoadBalancers::new(clock, aws_sdk_elasticloadbalancingv2::Client::new(&config));
+    load_balancers.publish_metrics(aws_sdk_cloudwatch::Client::new(&config));
     let faults = Arc::<Faults>::default();
     let lambda = LambdaService::new(&config, endpoint, &state, clock, Arc::clone(&faults));
     let lambda = Arc::new(lambda);

@@ -62,6 +62,8 @@ pub(crate) struct Health {
     pub(crate) state: TargetState,
     /// The last verdict that was not `Passed`, while it explains the state.
     pub(crate) failure: Option<Verdict>,
+    /// Whether a check has been sent yet.
+    checked: bool,
     passed: u32,
     failed: u32,
 }
@@ -72,8 +74,17 @@ impl Health {
         Self {
             state: TargetState::Initial,
             failure: None,
+            checked: false,
             passed: 0,
             failed: 0,
+        }
+    }
+
+    /// A check is on its way to the target.
+    pub(crate) fn checking(self) -> Self {
+        Self {
+            checked: true,
+            ..self
         }
     }
 
@@ -95,6 +106,7 @@ impl Health {
                     self.state
                 },
                 failure: if healthy { None } else { self.failure },
+                checked: true,
                 passed,
                 failed: 0,
             };
@@ -112,6 +124,7 @@ impl Health {
             } else {
                 self.failure
             },
+            checked: true,
             passed: 0,
             failed,
         }
@@ -123,6 +136,10 @@ impl Health {
     pub(crate) fn explanation(&self) -> (Option<&'static str>, Option<String>) {
         match (self.state, self.failure) {
             (TargetState::Healthy, _) => (None, None),
+            (TargetState::Initial, _) if !self.checked => (
+                Some("Elb.RegistrationInProgress"),
+                Some("Target registration is in progress".to_owned()),
+            ),
             (TargetState::Initial, _) => (
                 Some("Elb.InitialHealthChecking"),
                 Some("Initial health checks in progress".to_owned()),
@@ -247,6 +264,18 @@ mod tests {
             state_after(&[Failed, Passed, Passed, Passed], &check),
             TargetState::Healthy
         );
+    }
+
+    #[test]
+    fn a_new_target_is_being_registered_until_its_first_check_is_sent() {
+        let reason = |health: Health| (health.state, health.explanation().0);
+        let new = Health::initial();
+        let registering = Some("Elb.RegistrationInProgress");
+        assert_eq!(reason(new), (TargetState::Initial, registering));
+        let checking = Some("Elb.InitialHealthChecking");
+        assert_eq!(reason(new.checking()), (TargetState::Initial, checking));
+        let failed_once = new.checking().after(Verdict::Failed, &settings(2, 2));
+        assert_eq!(reason(failed_once), (TargetState::Initial, checking));
     }
 
     #[test]

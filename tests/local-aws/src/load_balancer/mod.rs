@@ -5,6 +5,7 @@
 //! here, by the ECS service scheduler.
 
 mod health;
+mod metrics;
 mod proxy;
 mod rules;
 mod sync;
@@ -29,6 +30,7 @@ pub use target_group::Registration;
 pub use weights::RuleTarget;
 
 use crate::clock::Clock;
+use metrics::Meter;
 use proxy::{Listener, Routes};
 use target_group::TargetGroup;
 
@@ -50,6 +52,7 @@ struct Inner {
     /// The request up to which the configuration is known; held while reading it.
     synced: tokio::sync::Mutex<u64>,
     state: Mutex<State>,
+    meter: Meter,
     tasks: TaskTracker,
     /// Ends everything.
     killed: CancellationToken,
@@ -120,6 +123,7 @@ impl LoadBalancers {
                 requested: AtomicU64::new(0),
                 synced: tokio::sync::Mutex::new(0),
                 state: Mutex::default(),
+                meter: Meter::default(),
                 tasks: TaskTracker::new(),
                 killed: CancellationToken::new(),
             }),
@@ -131,6 +135,17 @@ impl LoadBalancers {
             .state
             .lock()
             .unwrap_or_else(PoisonError::into_inner)
+    }
+
+    /// Sends what happens at the load balancers to CloudWatch, until they are shut down.
+    pub fn publish_metrics(&self, cloudwatch: aws_sdk_cloudwatch::Client) {
+        let (balancers, killed) = (self.clone(), self.inner.killed.clone());
+        let meter = self.inner.meter.clone();
+        self.inner.tasks.spawn(async move {
+            let groups = || balancers.lock().groups.values().cloned().collect();
+            let publishing = metrics::publish(meter, groups, balancers.inner.clock, cloudwatch);
+            killed.run_until_cancelled(publishing).await;
+        });
     }
 
     /// Reserves a free port of 127.0.0.1; it stays bound until a listener with that port exists.
@@ -217,6 +232,7 @@ impl LoadBalancers {
             .filter_map(|arn| state.groups.get(arn).cloned())
             .collect();
         let routes = Routes {
+            load_balancer: config.load_balancer,
             rules: config.rules,
             groups,
             idle_timeout: config.idle_timeout,
@@ -231,6 +247,7 @@ impl LoadBalancers {
                     socket,
                     config.port,
                     routes,
+                    self.inner.meter.clone(),
                     self.inner.killed.clone(),
                     self.inner.tasks.clone(),
                 );

@@ -5,7 +5,7 @@ use std::net::SocketAddr;
 use std::pin::Pin;
 use std::sync::{Arc, PoisonError, RwLock};
 use std::task::{Context, Poll};
-use std::time::Duration;
+use std::time::{Duration, Instant};
 
 use bytes::Bytes;
 use http::{
@@ -21,6 +21,7 @@ use tokio_util::sync::CancellationToken;
 use tokio_util::task::{AbortOnDropHandle, TaskTracker};
 use uuid::Uuid;
 
+use super::metrics::Meter;
 use super::rules::{self, Action, Forward, Redirect, Rule};
 use super::target_group::{Lease, TargetGroup};
 
@@ -44,6 +45,8 @@ type AnswerBody = BoxBody<Bytes, Failure>;
 /// What a listener does; replaced as a whole when the configuration changes.
 #[derive(Debug)]
 pub(crate) struct Routes {
+    /// The listener's load balancer, as metrics name it.
+    pub(crate) load_balancer: String,
     /// In the order of their priority, the default rule last.
     pub(crate) rules: Vec<Rule>,
     /// The target groups the rules forward to.
@@ -56,6 +59,7 @@ pub(crate) struct Routes {
 pub(crate) struct Listener {
     pub(crate) port: u16,
     routes: RwLock<Arc<Routes>>,
+    meter: Meter,
     /// No new connections; open ones end after the request they are serving.
     closed: CancellationToken,
     /// Ends open connections at once.
@@ -71,12 +75,14 @@ impl Listener {
         socket: TcpListener,
         port: u16,
         routes: Routes,
+        meter: Meter,
         killed: CancellationToken,
         tasks: TaskTracker,
     ) -> Arc<Self> {
         let listener = Arc::new(Self {
             port,
             routes: RwLock::new(Arc::new(routes)),
+            meter,
             closed: killed.child_token(),
             killed,
             tasks: tasks.clone(),
@@ -150,21 +156,43 @@ impl Listener {
     async fn answer(&self, request: Request<Incoming>, client: SocketAddr) -> Response<AnswerBody> {
         let routes = Arc::clone(&self.routes.read().unwrap_or_else(PoisonError::into_inner));
         let (method, uri, headers) = (request.method(), request.uri(), request.headers());
-        let Some(rule) = rules::matching(&routes.rules, method, uri, headers) else {
-            return failure(StatusCode::SERVICE_UNAVAILABLE);
+        let rule = rules::matching(&routes.rules, method, uri, headers, client.ip());
+        let Some(rule) = rule else {
+            return self.fail(&routes, StatusCode::SERVICE_UNAVAILABLE);
         };
         match &rule.action {
-            Action::Forward(forward) => self.forward(&routes, forward, request, client).await,
-            Action::Redirect(to) => self.redirect(to, &request),
+            Action::Forward(forward) => {
+                match self.forward(&routes, forward, request, client).await {
+                    Ok(answer) => answer,
+                    Err(status) => self.fail(&routes, status),
+                }
+            }
+            Action::Redirect(to) => match self.redirect(to, &request) {
+                Some(answer) => {
+                    self.meter.redirected(&routes.load_balancer);
+                    answer
+                }
+                None => self.fail(&routes, StatusCode::BAD_REQUEST),
+            },
             Action::FixedResponse {
                 status,
                 content_type,
                 body,
-            } => fixed(*status, content_type.as_deref(), body.clone()),
+            } => {
+                self.meter.fixed_response(&routes.load_balancer);
+                fixed(*status, content_type.as_deref(), body.clone())
+            }
         }
     }
 
-    fn redirect(&self, to: &Redirect, request: &Request<Incoming>) -> Response<AnswerBody> {
+    /// The answer to a request that cannot be passed on.
+    fn fail(&self, routes: &Routes, status: StatusCode) -> Response<AnswerBody> {
+        self.meter.failed(&routes.load_balancer, status);
+        own_answer(status)
+    }
+
+    /// `None` when the request cannot be made a URL.
+    fn redirect(&self, to: &Redirect, request: &Request<Incoming>) -> Option<Response<AnswerBody>> {
         let host = rules::host_of(request.uri(), request.headers());
         let location = to.location(request.uri(), host, self.port);
         let status = if to.permanent {
@@ -172,41 +200,46 @@ impl Listener {
         } else {
             StatusCode::FOUND
         };
-        let mut answer = failure(status);
-        match HeaderValue::try_from(location) {
-            Ok(location) => {
-                answer.headers_mut().insert(header::LOCATION, location);
-                answer
-            }
-            Err(_) => failure(StatusCode::BAD_REQUEST),
-        }
+        let location = HeaderValue::try_from(location).ok()?;
+        let mut answer = own_answer(status);
+        answer.headers_mut().insert(header::LOCATION, location);
+        Some(answer)
     }
 
+    /// A target's answer, or the status with which the load balancer answers in its place.
+    /// <https://docs.aws.amazon.com/elasticloadbalancing/latest/application/load-balancer-troubleshooting.html>
     async fn forward(
         &self,
         routes: &Routes,
         forward: &Forward,
         mut request: Request<Incoming>,
         client: SocketAddr,
-    ) -> Response<AnswerBody> {
+    ) -> Result<Response<AnswerBody>, StatusCode> {
         let group = forward
             .next_group()
-            .and_then(|arn| routes.groups.iter().find(|group| group.arn == arn));
-        let Some(lease) = group.and_then(|group| group.lease()) else {
-            return failure(StatusCode::SERVICE_UNAVAILABLE);
-        };
+            .and_then(|arn| routes.groups.iter().find(|group| group.arn == arn))
+            .ok_or(StatusCode::SERVICE_UNAVAILABLE)?;
+        let lease = group.lease().ok_or(StatusCode::SERVICE_UNAVAILABLE)?;
+        let (meter, load_balancer) = (&self.meter, routes.load_balancer.as_str());
+        meter.request(load_balancer, &group.arn);
         self.prepare(&mut request, client);
         let target = lease.address();
-        match exchange(lease, request, routes.idle_timeout).await {
-            Ok(answer) => answer,
-            Err(error) => {
-                tracing::debug!(port = self.port, %target, %error, "a target gave no answer");
-                failure(match error.kind() {
-                    io::ErrorKind::TimedOut => StatusCode::GATEWAY_TIMEOUT,
-                    _ => StatusCode::BAD_GATEWAY,
-                })
+        let unanswered = |error: io::Error| {
+            tracing::debug!(port = self.port, %target, %error, "a target gave no answer");
+            match error.kind() {
+                io::ErrorKind::TimedOut => StatusCode::GATEWAY_TIMEOUT,
+                _ => StatusCode::BAD_GATEWAY,
             }
-        }
+        };
+        let stream = connect(target).await.map_err(|error| {
+            meter.connection_failed(load_balancer, &group.arn);
+            unanswered(error)
+        })?;
+        let sent = Instant::now();
+        let answer = exchange(stream, lease, request, routes.idle_timeout);
+        let answer = answer.await.map_err(unanswered)?;
+        meter.target_answered(load_balancer, &group.arn, answer.status(), sent.elapsed());
+        Ok(answer)
     }
 
     /// Turns the client's request into the one the target gets.
@@ -243,18 +276,24 @@ impl Listener {
     }
 }
 
-/// Sends the request over a connection of its own and answers as soon as the answer's head is
-/// there; its body is passed on as it comes.
+/// A connection for one request.
 ///
 /// Idle connections to targets are not kept: a target that is about to end could close one in
 /// the moment in which a request is written to it, and that request would be lost.
+async fn connect(target: SocketAddr) -> io::Result<TcpStream> {
+    let stream = timeout(CONNECT_TIMEOUT, TcpStream::connect(target)).await??;
+    stream.set_nodelay(true)?;
+    Ok(stream)
+}
+
+/// Sends the request and answers as soon as the answer's head is there; its body is passed on as
+/// it comes.
 async fn exchange(
+    stream: TcpStream,
     lease: Lease,
     request: Request<Incoming>,
     idle_timeout: Duration,
 ) -> io::Result<Response<AnswerBody>> {
-    let stream = timeout(CONNECT_TIMEOUT, TcpStream::connect(lease.address())).await??;
-    stream.set_nodelay(true)?;
     let (mut sender, connection) = hyper::client::conn::http1::handshake(TokioIo::new(stream))
         .await
         .map_err(io::Error::other)?;
@@ -333,7 +372,7 @@ fn fixed(status: u16, content_type: Option<&str>, body: String) -> Response<Answ
 }
 
 /// An answer of the load balancer itself.
-fn failure(status: StatusCode) -> Response<AnswerBody> {
+fn own_answer(status: StatusCode) -> Response<AnswerBody> {
     let text = format!(
         "{} {}",
         status.as_str(),

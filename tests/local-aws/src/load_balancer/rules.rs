@@ -1,8 +1,10 @@
 //! Which rule of a listener a request matches, and what happens to it then.
 
+use std::net::IpAddr;
 use std::sync::atomic::{AtomicU32, Ordering};
 
 use http::{HeaderMap, Method, Uri, header};
+use ipnet::IpNet;
 use wildmatch::WildMatch;
 
 /// One rule of a listener.
@@ -27,6 +29,8 @@ pub(crate) enum Condition {
     },
     /// Pairs of an optional key and a value.
     Query(Vec<(Option<String>, String)>),
+    /// Of the connection; an X-Forwarded-For header does not count.
+    SourceIp(Vec<IpNet>),
     /// Of a kind this load balancer does not know: never holds.
     Unsupported,
 }
@@ -60,21 +64,25 @@ impl Forward {
     /// The ARN of the group the next request goes to; `None` when no group has weight.
     pub(crate) fn next_group(&self) -> Option<&str> {
         let request = self.requests.fetch_add(1, Ordering::Relaxed);
-        choose_by_weight(&self.groups, request)
+        let weights: Vec<u32> = self.groups.iter().map(|(_, weight)| *weight).collect();
+        let chosen = choose_by_weight(&weights, request)?;
+        self.groups.get(chosen).map(|(arn, _)| arn.as_str())
     }
 }
 
-/// Spreads requests over the groups so that every stretch of them has nearly the exact mix:
-/// the golden ratio's multiples, modulo 1, fill the unit interval evenly.
-fn choose_by_weight(groups: &[(String, u32)], request: u32) -> Option<&str> {
+/// The index of the weight to which a request belongs; `None` when no weight is above 0.
+///
+/// Spreads requests so that every stretch of them has nearly the exact mix: the golden ratio's
+/// multiples, modulo 1, fill the unit interval evenly.
+pub(super) fn choose_by_weight(weights: &[u32], request: u32) -> Option<usize> {
     /// 2³² divided by the golden ratio.
     const STEP: u32 = 0x9E37_79B9;
-    let total: u64 = groups.iter().map(|(_, weight)| u64::from(*weight)).sum();
+    let total: u64 = weights.iter().map(|weight| u64::from(*weight)).sum();
     let position = (u64::from(request.wrapping_mul(STEP)) * total) >> 32;
     let mut upper = 0;
-    groups.iter().find_map(|(arn, weight)| {
+    weights.iter().position(|weight| {
         upper += u64::from(*weight);
-        (position < upper).then_some(arn.as_str())
+        position < upper
     })
 }
 
@@ -118,11 +126,12 @@ pub(crate) fn matching<'a>(
     method: &Method,
     uri: &Uri,
     headers: &HeaderMap,
+    client: IpAddr,
 ) -> Option<&'a Rule> {
     rules.iter().find(|rule| {
         rule.conditions
             .iter()
-            .all(|condition| condition.holds(method, uri, headers))
+            .all(|condition| condition.holds(method, uri, headers, client))
     })
 }
 
@@ -140,7 +149,7 @@ pub(crate) fn host_of<'a>(uri: &'a Uri, headers: &'a HeaderMap) -> &'a str {
 }
 
 impl Condition {
-    fn holds(&self, method: &Method, uri: &Uri, headers: &HeaderMap) -> bool {
+    fn holds(&self, method: &Method, uri: &Uri, headers: &HeaderMap, client: IpAddr) -> bool {
         match self {
             Self::Path(patterns) => patterns.iter().any(|p| wildcard(p, uri.path())),
             Self::Host(patterns) => {
@@ -167,6 +176,7 @@ impl Condition {
                     })
                 })
             }
+            Self::SourceIp(networks) => networks.iter().any(|network| network.contains(&client)),
             Self::Unsupported => false,
         }
     }
@@ -179,9 +189,11 @@ fn wildcard(pattern: &str, text: &str) -> bool {
 
 #[cfg(test)]
 mod tests {
-    use std::collections::HashMap;
+    use std::net::Ipv4Addr;
 
     use super::*;
+
+    const CLIENT: IpAddr = IpAddr::V4(Ipv4Addr::new(10, 1, 2, 3));
 
     fn fixed(conditions: Vec<Condition>, body: &str) -> Rule {
         Rule {
@@ -197,7 +209,8 @@ mod tests {
     fn matched(rules: &[Rule], uri: &str, host: &str) -> Option<String> {
         let mut headers = HeaderMap::new();
         headers.insert(header::HOST, host.parse().unwrap());
-        let rule = matching(rules, &Method::GET, &uri.parse().unwrap(), &headers)?;
+        let uri = uri.parse().unwrap();
+        let rule = matching(rules, &Method::GET, &uri, &headers, CLIENT)?;
         match &rule.action {
             Action::FixedResponse { body, .. } => Some(body.clone()),
             other => panic!("{other:?}"),
@@ -267,23 +280,48 @@ mod tests {
 
     #[test]
     fn weights_are_kept_over_short_stretches() {
-        let groups = [("blue".to_owned(), 90), ("green".to_owned(), 10)];
         for start in [0, 1000, 123_456] {
-            let mut count: HashMap<&str, u32> = HashMap::new();
-            for request in start..start + 100 {
-                *count
-                    .entry(choose_by_weight(&groups, request).unwrap())
-                    .or_default() += 1;
-            }
-            assert!((8..=12).contains(&count["green"]), "{count:?}");
+            let stretch = start..start + 100;
+            let chosen = stretch.map(|request| choose_by_weight(&[90, 10], request).unwrap());
+            let second = chosen.filter(|index| *index == 1).count();
+            assert!((8..=12).contains(&second), "{second}");
         }
     }
 
     #[test]
     fn a_group_without_weight_gets_nothing() {
-        let groups = [("blue".to_owned(), 0), ("green".to_owned(), 1)];
-        assert!((0..1000).all(|r| choose_by_weight(&groups, r) == Some("green")));
-        assert_eq!(choose_by_weight(&[("blue".to_owned(), 0)], 3), None);
+        assert!((0..1000).all(|r| choose_by_weight(&[0, 1], r) == Some(1)));
+        assert_eq!(choose_by_weight(&[0], 3), None);
+    }
+
+    #[test]
+    fn a_source_ip_condition_looks_at_the_client_and_not_at_headers() {
+        let from = |network: &str| {
+            let network = Condition::SourceIp(vec![network.parse().unwrap()]);
+            matched(&[fixed(vec![network], "source")], "/", "h").is_some()
+        };
+        assert!(from("10.1.0.0/16"));
+        assert!(from("10.1.2.3/32"));
+        assert!(!from("10.2.0.0/16"));
+        assert!(!from("::/0"));
+    }
+
+    #[test]
+    fn methods_are_compared_exactly_and_headers_without_regard_to_case() {
+        let mut headers = HeaderMap::new();
+        headers.insert("x-release", "Canary-7".parse().unwrap());
+        let holds = |condition: Condition, method: Method| {
+            condition.holds(&method, &Uri::from_static("/"), &headers, CLIENT)
+        };
+        let posts = || Condition::Method(strings(&["POST", "get"]));
+        assert!(holds(posts(), Method::POST));
+        assert!(!holds(posts(), Method::GET));
+        let release = |pattern| Condition::Header {
+            name: "X-Release".to_owned(),
+            values: strings(&[pattern]),
+        };
+        assert!(holds(release("CANARY-?"), Method::GET));
+        assert!(!holds(release("canary"), Method::GET));
     }
 
     #[test]

@@ -1,13 +1,15 @@
 //! Reads the configuration of load balancers from moto's ELBv2.
 
-use std::collections::{HashMap, HashSet};
+use std::collections::{BTreeSet, HashMap};
 use std::time::Duration;
 
 use anyhow::Context;
 use aws_sdk_elasticloadbalancingv2::Client;
 use aws_sdk_elasticloadbalancingv2::types;
+use ipnet::IpNet;
 
 use super::health::{HealthCheck, Matcher};
+use super::metrics;
 use super::rules::{Action, Condition, Forward, Redirect, Rule};
 use super::target_group::TargetGroupConfig;
 
@@ -21,6 +23,8 @@ pub(crate) struct Configuration {
 #[derive(Debug)]
 pub(crate) struct ListenerConfig {
     pub(crate) arn: String,
+    /// Its load balancer, as the dimension `LoadBalancer` names it.
+    pub(crate) load_balancer: String,
     pub(crate) port: u16,
     pub(crate) idle_timeout: Duration,
     /// In the order of their priority, the default rule last.
@@ -52,10 +56,13 @@ pub(crate) async fn read(elbv2: &Client) -> anyhow::Result<Configuration> {
             read_listeners(elbv2, arn, &mut listeners).await?;
         }
     }
-    let used: HashSet<&str> = listeners
-        .iter()
-        .flat_map(ListenerConfig::target_groups)
-        .collect();
+    let mut users: HashMap<&str, BTreeSet<String>> = HashMap::new();
+    for listener in &listeners {
+        for target_group in listener.target_groups() {
+            let users = users.entry(target_group).or_default();
+            users.insert(listener.load_balancer.clone());
+        }
+    }
     let mut target_groups = HashMap::new();
     let mut groups = elbv2
         .describe_target_groups()
@@ -67,8 +74,9 @@ pub(crate) async fn read(elbv2: &Client) -> anyhow::Result<Configuration> {
         let Some(arn) = group.target_group_arn() else {
             continue;
         };
-        let delay = deregistration_delay(elbv2, arn).await?;
-        let config = target_group(&group, delay, used.contains(arn));
+        let attributes = attributes(elbv2, arn).await?;
+        let load_balancers = users.remove(arn).unwrap_or_default();
+        let config = target_group(&group, &attributes, load_balancers);
         target_groups.insert(arn.to_owned(), config);
     }
     Ok(Configuration {
@@ -120,6 +128,7 @@ async fn read_listeners(
             .context("DescribeRules")?;
         all.push(ListenerConfig {
             arn: arn.to_owned(),
+            load_balancer: metrics::load_balancer(load_balancer_arn),
             port,
             idle_timeout: Duration::from_secs(idle_timeout),
             rules: rules(answer.rules()),
@@ -128,26 +137,39 @@ async fn read_listeners(
     Ok(())
 }
 
-async fn deregistration_delay(elbv2: &Client, target_group_arn: &str) -> anyhow::Result<Duration> {
+/// The attributes of a target group that matter here.
+struct Attributes {
+    deregistration_delay: Duration,
+    slow_start: Duration,
+}
+
+async fn attributes(elbv2: &Client, target_group_arn: &str) -> anyhow::Result<Attributes> {
     let answer = elbv2
         .describe_target_group_attributes()
         .target_group_arn(target_group_arn)
         .send()
         .await
         .context("DescribeTargetGroupAttributes")?;
-    let seconds = answer
-        .attributes()
-        .iter()
-        .find(|attribute| attribute.key() == Some("deregistration_delay.timeout_seconds"))
-        .and_then(|attribute| attribute.value()?.parse().ok())
-        .unwrap_or(300);
-    Ok(Duration::from_secs(seconds))
+    let value = |key: &str| {
+        let mut attributes = answer.attributes().iter();
+        attributes
+            .find(|attribute| attribute.key() == Some(key))
+            .and_then(|attribute| attribute.value())
+    };
+    let seconds = |key: &str, default: u64| {
+        let given = value(key).and_then(|seconds| seconds.parse().ok());
+        Duration::from_secs(given.unwrap_or(default))
+    };
+    Ok(Attributes {
+        deregistration_delay: seconds("deregistration_delay.timeout_seconds", 300),
+        slow_start: seconds("slow_start.duration_seconds", 0),
+    })
 }
 
 fn target_group(
     group: &types::TargetGroup,
-    deregistration_delay: Duration,
-    in_use: bool,
+    attributes: &Attributes,
+    load_balancers: BTreeSet<String>,
 ) -> TargetGroupConfig {
     let seconds = |value: Option<i32>, default: u64| {
         Duration::from_secs(value.and_then(|v| u64::try_from(v).ok()).unwrap_or(default))
@@ -169,8 +191,9 @@ fn target_group(
             unhealthy_threshold: threshold(group.unhealthy_threshold_count(), 2),
             matcher: Matcher::parse(matcher.unwrap_or("200")),
         },
-        deregistration_delay,
-        in_use,
+        deregistration_delay: attributes.deregistration_delay,
+        slow_start: attributes.slow_start,
+        load_balancers,
     }
 }
 
@@ -289,9 +312,26 @@ fn condition(condition: &types::RuleCondition) -> Condition {
             ),
             None => Condition::Unsupported,
         },
+        // Not in the older form, whose values stand in the condition itself.
+        "source-ip" => match condition.source_ip_config() {
+            Some(config) => Condition::SourceIp(networks(config.values())),
+            None => Condition::Unsupported,
+        },
         field => {
             tracing::warn!(field, "a rule's condition is not supported and never holds");
             Condition::Unsupported
         }
     }
+}
+
+/// Blocks such as `10.0.0.0/8`. One that cannot be read holds for nobody, and is logged.
+fn networks(blocks: &[String]) -> Vec<IpNet> {
+    let network = |block: &String| match block.parse() {
+        Ok(network) => Some(network),
+        Err(error) => {
+            tracing::warn!(block, %error, "a source-ip condition's value is no CIDR block");
+            None
+        }
+    };
+    blocks.iter().filter_map(network).collect()
 }

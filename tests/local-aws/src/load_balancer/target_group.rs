@@ -1,14 +1,17 @@
 //! A target group at work: registered targets, their health, the requests they are serving.
 
+use std::collections::BTreeSet;
 use std::net::{IpAddr, SocketAddr};
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
-use std::time::Duration;
+use std::time::{Duration, Instant};
 
 use tokio::sync::watch;
 use tokio_util::sync::CancellationToken;
 use tokio_util::task::TaskTracker;
 
 use super::health::{self, Health, HealthCheck};
+use super::metrics::HostCounts;
+use super::rules::choose_by_weight;
 use super::{Target, TargetHealthDescription, TargetState};
 use crate::clock::Clock;
 
@@ -23,8 +26,18 @@ pub(crate) struct TargetGroupConfig {
     pub(crate) port: u16,
     pub(crate) health_check: HealthCheck,
     pub(crate) deregistration_delay: Duration,
+    /// How long a target that has become healthy gets a growing share of requests; zero: at once
+    /// its full share.
+    pub(crate) slow_start: Duration,
+    /// The load balancers that forward to it, as the dimension `LoadBalancer` names them.
+    pub(crate) load_balancers: BTreeSet<String>,
+}
+
+impl TargetGroupConfig {
     /// Whether a listener forwards to it.
-    pub(crate) in_use: bool,
+    pub(crate) fn in_use(&self) -> bool {
+        !self.load_balancers.is_empty()
+    }
 }
 
 #[derive(Debug)]
@@ -43,7 +56,7 @@ struct Members {
     registered: Vec<Arc<Member>>,
     draining: Vec<Arc<Member>>,
     /// The turn of the round robin.
-    turn: usize,
+    turn: u32,
 }
 
 #[derive(Debug)]
@@ -51,11 +64,42 @@ struct Member {
     target: Target,
     address: SocketAddr,
     health: watch::Sender<Health>,
+    /// When its slow start began, until that is over.
+    warming: Mutex<Option<Instant>>,
     in_flight: watch::Sender<usize>,
     /// Ends the health checks: the target is no longer registered.
     deregistered: CancellationToken,
     /// Ends the requests still open: the deregistration delay is over.
     cut_off: CancellationToken,
+}
+
+/// The weight of a target that gets its full share of requests.
+const FULL_SHARE: u32 = 1000;
+
+impl Member {
+    fn is_healthy(&self) -> bool {
+        self.health.borrow().state == TargetState::Healthy
+    }
+
+    fn warming(&self) -> MutexGuard<'_, Option<Instant>> {
+        self.warming.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+
+    /// Its weight among the healthy targets, at most [`FULL_SHARE`]; `slow_start` is how long it
+    /// takes to get there.
+    fn share(&self, slow_start: Duration) -> u32 {
+        let mut warming = self.warming();
+        let Some(begun) = *warming else {
+            return FULL_SHARE;
+        };
+        let part = begun.elapsed().as_secs_f64() / slow_start.as_secs_f64();
+        if part < 1.0 {
+            ((part * f64::from(FULL_SHARE)) as u32).max(1)
+        } else {
+            *warming = None;
+            FULL_SHARE
+        }
+    }
 }
 
 /// A request's hold on a target, from its choice until the last byte of the answer.
@@ -104,7 +148,7 @@ impl Registration {
             .registered
             .iter()
             .any(|m| Arc::ptr_eq(m, &self.member))
-            || !self.group.config.borrow().in_use
+            || !self.group.in_use()
         {
             return TargetState::Unused;
         }
@@ -175,7 +219,7 @@ impl TargetGroup {
     }
 
     pub(crate) fn in_use(&self) -> bool {
-        self.config.borrow().in_use
+        self.config.borrow().in_use()
     }
 
     /// Ends the group's health checks, when moto has deleted it.
@@ -203,6 +247,7 @@ impl TargetGroup {
                     target,
                     address: SocketAddr::new(address, port),
                     health: watch::Sender::new(Health::initial()),
+                    warming: Mutex::default(),
                     in_flight: watch::Sender::new(0),
                     deregistered: self.closed.child_token(),
                     cut_off: CancellationToken::new(),
@@ -225,32 +270,60 @@ impl TargetGroup {
         let checks = async {
             loop {
                 let settings = config.borrow_and_update().clone();
-                if !settings.in_use {
+                if !settings.in_use() {
                     if config.changed().await.is_err() {
                         return;
                     }
                     continue;
                 }
-                self.check(&member, &settings.health_check).await;
+                self.check(&member, &settings).await;
                 self.clock.sleep(settings.health_check.interval).await;
             }
         };
         member.deregistered.run_until_cancelled(checks).await;
     }
 
-    async fn check(&self, member: &Member, settings: &HealthCheck) {
+    async fn check(&self, member: &Member, config: &TargetGroupConfig) {
+        let settings = &config.health_check;
         let address = SocketAddr::new(
             member.address.ip(),
             settings.port.unwrap_or(member.address.port()),
         );
         let floor = SHORTEST_PATIENCE.min(settings.timeout);
         let patience = self.clock.scaled(settings.timeout).max(floor);
+        // Not told to those who wait for a change: the state is the same.
+        member.health.send_if_modified(|health| {
+            *health = health.checking();
+            false
+        });
         let verdict = health::check(address, settings, patience).await;
+        let mut warms_up = false;
         member.health.send_if_modified(|health| {
             let before = *health;
             *health = before.after(verdict, settings);
+            let new = before.state == TargetState::Initial;
+            warms_up = new && health.state == TargetState::Healthy;
             (before.state, before.failure) != (health.state, health.failure)
         });
+        if warms_up && !config.slow_start.is_zero() {
+            self.begin_slow_start(member);
+        }
+        if !member.is_healthy() {
+            *member.warming() = None;
+        }
+    }
+
+    /// A new target warms up only beside one that is warm already: the first targets of a group
+    /// have nobody to leave requests to.
+    /// <https://docs.aws.amazon.com/elasticloadbalancing/latest/application/edit-target-group-attributes.html#slow-start-mode>
+    fn begin_slow_start(&self, member: &Member) {
+        let members = self.lock();
+        let mut others = members.registered.iter();
+        if others.any(|other| {
+            other.target != member.target && other.is_healthy() && other.warming().is_none()
+        }) {
+            *member.warming() = Some(Instant::now());
+        }
     }
 
     fn deregister(self: &Arc<Self>, member: &Arc<Member>) {
@@ -288,24 +361,52 @@ impl TargetGroup {
         let mut members = self.lock();
         let turn = members.turn;
         members.turn = turn.wrapping_add(1);
-        let healthy = || {
-            members
-                .registered
-                .iter()
-                .filter(|m| m.health.borrow().state == TargetState::Healthy)
+        let mut chosen_from: Vec<_> = members.registered.iter().collect();
+        if chosen_from.iter().any(|member| member.is_healthy()) {
+            chosen_from.retain(|member| member.is_healthy());
+        }
+        let slow_start = self.clock.scaled(self.config.borrow().slow_start);
+        let shares: Vec<u32> = chosen_from
+            .iter()
+            .map(|member| member.share(slow_start))
+            .collect();
+        let chosen = if shares.iter().all(|share| *share == FULL_SHARE) {
+            (turn as usize).checked_rem(shares.len())?
+        } else {
+            choose_by_weight(&shares, turn)?
         };
-        let member = match healthy().count() {
-            0 => members
-                .registered
-                .get(turn.checked_rem(members.registered.len())?)?,
-            count => healthy().nth(turn % count)?,
-        };
+        let member = *chosen_from.get(chosen)?;
         // Counted while the members are locked: a target that is deregistered afterwards knows
         // of this request and waits for it.
         member.in_flight.send_modify(|count| *count += 1);
         Some(Lease {
             member: Arc::clone(member),
         })
+    }
+
+    /// How many targets are healthy and unhealthy, for each load balancer that uses the group;
+    /// nothing while no target is registered.
+    pub(crate) fn host_counts(&self) -> Vec<HostCounts> {
+        let load_balancers = self.config.borrow().load_balancers.clone();
+        let members = self.lock();
+        if members.registered.is_empty() {
+            return Vec::new();
+        }
+        let count = |state: TargetState| {
+            let targets = members.registered.iter();
+            let in_state = targets.filter(|member| member.health.borrow().state == state);
+            in_state.count()
+        };
+        let (healthy, unhealthy) = (count(TargetState::Healthy), count(TargetState::Unhealthy));
+        load_balancers
+            .into_iter()
+            .map(|load_balancer| HostCounts {
+                load_balancer,
+                target_group_arn: self.arn.clone(),
+                healthy,
+                unhealthy,
+            })
+            .collect()
     }
 
     pub(crate) fn describe(&self, only: &[(String, Option<u16>)]) -> Vec<TargetHealthDescription> {
@@ -363,7 +464,7 @@ fn describe(
                 Some("Target deregistration is in progress".to_owned()),
             ),
         )
-    } else if !config.in_use {
+    } else if !config.in_use() {
         (
             TargetState::Unused,
             (

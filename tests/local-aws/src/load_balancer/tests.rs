@@ -1,5 +1,6 @@
 //! A listener in front of real servers of this process.
 
+use std::collections::BTreeSet;
 use std::net::{IpAddr, Ipv4Addr};
 use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, AtomicUsize, Ordering};
@@ -15,12 +16,14 @@ use tokio_util::sync::CancellationToken;
 use tokio_util::task::TaskTracker;
 
 use super::health::{HealthCheck, Matcher};
+use super::metrics::Meter;
 use super::proxy::{Listener, Routes};
 use super::rules::{Action, Forward, Rule};
 use super::target_group::{Registration, TargetGroup, TargetGroupConfig};
 use super::{TargetState, open};
 use crate::clock::Clock;
 
+const BALANCER: &str = "app/test/1";
 const LOCALHOST: IpAddr = IpAddr::V4(Ipv4Addr::LOCALHOST);
 
 /// A server that says its name and can be made unhealthy.
@@ -86,6 +89,7 @@ async fn say_name(AppState(app): AppState<App>) -> &'static str {
 struct Balancer {
     group: Arc<TargetGroup>,
     listener: Arc<Listener>,
+    meter: Meter,
     url: String,
 }
 
@@ -102,7 +106,8 @@ fn config(deregistration_delay: Duration) -> TargetGroupConfig {
             matcher: Matcher::parse("200"),
         },
         deregistration_delay,
-        in_use: true,
+        slow_start: Duration::ZERO,
+        load_balancers: BTreeSet::from([BALANCER.to_owned()]),
     }
 }
 
@@ -116,7 +121,9 @@ fn balancer(deregistration_delay: Duration, idle_timeout: Duration) -> Balancer 
         tasks.clone(),
         killed.clone(),
     );
+    let meter = Meter::default();
     let routes = Routes {
+        load_balancer: BALANCER.to_owned(),
         rules: vec![Rule {
             conditions: vec![],
             action: Action::Forward(Forward::new(vec![("group".to_owned(), 1)])),
@@ -128,7 +135,8 @@ fn balancer(deregistration_delay: Duration, idle_timeout: Duration) -> Balancer 
     let port = socket.local_addr().unwrap().port();
     Balancer {
         group,
-        listener: Listener::start(socket, port, routes, killed, tasks),
+        listener: Listener::start(socket, port, routes, meter.clone(), killed, tasks),
+        meter,
         url: format!("http://127.0.0.1:{port}"),
     }
 }
@@ -344,10 +352,136 @@ async fn no_request_is_lost_while_targets_come_and_go() {
 }
 
 #[tokio::test]
+async fn requests_answers_and_failures_are_counted() {
+    let balancer = usual();
+    assert_eq!(balancer.get("/").await.0, 503);
+    let server = serve("one").await;
+    let registration = balancer.add(server.port).await;
+    assert_eq!(balancer.get("/").await.0, 200);
+    server.healthy.store(false, Ordering::Relaxed);
+    assert_eq!(balancer.get("/health").await.0, 503);
+    registration.deregister();
+    let free = {
+        let socket = TcpListener::bind((LOCALHOST, 0)).await.unwrap();
+        socket.local_addr().unwrap().port()
+    };
+    balancer.group.register(LOCALHOST, free);
+    assert_eq!(balancer.get("/").await.0, 502);
+    let expected = [
+        ("HTTPCode_ELB_502_Count", 1),
+        ("HTTPCode_ELB_503_Count", 1),
+        ("HTTPCode_ELB_5XX_Count", 2),
+        ("HTTPCode_Target_2XX_Count", 1),
+        ("HTTPCode_Target_5XX_Count", 1),
+        ("RequestCount", 3),
+        ("TargetConnectionErrorCount", 1),
+    ];
+    assert_eq!(balancer.meter.counts_of(BALANCER), expected);
+}
+
+#[tokio::test]
+async fn hosts_are_counted_by_their_health_for_each_load_balancer() {
+    let balancer = usual();
+    assert_eq!(balancer.group.host_counts(), []);
+    let (one, two) = (serve("one").await, serve("two").await);
+    balancer.add(one.port).await;
+    balancer.add(two.port).await;
+    one.healthy.store(false, Ordering::Relaxed);
+    until("unhealthy", || {
+        balancer.state_of(one.port).0 == TargetState::Unhealthy
+    })
+    .await;
+    let counts = balancer.group.host_counts();
+    let counts: Vec<_> = counts
+        .iter()
+        .map(|it| (it.load_balancer.as_str(), it.healthy, it.unhealthy))
+        .collect();
+    assert_eq!(counts, [(BALANCER, 1, 1)]);
+}
+
+#[tokio::test]
+async fn in_slow_start_a_new_target_gets_a_growing_share_of_requests() {
+    let balancer = usual();
+    let warm = serve("warm").await;
+    balancer.group.configure(TargetGroupConfig {
+        // Three minutes here: long enough for the share to stay small during the test.
+        slow_start: Duration::from_secs(3600),
+        ..config(Duration::ZERO)
+    });
+    balancer.add(warm.port).await;
+    assert_eq!(
+        balancer.get("/").await.1,
+        "warm",
+        "the first has no slow start"
+    );
+    let new = serve("new").await;
+    balancer.add(new.port).await;
+    let share = async || {
+        let before = new.requests.load(Ordering::Relaxed);
+        for _ in 0..40 {
+            assert_eq!(balancer.get("/").await.0, 200);
+        }
+        new.requests.load(Ordering::Relaxed) - before
+    };
+    let at_first = share().await;
+    assert!(at_first < 15, "{at_first} of 40");
+    balancer.group.configure(TargetGroupConfig {
+        slow_start: Duration::from_millis(1),
+        ..config(Duration::ZERO)
+    });
+    assert_eq!(share().await, 20, "its full share when the time is over");
+}
+
+#[tokio::test]
+async fn a_target_that_does_not_answer_its_health_check_in_time_is_unhealthy() {
+    let balancer = usual();
+    let mut impatient = config(Duration::ZERO);
+    impatient.health_check.path = "/slow/60000".to_owned();
+    impatient.health_check.timeout = Duration::from_millis(100);
+    balancer.group.configure(impatient);
+    let server = serve("one").await;
+    balancer.group.register(LOCALHOST, server.port);
+    until("timed out", || {
+        balancer.state_of(server.port) == (TargetState::Unhealthy, Some("Target.Timeout"))
+    })
+    .await;
+}
+
+#[tokio::test]
+async fn a_target_that_refuses_its_health_check_has_failed_it() {
+    let balancer = usual();
+    balancer.group.register(LOCALHOST, closing_server().await);
+    let reason = || balancer.group.describe(&[])[0].reason;
+    until("failed", || reason() == Some("Target.FailedHealthChecks")).await;
+}
+
+#[tokio::test]
+async fn a_health_check_can_go_to_a_port_of_its_own() {
+    let balancer = usual();
+    let (served, checked) = (serve("served").await, serve("checked").await);
+    checked.healthy.store(false, Ordering::Relaxed);
+    let mut elsewhere = config(Duration::ZERO);
+    elsewhere.health_check.port = Some(checked.port);
+    balancer.group.configure(elsewhere);
+    balancer.group.register(LOCALHOST, served.port);
+    until("unhealthy", || {
+        balancer.state_of(served.port).0 == TargetState::Unhealthy
+    })
+    .await;
+    checked.healthy.store(true, Ordering::Relaxed);
+    until("healthy", || {
+        balancer.state_of(served.port).0 == TargetState::Healthy
+    })
+    .await;
+    let description = balancer.group.describe(&[]).remove(0);
+    assert_eq!(description.health_check_port, checked.port.to_string());
+}
+
+#[tokio::test]
 async fn a_target_of_an_unused_group_is_not_checked() {
     let balancer = usual();
     balancer.group.configure(TargetGroupConfig {
-        in_use: false,
+        load_balancers: BTreeSet::new(),
         ..config(Duration::ZERO)
     });
     let server = serve("one").await;
