@@ -6,6 +6,7 @@ changes underneath it.
 """
 
 from glue import (
+    alarms,
     aws_events,
     databases,
     ecr_events,
@@ -15,6 +16,7 @@ from glue import (
     jsonata_evaluator,
     lambda_functions,
     load_balancers,
+    metrics,
     redrive,
     resources,
     rpc_v2_cbor,
@@ -28,6 +30,8 @@ MODULES = (
     redrive,
     lambda_functions,
     load_balancers,
+    metrics,
+    alarms,
     databases,
     resources,
     intrinsic_functions,

@@ -8,7 +8,7 @@ from typing import Any
 
 from glue.resources import types
 from glue.resources.base import parameters
-from tests.support import ROLE, GlueTest, unique
+from tests.support import ROLE, GlueTest, unique, wait_for
 
 
 class Parameters(unittest.TestCase):
@@ -340,6 +340,36 @@ class Others(ResourceTest):
         name = self.one(unique("alarm"), "AWS::CloudWatch::Alarm", properties)["Ref"]
         described = self.client("cloudwatch").describe_alarms(AlarmNames=[name])
         self.assertEqual(described["MetricAlarms"][0]["Period"], 60)
+
+    def test_a_composite_alarm(self) -> None:
+        cloudwatch = self.client("cloudwatch")
+        child, stack = unique("child"), unique("composite")
+        cloudwatch.put_metric_alarm(
+            AlarmName=child,
+            Namespace="n",
+            MetricName="m",
+            Statistic="Sum",
+            Period=60,
+            EvaluationPeriods=1,
+            Threshold=1,
+            ComparisonOperator="GreaterThanThreshold",
+        )
+        kind = "AWS::CloudWatch::CompositeAlarm"
+        properties = {"AlarmRule": f"NOT ALARM({child})", "ActionsEnabled": "false"}
+        name = self.one(stack, kind, properties)["Ref"]
+
+        def described() -> list[dict[str, Any]]:
+            answer = cloudwatch.describe_alarms(
+                AlarmNames=[name], AlarmTypes=["CompositeAlarm"]
+            )
+            return answer["CompositeAlarms"]
+
+        self.assertEqual(described()[0]["StateValue"], "ALARM")
+        self.assertFalse(described()[0]["ActionsEnabled"])
+        self.one(stack, kind, {"AlarmRule": f"ALARM({child})"})
+        self.assertEqual(described()[0]["StateValue"], "OK")
+        self.delete(stack)
+        wait_for(lambda: not described())
 
     def test_a_repository_follows_its_tags(self) -> None:
         stack, client = unique("repository"), self.client("ecr")

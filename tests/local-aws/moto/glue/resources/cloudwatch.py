@@ -1,15 +1,18 @@
-"""`AWS::CloudWatch::Alarm`.
+"""`AWS::CloudWatch::Alarm` and `AWS::CloudWatch::CompositeAlarm`.
 
-https://docs.aws.amazon.com/AWSCloudFormation/latest/TemplateReference/aws-resource-cloudwatch-alarm.html
+https://docs.aws.amazon.com/AWSCloudFormation/latest/TemplateReference/AWS_CloudWatch.html
 """
 
-from typing import Any
+from typing import Any, ClassVar
+
+from botocore import xform_name
 
 from glue.resources.base import Resource, parameters
 
 
-class Alarm(Resource):
-    type_name = "AWS::CloudWatch::Alarm"
+class _AnyAlarm(Resource):
+    #: The operation that makes and changes it.
+    put_operation: ClassVar[str]
     name_property = "AlarmName"
     attribute_names = frozenset({"Arn"})
     replacing = frozenset({"AlarmName"})
@@ -29,6 +32,17 @@ class Alarm(Resource):
         self.client("cloudwatch").delete_alarms(AlarmNames=[self.physical_resource_id])
 
     def _put(self) -> None:
-        request = parameters("cloudwatch", "PutMetricAlarm", self.properties)
+        request = parameters("cloudwatch", self.put_operation, self.properties)
         request["AlarmName"] = self.physical_resource_id
-        self.client("cloudwatch").put_metric_alarm(**request)
+        client = self.client("cloudwatch")
+        getattr(client, xform_name(self.put_operation))(**request)
+
+
+class Alarm(_AnyAlarm):
+    type_name = "AWS::CloudWatch::Alarm"
+    put_operation = "PutMetricAlarm"
+
+
+class CompositeAlarm(_AnyAlarm):
+    type_name = "AWS::CloudWatch::CompositeAlarm"
+    put_operation = "PutCompositeAlarm"
