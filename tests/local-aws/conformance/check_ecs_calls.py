@@ -35,6 +35,13 @@ TYPES: dict[str, tuple[type, ...]] = {
 # https://docs.aws.amazon.com/AmazonECS/latest/APIReference/CommonErrors.html
 COMMON_ERRORS = {"SerializationException", "ThrottlingException"}
 
+# Values that AWS documents although the model's enumeration lacks them.
+# https://docs.aws.amazon.com/AmazonECS/latest/APIReference/API_ServiceDeployment.html
+# (lifecycleStage)
+DOCUMENTED_VALUES = {
+    "ServiceDeploymentLifecycleStage": {"PRE_PRODUCTION_TRAFFIC_SHIFT"},
+}
+
 Findings = Iterator[str]
 
 
@@ -85,8 +92,10 @@ def values(shape: Shape, value: Any, place: str) -> Findings:
         for key, item in value.items():
             yield from values(shape.key, key, f"{place} key")
             yield from values(shape.value, item, f"{place}.*")
-    elif kind == "string" and shape.enum and value not in shape.enum:
-        yield f"{place}: {value} is not one of {', '.join(shape.enum)}"
+    elif kind == "string" and shape.enum:
+        documented = DOCUMENTED_VALUES.get(shape.name, set())
+        if value not in shape.enum and value not in documented:
+            yield f"{place}: {value} is not one of {', '.join(shape.enum)}"
 
 
 def members(shape: Shape, value: dict[str, Any], place: str) -> Findings:

@@ -88,6 +88,15 @@ class Requests(unittest.TestCase):
             "RunTask request.launchType: FARGAT is not one of EC2, FARGATE", found
         )
 
+    def test_a_value_that_only_the_documentation_has_is_not_found(self) -> None:
+        def stage(name: str) -> list[str]:
+            answer = {"serviceDeployments": [{"lifecycleStage": name}]}
+            request = {"serviceDeploymentArns": ["arn"]}
+            return findings("DescribeServiceDeployments", request, response=answer)
+
+        self.assertEqual(stage("PRE_PRODUCTION_TRAFFIC_SHIFT"), [])
+        self.assertEqual(len(stage("PRE_PRODUCTION")), 1)
+
     def test_a_document_may_be_any_json(self) -> None:
         def update(details: Any) -> list[str]:
             hook = {"hookDetails": details, "lifecycleStages": ["POST_SCALE_UP"]}

@@ -212,3 +212,49 @@ async fn a_service_that_never_becomes_steady_fails_its_stack() {
     let status = stack.stack_status().unwrap().as_str();
     assert_eq!(status, "ROLLBACK_COMPLETE");
 }
+
+#[tokio::test]
+async fn a_stack_waits_until_a_blue_green_deployment_has_baked_and_fails_when_it_is_rolled_back() {
+    let aws = shared().await;
+    let config = aws.sdk_config();
+    let (client, ecs) = (Client::new(&config), aws_sdk_ecs::Client::new(&config));
+    let mut template = template();
+    template["Resources"]["Service"]["Properties"]["DeploymentConfiguration"] = json!({
+        "Strategy": "BLUE_GREEN",
+        "BakeTimeInMinutes": 1,
+        "DeploymentCircuitBreaker": {"Enable": true, "Rollback": true},
+    });
+    let template = template.to_string();
+    let good = push(aws, "blue-green", "v1", "exec sleep 1000").await;
+    let better = push(aws, "blue-green", "v2", "exec sleep 1001").await;
+    let bad = push(aws, "blue-green", "v3", "exit 1").await;
+    let request = client.create_stack().stack_name("blue-green");
+    let request = request.template_body(&template);
+    request.parameters(image(&good)).send().await.unwrap();
+    let stack = settled(&client, "blue-green").await;
+    assert_eq!(stack.stack_status().unwrap().as_str(), "CREATE_COMPLETE");
+    let (cluster, service) = (output(&stack, "Cluster"), output(&stack, "Service"));
+    let newest = async || {
+        let request = ecs.list_service_deployments().cluster(cluster);
+        let answer = request.service(service).send().await.unwrap();
+        let newest = &answer.service_deployments()[0];
+        newest.status().unwrap().as_str().to_owned()
+    };
+    let update = async |uri: &str| {
+        let request = client.update_stack().stack_name("blue-green");
+        let request = request.template_body(&template);
+        request.parameters(image(uri)).send().await.unwrap();
+        let stack = settled(&client, "blue-green").await;
+        stack.stack_status().unwrap().as_str().to_owned()
+    };
+    assert_eq!(update(&better).await, "UPDATE_COMPLETE");
+    assert_eq!(newest().await, "SUCCESSFUL");
+    assert_eq!(update(&bad).await, "UPDATE_ROLLBACK_COMPLETE");
+    let described = ecs.describe_services().cluster(cluster).services(service);
+    let described = described.send().await.unwrap();
+    let service = &described.services()[0];
+    assert_eq!(
+        (service.deployments().len(), service.running_count()),
+        (1, 1)
+    );
+}
