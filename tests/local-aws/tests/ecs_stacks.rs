@@ -5,53 +5,8 @@ mod support;
 
 use aws_sdk_cloudformation::Client;
 use aws_sdk_cloudformation::types::{Parameter, Stack};
-use local_aws::client::LocalAws;
 use serde_json::{Value, json};
-use support::{eventually, shared};
-
-const REGISTRY: &str = "123456789012.dkr.ecr.us-east-1.amazonaws.com";
-
-/// Pushes an image whose command is the shell script `script`; answers its URI with the tag.
-async fn push(aws: &LocalAws, repository: &str, tag: &str, script: &str) -> String {
-    let mut layer = tar::Builder::new(Vec::new());
-    let script = format!("#!/bin/sh\n{script}\n");
-    let mut header = tar::Header::new_gnu();
-    header.set_size(script.len() as u64);
-    header.set_mode(0o755);
-    layer
-        .append_data(&mut header, "run", script.as_bytes())
-        .unwrap();
-    let layer = layer.into_inner().unwrap();
-    let config = json!({"config": {"Entrypoint": ["/run"], "WorkingDir": "/"}}).to_string();
-    let sizes = (config.len(), layer.len());
-    let config = aws.upload_blob(config).await.unwrap();
-    let layer = aws.upload_blob(layer).await.unwrap();
-    let manifest = json!({
-        "schemaVersion": 2,
-        "mediaType": "application/vnd.oci.image.manifest.v1+json",
-        "config": {
-            "mediaType": "application/vnd.oci.image.config.v1+json",
-            "digest": config,
-            "size": sizes.0,
-        },
-        "layers": [{
-            "mediaType": "application/vnd.oci.image.layer.v1.tar",
-            "digest": layer,
-            "size": sizes.1,
-        }],
-    });
-    let ecr = aws_sdk_ecr::Client::new(&aws.sdk_config());
-    // It may be there already.
-    ecr.create_repository()
-        .repository_name(repository)
-        .send()
-        .await
-        .ok();
-    let request = ecr.put_image().repository_name(repository);
-    let request = request.image_tag(tag).image_manifest(manifest.to_string());
-    request.send().await.unwrap();
-    format!("{REGISTRY}/{repository}:{tag}")
-}
+use support::{eventually, push, settled, shared};
 
 fn template() -> Value {
     json!({
@@ -102,16 +57,6 @@ fn template() -> Value {
 fn image(uri: &str) -> Parameter {
     let parameter = Parameter::builder().parameter_key("Image");
     parameter.parameter_value(uri).build()
-}
-
-async fn settled(client: &Client, name: &str) -> Stack {
-    eventually(async || {
-        let answer = client.describe_stacks().stack_name(name).send().await;
-        let stack = answer.unwrap().stacks()[0].clone();
-        let status = stack.stack_status().unwrap().as_str();
-        (!status.ends_with("_IN_PROGRESS")).then_some(stack)
-    })
-    .await
 }
 
 fn output<'a>(stack: &'a Stack, key: &str) -> &'a str {

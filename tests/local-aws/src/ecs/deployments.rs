@@ -41,6 +41,25 @@ impl Rollout {
     }
 }
 
+/// A deployment's rollout state at the moment at which it came about.
+#[derive(Clone, Debug)]
+pub(super) struct RolloutChange {
+    pub(super) rollout: Rollout,
+    pub(super) reason: String,
+    /// Seconds since the epoch.
+    pub(super) moment: f64,
+}
+
+impl RolloutChange {
+    pub(super) fn new(rollout: Rollout, reason: &str) -> Self {
+        Self {
+            rollout,
+            reason: reason.to_owned(),
+            moment: now(),
+        }
+    }
+}
+
 /// One of a service's `deployments[]`. The first of them is the primary one.
 #[derive(Clone, Debug)]
 pub(super) struct Deployment {
@@ -56,6 +75,8 @@ pub(super) struct Deployment {
     pub(super) traffic: Traffic,
     pub(super) rollout: Rollout,
     pub(super) rollout_reason: String,
+    /// The rollout states that no event has told of, each with its reason, the oldest first.
+    pub(super) unannounced: Vec<RolloutChange>,
     /// Tasks that failed one after the other.
     pub(super) failed_tasks: u64,
     /// No task is started before, because too many have failed.
@@ -66,6 +87,10 @@ pub(super) struct Deployment {
 
 impl Deployment {
     pub(super) fn set_rollout(&mut self, rollout: Rollout, reason: String) {
+        if self.rollout != rollout {
+            let change = RolloutChange::new(rollout, &reason);
+            self.unannounced.push(change);
+        }
         self.rollout = rollout;
         self.rollout_reason = reason;
         self.updated_at = now();

@@ -1,8 +1,8 @@
 //! The events of ECS for EventBridge.
 //!
 //! They are found by comparison: whoever has changed a task or a service lets it be announced,
-//! and what differs from what was announced last becomes events. So no change can be forgotten
-//! that is looked at here, and none is announced twice.
+//! and what differs from what was announced last becomes events. Only a deployment keeps its
+//! changes until then, for it can be rolled back to and be completed again between two looks.
 //!
 //! <https://docs.aws.amazon.com/AmazonECS/latest/developerguide/ecs_cwe_events.html>
 
@@ -11,7 +11,8 @@ use std::collections::HashMap;
 use serde_json::{Value, json};
 
 use super::capacity;
-use super::deployments::Rollout;
+use super::deployments::{Rollout, RolloutChange};
+use super::hooks::HookStatus;
 use super::request::{Object, now};
 use super::service::Service;
 use super::task::{LastStatus, Task};
@@ -21,6 +22,7 @@ use crate::event_bus::Event;
 const TASK_STATE_CHANGE: &str = "ECS Task State Change";
 const DEPLOYMENT_STATE_CHANGE: &str = "ECS Deployment State Change";
 const SERVICE_ACTION: &str = "ECS Service Action";
+const HOOK_STATE_CHANGE: &str = "ECS Hook State Change";
 
 /// What has been announced of a task.
 #[derive(Clone, Debug, Default)]
@@ -51,8 +53,8 @@ impl TaskState {
 /// What has been announced of a service.
 #[derive(Clone, Debug, Default)]
 pub(super) struct AnnouncedService {
-    /// By the deployment's id.
-    rollouts: HashMap<String, Rollout>,
+    /// Of the newest service deployment, by the hook's id.
+    hooks: HashMap<String, HookStatus>,
     /// The id of the newest of the service's own events.
     newest_event: Option<String>,
 }
@@ -82,6 +84,7 @@ impl Ecs {
         });
         tasks.for_each(|task| self.announce_task(task));
         self.announce_deployments(service);
+        self.announce_hooks(service);
         self.announce_actions(service);
     }
 
@@ -89,20 +92,21 @@ impl Ecs {
     ///
     /// The page tells of these events alone, whatever the deployment's strategy. A rollback is
     /// an `SERVICE_DEPLOYMENT_IN_PROGRESS` of the deployment that is returned to.
-    fn announce_deployments(&self, service: &mut Service) {
+    pub(super) fn announce_deployments(&self, service: &mut Service) {
         let has_breaker = service
             .history
             .back()
             .is_some_and(|newest| newest.breaker.enable);
-        let mut rollouts = HashMap::new();
-        // The oldest first: one that failed before the one that it is rolled back to.
-        for deployment in service.deployments.iter().rev() {
-            rollouts.insert(deployment.id.clone(), deployment.rollout);
-            let announced = service.announced.rollouts.get(&deployment.id);
-            if announced == Some(&deployment.rollout) {
-                continue;
-            }
-            let (event_type, event_name) = match deployment.rollout {
+        // The oldest deployment first: one that failed before the one that it is rolled back to.
+        let mut changes: Vec<(String, RolloutChange)> = Vec::new();
+        for deployment in service.deployments.iter_mut().rev() {
+            let id = &deployment.id;
+            let new = deployment.unannounced.drain(..);
+            changes.extend(new.map(|change| (id.clone(), change)));
+        }
+        changes.sort_by(|(_, a), (_, b)| a.moment.total_cmp(&b.moment));
+        for (id, change) in changes {
+            let (event_type, event_name) = match change.rollout {
                 Rollout::InProgress => ("INFO", "SERVICE_DEPLOYMENT_IN_PROGRESS"),
                 Rollout::Completed => ("INFO", "SERVICE_DEPLOYMENT_COMPLETED"),
                 // "This event is sent for services with deployment circuit breaker logic turned
@@ -113,13 +117,49 @@ impl Ecs {
             let detail = json!({
                 "eventType": event_type,
                 "eventName": event_name,
-                "deploymentId": deployment.id,
-                "updatedAt": second(deployment.updated_at),
-                "reason": deployment.rollout_reason,
+                "deploymentId": id,
+                "updatedAt": second(change.moment),
+                "reason": change.reason,
             });
             self.emit(DEPLOYMENT_STATE_CHANGE, &service.arn, detail);
         }
-        service.announced.rollouts = rollouts;
+    }
+
+    /// <https://docs.aws.amazon.com/AmazonECS/latest/developerguide/ecs_hook_state_change_events.html>
+    ///
+    /// The documented example has the type INFO; that failures have ERROR is by analogy with the
+    /// other events of ECS.
+    fn announce_hooks(&self, service: &mut Service) {
+        let Some(deployment) = service.history.back() else {
+            return;
+        };
+        let mut hooks = HashMap::new();
+        for hook in &deployment.hooks {
+            hooks.insert(hook.hook_id.clone(), hook.status);
+            if service.announced.hooks.get(&hook.hook_id) == Some(&hook.status) {
+                continue;
+            }
+            let event_type = match hook.status {
+                HookStatus::AwaitingAction | HookStatus::InProgress | HookStatus::Succeeded => {
+                    "INFO"
+                }
+                HookStatus::Failed | HookStatus::TimedOut => "ERROR",
+            };
+            let detail = json!({
+                "eventType": event_type,
+                "eventName": format!("HOOK_{}", hook.status.as_str()),
+                "hookId": hook.hook_id,
+                "hookType": hook.target_type,
+                "expiresAt": second(hook.expires_at),
+                "lifecycleStage": hook.stage.as_str(),
+                "clusterArn": service.cluster_arn,
+                "serviceArn": service.arn,
+                "serviceDeploymentArn": deployment.arn,
+                "updatedAt": millisecond(now()),
+            });
+            self.emit(HOOK_STATE_CHANGE, &deployment.arn, detail);
+        }
+        service.announced.hooks = hooks;
     }
 
     /// <https://docs.aws.amazon.com/AmazonECS/latest/developerguide/ecs_service_events.html>

@@ -93,11 +93,14 @@ impl Ecs {
         if let Some(cause) = rollout::failure(service) {
             rollout::fail(service, state, &cause);
         }
+        // Now and below, because what comes next may forget a deployment that has just changed.
+        self.announce_deployments(service);
         let onward = walk::advance(service, state, &view, clock);
         if let Some(hooks) = onward.hooks {
             self.run_hooks(key, hooks);
         }
         let wait = self.start_and_stop(service, state, &view);
+        self.announce_deployments(service);
         let bakes = rollout::conclude(service, state, &view, clock);
         if let Some(forwards) = onward.shift {
             return Next::Shift(forwards);

@@ -11,7 +11,8 @@ use uuid::Uuid;
 use super::State;
 use super::alarms::AlarmMonitor;
 use super::deployments::{
-    Counts, Deployment, RevisionState, Rollout, ServiceDeployment, ServiceRevision, Status,
+    Counts, Deployment, RevisionState, Rollout, RolloutChange, ServiceDeployment, ServiceRevision,
+    Status,
 };
 use super::events::AnnouncedService;
 use super::hooks::{self, Hook};
@@ -304,6 +305,7 @@ impl Service {
             created_at: now(),
         };
         let id = format!("ecs-svc/{}", unique_number());
+        let rollout_reason = format!("ECS deployment {id} in progress.");
         let sources = self
             .deployments
             .iter()
@@ -314,7 +316,8 @@ impl Service {
         self.deployments.insert(
             0,
             Deployment {
-                rollout_reason: format!("ECS deployment {id} in progress."),
+                unannounced: vec![RolloutChange::new(Rollout::InProgress, &rollout_reason)],
+                rollout_reason,
                 id,
                 revision_arn: revision.arn.clone(),
                 definition,
