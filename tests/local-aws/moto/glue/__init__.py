@@ -11,6 +11,7 @@ from glue import (
     databases,
     ecr_events,
     event_patterns,
+    event_schedules,
     event_targets,
     intrinsic_functions,
     jsonata_evaluator,
@@ -39,6 +40,7 @@ MODULES = (
     aws_events,
     ecr_events,
     event_patterns,
+    event_schedules,
     event_targets,
     rpc_v2_cbor,
 )

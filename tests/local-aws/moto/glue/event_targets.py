@@ -250,9 +250,28 @@ def _check_targets(targets: list[Target]) -> None:
             )
 
 
+_send_to_others = Rule.send_to_targets
+
+
+def send(rule: Rule, original_event: Event) -> None:
+    """Sends an event to the targets of a rule that it is for."""
+    event = as_delivered(original_event)
+    variables = predefined(rule, event, original_event["ingestion-time"])
+    targets = list(rule.targets)
+    for target in targets:
+        if _service(target) in SENDERS:
+            body = payload(target, event, variables)
+            _enqueue((rule.arn, target["Id"]), Delivery(rule.arn, target, body))
+    others = [target for target in targets if _service(target) not in SENDERS]
+    if others:
+        # moto's own way for the rest, on a rule that has only them.
+        rest = object.__new__(type(rule))
+        rest.__dict__.update(rule.__dict__, targets=others)
+        _send_to_others(rest, original_event)
+
+
 def install() -> None:
     """Lets rules reach the targets that moto does not know."""
-    send_to_others = Rule.send_to_targets
     put_unchecked = EventsBackend.put_targets
 
     def put_targets(
@@ -270,21 +289,8 @@ def install() -> None:
         # A rule without a pattern is one with a schedule.
         if self.state == "DISABLED" or self.event_pattern.dump() is None:
             return
-        event = as_delivered(original_event)
-        if not self.event_pattern.matches_event(event):
-            return
-        variables = predefined(self, event, original_event["ingestion-time"])
-        targets = list(self.targets)
-        for target in targets:
-            if _service(target) in SENDERS:
-                body = payload(target, event, variables)
-                _enqueue((self.arn, target["Id"]), Delivery(self.arn, target, body))
-        others = [target for target in targets if _service(target) not in SENDERS]
-        if others:
-            # moto's own way for the rest, on a rule that has only them.
-            rest = object.__new__(type(self))
-            rest.__dict__.update(self.__dict__, targets=others)
-            send_to_others(rest, original_event, transform_input)
+        if self.event_pattern.matches_event(as_delivered(original_event)):
+            send(self, original_event)
 
     EventsBackend.put_targets = put_targets
     Rule.send_to_targets = send_to_targets
