@@ -11,7 +11,7 @@ use std::io::Write;
 use std::process::ExitCode;
 use std::str::FromStr;
 
-use anyhow::Context;
+use anyhow::{Context, bail};
 use clap::{Parser, Subcommand};
 use sqlx::postgres::PgConnectOptions;
 use tracing_subscriber::EnvFilter;
@@ -41,7 +41,8 @@ enum Command {
 async fn main() -> ExitCode {
     start_log();
     let command = Arguments::parse().command;
-    let database = match database_options(std::env::var("DATABASE_URL").ok().as_deref()) {
+    let (url, host) = (std::env::var("DATABASE_URL"), std::env::var("PGHOST"));
+    let database = match database_options(url.ok().as_deref(), host.is_ok()) {
         Ok(database) => database,
         Err(error) => return fail(&error, ExitCode::from(WRONG_USAGE)),
     };
@@ -69,14 +70,19 @@ fn start_log() {
 }
 
 /// The database is an environment variable only, never an argument: a password in the list of
-/// processes is no secret. For the same reason no error repeats the URL.
-fn database_options(url: Option<&str>) -> anyhow::Result<PgConnectOptions> {
-    let url = url.filter(|url| !url.is_empty()).context(
-        "DATABASE_URL is not set: it names the database, as in postgres://user:password@host:5432/name",
-    )?;
-    PgConnectOptions::from_str(url)
-        .context("DATABASE_URL is no URL of a PostgreSQL database")
-        .map(|options| options.application_name("websvc"))
+/// processes is no secret. For the same reason no error repeats the URL. Without a URL the
+/// database is where PGHOST and the other variables of libpq say.
+fn database_options(url: Option<&str>, has_host: bool) -> anyhow::Result<PgConnectOptions> {
+    let options = match url.filter(|url| !url.is_empty()) {
+        Some(url) => PgConnectOptions::from_str(url)
+            .context("DATABASE_URL is no URL of a PostgreSQL database")?,
+        None if has_host => PgConnectOptions::new_without_pgpass(),
+        None => bail!(
+            "DATABASE_URL is not set: it names the database, as in \
+             postgres://user:password@host:5432/name; nor is PGHOST"
+        ),
+    };
+    Ok(options.application_name("websvc"))
 }
 
 /// Says what went wrong, with every cause, in one line on stderr.
@@ -93,17 +99,26 @@ mod tests {
     #[test]
     fn a_missing_or_empty_database_url_is_said_by_name() {
         for url in [None, Some("")] {
-            let error = database_options(url).unwrap_err().to_string();
+            let error = database_options(url, false).unwrap_err().to_string();
             assert!(error.starts_with("DATABASE_URL is not set"), "{error}");
         }
     }
 
     #[test]
     fn a_wrong_database_url_is_not_repeated() {
-        let error = database_options(Some("postgres://user:secret@host:port/name")).unwrap_err();
+        let error =
+            database_options(Some("postgres://user:secret@host:port/name"), false).unwrap_err();
         let line = format!("{error:#}");
         assert!(line.contains("DATABASE_URL"), "{line}");
         assert!(!line.contains("secret"), "{line}");
+    }
+
+    #[test]
+    fn without_a_url_the_variables_of_libpq_are_enough() {
+        for url in [None, Some("")] {
+            let options = database_options(url, true).unwrap();
+            assert_eq!(options.get_application_name(), Some("websvc"));
+        }
     }
 
     #[test]
