@@ -157,6 +157,17 @@ impl Account {
         Ok(())
     }
 
+    /// Puts a text into the Parameter Store, as a person does who prepares a stack.
+    ///
+    /// # Errors
+    /// There is such a parameter already.
+    pub async fn put_parameter(&self, name: &str, value: &str) -> Result<()> {
+        let put = ["ssm", "put-parameter", "--type", "String", "--name", name];
+        let value = ["--value", value];
+        self.cli.run(put.iter().chain(&value)).await?;
+        Ok(())
+    }
+
     /// The outputs of a stack by their names.
     ///
     /// # Errors

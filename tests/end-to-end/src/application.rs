@@ -65,12 +65,17 @@ impl<'a> Application<'a> {
         )
         .await?;
 
+        let image_parameter = format!("/bluegreen/{name}/image");
+        let first_image = format!("{repository_uri}:{FIRST_TAG}");
+        account
+            .put_parameter(&image_parameter, &first_image)
+            .await?;
         let database = database_of(name);
         let database = account.postgres().create_database(&database).await?;
         let port = account.aws().reserve_port().await?.to_string();
         let (vpc, subnets) = account.network();
         let mut parameters = owned(&[
-            ("Image", &format!("{repository_uri}:{FIRST_TAG}")),
+            ("ImageParameter", &image_parameter),
             ("DatabaseUrl", &database),
             ("VpcId", vpc),
             ("SubnetIds", subnets),

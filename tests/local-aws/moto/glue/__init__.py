@@ -7,6 +7,7 @@ changes underneath it.
 
 from glue import (
     alarms,
+    auto_scaling,
     aws_events,
     databases,
     ecr_events,
@@ -33,6 +34,7 @@ MODULES = (
     load_balancers,
     metrics,
     alarms,
+    auto_scaling,
     databases,
     resources,
     intrinsic_functions,

@@ -5,7 +5,8 @@ patience when a service has to become steady, and shows no `…_IN_PROGRESS` mea
 are made in no order and even by reading a stack; an update sees neither a parameter inside
 `Fn::Sub` nor what follows from another resource's change; nothing is rolled back, and no event
 says why; outputs are empty after a change set; a parameter's previous value is lost; a
-template's URL at an address instead of a name is not understood; `AWS::NoValue` stays in lists.
+template's URL at an address instead of a name is not understood; `AWS::NoValue` stays in lists;
+a template is no longer valid where cfn-lint has but a warning.
 """
 
 import copy
@@ -28,7 +29,11 @@ from moto.cloudformation.models import (
 )
 from moto.cloudformation.parsing import NULL_MODELS, ResourceMap
 from moto.cloudformation.responses import CloudFormationResponse, StackResourceDTO
-from moto.cloudformation.utils import generate_stack_id, get_stack_from_s3_url
+from moto.cloudformation.utils import (
+    generate_stack_id,
+    get_stack_from_s3_url,
+    validate_template_cfn_lint,
+)
 
 from glue import stack_parameters
 from glue.resources.base import Place, Resource
@@ -626,6 +631,15 @@ def _described_parameters(self: Stack) -> list[dict[str, str]]:
     return described
 
 
+def _validate_template(self: CloudFormationBackend, template: str) -> list[Any]:
+    """cfn-lint's errors; what it only warns of, CloudFormation takes."""
+    found = validate_template_cfn_lint(template)
+    errors = [it for it in found if it.rule.severity == "error"]
+    if errors:
+        raise ValidationError(message=f"Template format error: {errors[0].message}")
+    return []
+
+
 def _update_parameters(
     self: CloudFormationBackend, instance: Any, incoming_params: list[dict[str, Any]]
 ) -> dict[str, str]:
@@ -656,6 +670,7 @@ def install() -> None:
         CloudFormationBackend.create_change_set
     )
     CloudFormationBackend.execute_change_set = _execute_change_set
+    CloudFormationBackend.validate_template = _validate_template
     CloudFormationBackend._resolve_update_parameters = _update_parameters
     ResourceMap.parse_ssm_parameter = _stored
     ResourceMap.glue_stored = {}

@@ -180,6 +180,11 @@ class Identity(ResourceTest):
         self.assertEqual(policies, ["a"])
         document = client.get_role_policy(RoleName=name, PolicyName="a")
         self.assertIn("s3:ListBucket", json.dumps(document["PolicyDocument"]))
+        arn = "arn:aws:iam::aws:policy/AmazonECSInfrastructureRolePolicyForLoadBalancers"
+        properties["ManagedPolicyArns"] = [arn]
+        self.one(stack, "AWS::IAM::Role", properties)
+        attached = client.list_attached_role_policies(RoleName=name)
+        self.assertEqual(attached["AttachedPolicies"][0]["PolicyArn"], arn)
 
 
 class Functions(ResourceTest):

@@ -143,6 +143,18 @@ class ParameterStore(StackTest):
             Name=name, Value=value, Type="String", Overwrite=True
         )
 
+    def status_of_change_set(self, stack: str) -> str:
+        """Whether an update with the previous template and parameters would change anything."""
+        client = self.client("cloudformation")
+        change_set = client.create_change_set(
+            StackName=stack,
+            ChangeSetName=unique("same"),
+            UsePreviousTemplate=True,
+            ChangeSetType="UPDATE",
+            Parameters=[{"ParameterKey": "P", "UsePreviousValue": True}],
+        )
+        return client.describe_change_set(ChangeSetName=change_set["Id"])["Status"]
+
     def test_the_stored_value_is_taken_at_each_update(self) -> None:
         name, template = unique("/stored"), body(self.SLOT, Outputs=self.OUTPUTS)
         self.put(name, "one")
@@ -153,8 +165,10 @@ class ParameterStore(StackTest):
         [parameter] = described["Parameters"]
         self.assertEqual(parameter["ParameterValue"], name)
         self.assertEqual(parameter["ResolvedValue"], "one")
+        self.assertEqual(self.status_of_change_set(stack), "FAILED")
         self.put(name, "two")
         # Nothing but the stored value is new, and that is a change.
+        self.assertEqual(self.status_of_change_set(stack), "CREATE_COMPLETE")
         described = self.deploy(stack, template)
         self.assertEqual(described["StackStatus"], "UPDATE_COMPLETE")
         self.assertEqual(self.outputs(described), {"Out": "two"})

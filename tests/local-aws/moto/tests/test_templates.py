@@ -1,12 +1,14 @@
 """The templates of `infra/`: created, changed and deleted; bad parameters are refused before that."""
 
 import json
+from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
 
 from botocore.exceptions import ClientError
 
 from glue.stack_parameters import parsed
+from glue.stacks import references
 from tests.support import GlueTest, unique, wait_for
 
 INFRA = Path(__file__).parents[4] / "infra"
@@ -80,6 +82,63 @@ class TemplateTest(GlueTest):
             if any(it["CidrIp"] == "0.0.0.0/0" for it in rule["IpRanges"])
             or any(it["CidrIpv6"] == "::/0" for it in rule.get("Ipv6Ranges", []))
         ]
+
+
+class Every(GlueTest):
+    def test_template_is_valid(self) -> None:
+        for path in sorted(INFRA.glob("*.yml")):
+            with self.subTest(path.name):
+                answer = self.client("cloudformation").validate_template(
+                    TemplateBody=path.read_text()
+                )
+                self.assertIn("bluegreen", answer["Description"])
+
+    def test_output_tells_no_secret(self) -> None:
+        for path in sorted(INFRA.glob("*.yml")):
+            template = parsed(path.read_text())
+            secret = {
+                name
+                for name, slot in template["Parameters"].items()
+                if slot.get("NoEcho")
+            }
+            for name, output in template["Outputs"].items():
+                with self.subTest(path.name, output=name):
+                    self.assertEqual(references(output) & secret, set())
+
+    def test_the_world_comes_in_by_the_ports_of_listeners_alone(self) -> None:
+        opened = {
+            (path.name, name, rule.get("FromPort", {}).get("Ref"))
+            for path in sorted(INFRA.glob("*.yml"))
+            for name, rule in ingress(parsed(path.read_text()))
+            if rule.get("CidrIp") == "0.0.0.0/0" or rule.get("CidrIpv6") == "::/0"
+        }
+        balancer = "LoadBalancerSecurityGroup"
+        self.assertEqual(
+            opened,
+            {("cluster.yml", balancer, port) for port in ("ListenerPort", "HttpsPort")},
+        )
+
+    def test_nothing_is_assumed_but_by_services_of_aws_and_github(self) -> None:
+        for path in sorted(INFRA.glob("*.yml")):
+            resources = parsed(path.read_text())["Resources"]
+            for name, resource in resources.items():
+                if resource["Type"] != "AWS::IAM::Role":
+                    continue
+                policy = resource["Properties"]["AssumeRolePolicyDocument"]
+                for statement in policy["Statement"]:
+                    with self.subTest(path.name, role=name):
+                        [kind] = statement["Principal"]
+                        self.assertIn(kind, ("Service", "Federated"))
+
+
+def ingress(template: dict[str, Any]) -> Iterator[tuple[str, dict[str, Any]]]:
+    """The rules by which something may come in, with the names of their resources."""
+    for name, resource in template["Resources"].items():
+        if resource["Type"] == "AWS::EC2::SecurityGroupIngress":
+            yield name, resource["Properties"]
+        if resource["Type"] == "AWS::EC2::SecurityGroup":
+            for rule in resource["Properties"].get("SecurityGroupIngress", []):
+                yield name, rule["Fn::If"][1] if "Fn::If" in rule else rule
 
 
 class Network(TemplateTest):
@@ -390,3 +449,107 @@ class ImageRepository(TemplateTest):
             with self.subTest(parameter):
                 self.refused(f"{parameter} failed to satisfy", **{parameter: value})
         self.refused("Only IMMUTABLE tags have exceptions", MutableTags="latest")
+
+
+class Cluster(TemplateTest):
+    """What is refused; `tests/local-aws/tests/templates.rs` brings it about, with a real ECS."""
+
+    template = "cluster.yml"
+
+    def good(self) -> dict[str, str]:
+        name = f"/bluegreen/{self.stack}/image"
+        self.client("ssm").put_parameter(
+            Name=name, Value="r/shop:v1", Type="String", Overwrite=True
+        )
+        ec2 = self.client("ec2")
+        vpc = ec2.describe_vpcs()["Vpcs"][0]["VpcId"]
+        subnets = ec2.describe_subnets()["Subnets"]
+        ids = ",".join(it["SubnetId"] for it in subnets[:2])
+        return {"ImageParameter": name, "VpcId": vpc, "SubnetIds": ids}
+
+    def test_every_limit_is_kept(self) -> None:
+        for parameter, value in (
+            ("ImageParameter", "registry/shop:v1"),
+            ("MigrationCommand", "websvc migrate"),
+            ("PostDeployCommand", "[]"),
+            ("ImageTags", ""),
+            ("ContainerPort", "0"),
+            ("DatabaseSecretArn", "secret"),
+            ("DatabaseSecretKmsKeyArn", "key"),
+            ("DatabaseHost", "a host"),
+            ("DatabasePort", "65536"),
+            ("DatabaseName", "a name"),
+            ("DatabaseSslMode", "disable"),
+            ("DatabaseSecurityGroupId", "default"),
+            ("TaskSubnetIds", "subnet-1,private"),
+            ("AssignPublicIp", "true"),
+            ("Scheme", "public"),
+            ("ListenerPort", "65536"),
+            ("CertificateArn", "certificate"),
+            ("HttpsPort", "0"),
+            ("AccessLogBucket", "A"),
+            ("Strategy", "ALL_AT_ONCE"),
+            ("BakeTimeMinutes", "1441"),
+            ("CanaryPercent", "0"),
+            ("CanaryBakeTimeMinutes", "541"),
+            ("LinearStepPercent", "2.9"),
+            ("LinearStepBakeTimeMinutes", "16"),
+            ("TestListenerPort", "-1"),
+            ("TestListenerCidr", "0.0.0.0/0"),
+            ("TestListenerCidr", "10.0.0.0/7"),
+            ("Hook", "SOMEBODY"),
+            ("HookFunctionArn", "function"),
+            ("DeploymentAlarms", "yes"),
+            ("DesiredCount", "-1"),
+            ("WorkerCount", "5001"),
+            ("Autoscaling", "yes"),
+            ("MinCount", "-1"),
+            ("MaxCount", "0"),
+            ("CpuTargetPercent", "91"),
+            ("Cpu", "300"),
+            ("Memory", "256"),
+            ("CpuArchitecture", "MIPS"),
+            ("HealthCheckPath", "health"),
+            ("HealthCheckIntervalSeconds", "4"),
+            ("HealthCheckGracePeriodSeconds", "3601"),
+            ("DeregistrationDelaySeconds", "3601"),
+            ("StopTimeoutSeconds", "121"),
+            ("ContainerInsights", "on"),
+            ("LogRetentionDays", "2"),
+            ("ExecuteCommand", "yes"),
+            ("MaxErrors", "0"),
+            ("MaxLatencySeconds", "0"),
+            ("AlarmTopicArn", "topic"),
+        ):
+            with self.subTest(parameter, value=value):
+                self.refused(
+                    f"{parameter} failed to satisfy", **{**self.good(), parameter: value}
+                )
+
+    def test_parameters_that_do_not_go_together_are_refused(self) -> None:
+        secret = "arn:aws:secretsmanager:us-east-1:123456789012:secret:s"
+        certificate = "arn:aws:acm:us-east-1:123456789012:certificate/c"
+        for says, parameters in (
+            ("With 256 units of Cpu", {"Cpu": "256", "Memory": "4096"}),
+            ("With 512 units of Cpu", {"Cpu": "512", "Memory": "512"}),
+            ("With 1024 units of Cpu", {"Cpu": "1024", "Memory": "1024"}),
+            ("With 2048 units of Cpu", {"Cpu": "2048", "Memory": "4097"}),
+            ("With 4096 units of Cpu", {"Cpu": "4096", "Memory": "4096"}),
+            (
+                "DatabaseUrl or a DatabaseSecretArn, not both",
+                {"DatabaseSecretArn": secret, "DatabaseUrl": "u", "DatabaseHost": "h"},
+            ),
+            ("needs a DatabaseHost", {"DatabaseSecretArn": secret}),
+            (
+                "need a port each",
+                {"CertificateArn": certificate, "ListenerPort": "443"},
+            ),
+            ("needs a HookFunctionArn", {"Strategy": "CANARY", "Hook": "LAMBDA"}),
+            ("a Hook needs another Strategy", {"Hook": "PAUSE"}),
+        ):
+            with self.subTest(says):
+                self.refused(says, **{**self.good(), **parameters})
+
+    def test_an_image_that_nobody_has_named_is_refused(self) -> None:
+        good = {**self.good(), "ImageParameter": "/bluegreen/nothing/image"}
+        self.refused("Unable to fetch parameters", **good)

@@ -25,8 +25,13 @@ pub(crate) fn venv() -> PathBuf {
     )
 }
 
-/// Starts a local AWS of which nothing is known yet.
+/// Starts a local AWS of which nothing is known yet, with hardly any delay.
 pub(crate) async fn start() -> LocalAws {
+    start_at(200.0).await
+}
+
+/// The same with delays that pass `speed` times faster than AWS's.
+pub(crate) async fn start_at(speed: f64) -> LocalAws {
     let state = tempfile::Builder::new()
         .prefix("local-aws-")
         .tempdir_in(env!("CARGO_TARGET_TMPDIR"))
@@ -35,7 +40,7 @@ pub(crate) async fn start() -> LocalAws {
         venv: venv(),
         // Left under target/tmp, for its log.
         state: state.keep(),
-        speed: 200.0,
+        speed,
         binary: env!("CARGO_BIN_EXE_local-aws").into(),
         record_ecs: None,
     })
@@ -181,10 +186,15 @@ pub(crate) async fn eventually<T>(mut condition: impl AsyncFnMut() -> Option<T>)
     }
 }
 
-/// Pushes an image whose command is the shell script `script`; answers its URI with the tag.
+/// Pushes an image whose command is `script`, a shell script unless its first line says otherwise;
+/// answers its URI with the tag.
 pub(crate) async fn push(aws: &LocalAws, repository: &str, tag: &str, script: &str) -> String {
     let mut layer = tar::Builder::new(Vec::new());
-    let script = format!("#!/bin/sh\n{script}\n");
+    let script = if script.starts_with("#!") {
+        script.to_owned()
+    } else {
+        format!("#!/bin/sh\n{script}\n")
+    };
     let mut header = tar::Header::new_gnu();
     header.set_size(script.len() as u64);
     header.set_mode(0o755);

@@ -12,6 +12,7 @@ from collections.abc import Callable
 from typing import Any
 
 from moto.cloudformation import parsing
+from moto.core.config import default_user_config
 
 from glue.resources import (
     application_auto_scaling,
@@ -71,6 +72,8 @@ def _constant(value: Any) -> Callable[[], Any]:
 
 def install() -> None:
     """Puts these types in the place of moto's own."""
+    # Roles may have AWS's own policies; moto knows them, but has none unless told so.
+    default_user_config["iam"] = {"load_aws_managed_policies": True}
     models = {**parsing.get_model_map(), **types()}
     parsing.get_model_map = _constant(models)
     parsing.get_model_list = _constant(list(models.values()))

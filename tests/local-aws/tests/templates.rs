@@ -1,0 +1,311 @@
+//! The templates of `infra/` together, in a local AWS with a real ECS and real load balancers.
+#![allow(clippy::unwrap_used, reason = "a test may panic")]
+
+mod support;
+
+use std::collections::BTreeMap;
+use std::path::Path;
+
+use aws_sdk_cloudformation::Client;
+use aws_sdk_cloudformation::types::{Capability, Parameter, StackStatus};
+use aws_sdk_ecs::types::{DeploymentLifecycleHookAction, DeploymentLifecycleHookStatus};
+use aws_sdk_ssm::types::ParameterType;
+use local_aws::client::LocalAws;
+use support::{eventually, push};
+
+/// Answers with its version, and at `/user` with the database's user and server; a worker where
+/// it is told no port.
+const SERVER: &str = r#"#!/usr/bin/env python3
+import http.server, os, signal, sys, threading, time
+
+signal.signal(signal.SIGTERM, lambda *_: sys.exit())
+if "PORT" not in os.environ:
+    time.sleep(10000)
+
+class Handler(http.server.BaseHTTPRequestHandler):
+    def log_message(self, *arguments):
+        pass
+
+    def do_GET(self):
+        user = "{}@{}".format(os.environ.get("PGUSER"), os.environ.get("PGHOST"))
+        body = user if self.path == "/user" else "VERSION"
+        self.send_response(200)
+        self.send_header("Content-Length", str(len(body)))
+        self.end_headers()
+        self.wfile.write(body.encode())
+
+server = http.server.ThreadingHTTPServer((os.environ["HOST"], int(os.environ["PORT"])), Handler)
+signal.signal(signal.SIGTERM, lambda *_: threading.Thread(target=server.shutdown).start())
+server.serve_forever()
+"#;
+
+type Texts = BTreeMap<String, String>;
+
+fn texts<const N: usize>(pairs: [(&str, &str); N]) -> Texts {
+    let owned = pairs.map(|(key, value)| (key.to_owned(), value.to_owned()));
+    BTreeMap::from(owned)
+}
+
+/// A local AWS and what a person does with it.
+struct World {
+    aws: LocalAws,
+    stacks: Client,
+    http: reqwest::Client,
+}
+
+impl World {
+    async fn new() -> Self {
+        let aws = support::start_at(20.0).await;
+        let stacks = Client::new(&aws.sdk_config());
+        let http = reqwest::Client::builder().no_proxy().build().unwrap();
+        Self { aws, stacks, http }
+    }
+
+    /// Pushes a version of the application; answers its URI.
+    async fn push(&self, version: &str) -> String {
+        let script = SERVER.replace("VERSION", version);
+        push(&self.aws, "shop", version, &script).await
+    }
+
+    /// Says which image the application's stack runs.
+    async fn name_image(&self, uri: &str) {
+        let ssm = aws_sdk_ssm::Client::new(&self.aws.sdk_config());
+        let request = ssm.put_parameter().name("/bluegreen/shop/image");
+        let request = request.r#type(ParameterType::String).overwrite(true);
+        request.value(uri).send().await.unwrap();
+    }
+
+    /// Creates a stack of a template; answers its outputs.
+    async fn create(&self, stack: &str, template: &str, parameters: Texts) -> Texts {
+        let parameters = parameters.into_iter().map(|(key, value)| {
+            let parameter = Parameter::builder().parameter_key(key);
+            parameter.parameter_value(value).build()
+        });
+        let path = Path::new(env!("CARGO_MANIFEST_DIR")).join("../../infra");
+        let body = std::fs::read_to_string(path.join(template)).unwrap();
+        let request = self.stacks.create_stack().stack_name(stack);
+        let request = request.capabilities(Capability::CapabilityIam);
+        let request = request.template_body(body);
+        let request = request.set_parameters(Some(parameters.collect()));
+        request.send().await.unwrap();
+        self.settled(stack, &StackStatus::CreateComplete).await
+    }
+
+    /// Changes some parameters of a stack, and leaves the others; answers its outputs.
+    async fn change(&self, stack: &str, changed: Texts) -> Texts {
+        let described = self.stacks.describe_stacks().stack_name(stack);
+        let described = described.send().await.unwrap();
+        let parameters = described.stacks()[0].parameters().iter().map(|parameter| {
+            let key = parameter.parameter_key().unwrap();
+            let next = Parameter::builder().parameter_key(key);
+            match changed.get(key) {
+                Some(value) => next.parameter_value(value).build(),
+                None => next.use_previous_value(true).build(),
+            }
+        });
+        let request = self.stacks.update_stack().stack_name(stack);
+        let request = request.use_previous_template(true);
+        let request = request.capabilities(Capability::CapabilityIam);
+        let request = request.set_parameters(Some(parameters.collect()));
+        request.send().await.unwrap();
+        self.settled(stack, &StackStatus::UpdateComplete).await
+    }
+
+    async fn settled(&self, stack: &str, expected: &StackStatus) -> Texts {
+        let described = eventually(async || {
+            let answer = self.stacks.describe_stacks().stack_name(stack).send().await;
+            let described = answer.unwrap().stacks()[0].clone();
+            let status = described.stack_status().unwrap().as_str();
+            (!status.ends_with("_IN_PROGRESS")).then_some(described)
+        })
+        .await;
+        let status = described.stack_status();
+        assert_eq!(status, Some(expected), "{:?}", self.reasons(stack).await);
+        let outputs = described.outputs().iter().map(|output| {
+            let (key, value) = (output.output_key(), output.output_value());
+            (key.unwrap().to_owned(), value.unwrap().to_owned())
+        });
+        outputs.collect()
+    }
+
+    /// Why resources of a stack could not be made, changed or deleted.
+    async fn reasons(&self, stack: &str) -> Vec<String> {
+        let answer = self.stacks.describe_stack_events().stack_name(stack);
+        let answer = answer.send().await.unwrap();
+        let reasons = answer
+            .stack_events()
+            .iter()
+            .filter_map(|event| event.resource_status_reason());
+        reasons.map(str::to_owned).collect()
+    }
+
+    async fn delete(&self, stack: &str) {
+        let request = self.stacks.delete_stack().stack_name(stack);
+        request.send().await.unwrap();
+        eventually(async || {
+            let stacks = self.stacks.describe_stacks().send().await.unwrap();
+            let mut here = stacks.stacks().iter();
+            let Some(found) = here.find(|it| it.stack_name() == Some(stack)) else {
+                return Some(());
+            };
+            assert_ne!(
+                found.stack_status(),
+                Some(&StackStatus::DeleteFailed),
+                "{:?}",
+                self.reasons(stack).await
+            );
+            None
+        })
+        .await;
+    }
+
+    /// The deployment and the hook of it that wait for a person, once one does.
+    async fn awaiting(&self, outputs: &Texts) -> (String, String) {
+        let ecs = aws_sdk_ecs::Client::new(&self.aws.sdk_config());
+        eventually(async || {
+            let listed = ecs.list_service_deployments();
+            let listed = listed.cluster(&outputs["ClusterName"]);
+            let listed = listed.service(&outputs["ServiceName"]).send().await;
+            let listed = listed.unwrap();
+            let arn = listed.service_deployments()[0].service_deployment_arn()?;
+            let described = ecs.describe_service_deployments();
+            let described = described.service_deployment_arns(arn).send().await;
+            let described = described.unwrap();
+            let hooks = described.service_deployments()[0].lifecycle_hook_details();
+            let mut waiting = hooks.iter().filter(|hook| {
+                hook.status() == Some(&DeploymentLifecycleHookStatus::AwaitingAction)
+            });
+            let hook = waiting.next()?.hook_id()?;
+            Some((arn.to_owned(), hook.to_owned()))
+        })
+        .await
+    }
+
+    async fn read(&self, url: &str) -> String {
+        let answer = self.http.get(url).send().await.unwrap();
+        answer.text().await.unwrap()
+    }
+}
+
+#[tokio::test]
+async fn an_application_runs_on_a_network_and_a_database_of_its_own() {
+    let world = World::new().await;
+    world.name_image(&world.push("v1").await).await;
+    let network = world.create("network", "network.yml", Texts::new()).await;
+    let (vpc, private) = (&network["VpcId"], &network["PrivateSubnetIds"]);
+    let database = texts([
+        ("VpcId", vpc),
+        ("SubnetIds", private),
+        ("DeletionProtection", "false"),
+    ]);
+    let database = world.create("database", "database.yml", database).await;
+
+    let port = world.aws.reserve_port().await.unwrap().to_string();
+    let shop = texts([
+        ("ImageParameter", "/bluegreen/shop/image"),
+        ("VpcId", vpc),
+        ("SubnetIds", &network["PublicSubnetIds"]),
+        ("TaskSubnetIds", private),
+        ("ListenerPort", &port),
+        ("DatabaseSecretArn", &database["DatabaseSecretArn"]),
+        ("DatabaseHost", &database["DatabaseHost"]),
+        (
+            "DatabaseSecurityGroupId",
+            &database["ClientSecurityGroupId"],
+        ),
+    ]);
+    let outputs = world.create("shop", "cluster.yml", shop).await;
+    let url = &outputs["LoadBalancerUrl"];
+    assert_eq!(world.read(url).await, "v1");
+    let user = world.read(&format!("{url}/user")).await;
+    assert_eq!(user, format!("app@{}", database["DatabaseHost"]));
+
+    let more = texts([
+        ("WorkerCommand", "/run"),
+        ("Autoscaling", "true"),
+        ("ExecuteCommand", "true"),
+    ]);
+    let outputs = world.change("shop", more).await;
+    let ecs = aws_sdk_ecs::Client::new(&world.aws.sdk_config());
+    let services = ecs.describe_services().cluster(&outputs["ClusterName"]);
+    let services = services.services(&outputs["WorkerServiceName"]);
+    let services = services.send().await.unwrap();
+    assert_eq!(services.services()[0].running_count(), 1);
+    assert_eq!(world.read(url).await, "v1");
+
+    for stack in ["shop", "database", "network"] {
+        world.delete(stack).await;
+    }
+    let clusters = ecs.list_clusters().send().await.unwrap();
+    assert_eq!(clusters.cluster_arns(), [] as [String; 0]);
+    world.aws.shut_down().await.unwrap();
+}
+
+#[tokio::test]
+async fn an_update_for_another_reason_keeps_the_image_that_was_released_last() {
+    let world = World::new().await;
+    world.name_image(&world.push("v1").await).await;
+    let network = world.create("network", "network.yml", Texts::new()).await;
+    let port = world.aws.reserve_port().await.unwrap().to_string();
+    let shop = texts([
+        ("ImageParameter", "/bluegreen/shop/image"),
+        ("VpcId", &network["VpcId"]),
+        ("SubnetIds", &network["PublicSubnetIds"]),
+        ("ListenerPort", &port),
+    ]);
+    let outputs = world.create("shop", "cluster.yml", shop).await;
+    let url = &outputs["LoadBalancerUrl"];
+    world.change("shop", texts([("MaxErrors", "20")])).await;
+    assert_eq!(world.read(url).await, "v1");
+
+    // A release writes what it has brought into service.
+    world.name_image(&world.push("v2").await).await;
+    world.change("shop", texts([("MaxErrors", "30")])).await;
+    assert_eq!(world.read(url).await, "v2");
+    world.aws.shut_down().await.unwrap();
+}
+
+#[tokio::test]
+async fn every_strategy_brings_a_new_version_into_service_once_somebody_has_verified_it() {
+    let world = World::new().await;
+    world.name_image(&world.push("v1").await).await;
+    let network = world.create("network", "network.yml", Texts::new()).await;
+    let port = world.aws.reserve_port().await.unwrap().to_string();
+    let test_port = world.aws.reserve_port().await.unwrap().to_string();
+    let shop = texts([
+        ("ImageParameter", "/bluegreen/shop/image"),
+        ("VpcId", &network["VpcId"]),
+        ("SubnetIds", &network["PublicSubnetIds"]),
+        ("ListenerPort", &port),
+        ("TestListenerPort", &test_port),
+        ("Strategy", "BLUE_GREEN"),
+        ("BakeTimeMinutes", "0"),
+        ("CanaryBakeTimeMinutes", "1"),
+        ("LinearStepPercent", "50"),
+        ("LinearStepBakeTimeMinutes", "1"),
+    ]);
+    let outputs = world.create("shop", "cluster.yml", shop).await;
+    let (url, test_url) = (&outputs["LoadBalancerUrl"], &outputs["TestUrl"]);
+    assert_eq!(world.read(url).await, "v1");
+
+    let mut before = "v1";
+    for (version, strategy) in [("v2", "BLUE_GREEN"), ("v3", "CANARY"), ("v4", "LINEAR")] {
+        world.name_image(&world.push(version).await).await;
+        let next = texts([("Strategy", strategy), ("Hook", "PAUSE")]);
+        let verified = async {
+            let (deployment, hook) = world.awaiting(&outputs).await;
+            assert_eq!(world.read(test_url).await, version, "{strategy}");
+            assert_eq!(world.read(url).await, before, "{strategy}");
+            let ecs = aws_sdk_ecs::Client::new(&world.aws.sdk_config());
+            let request = ecs.continue_service_deployment().hook_id(hook);
+            let request = request.service_deployment_arn(deployment);
+            let request = request.action(DeploymentLifecycleHookAction::Continue);
+            request.send().await.unwrap();
+        };
+        tokio::join!(world.change("shop", next), verified);
+        assert_eq!(world.read(url).await, version, "{strategy}");
+        before = version;
+    }
+    world.delete("shop").await;
+    world.aws.shut_down().await.unwrap();
+}
