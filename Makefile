@@ -12,6 +12,7 @@ $(if $(filter arm64 x86_64,$(ARCH)),,$(error ARCH is arm64 or x86_64, not $(ARCH
 
 FUNCTIONS := $(notdir $(patsubst %/src/main.rs,%,$(wildcard functions/*/src/main.rs)))
 VENV := target/venv
+CHECKOV := target/checkov
 REQUIREMENTS := tests/local-aws/moto/requirements.txt
 # cargo-lambda finds zig, which links for the C library of Lambda's Amazon Linux, in the environment.
 CARGO_LAMBDA := PATH="$(CURDIR)/$(VENV)/bin:$$PATH" cargo lambda build --release --output-format zip \
@@ -35,6 +36,12 @@ $(VENV)/installed: $(REQUIREMENTS)
 	$(VENV)/bin/pip install --quiet --disable-pip-version-check --requirement $(REQUIREMENTS)
 	touch $@
 
+$(CHECKOV)/installed: tests/lint/requirements.txt
+	rm -rf $(CHECKOV)
+	"$(PYTHON)" -m venv $(CHECKOV)
+	$(CHECKOV)/bin/pip install --quiet --disable-pip-version-check --requirement $<
+	touch $@
+
 functions: $(VENV)/installed ## Build the functions' zips for this machine
 	$(CARGO_LAMBDA) $(if $(filter arm64,$(HOST_ARCH)),--arm64,--x86-64)
 
@@ -52,7 +59,7 @@ local-aws: setup ## Run the local AWS by itself; ends with Ctrl-C
 format: ## Format the Rust code
 	cargo fmt --all
 
-lint: $(VENV)/installed ## Check formatting, clippy, templates and state machine
+lint: $(VENV)/installed $(CHECKOV)/installed ## Check formatting, clippy, templates and state machine
 	cargo fmt --all --check
 	cargo clippy --workspace --all-targets --locked -- --deny warnings
 	$(VENV)/bin/python tests/lint/check.py

@@ -50,6 +50,33 @@ def templates() -> Findings:
     yield from cfn_lint(*sorted((ROOT / "infra").glob("*.yml")))
 
 
+def security() -> Findings:
+    """checkov's checks of templates and of the sample application's Dockerfile."""
+    files = [*sorted((ROOT / "infra").glob("*.yml")), ROOT / "tests/websvc/Dockerfile"]
+    program = ROOT / "target" / "checkov" / "bin" / "checkov"
+    if not program.exists():
+        yield f"{program} is missing: make lint installs it"
+        return
+    command = [program, "--config-file", HERE / "checkov.yml", "--output", "json"]
+    command += [part for file in files for part in ("--file", file)]
+    done = subprocess.run(command, capture_output=True, text=True, check=False)
+    try:
+        results = [report["results"] for report in json.loads(done.stdout)]
+    except (ValueError, KeyError, TypeError):
+        yield f"checkov ended with exit code {done.returncode}: {done.stdout}{done.stderr}"
+        return
+    passed = {
+        check["file_abs_path"] for result in results for check in result["passed_checks"]
+    }
+    for file in files:
+        if str(file) not in passed:
+            yield f"{file.relative_to(ROOT)}: checkov can not read it"
+    for check in (it for result in results for it in result["failed_checks"]):
+        file = Path(check["file_abs_path"]).relative_to(ROOT)
+        what = f"{check['check_id']}: {check['resource']}: {check['check_name']}"
+        yield f"{file}:{check['file_line_range'][0]}: {what}"
+
+
 def schema(machine: dict) -> Findings:
     """cfn-lint's JSON schema of the Amazon States Language, which it applies to inline definitions only."""
     template = {
@@ -170,6 +197,7 @@ def main() -> int:
     formulas = len(list(expressions(machine)))
     checks: list[tuple[str, Callable[[], Findings]]] = [
         (f"cfn-lint: {files} templates", templates),
+        (f"checkov: {files} templates, 1 Dockerfile", security),
         (f"ASL schema: {states} states", lambda: schema(machine)),
         (f"statelint: {states} states", lambda: structure(machine)),
         (f"moto's ASL parser: {states} states", lambda: interpreter(machine)),
