@@ -134,7 +134,7 @@ pub(super) fn follow_requests(service: &mut Service, state: &State) -> bool {
         }
         Status::RollbackRequested => {
             give_up(service);
-            roll_back(service, "ECS deployment stopped by a user");
+            roll_back(service, "ECS deployment stopped by a user", None);
         }
         _ => {}
     }
@@ -213,7 +213,7 @@ pub(super) fn fail(service: &mut Service, state: &State, cause: &Cause) {
     } else if !cause.rolls_back(ongoing) {
         end(service, state, Status::Stopped, reason);
     } else if can_roll_back {
-        roll_back(service, cause.finder());
+        roll_back(service, cause.finder(), Some(&text));
     } else if by_breaker {
         ongoing.end_walk();
         ongoing.status_reason = Some(format!(
@@ -238,8 +238,9 @@ fn end(service: &mut Service, state: &State, status: Status, reason: String) {
     }
 }
 
-/// Makes the deployment that served before the primary one again.
-fn roll_back(service: &mut Service, cause: &str) {
+/// Makes the deployment that served before the primary one again. What the service deployment
+/// says of it ends with what has failed, if something has.
+fn roll_back(service: &mut Service, cause: &str, failure: Option<&str>) {
     let Some(position) = service.rollback_target() else {
         return;
     };
@@ -250,6 +251,7 @@ fn roll_back(service: &mut Service, cause: &str) {
     target.next_start = None;
     let reason = format!("{cause}: rolling back to deploymentId {id}.");
     target.set_rollout(Rollout::InProgress, reason.clone());
+    let reason = failure.map_or_else(|| reason.clone(), |failure| format!("{reason} {failure}"));
     service.event(&format!("rolling back to deployment {id}."));
     if let Some(ongoing) = service.ongoing() {
         hooks::abandon(&mut ongoing.hooks);
