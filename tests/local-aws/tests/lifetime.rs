@@ -55,7 +55,7 @@ fn lives(process: i32) -> bool {
 /// A local AWS with a function that runs, and its processes: itself, moto, the function.
 async fn busy() -> (LocalAws, i32, BTreeSet<i32>) {
     let aws = start().await;
-    create_role(&aws).await;
+    create_role(aws.endpoint()).await;
     let client = aws_sdk_lambda::Client::new(&aws.sdk_config());
     let new = NewFunction {
         bootstrap: python("return os.getpid()"),

@@ -20,6 +20,8 @@ use local_aws::client::{LocalAws, StartOptions, sdk_config};
 use local_aws::conformance::check_ecs_calls;
 use sha2::{Digest, Sha256};
 
+use crate::support::create_role;
+
 pub(crate) const CLUSTER: &str = "tests";
 const LOG_GROUP: &str = "/tests";
 const ROLE: &str = "arn:aws:iam::123456789012:role/tests";
@@ -166,6 +168,7 @@ async fn start() -> (LocalAws, tempfile::TempDir) {
         record_ecs: Some(calls(state.path())),
     };
     let running = LocalAws::start(options).await.unwrap();
+    create_role(running.endpoint()).await;
     let config = sdk_config(running.endpoint());
     let ecs = aws_sdk_ecs::Client::new(&config);
     ecs.create_cluster()
@@ -250,6 +253,11 @@ impl Account {
             http: reqwest::Client::builder().no_proxy().build().unwrap(),
             endpoint,
         }
+    }
+
+    /// A configuration for clients that few tests need.
+    pub(crate) fn config(&self) -> aws_types::SdkConfig {
+        sdk_config(&self.endpoint)
     }
 
     async fn upload(&self, blob: Vec<u8>) -> String {

@@ -8,14 +8,18 @@
 #![allow(clippy::unwrap_used)]
 
 mod account;
+mod alarms;
 mod blue_green;
 mod canary;
 mod containers;
+mod hooks;
 mod linear;
 mod listeners;
 mod operations;
 mod services;
 mod strategies;
+#[path = "../support/mod.rs"]
+mod support;
 mod tasks;
 mod timeline;
 mod visitors;
@@ -59,6 +63,22 @@ fn main() -> ExitCode {
         canary::an_alarm_ends_a_canary,
         linear::the_share_of_the_new_version_grows_in_steps,
         linear::a_user_stops_a_linear_deployment_midway,
+        alarms::an_alarm_in_the_bake_time_rolls_a_blue_green_deployment_back,
+        alarms::an_alarm_rolls_a_rolling_deployment_back,
+        alarms::without_rollback_an_alarm_stops_the_deployment,
+        alarms::an_alarm_that_is_on_at_the_start_is_ignored_for_the_whole_deployment,
+        alarms::an_alarm_that_does_not_exist_does_not_disturb,
+        hooks::a_function_is_asked_at_each_of_its_stages_with_what_it_was_configured_with,
+        hooks::a_function_sees_traffic_shift_and_in_a_rollback_shift_back,
+        hooks::a_function_that_is_still_at_work_is_asked_again_with_the_details_it_gave,
+        hooks::a_function_that_says_failed_rolls_the_deployment_back,
+        hooks::a_function_that_crashes_or_answers_nonsense_or_is_not_there_rolls_back,
+        hooks::a_function_that_takes_too_long_does_what_its_timeout_says,
+        hooks::a_pause_holds_the_deployment_until_it_is_continued,
+        hooks::a_pause_can_be_ended_with_a_rollback,
+        hooks::a_pause_that_nobody_ends_rolls_back_after_its_timeout,
+        hooks::a_hook_that_fails_rolls_back_while_another_of_its_stage_still_waits,
+        hooks::a_hook_without_a_role_is_refused,
         listeners::a_listener_follows_its_rules_and_weights,
         operations::a_cluster_is_created_tagged_listed_and_deleted,
         operations::a_task_definition_is_described_listed_and_deregistered,

@@ -79,7 +79,9 @@ pub(crate) async fn put_alarm(account: &Account, name: &str) {
         .period(60)
         .evaluation_periods(1)
         .threshold(1.0)
-        .comparison_operator(ComparisonOperator::GreaterThanThreshold);
+        .comparison_operator(ComparisonOperator::GreaterThanThreshold)
+        // There are no data: the state stays as it is set.
+        .treat_missing_data("ignore");
     put.send().await.unwrap();
     set_alarm(account, name, StateValue::Ok).await;
 }
@@ -109,6 +111,32 @@ pub(crate) async fn serve_version_1(
         .unwrap();
     account.newest_deployment(name, "SUCCESSFUL").await;
     (definition, pair)
+}
+
+/// A service without a load balancer whose first version runs.
+pub(crate) async fn serve_worker(account: &Account, name: &str) -> String {
+    let script = "#!/bin/sh\nexec sleep 600";
+    let image = account.push(name, script, &[]).await;
+    let definition = account.define(name, &image).await;
+    let request = account.create_service(name, &definition, None);
+    request.desired_count(1).send().await.unwrap();
+    account.newest_deployment(name, "SUCCESSFUL").await;
+    definition
+}
+
+/// Deploys the same version once more.
+pub(crate) async fn deploy_again(
+    account: &Account,
+    name: &str,
+    configuration: DeploymentConfiguration,
+) {
+    account
+        .update_service(name)
+        .force_new_deployment(true)
+        .deployment_configuration(configuration)
+        .send()
+        .await
+        .unwrap();
 }
 
 /// Gives the service another version, and answers the deployment that this begins.

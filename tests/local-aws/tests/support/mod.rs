@@ -54,20 +54,20 @@ pub(crate) async fn shared() -> &'static LocalAws {
     SHARED
         .get_or_init(async || {
             let aws = start().await;
-            create_role(&aws).await;
+            create_role(aws.endpoint()).await;
             aws
         })
         .await
 }
 
 /// Makes the role [`ROLE`]. moto has no client crate here; its own query API takes a form.
-pub(crate) async fn create_role(aws: &LocalAws) {
+pub(crate) async fn create_role(endpoint: &str) {
     let form = "Action=CreateRole&Version=2010-05-08&RoleName=test&AssumeRolePolicyDocument=%7B%7D";
     let answer = reqwest::Client::builder()
         .no_proxy()
         .build()
         .unwrap()
-        .post(aws.endpoint())
+        .post(endpoint)
         .header("Content-Type", "application/x-www-form-urlencoded")
         .header(
             "Authorization",
