@@ -129,7 +129,7 @@ impl Ecs {
     ///
     /// The documented example has the type INFO; that failures have ERROR is by analogy with the
     /// other events of ECS.
-    fn announce_hooks(&self, service: &mut Service) {
+    pub(super) fn announce_hooks(&self, service: &mut Service) {
         let Some(deployment) = service.history.back() else {
             return;
         };
@@ -503,5 +503,58 @@ mod tests {
         let providers = detail["capacityProviderArns"].as_array().unwrap();
         let arn = "arn:aws:ecs:us-east-1:123456789012:capacity-provider/FARGATE_SPOT";
         assert_eq!(*providers, [json!(arn)]);
+    }
+
+    #[tokio::test]
+    async fn a_pause_tells_that_it_awaits_action_and_that_it_was_continued() {
+        let (ecs, mut events) = ecs_with_events(1.0).await;
+        register(&ecs, "web").await;
+        let pausing = json!({
+            "launchType": "FARGATE",
+            "deploymentConfiguration": {
+                "strategy": "BLUE_GREEN",
+                "bakeTimeInMinutes": 1,
+                "lifecycleHooks": [{"targetType": "PAUSE", "lifecycleStages": ["PRE_SCALE_UP"]}],
+            },
+        });
+        create_service(&ecs, &pausing).await;
+        let waiting = next(&mut events, HOOK_STATE_CHANGE).await;
+        let detail = waiting.detail;
+        let fields: Vec<&str> = detail
+            .as_object()
+            .unwrap()
+            .keys()
+            .map(String::as_str)
+            .collect();
+        // https://docs.aws.amazon.com/AmazonECS/latest/developerguide/ecs_hook_state_change_events.html
+        let documented = [
+            "clusterArn",
+            "eventName",
+            "eventType",
+            "expiresAt",
+            "hookId",
+            "hookType",
+            "lifecycleStage",
+            "serviceArn",
+            "serviceDeploymentArn",
+            "updatedAt",
+        ];
+        assert_eq!(fields, documented);
+        assert_eq!(
+            json!(waiting.resources),
+            json!([detail["serviceDeploymentArn"]])
+        );
+        assert_eq!(detail["eventName"], "HOOK_AWAITING_ACTION");
+        assert_eq!(detail["eventType"], "INFO");
+        assert_eq!(detail["hookType"], "PAUSE");
+        assert_eq!(detail["lifecycleStage"], "PRE_SCALE_UP");
+        let go_on = json!({
+            "serviceDeploymentArn": detail["serviceDeploymentArn"],
+            "hookId": detail["hookId"],
+        });
+        ecs.call("ContinueServiceDeployment", go_on).await.unwrap();
+        let done = next(&mut events, HOOK_STATE_CHANGE).await.detail;
+        assert_eq!(done["eventName"], "HOOK_SUCCEEDED");
+        assert_eq!(done["hookId"], detail["hookId"]);
     }
 }

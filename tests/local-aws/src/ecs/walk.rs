@@ -427,11 +427,14 @@ impl Ecs {
         let arn = &stage.call.service_deployment_arn;
         let report = |detail| {
             let mut state = self.lock();
-            let service = state.services.get_mut(key);
-            let deployment =
-                service.and_then(|service| service.history.iter_mut().find(|one| one.arn == *arn));
+            let Some(service) = state.services.get_mut(key) else {
+                return;
+            };
+            let deployment = service.history.iter_mut().find(|one| one.arn == *arn);
             if let Some(deployment) = deployment.filter(|_| !stage.given_up.is_cancelled()) {
                 hooks::note(&mut deployment.hooks, detail);
+                // Nobody else looks at the service while a hook waits.
+                self.announce_hooks(service);
             }
         };
         let ended = hooks::run_stage(self, &stage.hooks, &stage.call, report).await;
