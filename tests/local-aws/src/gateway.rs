@@ -212,17 +212,19 @@ async fn call_load_balancing(gateway: &Gateway, request: Request) -> Response {
     if action.as_deref() == Some("DescribeTargetHealth") {
         return target_health::describe(&gateway.load_balancers, &body).await;
     }
+    let form = body.clone();
     let response = gateway
         .moto
         .forward(Request::from_parts(parts, Body::from(body)))
         .await;
-    let reads = action.is_some_and(|action| action.starts_with("Describe"));
-    if !reads
-        && response.status().is_success()
-        && let Err(error) = gateway.load_balancers.sync().await
-    {
+    let action = action.unwrap_or_default();
+    if action.starts_with("Describe") || !response.status().is_success() {
+        return response;
+    }
+    if let Err(error) = gateway.load_balancers.sync().await {
         tracing::warn!("the load balancers do not follow moto: {error:#}");
     }
+    target_health::follow(&gateway.load_balancers, &action, &form).await;
     response
 }
 

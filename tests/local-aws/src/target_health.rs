@@ -1,4 +1,5 @@
-//! `DescribeTargetHealth` of Elastic Load Balancing, in the query protocol's form and XML.
+//! The targets of Elastic Load Balancing, in the query protocol's form and XML: their health, and
+//! those that users register themselves.
 //! <https://docs.aws.amazon.com/elasticloadbalancing/latest/APIReference/API_DescribeTargetHealth.html>
 
 use std::collections::BTreeMap;
@@ -29,6 +30,31 @@ pub(crate) async fn describe(load_balancers: &LoadBalancers, body: &[u8]) -> Res
     {
         Ok(descriptions) => xml(StatusCode::OK, answer(&descriptions)),
         Err(missing) => error("TargetGroupNotFound", &missing.to_string()),
+    }
+}
+
+/// Registers or deregisters what such a request, which moto has accepted, asks for.
+pub(crate) async fn follow(load_balancers: &LoadBalancers, action: &str, body: &[u8]) {
+    let form = form(body);
+    let Some(target_group) = form.get("TargetGroupArn") else {
+        return;
+    };
+    for (id, port) in targets(&form) {
+        let Ok(address) = id.parse() else {
+            tracing::warn!(id, "only targets of the type ip get requests");
+            continue;
+        };
+        let done = match action {
+            "RegisterTargets" => {
+                let target = load_balancers.register_at(target_group, address, port);
+                target.await.map(drop)
+            }
+            "DeregisterTargets" => load_balancers.deregister(target_group, address, port).await,
+            _ => return,
+        };
+        if let Err(error) = done {
+            tracing::warn!(id, %error, "a target is not followed");
+        }
     }
 }
 

@@ -133,12 +133,12 @@ class Evaluation(AlarmTest):
         self.assertEqual(self.evaluate(alarm)["StateValue"], "ALARM")
 
     def test_a_percentile(self) -> None:
-        alarm = self.put_alarm(ExtendedStatistic="p90")
+        alarm = self.put_alarm(ExtendedStatistic="p85")
         self.put(*range(1, 11))
         described = self.evaluate(alarm)
         data = json.loads(described["StateReasonData"])
         self.assertEqual(data["recentDatapoints"], [9.0])
-        self.assertEqual(data["statistic"], "p90")
+        self.assertEqual(data["statistic"], "p85")
 
     def test_a_unit_that_the_data_do_not_have_finds_nothing(self) -> None:
         alarm = self.put_alarm(Unit="Seconds")
@@ -149,7 +149,8 @@ class Evaluation(AlarmTest):
         alarm = self.put_alarm(Period=300)
         self.put(3, ago=1)
         self.put(3, ago=6)
-        # Five minutes are 15 seconds.
+        # Five minutes are 15 seconds, and this was before them.
+        self.put(100, ago=40)
         with mock.patch.object(clock, "speed", return_value=20.0):
             described = self.evaluate(alarm, later=3.0)
         self.assertEqual(described["StateValue"], "ALARM")
@@ -259,6 +260,9 @@ class StateChanges(AlarmTest):
         url = self.events_of(alarm)
         for _ in range(3):
             self.evaluate(alarm)
+        self.cloudwatch.set_alarm_state(
+            AlarmName=alarm, StateValue="OK", StateReason="it is so already"
+        )
         self.cloudwatch.set_alarm_state(
             AlarmName=alarm, StateValue="ALARM", StateReason="the next event"
         )

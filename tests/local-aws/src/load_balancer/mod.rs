@@ -294,6 +294,31 @@ impl LoadBalancers {
         Ok(self.group(target_group_arn).await?.register(address, port))
     }
 
+    /// Registers a target as RegisterTargets does: without a port, at the group's own.
+    pub async fn register_at(
+        &self,
+        target_group_arn: &str,
+        address: IpAddr,
+        port: Option<u16>,
+    ) -> Result<Registration, TargetGroupNotFound> {
+        let group = self.group(target_group_arn).await?;
+        let port = port.unwrap_or_else(|| group.port());
+        Ok(group.register(address, port))
+    }
+
+    /// Takes a target out of rotation as DeregisterTargets does: without a port, it is taken out
+    /// at every port. A target that is not registered is none of its business.
+    pub async fn deregister(
+        &self,
+        target_group_arn: &str,
+        address: IpAddr,
+        port: Option<u16>,
+    ) -> Result<(), TargetGroupNotFound> {
+        let group = self.group(target_group_arn).await?;
+        group.deregister_at(address, port);
+        Ok(())
+    }
+
     /// The health of a target group's targets; `only` limits the answer to those targets (a
     /// target that is not registered is then described as unused), empty means all.
     pub async fn describe_target_health(

@@ -265,6 +265,22 @@ impl TargetGroup {
         }
     }
 
+    /// The port of targets that are registered without one.
+    pub(crate) fn port(&self) -> u16 {
+        self.config.borrow().port
+    }
+
+    /// Takes a target out of rotation; without a port, at every one.
+    pub(crate) fn deregister_at(self: &Arc<Self>, address: IpAddr, port: Option<u16>) {
+        let is_meant = |member: &&Arc<Member>| {
+            member.address.ip() == address && port.is_none_or(|port| member.target.port == port)
+        };
+        let registered = self.lock().registered.clone();
+        for member in registered.iter().filter(is_meant) {
+            self.deregister(member);
+        }
+    }
+
     async fn watch_health(self: Arc<Self>, member: Arc<Member>) {
         let mut config = self.config.subscribe();
         let checks = async {

@@ -478,6 +478,24 @@ async fn a_health_check_can_go_to_a_port_of_its_own() {
 }
 
 #[tokio::test]
+async fn a_target_is_deregistered_at_one_port_or_at_all() {
+    let balancer = usual();
+    let ports = [(); 3].map(|()| serve("one"));
+    let servers = futures_util::future::join_all(ports).await;
+    for server in &servers {
+        balancer.add(server.port).await;
+    }
+    let states = || servers.iter().map(|it| balancer.state_of(it.port).0);
+    use TargetState::{Draining, Healthy};
+    balancer
+        .group
+        .deregister_at(LOCALHOST, Some(servers[1].port));
+    assert!(states().eq([Healthy, Draining, Healthy]));
+    balancer.group.deregister_at(LOCALHOST, None);
+    assert!(states().eq([Draining, Draining, Draining]));
+}
+
+#[tokio::test]
 async fn a_target_of_an_unused_group_is_not_checked() {
     let balancer = usual();
     balancer.group.configure(TargetGroupConfig {
