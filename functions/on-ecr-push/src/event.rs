@@ -2,7 +2,9 @@
 //! (<https://docs.aws.amazon.com/AmazonECR/latest/userguide/ecr-eventbridge.html>).
 
 use crate::failure::Failure;
+use aws_sdk_ecr::primitives::{DateTime, DateTimeFormat as Format};
 use bluegreen_contract::{InvalidInput, parse};
+use bluegreen_push::{is_other_artifact, is_referrer};
 use serde::Deserialize;
 use serde_json::Value;
 
@@ -10,7 +12,7 @@ use serde_json::Value;
 #[derive(Deserialize)]
 #[serde(rename_all = "kebab-case")]
 struct Envelope {
-    id: String,
+    time: String,
     source: String,
     detail_type: String,
     account: String,
@@ -34,9 +36,9 @@ struct Detail {
 
 /// A pushed image with a tag.
 #[derive(Debug, Clone, PartialEq, Eq)]
-pub(crate) struct Push {
-    /// Id of the event: the same when EventBridge delivers it once more.
-    pub(crate) event: String,
+pub(crate) struct PushEvent {
+    /// When it was pushed, to the second: the same when EventBridge delivers the event once more.
+    pub(crate) time: DateTime,
     pub(crate) account: String,
     pub(crate) region: String,
     pub(crate) repository: String,
@@ -52,7 +54,7 @@ pub(crate) struct Push {
 ///
 /// # Errors
 /// `InvalidEvent` names the field.
-pub(crate) fn read(event: Value) -> Result<Result<Push, String>, Failure> {
+pub(crate) fn read(event: Value) -> Result<Result<PushEvent, String>, Failure> {
     let envelope: Envelope =
         parse(event).map_err(|InvalidInput(problem)| Failure::InvalidEvent(problem))?;
     if (envelope.source.as_str(), envelope.detail_type.as_str()) != ("aws.ecr", "ECR Image Action")
@@ -62,6 +64,9 @@ pub(crate) fn read(event: Value) -> Result<Result<Push, String>, Failure> {
             envelope.detail_type, envelope.source
         )));
     }
+    let time = DateTime::from_str(&envelope.time, Format::DateTime).map_err(|_| {
+        Failure::InvalidEvent(format!("`time`: `{}` is not a time in UTC", envelope.time))
+    })?;
     let detail = envelope.detail;
     let action = required("action-type", detail.action_type)?;
     let result = required("result", detail.result)?;
@@ -90,39 +95,14 @@ pub(crate) fn read(event: Value) -> Result<Result<Push, String>, Failure> {
             "{repository}:{tag} is {artifact}, not an image."
         )));
     }
-    Ok(Ok(Push {
-        event: envelope.id,
+    Ok(Ok(PushEvent {
+        time,
         account: envelope.account,
         region: envelope.region,
         repository,
         tag,
         digest,
     }))
-}
-
-/// Signatures and attestations are kept beside their image under its digest, `sha256-` and 64
-/// hexadecimal digits, with or without a suffix such as `.sig`
-/// (<https://github.com/opencontainers/distribution-spec/blob/main/spec.md#referrers-tag-schema>).
-fn is_referrer(tag: &str) -> bool {
-    tag.strip_prefix("sha256-")
-        .and_then(|rest| rest.get(..64))
-        .is_some_and(|hex| hex.bytes().all(|byte| byte.is_ascii_hexdigit()))
-}
-
-/// A manifest of something else than an image, such as a Helm chart or a build's cache. Only where
-/// the manifest is one of a single image does it say what an image's says; an index never does.
-fn is_other_artifact(manifest: &str, artifact: &str) -> bool {
-    let is_single = matches!(
-        manifest,
-        "application/vnd.oci.image.manifest.v1+json"
-            | "application/vnd.docker.distribution.manifest.v2+json"
-    );
-    let is_image = matches!(
-        artifact,
-        "application/vnd.oci.image.config.v1+json"
-            | "application/vnd.docker.container.image.v1+json"
-    );
-    is_single && !artifact.is_empty() && !is_image
 }
 
 fn required(key: &str, value: Option<String>) -> Result<String, Failure> {
@@ -165,7 +145,7 @@ pub(crate) mod tests {
             (push.tag.as_str(), push.digest.as_str()),
             ("v2", "sha256:2222")
         );
-        assert_eq!(push.event, "13cde686-328b-6117-af20-0e5566167482");
+        assert_eq!(push.time, DateTime::from_secs(1_768_096_474));
     }
 
     #[test]
@@ -241,7 +221,15 @@ pub(crate) mod tests {
     #[test]
     fn an_event_without_what_a_push_has_names_the_field() {
         for (event, field) in [
-            (json!({}), "id"),
+            (json!({}), "time"),
+            (
+                {
+                    let mut event = pushed();
+                    event["time"] = json!("yesterday");
+                    event
+                },
+                "`time`",
+            ),
             (json!("push"), "must be an object"),
             (
                 with("repository-name", Value::Null),

@@ -1,11 +1,16 @@
-use crate::event::{self, Push};
-use crate::execution::{self, StateMachine};
+use crate::event::{self, PushEvent};
 use crate::failure::Failure;
-use crate::stack;
+use aws_sdk_ecr::primitives::DateTime;
+use aws_sdk_ecr::types::ImageIdentifier;
 use bluegreen_contract::STACKS_TAG;
-use bluegreen_sdk_config::AwsRequestFailed;
+use bluegreen_execution::StateMachine;
+use bluegreen_push::{ImageTags, Push};
+use bluegreen_sdk_config::{AwsRequestFailed, failed};
 use serde::Serialize;
 use serde_json::Value;
+
+/// Seconds by which the event's time and the repository's may differ for one push.
+const SAME_PUSH: i64 = 60;
 
 /// The services that are asked, and the state machine that is started.
 pub(crate) struct Context {
@@ -66,6 +71,12 @@ pub(crate) async fn handle(context: &Context, event: Value) -> Result<Answer, Fa
             push.repository
         )));
     }
+    let push = Push {
+        pushed_at: pushed_at(&context.ecr, &push).await?,
+        repository: push.repository,
+        tag: push.tag,
+        digest: push.digest,
+    };
     let stacks = release_into(context, &push, named).await?;
     Ok(Answer::Taken {
         repository: push.repository,
@@ -94,6 +105,33 @@ async fn stacks(
     } = machine;
     let arn = format!("arn:{partition}:ecr:{region}:{account}:repository/{repository}");
     bluegreen_repository::stacks(client, &arn).await
+}
+
+/// The repository's time of the push, by which a reconciler names the execution too. Only a tag that
+/// was put on an image of long ago has the event's own time: the repository may keep the first.
+async fn pushed_at(
+    client: &aws_sdk_ecr::Client,
+    push: &PushEvent,
+) -> Result<DateTime, AwsRequestFailed> {
+    let id = ImageIdentifier::builder().image_digest(&push.digest);
+    let described = client
+        .describe_images()
+        .repository_name(&push.repository)
+        .image_ids(id.build())
+        .send()
+        .await
+        .map_err(failed("ecr:DescribeImages", &push.repository));
+    let told = match described {
+        Ok(answer) => answer
+            .image_details()
+            .first()
+            .and_then(|image| image.image_pushed_at().copied()),
+        // It was deleted since: the release will say so.
+        Err(failure) if failure.code == "ImageNotFoundException" => None,
+        Err(failure) => return Err(failure),
+    };
+    let is_the_push = |at: &DateTime| (at.secs() - push.time.secs()).abs() <= SAME_PUSH;
+    Ok(told.filter(is_the_push).unwrap_or(push.time))
 }
 
 /// One stack's failure keeps no other stack from its release: all are tried, then the first failure
@@ -126,12 +164,14 @@ async fn release_into(
 }
 
 async fn release(context: &Context, push: &Push, stack: &str) -> Result<Outcome, AwsRequestFailed> {
-    if let Some(reason) = stack::reason_to_skip(&context.cloudformation, stack, &push.tag).await? {
+    let tags = ImageTags::of_stack(&context.cloudformation, stack).await?;
+    if let Some(reason) = tags.reason_to_skip(&push.tag) {
         return Ok(Outcome::Skipped(reason));
     }
-    execution::start(&context.sfn, &context.state_machine, push, stack)
-        .await
-        .map(Outcome::Execution)
+    let by = format!("push of {}:{}", push.repository, push.tag);
+    let started =
+        bluegreen_push::release(&context.sfn, &context.state_machine, push, stack, &by).await?;
+    Ok(Outcome::Execution(started.arn))
 }
 
 fn started(answers: &[StackAnswer]) -> String {

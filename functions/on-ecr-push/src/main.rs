@@ -1,13 +1,10 @@
 //! Starts a release for every stack that takes a pushed image. See the README.
 
 mod event;
-mod execution;
 mod failure;
-mod glob;
 mod handler;
-mod stack;
 
-use execution::StateMachine;
+use bluegreen_execution::StateMachine;
 use handler::Context;
 use lambda_runtime::{Error, LambdaEvent, run, service_fn};
 use serde_json::Value;

@@ -1,6 +1,5 @@
-//! The execution that releases an image into a stack.
+//! Executions of the state machine that an event starts.
 
-use crate::event::Push;
 use aws_sdk_sfn::Client;
 use bluegreen_contract::ExecutionInput;
 use bluegreen_sdk_config::{AwsRequestFailed, failed};
@@ -11,23 +10,23 @@ use sha2::{Digest, Sha256};
 const NAME_LENGTH: usize = 80;
 /// Hexadecimal digits of the hash at a name's end.
 const HASH_LENGTH: usize = 16;
-/// What is left for the stack and for the tag, with a hyphen after each.
+/// What is left for each of the two parts that a person reads, with a hyphen after each.
 const PART_LENGTH: usize = (NAME_LENGTH - HASH_LENGTH) / 2 - 1;
 
 /// `arn:PARTITION:states:REGION:ACCOUNT:stateMachine:NAME`, in its parts.
 #[derive(Debug, Clone, PartialEq, Eq)]
-pub(crate) struct StateMachine {
+pub struct StateMachine {
     arn: String,
-    pub(crate) partition: String,
-    pub(crate) region: String,
-    pub(crate) account: String,
+    pub partition: String,
+    pub region: String,
+    pub account: String,
     name: String,
 }
 
 impl StateMachine {
     /// # Errors
     /// A sentence for the log of a function that cannot start.
-    pub(crate) fn parse(arn: &str) -> Result<Self, String> {
+    pub fn parse(arn: &str) -> Result<Self, String> {
         let parts: Vec<&str> = arn.split(':').collect();
         match parts[..] {
             [
@@ -51,7 +50,8 @@ impl StateMachine {
         }
     }
 
-    fn execution(&self, name: &str) -> String {
+    /// ARN of the machine's execution of that name.
+    pub fn execution(&self, name: &str) -> String {
         let StateMachine {
             partition,
             region,
@@ -63,61 +63,58 @@ impl StateMachine {
     }
 }
 
-/// Starts the release and returns the execution's ARN. The name holds the event's id, so an event
-/// that is delivered once more gets the execution that it has started before.
-pub(crate) async fn start(
+/// An execution that runs or has run.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Started {
+    pub arn: String,
+    /// It was started before.
+    pub is_known: bool,
+}
+
+/// Starts an execution, or finds the one of that name: whoever is told of the same thing once more
+/// starts nothing new.
+///
+/// # Errors
+/// [`AwsRequestFailed`].
+pub async fn start(
     client: &Client,
     machine: &StateMachine,
-    push: &Push,
-    stack: &str,
-) -> Result<String, AwsRequestFailed> {
-    let name = name(push, stack);
+    name: &str,
+    input: &ExecutionInput,
+) -> Result<Started, AwsRequestFailed> {
     let started = client
         .start_execution()
         .state_machine_arn(&machine.arn)
-        .name(&name)
-        .input(input(push, stack))
+        .name(name)
+        .input(serde_json::json!(input).to_string())
         .send()
         .await
-        .map_err(failed("states:StartExecution", machine.execution(&name)));
+        .map_err(failed("states:StartExecution", machine.execution(name)));
     match started {
-        Ok(execution) => Ok(execution.execution_arn),
-        Err(failure) if failure.code == "ExecutionAlreadyExists" => Ok(machine.execution(&name)),
+        Ok(execution) => Ok(Started {
+            arn: execution.execution_arn,
+            is_known: false,
+        }),
+        Err(failure) if failure.code == "ExecutionAlreadyExists" => Ok(Started {
+            arn: machine.execution(name),
+            is_known: true,
+        }),
         Err(failure) => Err(failure),
     }
 }
 
-fn input(push: &Push, stack: &str) -> String {
-    let input = ExecutionInput {
-        stack: stack.to_owned(),
-        tag: Some(push.tag.clone()),
-        digest: Some(push.digest.clone()),
-        repository: Some(push.repository.clone()),
-        ..ExecutionInput::default()
-    };
-    serde_json::json!(input).to_string()
-}
-
-/// Stack and tag for the reader, cut where they are long, and a hash that tells apart what cutting
-/// makes equal.
-fn name(push: &Push, stack: &str) -> String {
-    let identity = [
-        stack,
-        &push.repository,
-        &push.tag,
-        &push.digest,
-        &push.event,
-    ]
-    .join("\n");
-    let hash: String = Sha256::digest(identity)
+/// The name of an execution: two parts for the reader, cut where they are long, and a hash of all
+/// that makes it what it is, which tells apart what cutting makes equal.
+pub fn name(first: &str, second: &str, identity: &[&str]) -> String {
+    let hash: String = Sha256::digest(identity.join("\n"))
         .iter()
         .take(HASH_LENGTH / 2)
         .map(|byte| format!("{byte:02x}"))
         .collect();
-    format!("{}-{}-{hash}", part(stack), part(&push.tag))
+    format!("{}-{}-{hash}", part(first), part(second))
 }
 
-/// Stacks and tags have no other characters, but a name with another one would be refused.
+/// A name with another character would be refused; names of alarms have them.
 fn part(text: &str) -> String {
     text.chars()
         .take(PART_LENGTH)
@@ -134,34 +131,22 @@ mod tests {
 
     const ARN: &str = "arn:aws-cn:states:cn-north-1:123456789012:stateMachine:deploy";
 
-    fn push(tag: &str, event: &str) -> Push {
-        Push {
-            event: event.to_owned(),
-            account: "123456789012".to_owned(),
-            region: "cn-north-1".to_owned(),
-            repository: "demo".to_owned(),
-            tag: tag.to_owned(),
-            digest: "sha256:2222".to_owned(),
-        }
-    }
-
     #[test]
-    fn a_name_tells_stack_and_tag_and_is_the_same_for_the_same_event() {
-        let first = name(&push("v2", "e1"), "demo");
+    fn a_name_tells_its_parts_and_is_the_same_for_the_same_identity() {
+        let first = name("demo", "v2", &["demo", "v2", "1"]);
         assert!(first.starts_with("demo-v2-"), "{first}");
-        assert_eq!(first, name(&push("v2", "e1"), "demo"));
-        assert_ne!(first, name(&push("v2", "e2"), "demo"));
-        assert_ne!(first, name(&push("v2", "e1"), "demo2"));
+        assert_eq!(first, name("demo", "v2", &["demo", "v2", "1"]));
+        assert_ne!(first, name("demo", "v2", &["demo", "v2", "2"]));
     }
 
     #[test]
     fn a_name_is_never_longer_than_step_functions_takes() {
-        let long = name(&push(&"v".repeat(128), "e"), &"s".repeat(128));
+        let (stack, tag) = ("s".repeat(128), "v".repeat(128));
+        let long = name(&stack, &tag, &[&stack, &tag]);
         assert!(long.len() <= NAME_LENGTH, "{long}");
-        let other = name(&push(&"v".repeat(127), "e"), &"s".repeat(128));
-        assert_ne!(long, other);
+        assert_ne!(long, name(&stack, &tag, &[&stack, &tag[1..]]));
         assert!(
-            name(&push("ä:/ ", "e"), "demo")
+            name("demo", "ä:/ ", &["x"])
                 .chars()
                 .all(|c| c.is_ascii_alphanumeric() || matches!(c, '-' | '_' | '.'))
         );

@@ -1,0 +1,128 @@
+//! What of a stack's releases is still at work.
+
+use aws_sdk_ecs::Client;
+use aws_sdk_ecs::types::{DesiredStatus, ServiceDeployment, Task};
+use bluegreen_contract::PlannedService;
+use bluegreen_sdk_config::{AwsRequestFailed, failed};
+use std::collections::BTreeSet;
+
+/// DescribeTasks takes no more at once, and a page of ListTasks holds no more
+/// (<https://docs.aws.amazon.com/AmazonECS/latest/APIReference/API_DescribeTasks.html>).
+const BATCH: usize = 100;
+
+/// Tasks that have not stopped and deployments that are in progress.
+#[derive(Debug, Default)]
+pub(crate) struct AtWork {
+    pub(crate) tasks: Vec<RunningTask>,
+    pub(crate) deployments: Vec<ServiceDeployment>,
+}
+
+/// A task of the pipeline.
+#[derive(Debug)]
+pub(crate) struct RunningTask {
+    pub(crate) cluster: String,
+    pub(crate) arn: String,
+    /// ECS's own word, e.g. `RUNNING`.
+    pub(crate) status: String,
+    /// It is told to stop already.
+    pub(crate) is_stopping: bool,
+}
+
+impl AtWork {
+    /// Looks in the clusters of the services, and at the services.
+    pub(crate) async fn look(
+        client: &Client,
+        stack: &str,
+        services: &[PlannedService],
+    ) -> Result<Self, AwsRequestFailed> {
+        let mut tasks = Vec::new();
+        let clusters: BTreeSet<&str> = services
+            .iter()
+            .map(|service| service.cluster.as_str())
+            .collect();
+        for cluster in clusters {
+            tasks.extend(running_tasks(client, cluster, stack).await?);
+        }
+        let asked = services
+            .iter()
+            .map(|service| (service.cluster.as_str(), service.service.as_str()));
+        let services = bluegreen_services::describe(client, asked).await?;
+        let deployments = bluegreen_services::in_progress(client, services.values()).await?;
+        let mut deployments: Vec<ServiceDeployment> = deployments.into_values().collect();
+        deployments.sort_by(|a, b| a.service_arn().cmp(&b.service_arn()));
+        Ok(AtWork { tasks, deployments })
+    }
+
+    pub(crate) fn is_nothing(&self) -> bool {
+        self.tasks.is_empty() && self.deployments.is_empty()
+    }
+}
+
+async fn running_tasks(
+    client: &Client,
+    cluster: &str,
+    stack: &str,
+) -> Result<Vec<RunningTask>, AwsRequestFailed> {
+    let arns = list(client, cluster, stack).await?;
+    let mut running = Vec::new();
+    for batch in arns.chunks(BATCH) {
+        let answer = client
+            .describe_tasks()
+            .cluster(cluster)
+            .set_tasks(Some(batch.to_vec()))
+            .send()
+            .await
+            .map_err(failed("ecs:DescribeTasks", batch.join(", ")))?;
+        running.extend(
+            answer
+                .tasks()
+                .iter()
+                .filter(|task| task.last_status() != Some("STOPPED"))
+                .filter_map(|task| running_task(cluster, task)),
+        );
+    }
+    Ok(running)
+}
+
+fn running_task(cluster: &str, task: &Task) -> Option<RunningTask> {
+    Some(RunningTask {
+        cluster: cluster.to_owned(),
+        arn: task.task_arn()?.to_owned(),
+        status: task.last_status().unwrap_or("UNKNOWN").to_owned(),
+        is_stopping: task.desired_status() == Some("STOPPED"),
+    })
+}
+
+/// The stack's one-off tasks, those that are told to stop too: they may work on until they are
+/// killed.
+///
+/// The documentation of ListTasks wants `startedBy` to be the only filter. Without a desired status
+/// a task that is told to stop is not listed, and clients that are in use combine the two
+/// (<https://github.com/apache/airflow/blob/main/providers/amazon/src/airflow/providers/amazon/aws/operators/ecs.py>).
+async fn list(
+    client: &Client,
+    cluster: &str,
+    stack: &str,
+) -> Result<Vec<String>, AwsRequestFailed> {
+    let mut arns = Vec::new();
+    for wanted in [DesiredStatus::Running, DesiredStatus::Stopped] {
+        let mut next_token = None;
+        loop {
+            let page = client
+                .list_tasks()
+                .cluster(cluster)
+                .started_by(bluegreen_task_definition::started_by(stack))
+                .desired_status(wanted.clone())
+                .set_next_token(next_token)
+                .send()
+                .await
+                .map_err(failed("ecs:ListTasks", cluster))?;
+            arns.extend(page.task_arns.unwrap_or_default());
+            next_token = page.next_token.filter(|token| !token.is_empty());
+            if next_token.is_none() {
+                break;
+            }
+        }
+    }
+    Ok(arns)
+}

@@ -1,0 +1,18 @@
+//! Brings to rest what a dead release left. See the README.
+
+mod at_work;
+mod failure;
+mod handler;
+
+use lambda_runtime::{Error, LambdaEvent, run, service_fn};
+use serde_json::Value;
+
+#[tokio::main(flavor = "current_thread")]
+async fn main() -> Result<(), Error> {
+    bluegreen_sdk_config::init_logging();
+    let client = bluegreen_services::paced_client(&bluegreen_sdk_config::from_env()?);
+    run(service_fn(|event: LambdaEvent<Value>| {
+        handler::handle(&client, event.payload)
+    }))
+    .await
+}
