@@ -160,6 +160,13 @@ async fn attributes(elbv2: &Client, target_group_arn: &str) -> anyhow::Result<At
         let given = value(key).and_then(|seconds| seconds.parse().ok());
         Duration::from_secs(given.unwrap_or(default))
     };
+    if value("stickiness.enabled") == Some("true") {
+        let arn = target_group_arn;
+        tracing::warn!(
+            arn,
+            "stickiness is not supported: any target gets a request"
+        );
+    }
     Ok(Attributes {
         deregistration_delay: seconds("deregistration_delay.timeout_seconds", 300),
         slow_start: seconds("slow_start.duration_seconds", 0),
