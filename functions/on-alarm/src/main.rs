@@ -1,0 +1,26 @@
+//! Starts a rollback of the stack whose alarm has fired. See the README.
+
+mod event;
+mod failure;
+mod handler;
+
+use bluegreen_execution::StateMachine;
+use handler::Context;
+use lambda_runtime::{Error, LambdaEvent, run, service_fn};
+use serde_json::Value;
+
+#[tokio::main(flavor = "current_thread")]
+async fn main() -> Result<(), Error> {
+    bluegreen_sdk_config::init_logging();
+    let state_machine = bluegreen_sdk_config::required_variable("STATE_MACHINE_ARN")?;
+    let config = bluegreen_sdk_config::from_env()?;
+    let context = Context {
+        cloudformation: aws_sdk_cloudformation::Client::new(&config),
+        sfn: aws_sdk_sfn::Client::new(&config),
+        state_machine: StateMachine::parse(&state_machine)?,
+    };
+    run(service_fn(|event: LambdaEvent<Value>| {
+        handler::handle(&context, event.payload)
+    }))
+    .await
+}
