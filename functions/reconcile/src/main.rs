@@ -1,0 +1,28 @@
+//! Finds pushes of which no event has told, and starts their releases. See the README.
+
+mod failure;
+mod handler;
+mod image;
+
+use bluegreen_execution::StateMachine;
+use handler::Context;
+use lambda_runtime::{Error, LambdaEvent, run, service_fn};
+use serde_json::Value;
+use std::time::SystemTime;
+
+#[tokio::main(flavor = "current_thread")]
+async fn main() -> Result<(), Error> {
+    bluegreen_sdk_config::init_logging();
+    let state_machine = bluegreen_sdk_config::required_variable("STATE_MACHINE_ARN")?;
+    let config = bluegreen_sdk_config::from_env()?;
+    let context = Context {
+        cloudformation: aws_sdk_cloudformation::Client::new(&config),
+        ecr: aws_sdk_ecr::Client::new(&config),
+        sfn: aws_sdk_sfn::Client::new(&config),
+        state_machine: StateMachine::parse(&state_machine)?,
+    };
+    run(service_fn(|_: LambdaEvent<Value>| {
+        handler::handle(&context, SystemTime::now().into())
+    }))
+    .await
+}
