@@ -19,7 +19,10 @@ struct Limit {
     sustained: f64,
 }
 
-const BUCKETS: [Limit; 7] = [
+/// Said apart: as `BUCKETS.len()` in a type it would be a cycle to an optimizing compiler.
+const BUCKET_COUNT: usize = 7;
+
+const BUCKETS: [Limit; BUCKET_COUNT] = [
     limit(&["RegisterTaskDefinition"], 20.0, 1.0),
     limit(&["UpdateService"], 50.0, 5.0),
     limit(&["RunTask", "StopTask"], 100.0, 40.0),
@@ -48,7 +51,7 @@ struct Level {
 #[derive(Debug)]
 pub(crate) struct RequestLimits {
     on: AtomicBool,
-    levels: Mutex<[Option<Level>; BUCKETS.len()]>,
+    levels: Mutex<[Option<Level>; BUCKET_COUNT]>,
 }
 
 impl RequestLimits {
