@@ -5,6 +5,8 @@ SHELL := /bin/bash
 
 PYTHON ?= python3
 SCENARIO ?= happy
+# What `make bench` measures.
+ONLY ?= functions services
 # The processor of the functions: of this machine for the local AWS, Graviton for AWS.
 HOST_ARCH := $(subst aarch64,arm64,$(shell uname -m))
 ARCH ?= arm64
@@ -78,8 +80,8 @@ end-to-end: setup functions ## Run the end-to-end tests on the local AWS
 
 test: lint unit end-to-end ## Run everything
 
-bench: functions ## Measure the functions against the same in Python
-	$(MAKE) -C tests/bench --no-print-directory ROOT="$(CURDIR)"
+bench: setup $(filter functions,$(ONLY)) ## Measure the functions against Python, and 200 services deploying at once (ONLY=functions or services)
+	$(MAKE) -C tests/bench --no-print-directory ROOT="$(CURDIR)" ONLY="$(ONLY)"
 
 clean: ## Remove everything that was built
 	rm -rf target

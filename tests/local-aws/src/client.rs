@@ -106,6 +106,11 @@ impl LocalAws {
         &self.endpoint
     }
 
+    /// The id of its process; `None` once it has ended.
+    pub fn process_id(&self) -> Option<u32> {
+        self.process.id()
+    }
+
     /// A configuration from which any SDK client can be built.
     pub fn sdk_config(&self) -> SdkConfig {
         sdk_config(&self.endpoint)
