@@ -32,10 +32,14 @@ SUBSTITUTES = {
     "Partition": "aws",
     "MigrationTimeoutSeconds": "3600",
     "DeploymentTimeoutSeconds": "3600",
+    "RollbackWindowSeconds": "1800",
+    "RecordRetentionDays": "400",
 }
 
+# When a wait began that consists of many polls.
+SINCE = "$waitingSince"
 # Seconds waited so far, and the seconds that the next wait must last.
-WAITS = {0: 1, 5: 1, 10: 1, 25: 2, 600: 60, 6_000: 60, 36_000: 360}
+WAITS = {0: 1, 5: 1, 10: 1, 25: 2, 600: 60, 6_000: 120, 36_000: 720}
 
 # Step Functions ends an execution whose history has more events, and nothing can catch that.
 HISTORY_EVENTS = 25_000
@@ -145,9 +149,9 @@ def variables(machine: dict) -> Findings:
 
 
 def waits(machine: dict) -> Findings:
-    """A wait is a tenth of the time already waited, at least a second and at most a minute, or a hundredth."""
+    """A wait is a tenth of the time already waited, at least a second and at most a minute, or a fiftieth."""
     for name, state in machine["States"].items():
-        if state["Type"] != "Wait":
+        if state["Type"] != "Wait" or SINCE not in state["Seconds"]:
             continue
         for waited, expected in WAITS.items():
             seconds = next_wait(state, waited)
@@ -156,12 +160,16 @@ def waits(machine: dict) -> Findings:
 
 
 def history(machine: dict) -> Findings:
-    """The longest migration and the longest deployment leave half of an execution's history for the rest."""
+    """The longest waits leave a quarter of an execution's history for the rest."""
     parameters = cfn_yaml.load(str(ROOT / "infra" / "pipeline.yml"))["Parameters"]
     events = 0
     for wait, limit in {
+        "PauseForTurn": "DeploymentTimeoutSeconds",
+        "PauseForSettling": "MigrationTimeoutSeconds",
         "PauseForTask": "MigrationTimeoutSeconds",
         "PauseForHealth": "DeploymentTimeoutSeconds",
+        "PauseForPostDeploy": "MigrationTimeoutSeconds",
+        "PauseForRollback": "DeploymentTimeoutSeconds",
     }.items():
         waited = 0
         while waited <= parameters[limit]["MaxValue"]:
@@ -171,14 +179,14 @@ def history(machine: dict) -> Findings:
                 break
             waited += seconds
             events += EVENTS_OF_A_POLL
-    if events > HISTORY_EVENTS / 2:
+    if events > HISTORY_EVENTS * 3 / 4:
         yield f"the polls alone write {events} of {HISTORY_EVENTS} events"
 
 
 def next_wait(state: dict, waited: int) -> object:
     """Seconds that a Wait state lasts after so many; an error where its expression has one."""
     formula = Expression.body(state["Seconds"])
-    since = f"$waitingSince := $millis() - {waited * 1000}"
+    since = f"{SINCE} := $millis() - {waited * 1000}"
     try:
         return jsonata.Jsonata(f"({since}; {formula})").evaluate(None)
     except Exception as error:  # Another check says what is wrong with the expression.

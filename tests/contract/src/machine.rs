@@ -81,6 +81,14 @@ impl<'a> State<'a> {
         self.definition["Arguments"]["FunctionName"].as_str()
     }
 
+    /// The stem of the function that the state calls; none in a state that calls none.
+    #[must_use]
+    pub fn stem(&self) -> Option<&'a str> {
+        self.function()?
+            .strip_prefix("${")?
+            .strip_suffix("FunctionArn}")
+    }
+
     /// The retriers, first to last.
     #[must_use]
     pub fn retriers(&self) -> &'a [Value] {

@@ -3,6 +3,7 @@
 use contract_tests::{
     Crate, Machine, Template, backticked, first_column, functions, is_action, read, section,
 };
+use serde_json::Value;
 use std::collections::BTreeSet;
 
 /// The item of a function's README that starts with a word in bold, up to the next item or
@@ -93,6 +94,36 @@ fn every_function_s_readme_names_its_environment_and_no_other() {
     }
 }
 
+/// The names of errors that a state gives to an end without one: in `outcome.error` or
+/// `failure.Error`, as texts or within an expression.
+fn given_errors(value: &Value) -> BTreeSet<String> {
+    match value {
+        Value::Object(members) => {
+            let own = [&value["outcome"]["error"], &value["failure"]["Error"]];
+            let texts = own.iter().filter_map(|error| error.as_str());
+            let names = texts.flat_map(|text| match text.strip_prefix("{%") {
+                Some(expression) => quoted(expression),
+                None => vec![text.to_owned()],
+            });
+            names
+                .chain(members.values().flat_map(given_errors))
+                .collect()
+        }
+        Value::Array(items) => items.iter().flat_map(given_errors).collect(),
+        _ => BTreeSet::new(),
+    }
+}
+
+/// The texts in single quotes that are names.
+fn quoted(expression: &str) -> Vec<String> {
+    expression
+        .split('\'')
+        .skip(1)
+        .step_by(2)
+        .map(str::to_owned)
+        .collect()
+}
+
 #[test]
 fn the_table_of_failures_lists_every_error_that_can_end_an_execution_and_no_other() {
     let machine = Machine::load();
@@ -101,14 +132,7 @@ fn the_table_of_failures_lists_every_error_that_can_end_an_execution_and_no_othe
         .iter()
         .flat_map(|state| state.caught())
         .collect();
-    errors.extend(
-        machine
-            .of_type("Fail")
-            .iter()
-            .filter_map(|state| state.definition["Error"].as_str())
-            .filter(|error| !error.starts_with("{%"))
-            .map(str::to_owned),
-    );
+    errors.extend(given_errors(machine.definition()));
     assert_eq!(
         first_column(section(&read("README.md"), "failures")),
         errors

@@ -15,14 +15,38 @@ fn calls(machine: &Machine) -> Vec<State<'_>> {
     calling
 }
 
+/// The stem of the function that a state calls.
+fn stem<'a>(state: &State<'a>) -> &'a str {
+    state
+        .stem()
+        .unwrap_or_else(|| panic!("{} calls no function by its ARN", state.name))
+}
+
 /// The names under which the function that a state calls can fail.
 fn failures(state: &State<'_>) -> BTreeSet<String> {
+    let stem = stem(state);
     functions()
         .iter()
-        .find(|function| function.stem() == state.name)
-        .unwrap_or_else(|| panic!("no function has the stem {}", state.name))
+        .find(|function| function.stem() == stem)
+        .unwrap_or_else(|| panic!("no function has the stem {stem}"))
         .failures()
 }
+
+/// The states without which the release ends as it ends all the same: what they write is for people
+/// and for the release after it.
+const NOTES: [&str; 4] = [
+    "RecordAbandoned",
+    "RecordRolledBack",
+    "RecordVerdict",
+    "GiveTurnBack",
+];
+
+/// The states that say why something failed.
+const EXPLAINED: [&str; 3] = [
+    "ExplainFailure",
+    "ExplainPostDeploy",
+    "ExplainRollbackFailure",
+];
 
 #[test]
 fn the_machine_and_every_state_say_what_they_are_for() {
@@ -107,7 +131,7 @@ fn transient_errors_are_retried_before_those_of_the_domain() {
 }
 
 #[test]
-fn whatever_no_name_catches_is_a_fault_of_the_pipeline() {
+fn whatever_no_name_catches_is_explained_as_a_fault_of_the_pipeline() {
     for state in Machine::load().of_type("Task") {
         let last = state.catchers().last().unwrap_or(&Value::Null);
         assert_eq!(
@@ -116,18 +140,45 @@ fn whatever_no_name_catches_is_a_fault_of_the_pipeline() {
             "{}: the last catcher",
             state.name
         );
-        assert_eq!(last["Next"], "PipelineFault", "{}", state.name);
-        assert_eq!(last["Output"]["phase"], state.name, "{}", state.name);
+        let next = last["Next"].as_str().unwrap_or("");
+        if NOTES.contains(&state.name) {
+            assert_eq!(next, state.definition["Next"], "{}", state.name);
+        } else {
+            assert!(EXPLAINED.contains(&next), "{}: {next}", state.name);
+            assert_eq!(last["Output"]["phase"], state.name, "{}", state.name);
+        }
     }
 }
 
 #[test]
-fn a_state_that_calls_a_function_has_the_function_s_stem() {
+fn a_redriven_execution_asks_for_its_turn_again_before_it_changes_anything() {
     let machine = Machine::load();
     for state in calls(&machine) {
-        assert_eq!(
-            state.function(),
-            Some(format!("${{{}FunctionArn}}", state.name).as_str())
+        let Some(execution) = state.payload().and_then(|keys| keys.get("executionId")) else {
+            continue;
+        };
+        let execution = execution.as_str().unwrap_or("");
+        assert!(
+            execution.contains("RedriveCount = $redrives ? ") && execution.contains("$error("),
+            "{} gives its function the execution of before a redrive",
+            state.name
+        );
+        let first = &state.catchers()[0];
+        assert_eq!(errors(first), ["States.QueryEvaluationError"]);
+        assert_eq!(first["Next"], "DecideOnRedrive", "{}", state.name);
+    }
+}
+
+#[test]
+fn every_function_that_the_machine_calls_has_a_state_of_its_stem() {
+    let machine = Machine::load();
+    let calls = calls(&machine);
+    for state in &calls {
+        let stem = stem(state);
+        assert!(
+            calls.iter().any(|other| other.name == stem),
+            "{} calls a function whose stem no state has: {stem}",
+            state.name
         );
     }
 }
@@ -191,7 +242,7 @@ fn every_function_gets_the_keys_its_input_has() {
             let given: BTreeSet<String> = payload.keys().cloned().collect();
             assert_eq!(
                 given,
-                contract_struct(&format!("{}Input", state.name)),
+                contract_struct(&format!("{}Input", stem(&state))),
                 "{}",
                 state.name
             );
@@ -200,7 +251,7 @@ fn every_function_gets_the_keys_its_input_has() {
 }
 
 #[test]
-fn every_verdict_has_its_own_end_but_the_one_that_is_waited_on() {
+fn every_verdict_is_decided_on_but_the_one_that_is_waited_on() {
     let machine = Machine::load();
     let choices = machine.state("DecideOnHealth").definition["Choices"].to_string();
     let decided: BTreeSet<String> = contract_enum("Verdict")
@@ -225,38 +276,81 @@ fn only_a_plan_without_a_migration_and_an_exit_code_lead_to_the_services() {
         .filter(|state| state.next().contains("UpdateService"))
         .map(|state| state.name)
         .collect();
-    assert_eq!(before, BTreeSet::from(["CheckExitCode", "DecideOnPlan"]));
+    assert_eq!(
+        before,
+        BTreeSet::from(["CheckExitCode", "DecideOnMigration"])
+    );
     let judged = machine.state("CheckExitCode");
     for catcher in judged.catchers() {
         assert_ne!(catcher["Next"], "UpdateService");
     }
-    let plan = machine.state("DecideOnPlan").definition;
+    let decision = machine.state("DecideOnMigration").definition;
     assert_eq!(
-        plan["Choices"][1]["Condition"],
+        decision["Choices"][0]["Condition"],
         "{% $plan.migration != null %}"
     );
-    assert_eq!(plan["Choices"][1]["Next"], "RunMigration");
-    assert_eq!(plan["Default"], "UpdateService");
+    assert_eq!(decision["Choices"][0]["Next"], "RunMigration");
+    assert_eq!(decision["Default"], "UpdateService");
+}
+
+/// The conditions under which a state goes on to `next`.
+fn conditions(state: &State<'_>, next: &str) -> Vec<String> {
+    let choices = state.definition["Choices"].as_array();
+    choices
+        .into_iter()
+        .flatten()
+        .filter(|choice| choice["Next"] == next)
+        .map(|choice| choice["Condition"].to_string())
+        .collect()
 }
 
 #[test]
 fn only_a_verdict_of_success_leads_to_success() {
     let machine = Machine::load();
     let states = machine.states();
-    let before: Vec<&State<'_>> = states
-        .iter()
-        .filter(|state| state.next().contains("Succeeded"))
-        .collect();
-    assert_eq!(before.len(), 1);
-    let choices = before[0].definition["Choices"]
-        .as_array()
-        .map_or(&[][..], Vec::as_slice);
-    let conditions: Vec<&Value> = choices
-        .iter()
-        .filter(|choice| choice["Next"] == "Succeeded")
-        .map(|choice| &choice["Condition"])
-        .collect();
-    assert_eq!(conditions, ["{% $health.verdict = 'succeeded' %}"]);
+    // What says that a release succeeded: a choice, or a state as a whole.
+    let succeeds = |value: &Value| value["outcome"]["verdict"] == "succeeded";
+    let mut said_by = BTreeSet::new();
+    for state in &states {
+        for choice in state.definition["Choices"].as_array().into_iter().flatten() {
+            if succeeds(&choice["Assign"]) {
+                let condition = choice["Condition"].as_str().unwrap_or("");
+                assert!(
+                    condition.contains("$health.verdict = 'succeeded'"),
+                    "{}: {condition}",
+                    state.name
+                );
+                said_by.insert(state.name);
+            }
+        }
+        if succeeds(&state.definition["Assign"]) {
+            said_by.insert(state.name);
+        }
+    }
+    // The last two come after a command that only a healthy release starts.
+    assert_eq!(
+        said_by,
+        BTreeSet::from([
+            "CheckPostDeploy",
+            "DecideOnHealth",
+            "DecideOnRollback",
+            "ExplainPostDeploy"
+        ])
+    );
+    let health = machine.state("DecideOnHealth");
+    let healthy = conditions(&health, "RunPostDeploy");
+    assert_eq!(healthy.len(), 1);
+    assert!(healthy[0].contains("$health.verdict = 'succeeded'"));
+    let leading = |next: &str| -> BTreeSet<&str> {
+        let states = states.iter().filter(|state| state.next().contains(next));
+        states.map(|state| state.name).collect()
+    };
+    assert_eq!(leading("RunPostDeploy"), BTreeSet::from(["DecideOnHealth"]));
+    assert_eq!(leading("Succeeded"), BTreeSet::from(["DecideOnEnd"]));
+    assert_eq!(
+        conditions(&machine.state("DecideOnEnd"), "Succeeded"),
+        [r#""{% $outcome.verdict = 'succeeded' %}""#]
+    );
 }
 
 #[test]
@@ -264,7 +358,7 @@ fn a_task_waits_longer_than_its_function_may_run() {
     let machine = Machine::load();
     let pipeline = Template::load("pipeline.yml");
     for state in calls(&machine) {
-        let function = pipeline.properties(&format!("{}Function", state.name));
+        let function = pipeline.properties(&format!("{}Function", stem(&state)));
         let limits = (
             state.definition["TimeoutSeconds"].as_u64(),
             function["Timeout"].as_u64(),
