@@ -23,6 +23,21 @@ as_root() {
     fi
 }
 
+# rustup's cargo fetches the toolchain that rust-toolchain.toml names; a distribution's cannot.
+if ! command -v cargo >/dev/null; then
+    echo "There is no cargo: install Rust with rustup, https://rustup.rs, then try again." >&2
+    exit 1
+fi
+if ! command -v rustup >/dev/null; then
+    wanted=$(sed -n 's/^channel = "\(.*\)"$/\1/p' "$(dirname "$0")/../rust-toolchain.toml")
+    case "$(cargo --version)" in
+    "cargo $wanted "*) ;;
+    *)
+        echo "$(cargo --version) is not $wanted, and there is no rustup to fetch it: install Rust with rustup, https://rustup.rs, then try again." >&2
+        exit 1
+        ;;
+    esac
+fi
 if ! command -v "$python" >/dev/null; then
     echo "There is no $python: install Python 3.10 or newer, or name it: make PYTHON=/path/to/python3" >&2
     exit 1

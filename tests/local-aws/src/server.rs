@@ -162,6 +162,7 @@ fn announce(endpoint: &str) -> anyhow::Result<()> {
 fn watch_for_the_end(end: CancellationToken) -> anyhow::Result<()> {
     let mut terminate = signal(SignalKind::terminate())?;
     let mut interrupt = signal(SignalKind::interrupt())?;
+    let mut hang_up = signal(SignalKind::hangup())?;
     let closed = end.clone();
     // A thread of its own: a read of standard input cannot be interrupted, and the runtime
     // would wait for one of its threads before the process can end.
@@ -173,6 +174,7 @@ fn watch_for_the_end(end: CancellationToken) -> anyhow::Result<()> {
         tokio::select! {
             _ = terminate.recv() => {}
             _ = interrupt.recv() => {}
+            _ = hang_up.recv() => {}
         }
         end.cancel();
     });

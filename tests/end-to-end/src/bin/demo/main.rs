@@ -12,6 +12,7 @@ use std::process::ExitCode;
 use anyhow::{Result, bail};
 use clap::Parser;
 use end_to_end::account::{Account, AccountOptions};
+use tokio::signal::unix::{SignalKind, signal};
 
 use crate::scenario::Scenario;
 use crate::view::View;
@@ -33,7 +34,7 @@ async fn main() -> ExitCode {
     let mut view = View::new();
     let outcome = tokio::select! {
         outcome = show(&arguments, &mut view) => outcome,
-        _ = tokio::signal::ctrl_c() => Err(anyhow::anyhow!("interrupted")),
+        interrupted = asked_to_end() => interrupted,
     };
     view.end();
     match outcome {
@@ -43,6 +44,20 @@ async fn main() -> ExitCode {
             ExitCode::FAILURE
         }
     }
+}
+
+/// Fails on Ctrl-C, when the terminal is closed, and on a request to terminate: what was started is
+/// then ended in order.
+async fn asked_to_end() -> Result<()> {
+    let mut interrupt = signal(SignalKind::interrupt())?;
+    let mut hang_up = signal(SignalKind::hangup())?;
+    let mut terminate = signal(SignalKind::terminate())?;
+    tokio::select! {
+        _ = interrupt.recv() => {}
+        _ = hang_up.recv() => {}
+        _ = terminate.recv() => {}
+    }
+    bail!("interrupted")
 }
 
 async fn show(arguments: &Arguments, view: &mut View) -> Result<()> {
