@@ -126,8 +126,7 @@ fn the_machine_may_call_the_functions_it_calls_and_no_other() {
     let called: BTreeSet<String> = machine
         .states()
         .iter()
-        .filter(|state| state.function().is_some())
-        .map(|state| format!("{}Function", state.name))
+        .filter_map(|state| Some(format!("{}Function", state.stem()?)))
         .collect();
     assert_eq!(allowed, called);
 }
