@@ -8,6 +8,12 @@ use serde::{Deserialize, Serialize};
 /// Characters that `startedBy` may have: enough for a sentence in a list of releases.
 const STARTED_BY_LENGTH: usize = 128;
 
+/// A text for [`ExecutionInput::started_by`], cut where it is too long.
+#[must_use]
+pub fn started_by(text: &str) -> String {
+    text.chars().take(STARTED_BY_LENGTH).collect()
+}
+
 /// What to release and where, e.g. `{"stack": "demo", "tag": "v42"}`, or that the stack is to go
 /// back, `{"stack": "demo", "action": "rollback"}`.
 #[derive(Debug, Clone, Default, PartialEq, Eq, Serialize, Deserialize)]

@@ -11,7 +11,7 @@ mod migration;
 mod plan;
 mod rollback;
 
-pub use execution::{ExecutionInput, FiredAlarm, RequestedAction};
+pub use execution::{ExecutionInput, FiredAlarm, RequestedAction, started_by};
 pub use health::{Health, ServiceHealth, Verdict, VerifyHealthInput, check_health_check_url};
 pub use migration::{
     CheckExitCodeInput, ContainerStatus, ExitCode, LogLocation, RunMigrationInput,

@@ -6,7 +6,7 @@ use lambda_runtime::Diagnostic;
 pub(crate) enum Failure {
     #[error("The event is not valid: {0}.")]
     InvalidEvent(String),
-    /// Lambda tries the event again; a rollback that is started already is not started anew.
+    /// Lambda tries the event again.
     #[error("{0}")]
     AwsRequestFailed(#[from] AwsRequestFailed),
 }

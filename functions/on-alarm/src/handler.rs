@@ -1,21 +1,15 @@
 use crate::event;
 use crate::failure::Failure;
-use aws_sdk_cloudformation::Client;
-use aws_sdk_cloudformation::types::StackResource;
-use bluegreen_contract::{ExecutionInput, FiredAlarm, RequestedAction};
-use bluegreen_execution::StateMachine;
+use aws_sdk_cloudformation::types::StackResourceSummary;
+use bluegreen_contract::{ExecutionInput, RequestedAction, started_by};
+use bluegreen_release::StateMachine;
 use bluegreen_sdk_config::{AwsRequestFailed, failed};
 use serde::Serialize;
 use serde_json::Value;
 
-const SERVICE_TYPE: &str = "AWS::ECS::Service";
-const ALARM_TYPES: [&str; 2] = ["AWS::CloudWatch::Alarm", "AWS::CloudWatch::CompositeAlarm"];
-/// The most that `startedBy` holds.
-const STARTED_BY_LENGTH: usize = 128;
-
 /// The services that are asked, and the state machine that is started.
 pub(crate) struct Context {
-    pub(crate) cloudformation: Client,
+    pub(crate) cloudformation: aws_sdk_cloudformation::Client,
     pub(crate) sfn: aws_sdk_sfn::Client,
     pub(crate) state_machine: StateMachine,
 }
@@ -35,8 +29,8 @@ pub(crate) enum Answer {
     },
 }
 
-/// Starts a rollback of the stack that owns the alarm. Whether there is a release to undo is the
-/// state machine's to say.
+/// Starts the state machine with a rollback of the stack that the alarm belongs to. Whether there is
+/// anything to roll back, the state machine decides when the stack's turn is free.
 pub(crate) async fn handle(context: &Context, event: Value) -> Result<Answer, Failure> {
     let fired = match event::read(event)? {
         Ok(fired) => fired,
@@ -50,23 +44,37 @@ pub(crate) async fn handle(context: &Context, event: Value) -> Result<Answer, Fa
             alarm.name, fired.account, fired.region
         )));
     }
-    let stack = match app_stack(&context.cloudformation, &alarm.name).await? {
-        Ok(stack) => stack,
-        Err(reason) => return Ok(ignored(reason)),
+    let Some(stack) = stack_of(&context.cloudformation, &alarm.name).await? else {
+        return Ok(ignored(format!(
+            "The alarm {} belongs to no stack.",
+            alarm.name
+        )));
     };
-    let name = bluegreen_execution::name(&stack, &alarm.name, &[&stack, &alarm.name, &alarm.at]);
-    let input = input(&stack, &alarm);
-    let started = bluegreen_execution::start(&context.sfn, machine, &name, &input).await?;
+    if !has_services(&context.cloudformation, &stack).await? {
+        return Ok(ignored(format!(
+            "The stack {stack} of the alarm {} has no ECS services.",
+            alarm.name
+        )));
+    }
+    let name = bluegreen_release::name(&stack, &alarm.name, &[&stack, &alarm.name, &alarm.at]);
+    let input = ExecutionInput {
+        stack: stack.clone(),
+        action: RequestedAction::Rollback,
+        started_by: Some(started_by(&format!("alarm {}", alarm.name))),
+        alarm: Some(alarm.clone()),
+        ..ExecutionInput::default()
+    };
+    let execution = bluegreen_release::start(&context.sfn, machine, &name, &input).await?;
     tracing::info!(
         alarm = alarm.name,
         stack,
-        ?started,
-        "the stack is to go back"
+        execution,
+        "a rollback is started"
     );
     Ok(Answer::Taken {
         alarm: alarm.name,
         stack,
-        execution: started.arn,
+        execution,
     })
 }
 
@@ -75,66 +83,48 @@ fn ignored(reason: String) -> Answer {
     Answer::Ignored { ignored: reason }
 }
 
-fn input(stack: &str, alarm: &FiredAlarm) -> ExecutionInput {
-    let by = format!("alarm {}", alarm.name);
-    ExecutionInput {
-        stack: stack.to_owned(),
-        action: RequestedAction::Rollback,
-        started_by: Some(by.chars().take(STARTED_BY_LENGTH).collect()),
-        alarm: Some(alarm.clone()),
-        ..ExecutionInput::default()
-    }
-}
-
-/// Name of the stack that owns the alarm and has a service; a sentence where there is none.
-///
-/// DescribeStackResources answers for a physical id with all resources of the stack that it belongs
-/// to, and with an error where it belongs to none
-/// (<https://docs.aws.amazon.com/AWSCloudFormation/latest/APIReference/API_DescribeStackResources.html>).
-async fn app_stack(
-    client: &Client,
+/// Name of the stack that created the alarm.
+async fn stack_of(
+    client: &aws_sdk_cloudformation::Client,
     alarm: &str,
-) -> Result<Result<String, String>, AwsRequestFailed> {
+) -> Result<Option<String>, AwsRequestFailed> {
     let answer = client
         .describe_stack_resources()
         .physical_resource_id(alarm)
         .send()
         .await
         .map_err(failed("cloudformation:DescribeStackResources", alarm));
-    let answer = match answer {
-        Ok(answer) => answer,
-        Err(failure) if failure.code == "ValidationError" => return Ok(Err(no_stack(alarm))),
-        Err(failure) => return Err(failure),
-    };
-    let resources = answer.stack_resources();
-    let owner = resources
-        .iter()
-        .find(|resource| is_alarm(resource, alarm))
-        .and_then(StackResource::stack_name);
-    let Some(stack) = owner else {
-        return Ok(Err(no_stack(alarm)));
-    };
-    let has_service = resources.iter().any(|resource| {
-        resource.stack_name() == Some(stack) && resource.resource_type() == Some(SERVICE_TYPE)
-    });
-    Ok(match has_service {
-        true => Ok(stack.to_owned()),
-        false => Err(format!(
-            "The alarm {alarm} belongs to the stack {stack}, which has no ECS service."
-        )),
-    })
+    match answer {
+        Ok(answer) => Ok(answer
+            .stack_resources()
+            .iter()
+            .find(|resource| resource.physical_resource_id() == Some(alarm))
+            .and_then(|resource| resource.stack_name())
+            .map(str::to_owned)),
+        // CloudFormation has no error code of its own for a resource that it did not create.
+        Err(failure) if failure.code == "ValidationError" => Ok(None),
+        Err(failure) => Err(failure),
+    }
 }
 
-/// A resource of another type may have the same physical id.
-fn is_alarm(resource: &StackResource, alarm: &str) -> bool {
-    resource.physical_resource_id() == Some(alarm)
-        && resource
-            .resource_type()
-            .is_some_and(|kind| ALARM_TYPES.contains(&kind))
-}
-
-fn no_stack(alarm: &str) -> String {
-    format!("The alarm {alarm} belongs to no stack.")
+async fn has_services(
+    client: &aws_sdk_cloudformation::Client,
+    stack: &str,
+) -> Result<bool, AwsRequestFailed> {
+    let mut pages = client
+        .list_stack_resources()
+        .stack_name(stack)
+        .into_paginator()
+        .send();
+    let is_service =
+        |resource: &StackResourceSummary| resource.resource_type() == Some("AWS::ECS::Service");
+    while let Some(page) = pages.next().await {
+        let page = page.map_err(failed("cloudformation:ListStackResources", stack))?;
+        if page.stack_resource_summaries().iter().any(is_service) {
+            return Ok(true);
+        }
+    }
+    Ok(false)
 }
 
 #[cfg(test)]

@@ -1,10 +1,10 @@
-//! Starts a rollback of the stack whose alarm has fired. See the README.
+//! Starts a rollback when an alarm of an application's stack fires. See the README.
 
 mod event;
 mod failure;
 mod handler;
 
-use bluegreen_execution::StateMachine;
+use bluegreen_release::StateMachine;
 use handler::Context;
 use lambda_runtime::{Error, LambdaEvent, run, service_fn};
 use serde_json::Value;

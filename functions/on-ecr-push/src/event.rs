@@ -2,9 +2,8 @@
 //! (<https://docs.aws.amazon.com/AmazonECR/latest/userguide/ecr-eventbridge.html>).
 
 use crate::failure::Failure;
-use aws_sdk_ecr::primitives::{DateTime, DateTimeFormat as Format};
 use bluegreen_contract::{InvalidInput, parse};
-use bluegreen_push::{is_other_artifact, is_referrer};
+use bluegreen_release::{is_other_artifact, is_referrer};
 use serde::Deserialize;
 use serde_json::Value;
 
@@ -12,6 +11,7 @@ use serde_json::Value;
 #[derive(Deserialize)]
 #[serde(rename_all = "kebab-case")]
 struct Envelope {
+    id: String,
     time: String,
     source: String,
     detail_type: String,
@@ -36,9 +36,11 @@ struct Detail {
 
 /// A pushed image with a tag.
 #[derive(Debug, Clone, PartialEq, Eq)]
-pub(crate) struct PushEvent {
-    /// When it was pushed, to the second: the same when EventBridge delivers the event once more.
-    pub(crate) time: DateTime,
+pub(crate) struct Push {
+    /// Id of the event: the same when EventBridge delivers it once more.
+    pub(crate) event: String,
+    /// When it happened, RFC 3339 in UTC.
+    pub(crate) time: String,
     pub(crate) account: String,
     pub(crate) region: String,
     pub(crate) repository: String,
@@ -54,7 +56,7 @@ pub(crate) struct PushEvent {
 ///
 /// # Errors
 /// `InvalidEvent` names the field.
-pub(crate) fn read(event: Value) -> Result<Result<PushEvent, String>, Failure> {
+pub(crate) fn read(event: Value) -> Result<Result<Push, String>, Failure> {
     let envelope: Envelope =
         parse(event).map_err(|InvalidInput(problem)| Failure::InvalidEvent(problem))?;
     if (envelope.source.as_str(), envelope.detail_type.as_str()) != ("aws.ecr", "ECR Image Action")
@@ -64,9 +66,6 @@ pub(crate) fn read(event: Value) -> Result<Result<PushEvent, String>, Failure> {
             envelope.detail_type, envelope.source
         )));
     }
-    let time = DateTime::from_str(&envelope.time, Format::DateTime).map_err(|_| {
-        Failure::InvalidEvent(format!("`time`: `{}` is not a time in UTC", envelope.time))
-    })?;
     let detail = envelope.detail;
     let action = required("action-type", detail.action_type)?;
     let result = required("result", detail.result)?;
@@ -95,8 +94,9 @@ pub(crate) fn read(event: Value) -> Result<Result<PushEvent, String>, Failure> {
             "{repository}:{tag} is {artifact}, not an image."
         )));
     }
-    Ok(Ok(PushEvent {
-        time,
+    Ok(Ok(Push {
+        event: envelope.id,
+        time: envelope.time,
         account: envelope.account,
         region: envelope.region,
         repository,
@@ -145,7 +145,8 @@ pub(crate) mod tests {
             (push.tag.as_str(), push.digest.as_str()),
             ("v2", "sha256:2222")
         );
-        assert_eq!(push.time, DateTime::from_secs(1_768_096_474));
+        assert_eq!(push.event, "13cde686-328b-6117-af20-0e5566167482");
+        assert_eq!(push.time, "2026-01-11T01:54:34Z");
     }
 
     #[test]
@@ -221,15 +222,7 @@ pub(crate) mod tests {
     #[test]
     fn an_event_without_what_a_push_has_names_the_field() {
         for (event, field) in [
-            (json!({}), "time"),
-            (
-                {
-                    let mut event = pushed();
-                    event["time"] = json!("yesterday");
-                    event
-                },
-                "`time`",
-            ),
+            (json!({}), "id"),
             (json!("push"), "must be an object"),
             (
                 with("repository-name", Value::Null),

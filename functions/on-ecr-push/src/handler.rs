@@ -1,16 +1,10 @@
-use crate::event::{self, PushEvent};
+use crate::event::{self, Push};
 use crate::failure::Failure;
-use aws_sdk_ecr::primitives::DateTime;
-use aws_sdk_ecr::types::ImageIdentifier;
-use bluegreen_contract::STACKS_TAG;
-use bluegreen_execution::StateMachine;
-use bluegreen_push::{ImageTags, Push};
-use bluegreen_sdk_config::{AwsRequestFailed, failed};
+use bluegreen_contract::{ExecutionInput, STACKS_TAG, started_by};
+use bluegreen_release::StateMachine;
+use bluegreen_sdk_config::AwsRequestFailed;
 use serde::Serialize;
 use serde_json::Value;
-
-/// Seconds by which the event's time and the repository's may differ for one push.
-const SAME_PUSH: i64 = 60;
 
 /// The services that are asked, and the state machine that is started.
 pub(crate) struct Context {
@@ -64,19 +58,14 @@ pub(crate) async fn handle(context: &Context, event: Value) -> Result<Answer, Fa
             push.repository, push.account, push.region
         )));
     }
-    let named = stacks(&context.ecr, machine, &push.repository).await?;
+    let arn = machine.repository(&push.repository);
+    let named = bluegreen_repository::stacks(&context.ecr, &arn).await?;
     if named.is_empty() {
         return Ok(ignored(format!(
             "The repository {} names no stack in an ECR tag {STACKS_TAG}.",
             push.repository
         )));
     }
-    let push = Push {
-        pushed_at: pushed_at(&context.ecr, &push).await?,
-        repository: push.repository,
-        tag: push.tag,
-        digest: push.digest,
-    };
     let stacks = release_into(context, &push, named).await?;
     Ok(Answer::Taken {
         repository: push.repository,
@@ -89,49 +78,6 @@ pub(crate) async fn handle(context: &Context, event: Value) -> Result<Answer, Fa
 fn ignored(reason: String) -> Answer {
     tracing::info!(reason, "the event is ignored");
     Answer::Ignored { ignored: reason }
-}
-
-/// Names of the stacks in the repository's tag.
-async fn stacks(
-    client: &aws_sdk_ecr::Client,
-    machine: &StateMachine,
-    repository: &str,
-) -> Result<Vec<String>, AwsRequestFailed> {
-    let StateMachine {
-        partition,
-        region,
-        account,
-        ..
-    } = machine;
-    let arn = format!("arn:{partition}:ecr:{region}:{account}:repository/{repository}");
-    bluegreen_repository::stacks(client, &arn).await
-}
-
-/// The repository's time of the push, by which a reconciler names the execution too. Only a tag that
-/// was put on an image of long ago has the event's own time: the repository may keep the first.
-async fn pushed_at(
-    client: &aws_sdk_ecr::Client,
-    push: &PushEvent,
-) -> Result<DateTime, AwsRequestFailed> {
-    let id = ImageIdentifier::builder().image_digest(&push.digest);
-    let described = client
-        .describe_images()
-        .repository_name(&push.repository)
-        .image_ids(id.build())
-        .send()
-        .await
-        .map_err(failed("ecr:DescribeImages", &push.repository));
-    let told = match described {
-        Ok(answer) => answer
-            .image_details()
-            .first()
-            .and_then(|image| image.image_pushed_at().copied()),
-        // It was deleted since: the release will say so.
-        Err(failure) if failure.code == "ImageNotFoundException" => None,
-        Err(failure) => return Err(failure),
-    };
-    let is_the_push = |at: &DateTime| (at.secs() - push.time.secs()).abs() <= SAME_PUSH;
-    Ok(told.filter(is_the_push).unwrap_or(push.time))
 }
 
 /// One stack's failure keeps no other stack from its release: all are tried, then the first failure
@@ -163,15 +109,33 @@ async fn release_into(
     }
 }
 
+/// The execution's name holds the event's id, so an event that is delivered once more gets the
+/// execution that it has started before.
 async fn release(context: &Context, push: &Push, stack: &str) -> Result<Outcome, AwsRequestFailed> {
-    let tags = ImageTags::of_stack(&context.cloudformation, stack).await?;
-    if let Some(reason) = tags.reason_to_skip(&push.tag) {
+    let skip = bluegreen_release::reason_to_skip(&context.cloudformation, stack, &push.tag).await?;
+    if let Some(reason) = skip {
         return Ok(Outcome::Skipped(reason));
     }
-    let by = format!("push of {}:{}", push.repository, push.tag);
-    let started =
-        bluegreen_push::release(&context.sfn, &context.state_machine, push, stack, &by).await?;
-    Ok(Outcome::Execution(started.arn))
+    let identity = [
+        stack,
+        &push.repository,
+        &push.tag,
+        &push.digest,
+        &push.event,
+    ];
+    let name = bluegreen_release::name(stack, &push.tag, &identity);
+    let input = ExecutionInput {
+        stack: stack.to_owned(),
+        tag: Some(push.tag.clone()),
+        digest: Some(push.digest.clone()),
+        repository: Some(push.repository.clone()),
+        pushed_at: Some(push.time.clone()),
+        started_by: Some(started_by(&format!("push of {}", push.tag))),
+        ..ExecutionInput::default()
+    };
+    bluegreen_release::start(&context.sfn, &context.state_machine, &name, &input)
+        .await
+        .map(Outcome::Execution)
 }
 
 fn started(answers: &[StackAnswer]) -> String {

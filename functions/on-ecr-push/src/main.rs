@@ -4,7 +4,7 @@ mod event;
 mod failure;
 mod handler;
 
-use bluegreen_execution::StateMachine;
+use bluegreen_release::StateMachine;
 use handler::Context;
 use lambda_runtime::{Error, LambdaEvent, run, service_fn};
 use serde_json::Value;

@@ -4,9 +4,12 @@ use lambda_runtime::Diagnostic;
 /// Why not every repository was looked at. A variant's name is its error name.
 #[derive(Debug, thiserror::Error, strum::IntoStaticStr)]
 pub(crate) enum Failure {
-    /// The next run looks again.
-    #[error("{0}")]
-    AwsRequestFailed(#[from] AwsRequestFailed),
+    /// What could be looked at was; the next search tries the rest again.
+    #[error("{failure} Releases that were started all the same: {started}.")]
+    AwsRequestFailed {
+        failure: AwsRequestFailed,
+        started: String,
+    },
 }
 
 impl From<Failure> for Diagnostic {

@@ -1,93 +1,75 @@
 use crate::failure::Failure;
-use crate::image;
-use aws_sdk_ecr::primitives::DateTime;
-use aws_sdk_ecr::types::{DescribeImagesFilter, ImageDetail, Repository, TagStatus};
-use bluegreen_execution::StateMachine;
-use bluegreen_push::ImageTags;
-use bluegreen_sdk_config::{AwsRequestFailed, failed};
+use crate::images::{self, Image};
+use crate::known::Known;
+use bluegreen_contract::{ExecutionInput, started_by};
+use bluegreen_release::StateMachine;
+use bluegreen_sdk_config::AwsRequestFailed;
 use serde::Serialize;
-
-/// Who starts a release that is found here, for the reader of a list of releases.
-const STARTED_BY: &str = "reconciler";
+use std::time::SystemTime;
 
 /// The services that are asked, and the state machine that is started.
 pub(crate) struct Context {
     pub(crate) cloudformation: aws_sdk_cloudformation::Client,
+    pub(crate) dynamodb: aws_sdk_dynamodb::Client,
     pub(crate) ecr: aws_sdk_ecr::Client,
     pub(crate) sfn: aws_sdk_sfn::Client,
     pub(crate) state_machine: StateMachine,
+    pub(crate) releases_table: String,
 }
 
 #[derive(Debug, PartialEq, Eq, Serialize)]
 pub(crate) struct Answer {
-    pub(crate) stacks: Vec<StackAnswer>,
+    /// ARNs of the executions of the pushes that were found.
+    pub(crate) executions: Vec<String>,
 }
 
-#[derive(Debug, PartialEq, Eq, Serialize)]
-pub(crate) struct StackAnswer {
-    repository: String,
-    stack: String,
-    #[serde(flatten)]
-    outcome: Outcome,
-}
-
-#[derive(Debug, PartialEq, Eq, Serialize)]
-#[serde(rename_all = "camelCase")]
-pub(crate) enum Outcome {
-    /// ARN of an execution that was started now: the push's event was lost.
-    Execution(String),
-    /// ARN of the execution that the push has had before.
-    Known(String),
-    /// A sentence.
-    Skipped(String),
-}
-
-/// Looks at every repository that names stacks.
+/// Looks at the newest image of every repository that names stacks.
 ///
-/// One repository's or one stack's failure keeps no other from being looked at: the first is told
-/// when all are done, and the next run looks again.
-pub(crate) async fn handle(context: &Context, now: DateTime) -> Result<Answer, Failure> {
-    let mut stacks = Vec::new();
+/// One failure keeps nothing else from being looked at; the first is told in the end.
+pub(crate) async fn handle(context: &Context, now: SystemTime) -> Result<Answer, Failure> {
+    let mut executions = Vec::new();
     let mut first_failure = None;
-    for repository in repositories(&context.ecr).await? {
-        let (Some(arn), Some(name)) = (repository.repository_arn(), repository.repository_name())
-        else {
-            continue;
-        };
-        if let Err(failure) = look(context, arn, name, now, &mut stacks).await {
-            tracing::warn!(repository = name, %failure, "the repository could not be looked at");
+    let repositories = match images::repositories(&context.ecr).await {
+        Ok(repositories) => repositories,
+        Err(failure) => {
+            first_failure = Some(failure);
+            Vec::new()
+        }
+    };
+    for repository in repositories {
+        let found = reconcile(context, &repository, now, &mut executions).await;
+        if let Err(failure) = found {
             first_failure.get_or_insert(failure);
         }
     }
     match first_failure {
-        None => Ok(Answer { stacks }),
-        Some(failure) => Err(failure.into()),
+        None => Ok(Answer { executions }),
+        Some(failure) => Err(Failure::AwsRequestFailed {
+            failure,
+            started: match executions.is_empty() {
+                true => "none".to_owned(),
+                false => executions.join(", "),
+            },
+        }),
     }
 }
 
-async fn look(
+async fn reconcile(
     context: &Context,
-    arn: &str,
     repository: &str,
-    now: DateTime,
-    answers: &mut Vec<StackAnswer>,
+    now: SystemTime,
+    executions: &mut Vec<String>,
 ) -> Result<(), AwsRequestFailed> {
-    let stacks = bluegreen_repository::stacks(&context.ecr, arn).await?;
+    let arn = context.state_machine.repository(repository);
+    let stacks = bluegreen_repository::stacks(&context.ecr, &arn).await?;
     if stacks.is_empty() {
         return Ok(());
     }
-    let images = tagged_images(&context.ecr, repository).await?;
+    let images = images::tagged(&context.ecr, repository, now).await?;
     let mut first_failure = None;
     for stack in stacks {
-        match release(context, repository, &images, &stack, now).await {
-            Ok(outcome) => {
-                tracing::info!(repository, stack, ?outcome, "the stack is answered");
-                answers.push(StackAnswer {
-                    repository: repository.to_owned(),
-                    stack,
-                    outcome,
-                });
-            }
+        match release_into(context, repository, &images, &stack).await {
+            Ok(execution) => executions.extend(execution),
             Err(failure) => {
                 first_failure.get_or_insert(failure);
             }
@@ -96,72 +78,66 @@ async fn look(
     first_failure.map_or(Ok(()), Err)
 }
 
-async fn release(
+/// Starts the release of the newest image that the stack takes, where nobody has heard of it yet.
+async fn release_into(
     context: &Context,
     repository: &str,
-    images: &[ImageDetail],
+    images: &[Image],
     stack: &str,
-    now: DateTime,
-) -> Result<Outcome, AwsRequestFailed> {
-    let tags = ImageTags::of_stack(&context.cloudformation, stack).await?;
-    let push = match image::newest_push(repository, images, &tags, now) {
-        Ok(push) => push,
-        Err(reason) => return Ok(Outcome::Skipped(reason)),
-    };
-    let machine = &context.state_machine;
-    let started = bluegreen_push::release(&context.sfn, machine, &push, stack, STARTED_BY).await?;
-    Ok(match started.is_known {
-        true => Outcome::Known(started.arn),
-        false => Outcome::Execution(started.arn),
-    })
+) -> Result<Option<String>, AwsRequestFailed> {
+    let known = Known::load(&context.dynamodb, &context.releases_table, stack).await?;
+    let newer = images
+        .iter()
+        .take_while(|image| known.is_newer(repository, &image.pushed_at));
+    for image in newer {
+        let Some(tag) = tag_taken(context, stack, image).await? else {
+            continue;
+        };
+        if known.has(&image.digest) {
+            return Ok(None);
+        }
+        let execution = start(context, repository, image, tag, stack).await?;
+        tracing::info!(stack, repository, tag, execution, "a lost push is found");
+        return Ok(Some(execution));
+    }
+    Ok(None)
 }
 
-/// All repositories of this account and region. Their tags are asked for one by one: the API that
-/// finds resources by a tag tells everything in the account, and its permission cannot be limited to
-/// repositories.
-async fn repositories(client: &aws_sdk_ecr::Client) -> Result<Vec<Repository>, AwsRequestFailed> {
-    let mut repositories = Vec::new();
-    let mut next_token = None;
-    loop {
-        let page = client
-            .describe_repositories()
-            .set_next_token(next_token)
-            .max_results(1000)
-            .send()
-            .await
-            .map_err(failed("ecr:DescribeRepositories", "this account"))?;
-        repositories.extend(page.repositories.unwrap_or_default());
-        next_token = page.next_token;
-        if next_token.is_none() {
-            return Ok(repositories);
+/// The first of the image's tags that the stack takes.
+async fn tag_taken<'a>(
+    context: &Context,
+    stack: &str,
+    image: &'a Image,
+) -> Result<Option<&'a str>, AwsRequestFailed> {
+    for tag in &image.tags {
+        let skip = bluegreen_release::reason_to_skip(&context.cloudformation, stack, tag).await?;
+        if skip.is_none() {
+            return Ok(Some(tag));
         }
     }
+    Ok(None)
 }
 
-async fn tagged_images(
-    client: &aws_sdk_ecr::Client,
+/// The same push found once more gives the same name, and starts nothing new.
+async fn start(
+    context: &Context,
     repository: &str,
-) -> Result<Vec<ImageDetail>, AwsRequestFailed> {
-    let tagged = DescribeImagesFilter::builder().tag_status(TagStatus::Tagged);
-    let filter = tagged.build();
-    let mut images = Vec::new();
-    let mut next_token = None;
-    loop {
-        let page = client
-            .describe_images()
-            .repository_name(repository)
-            .filter(filter.clone())
-            .set_next_token(next_token)
-            .max_results(1000)
-            .send()
-            .await
-            .map_err(failed("ecr:DescribeImages", repository))?;
-        images.extend(page.image_details.unwrap_or_default());
-        next_token = page.next_token;
-        if next_token.is_none() {
-            return Ok(images);
-        }
-    }
+    image: &Image,
+    tag: &str,
+    stack: &str,
+) -> Result<String, AwsRequestFailed> {
+    let identity = [stack, repository, tag, &image.digest, &image.pushed_at];
+    let name = bluegreen_release::name(stack, tag, &identity);
+    let input = ExecutionInput {
+        stack: stack.to_owned(),
+        tag: Some(tag.to_owned()),
+        digest: Some(image.digest.clone()),
+        repository: Some(repository.to_owned()),
+        pushed_at: Some(image.pushed_at.clone()),
+        started_by: Some(started_by(&format!("reconciler: lost push of {tag}"))),
+        ..ExecutionInput::default()
+    };
+    bluegreen_release::start(&context.sfn, &context.state_machine, &name, &input).await
 }
 
 #[cfg(test)]

@@ -1,190 +1,254 @@
 use super::*;
 use aws_sdk_cloudformation::operation::describe_stacks::DescribeStacksOutput;
 use aws_sdk_cloudformation::types::{Output, Stack, StackStatus};
+use aws_sdk_dynamodb::operation::query::QueryOutput;
+use aws_sdk_dynamodb::types::AttributeValue;
 use aws_sdk_ecr::operation::describe_images::DescribeImagesOutput;
 use aws_sdk_ecr::operation::describe_repositories::DescribeRepositoriesOutput;
 use aws_sdk_ecr::operation::list_tags_for_resource::{
     ListTagsForResourceError, ListTagsForResourceOutput,
 };
-use aws_sdk_ecr::types::Tag;
-use aws_sdk_sfn::operation::start_execution::{StartExecutionError, StartExecutionOutput};
+use aws_sdk_ecr::types::{ImageDetail, Repository, Tag};
+use aws_sdk_sfn::operation::start_execution::StartExecutionOutput;
 use aws_smithy_mocks::{Rule, RuleMode, mock, mock_client};
+use aws_smithy_types::DateTime;
 use lambda_runtime::Diagnostic;
 use serde_json::{Value, json};
+use std::collections::HashMap;
+use std::time::Duration;
 
 const MACHINE: &str = "arn:aws:states:us-east-1:123456789012:stateMachine:deploy";
-const PUSHED: i64 = 1_768_096_474;
+/// 2026-01-01T00:10:00Z
+const NOW: u64 = 1_767_226_200;
 
-fn arn(repository: &str) -> String {
-    format!("arn:aws:ecr:us-east-1:123456789012:repository/{repository}")
+/// An account of one stack, `demo`, and its repository of the same name. Times are seconds before
+/// now.
+struct World {
+    images: Vec<(&'static str, &'static str, u64)>,
+    /// What was deployed to the stack last, if anything was.
+    deployed: Option<u64>,
+    /// Digests of releases, and of the one that waits.
+    released: Vec<&'static str>,
+    waiting: Option<&'static str>,
+    image_tags: &'static str,
 }
 
-/// Repositories on two pages; `demo` names two stacks, `tools` none, and `secret` does not tell.
-fn ecr(repositories: &'static [&str]) -> aws_sdk_ecr::Client {
-    use aws_sdk_ecr::Client;
-    let pages = mock!(Client::describe_repositories).then_compute_output(|request| {
-        let at: usize = request
-            .next_token()
-            .map_or(0, |token| token.parse().unwrap());
-        let repository = Repository::builder()
-            .repository_name(repositories[at])
-            .repository_arn(arn(repositories[at]));
-        let next = (at + 1 < repositories.len()).then(|| (at + 1).to_string());
-        DescribeRepositoriesOutput::builder()
-            .repositories(repository.build())
-            .set_next_token(next)
-            .build()
-    });
-    let demo = mock!(Client::list_tags_for_resource)
-        .match_requests(|request| request.resource_arn() == Some(&arn("demo")))
-        .then_output(|| {
-            let tag = Tag::builder()
-                .key("bluegreen:stacks")
-                .value("demo production");
-            ListTagsForResourceOutput::builder()
-                .tags(tag.build().unwrap())
-                .build()
-        });
-    let tools = mock!(Client::list_tags_for_resource)
-        .match_requests(|request| request.resource_arn() == Some(&arn("tools")))
-        .then_output(|| ListTagsForResourceOutput::builder().build());
-    let secret = mock!(Client::list_tags_for_resource).then_error(|| {
-        ListTagsForResourceError::generic(
-            aws_sdk_ecr::error::ErrorMetadata::builder()
-                .code("AccessDeniedException")
-                .message("not you")
-                .build(),
-        )
-    });
-    let images = mock!(Client::describe_images)
-        .match_requests(|request| {
-            request.repository_name() == Some("demo")
-                && request.filter().and_then(|filter| filter.tag_status())
-                    == Some(&TagStatus::Tagged)
-        })
-        .then_output(|| {
-            let image = |digest: &str, tag: &str, at| {
-                ImageDetail::builder()
-                    .image_digest(digest)
-                    .image_tags(tag)
-                    .image_pushed_at(DateTime::from_secs(at))
-                    .build()
-            };
-            DescribeImagesOutput::builder()
-                .image_details(image("sha256:1111", "v1", PUSHED - 60))
-                .image_details(image("sha256:2222", "main-2", PUSHED))
-                .build()
-        });
-    mock_client!(
-        aws_sdk_ecr,
-        RuleMode::MatchAny,
-        &[&pages, &demo, &tools, &secret, &images]
-    )
+fn world() -> World {
+    World {
+        images: vec![
+            ("v1", "sha256:1", 3600),
+            ("v2", "sha256:2", 300),
+            ("other", "sha256:3", 200),
+        ],
+        deployed: Some(3590),
+        released: vec!["sha256:1"],
+        waiting: None,
+        image_tags: "v*",
+    }
 }
 
-/// The stack `production` takes `v*` alone.
-fn stacks() -> aws_sdk_cloudformation::Client {
-    use aws_sdk_cloudformation::Client;
-    let rule = mock!(Client::describe_stacks).then_compute_output(|request| {
-        let output = (request.stack_name() == Some("production")).then(|| {
-            Output::builder()
-                .output_key("ImageTags")
-                .output_value("v*")
-                .build()
-        });
-        let stack = Stack::builder()
-            .stack_status(StackStatus::CreateComplete)
-            .set_outputs(output.map(|output| vec![output]));
-        DescribeStacksOutput::builder()
-            .stacks(stack.build())
-            .build()
-    });
-    mock_client!(aws_sdk_cloudformation, RuleMode::MatchAny, &[&rule])
+fn before_now(seconds: u64) -> String {
+    DateTime::from_secs(i64::try_from(NOW - seconds).unwrap())
+        .fmt(aws_smithy_types::date_time::Format::DateTime)
+        .unwrap()
 }
 
-/// An execution for `production` is known; one for `demo` starts.
-fn executions() -> [Rule; 2] {
-    use aws_sdk_sfn::Client;
-    let known = mock!(Client::start_execution)
-        .match_requests(|request| request.name().unwrap().starts_with("production-v1-"))
-        .then_error(|| {
-            StartExecutionError::generic(
-                aws_sdk_sfn::error::ErrorMetadata::builder()
-                    .code("ExecutionAlreadyExists")
+impl World {
+    fn ecr(&self) -> aws_sdk_ecr::Client {
+        use aws_sdk_ecr::Client;
+        let repositories = mock!(Client::describe_repositories).then_output(|| {
+            let named = |name: &str| Repository::builder().repository_name(name).build();
+            DescribeRepositoriesOutput::builder()
+                .repositories(named("unlinked"))
+                .repositories(named("broken"))
+                .repositories(named("demo"))
+                .build()
+        });
+        let tags = |name: &'static str, stacks: Option<&'static str>| {
+            mock!(Client::list_tags_for_resource)
+                .match_requests(move |request| request.resource_arn().unwrap().ends_with(name))
+                .then_output(move || {
+                    let tag = stacks.map(|stacks| {
+                        Tag::builder()
+                            .key("bluegreen:stacks")
+                            .value(stacks)
+                            .build()
+                            .unwrap()
+                    });
+                    ListTagsForResourceOutput::builder()
+                        .set_tags(tag.map(|tag| vec![tag]))
+                        .build()
+                })
+        };
+        let (unlinked, demo) = (tags("/unlinked", None), tags("/demo", Some("demo")));
+        let broken = mock!(Client::list_tags_for_resource).then_error(|| {
+            ListTagsForResourceError::generic(
+                aws_sdk_ecr::error::ErrorMetadata::builder()
+                    .code("AccessDeniedException")
+                    .message("not you")
                     .build(),
             )
         });
-    let starts = mock!(Client::start_execution)
+        let listed = self.images.clone();
+        let images = mock!(Client::describe_images)
+            .match_requests(|request| request.repository_name() == Some("demo"))
+            .then_output(move || {
+                let details = listed.iter().map(|(tag, digest, ago)| {
+                    ImageDetail::builder()
+                        .image_tags(*tag)
+                        .image_digest(*digest)
+                        .image_pushed_at(DateTime::from_secs(i64::try_from(NOW - ago).unwrap()))
+                        .build()
+                });
+                DescribeImagesOutput::builder()
+                    .set_image_details(Some(details.collect()))
+                    .build()
+            });
+        mock_client!(
+            aws_sdk_ecr,
+            RuleMode::MatchAny,
+            &[&repositories, &unlinked, &demo, &broken, &images]
+        )
+    }
+
+    fn dynamodb(&self) -> aws_sdk_dynamodb::Client {
+        use aws_sdk_dynamodb::Client;
+        let text = |value: &str| AttributeValue::S(value.to_owned());
+        let mut items = vec![HashMap::from([("item".to_owned(), text("turn"))])];
+        if let Some(ago) = self.deployed {
+            let order = format!("{}#later", &before_now(ago)[..19]);
+            items[0].insert("deployed:demo".to_owned(), text(&order));
+        }
+        if let Some(digest) = self.waiting {
+            items[0].insert("waitingDigest".to_owned(), text(digest));
+        }
+        items.extend(self.released.iter().map(|digest| {
+            HashMap::from([
+                ("item".to_owned(), text("release#x")),
+                ("digest".to_owned(), text(digest)),
+            ])
+        }));
+        let query = mock!(Client::query)
+            .match_requests(|request| request.table_name() == Some("releases"))
+            .then_output(move || {
+                QueryOutput::builder()
+                    .set_items(Some(items.clone()))
+                    .build()
+            });
+        mock_client!(aws_sdk_dynamodb, RuleMode::MatchAny, &[&query])
+    }
+
+    fn cloudformation(&self) -> aws_sdk_cloudformation::Client {
+        use aws_sdk_cloudformation::Client;
+        let patterns = self.image_tags;
+        let stack = mock!(Client::describe_stacks).then_output(move || {
+            let takes = Output::builder()
+                .output_key("ImageTags")
+                .output_value(patterns)
+                .build();
+            let stack = Stack::builder()
+                .stack_status(StackStatus::CreateComplete)
+                .outputs(takes)
+                .build();
+            DescribeStacksOutput::builder().stacks(stack).build()
+        });
+        mock_client!(aws_sdk_cloudformation, RuleMode::MatchAny, &[&stack])
+    }
+
+    async fn found(&self, starts: &Rule) -> Result<Answer, Failure> {
+        let context = Context {
+            cloudformation: self.cloudformation(),
+            dynamodb: self.dynamodb(),
+            ecr: self.ecr(),
+            sfn: mock_client!(aws_sdk_sfn, RuleMode::MatchAny, &[starts]),
+            state_machine: StateMachine::parse(MACHINE).unwrap(),
+            releases_table: "releases".to_owned(),
+        };
+        let now = SystemTime::UNIX_EPOCH + Duration::from_secs(NOW);
+        handle(&context, now).await
+    }
+
+    /// The inputs of the executions that are started. One repository cannot be read, which keeps
+    /// the others from nothing.
+    async fn started(&self) -> Vec<Value> {
+        let starts = starts();
+        let failure: Diagnostic = self.found(&starts).await.unwrap_err().into();
+        assert_eq!(failure.error_type, "AwsRequestFailed");
+        assert!(failure.error_message.contains("not you"), "{failure:?}");
+        let (_, started) = failure.error_message.split_once("all the same: ").unwrap();
+        match started.trim_end_matches('.') {
+            "none" => Vec::new(),
+            inputs => vec![serde_json::from_str(inputs).unwrap()],
+        }
+    }
+}
+
+/// The "ARN" of a started execution is its input.
+fn starts() -> Rule {
+    use aws_sdk_sfn::Client;
+    mock!(Client::start_execution)
         .match_requests(|request| {
-            let input: Value = serde_json::from_str(request.input().unwrap()).unwrap();
             request.state_machine_arn() == Some(MACHINE)
-                && request.name().unwrap().starts_with("demo-main-2-")
-                && input
-                    == json!({
-                        "stack": "demo", "tag": "main-2", "digest": "sha256:2222",
-                        "repository": "demo", "pushedAt": "2026-01-11T01:54:34Z",
-                        "startedBy": "reconciler"
-                    })
+                && request.name().unwrap().starts_with("demo-v2-")
         })
-        .then_output(|| {
+        .then_compute_output(|request| {
             StartExecutionOutput::builder()
-                .execution_arn("arn:started")
-                .start_date(aws_sdk_sfn::primitives::DateTime::from_secs(0))
+                .execution_arn(request.input().unwrap())
+                .start_date(DateTime::from_secs(0))
                 .build()
                 .unwrap()
-        });
-    [known, starts]
-}
-
-async fn run(
-    repositories: &'static [&str],
-    rules: &[Rule; 2],
-    seconds_since_push: i64,
-) -> Result<Answer, Failure> {
-    let context = Context {
-        cloudformation: stacks(),
-        ecr: ecr(repositories),
-        sfn: mock_client!(aws_sdk_sfn, RuleMode::MatchAny, &rules.each_ref()),
-        state_machine: StateMachine::parse(MACHINE).unwrap(),
-    };
-    handle(&context, DateTime::from_secs(PUSHED + seconds_since_push)).await
+        })
 }
 
 #[tokio::test]
-async fn a_push_that_no_execution_knows_is_released_and_a_known_one_is_not() {
-    let answer = run(&["tools", "demo"], &executions(), 300).await.unwrap();
-    let answer = serde_json::to_value(answer).unwrap();
+async fn the_newest_image_that_the_stack_takes_and_nobody_heard_of_is_released() {
     assert_eq!(
-        answer["stacks"][0],
-        json!({"repository": "demo", "stack": "demo", "execution": "arn:started"})
-    );
-    assert_eq!(answer["stacks"][1]["stack"], "production");
-    let known = answer["stacks"][1]["known"].as_str().unwrap();
-    assert!(
-        known.starts_with("arn:aws:states:us-east-1:123456789012:execution:deploy:production-v1-"),
-        "{known}"
+        world().started().await,
+        [json!({
+            "stack": "demo", "tag": "v2", "digest": "sha256:2", "repository": "demo",
+            "pushedAt": "2026-01-01T00:05:00Z", "startedBy": "reconciler: lost push of v2"
+        })]
     );
 }
 
 #[tokio::test]
-async fn a_push_whose_event_may_still_come_is_left() {
-    let executions = executions();
-    let answer = run(&["demo"], &executions, 60).await.unwrap();
-    let answer = serde_json::to_value(answer).unwrap();
-    assert!(answer["stacks"][0]["skipped"].is_string(), "{answer}");
-    assert_eq!(executions[1].num_calls(), 0);
+async fn an_image_of_which_there_is_a_release_is_left_whatever_became_of_it() {
+    let mut world = world();
+    world.released.push("sha256:2");
+    assert!(world.started().await.is_empty());
 }
 
 #[tokio::test]
-async fn one_repositorys_failure_keeps_no_other_from_being_looked_at() {
-    let executions = executions();
-    let failure: Diagnostic = run(&["secret", "demo"], &executions, 300)
-        .await
-        .unwrap_err()
-        .into();
-    assert_eq!(failure.error_type, "AwsRequestFailed");
-    for part in ["ecr:ListTagsForResource", "secret", "not you"] {
-        assert!(failure.error_message.contains(part), "{failure:?}");
-    }
-    assert_eq!(executions[1].num_calls(), 1);
+async fn an_image_whose_release_waits_for_its_turn_is_left() {
+    let mut world = world();
+    world.waiting = Some("sha256:2");
+    assert!(world.started().await.is_empty());
+}
+
+#[tokio::test]
+async fn an_image_that_was_just_pushed_is_given_time() {
+    let mut world = world();
+    world.images = vec![("v2", "sha256:2", 100)];
+    assert!(world.started().await.is_empty());
+}
+
+#[tokio::test]
+async fn an_image_that_is_older_than_what_was_deployed_is_left() {
+    let mut world = world();
+    world.deployed = Some(299);
+    assert!(world.started().await.is_empty());
+}
+
+#[tokio::test]
+async fn a_stack_without_a_release_is_left_to_a_person() {
+    let mut world = world();
+    world.deployed = None;
+    assert!(world.started().await.is_empty());
+}
+
+#[tokio::test]
+async fn an_image_that_the_stack_does_not_take_is_left() {
+    let mut world = world();
+    world.image_tags = "release-*";
+    assert!(world.started().await.is_empty());
 }

@@ -1,10 +1,11 @@
-//! Finds pushes of which no event has told, and starts their releases. See the README.
+//! Starts releases for pushes whose event was lost. See the README.
 
 mod failure;
 mod handler;
-mod image;
+mod images;
+mod known;
 
-use bluegreen_execution::StateMachine;
+use bluegreen_release::StateMachine;
 use handler::Context;
 use lambda_runtime::{Error, LambdaEvent, run, service_fn};
 use serde_json::Value;
@@ -17,12 +18,14 @@ async fn main() -> Result<(), Error> {
     let config = bluegreen_sdk_config::from_env()?;
     let context = Context {
         cloudformation: aws_sdk_cloudformation::Client::new(&config),
+        dynamodb: aws_sdk_dynamodb::Client::new(&config),
         ecr: aws_sdk_ecr::Client::new(&config),
         sfn: aws_sdk_sfn::Client::new(&config),
         state_machine: StateMachine::parse(&state_machine)?,
+        releases_table: bluegreen_sdk_config::required_variable("RELEASES_TABLE")?,
     };
     run(service_fn(|_: LambdaEvent<Value>| {
-        handler::handle(&context, SystemTime::now().into())
+        handler::handle(&context, SystemTime::now())
     }))
     .await
 }

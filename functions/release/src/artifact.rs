@@ -3,6 +3,7 @@
 /// Signatures and attestations are kept beside their image under its digest, `sha256-` and 64
 /// hexadecimal digits, with or without a suffix such as `.sig`
 /// (<https://github.com/opencontainers/distribution-spec/blob/main/spec.md#referrers-tag-schema>).
+#[must_use]
 pub fn is_referrer(tag: &str) -> bool {
     tag.strip_prefix("sha256-")
         .and_then(|rest| rest.get(..64))
@@ -11,6 +12,7 @@ pub fn is_referrer(tag: &str) -> bool {
 
 /// A manifest of something else than an image, such as a Helm chart or a build's cache. Only where
 /// the manifest is one of a single image does it say what an image's says; an index never does.
+#[must_use]
 pub fn is_other_artifact(manifest: &str, artifact: &str) -> bool {
     let is_single = matches!(
         manifest,
@@ -30,25 +32,24 @@ mod tests {
     use super::*;
 
     #[test]
-    fn a_tag_made_of_a_digest_is_that_of_something_about_an_image() {
-        let digest = "0a".repeat(32);
-        assert!(is_referrer(&format!("sha256-{digest}")));
-        assert!(is_referrer(&format!("sha256-{digest}.sig")));
+    fn a_digest_as_a_tag_is_a_referrer() {
+        assert!(is_referrer(&format!("sha256-{}", "0a".repeat(32))));
+        assert!(is_referrer(&format!("sha256-{}.sig", "0a".repeat(32))));
         assert!(!is_referrer("sha256-2222"));
         assert!(!is_referrer("v1"));
     }
 
     #[test]
-    fn only_a_single_manifest_can_say_that_it_is_no_image() {
-        let manifest = "application/vnd.oci.image.manifest.v1+json";
+    fn a_single_manifest_that_is_of_no_image_is_another_artifact() {
+        let single = "application/vnd.oci.image.manifest.v1+json";
         let index = "application/vnd.oci.image.index.v1+json";
-        let helm = "application/vnd.cncf.helm.config.v1+json";
-        assert!(is_other_artifact(manifest, helm));
-        assert!(!is_other_artifact(index, helm));
-        assert!(!is_other_artifact(manifest, ""));
+        let chart = "application/vnd.cncf.helm.config.v1+json";
+        assert!(is_other_artifact(single, chart));
+        assert!(!is_other_artifact(single, ""));
         assert!(!is_other_artifact(
-            manifest,
+            single,
             "application/vnd.oci.image.config.v1+json"
         ));
+        assert!(!is_other_artifact(index, index));
     }
 }
