@@ -23,7 +23,11 @@ fn allowed(function: &Crate) -> BTreeSet<String> {
 fn every_action_that_a_function_names_is_allowed_to_its_role() {
     for function in functions() {
         let asked = function.actions();
-        assert!(!asked.is_empty(), "{} asks AWS for nothing", function.name);
+        assert!(
+            !asked.is_empty() || !function.actions_of_dependencies().is_empty(),
+            "{} asks AWS for nothing",
+            function.name
+        );
         let denied: Vec<_> = asked.difference(&allowed(&function)).cloned().collect();
         assert!(denied.is_empty(), "{} may not do {denied:?}", function.name);
     }
