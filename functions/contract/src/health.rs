@@ -12,9 +12,6 @@ pub struct VerifyHealthInput {
     /// The services go back to their revisions: what counts is that they run them.
     #[serde(default)]
     pub rollback: bool,
-    /// CloudWatch alarms, by name, none of which may be in ALARM.
-    #[serde(default)]
-    pub alarms: Vec<String>,
     /// An `http` or `https` URL that has to answer with a status of 2xx.
     #[serde(default)]
     pub health_check_url: Option<String>,

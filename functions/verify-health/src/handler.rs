@@ -1,7 +1,7 @@
 use crate::deployments::{self, Seen};
 use crate::failure::Failure;
 use crate::verdict::{self, Observation};
-use crate::{alarms, rollback, smoke, targets};
+use crate::{rollback, smoke, targets};
 use aws_sdk_ecs::types::Service;
 use bluegreen_contract::{
     Health, InvalidInput, ServiceHealth, Verdict, VerifyHealthInput, check_health_check_url, parse,
@@ -11,7 +11,6 @@ use serde_json::Value;
 
 /// What is asked about the services and about the application that they are.
 pub(crate) struct Clients {
-    pub(crate) cloudwatch: aws_sdk_cloudwatch::Client,
     pub(crate) ecs: aws_sdk_ecs::Client,
     pub(crate) elb: aws_sdk_elasticloadbalancingv2::Client,
     pub(crate) web: Web,
@@ -91,8 +90,8 @@ async fn of_release(
     })
 }
 
-/// What ECS does not look at: the traffic, the alarms, and whether the application answers. `None`
-/// where all is well.
+/// What ECS does not look at: the traffic, and whether the application answers. `None` where all is
+/// well.
 async fn of_application(
     clients: &Clients,
     input: &VerifyHealthInput,
@@ -107,10 +106,6 @@ async fn of_application(
     if !lacking.is_empty() {
         let cause = format!("The deployment is complete, but {}", lacking.join(" "));
         return Ok(Some((Verdict::InProgress, cause)));
-    }
-    let firing = alarms::firing(&clients.cloudwatch, &input.alarms).await?;
-    if !firing.is_empty() {
-        return Ok(Some((Verdict::Unhealthy, firing.join(" "))));
     }
     let Some(url) = &input.health_check_url else {
         return Ok(None);

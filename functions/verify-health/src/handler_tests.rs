@@ -1,6 +1,4 @@
 use super::*;
-use aws_sdk_cloudwatch::operation::describe_alarms::DescribeAlarmsOutput;
-use aws_sdk_cloudwatch::types::{MetricAlarm, StateValue};
 use aws_sdk_ecs::Client;
 use aws_sdk_ecs::operation::describe_service_deployments::DescribeServiceDeploymentsOutput;
 use aws_sdk_ecs::operation::describe_service_revisions::DescribeServiceRevisionsOutput;
@@ -153,25 +151,9 @@ fn target_group(healthy: usize) -> aws_sdk_elasticloadbalancingv2::Client {
     mock_client!(aws_sdk_elasticloadbalancingv2, RuleMode::MatchAny, &[&rule])
 }
 
-fn alarm_is(state: StateValue) -> aws_sdk_cloudwatch::Client {
-    use aws_sdk_cloudwatch::Client;
-    let rule = mock!(Client::describe_alarms).then_output(move || {
-        DescribeAlarmsOutput::builder()
-            .metric_alarms(
-                MetricAlarm::builder()
-                    .alarm_name("demo-5xx")
-                    .state_value(state.clone())
-                    .build(),
-            )
-            .build()
-    });
-    mock_client!(aws_sdk_cloudwatch, RuleMode::MatchAny, &[&rule])
-}
-
 /// ECS as the rules say, and an application that is well.
 fn clients(rules: &[&Rule]) -> Clients {
     Clients {
-        cloudwatch: alarm_is(StateValue::Ok),
         ecs: mock_client!(aws_sdk_ecs, RuleMode::MatchAny, rules),
         elb: target_group(2),
         web: Web::new().unwrap(),
@@ -297,19 +279,6 @@ async fn traffic_that_does_not_reach_all_tasks_yet_is_waited_for() {
 }
 
 #[tokio::test]
-async fn an_alarm_makes_a_completed_deployment_unhealthy() {
-    let rules = completed();
-    let mut clients = clients(&rules.each_ref());
-    clients.cloudwatch = alarm_is(StateValue::Alarm);
-    let mut event = event();
-    event["alarms"] = json!(["demo-5xx"]);
-    let health = health(&clients, event).await;
-    assert_eq!(health.verdict, Verdict::Unhealthy);
-    assert_eq!(health.services[0].verdict, Verdict::Succeeded);
-    assert!(health.cause.contains("demo-5xx"), "{health:?}");
-}
-
-#[tokio::test]
 async fn an_application_that_answers_its_health_check_with_2xx_is_well() {
     let rules = completed();
     let clients = clients(&rules.each_ref());
@@ -339,10 +308,8 @@ async fn an_application_is_not_judged_once_a_newer_deployment_has_begun() {
         service_runs("web:9"),
     ];
     let mut clients = clients(&rules.each_ref());
-    clients.cloudwatch = alarm_is(StateValue::Alarm);
-    let mut event = event();
-    event["alarms"] = json!(["demo-5xx"]);
-    assert_eq!(health(&clients, event).await.verdict, Verdict::Succeeded);
+    clients.elb = target_group(0);
+    assert_eq!(health(&clients, event()).await.verdict, Verdict::Succeeded);
 }
 
 fn back() -> Value {
@@ -357,10 +324,8 @@ fn back() -> Value {
 async fn a_service_that_is_back_at_its_revision_is_succeeded() {
     let service = service_runs("web:7");
     let mut clients = clients(&[&service]);
-    clients.cloudwatch = alarm_is(StateValue::Alarm);
-    let mut event = back();
-    event["alarms"] = json!(["demo-5xx"]);
-    assert_eq!(health(&clients, event).await.verdict, Verdict::Succeeded);
+    clients.elb = target_group(0);
+    assert_eq!(health(&clients, back()).await.verdict, Verdict::Succeeded);
 }
 
 #[tokio::test]

@@ -1,6 +1,5 @@
 //! Says what became of the deployments of a release. See the README.
 
-mod alarms;
 mod deployments;
 mod failure;
 mod handler;
@@ -20,7 +19,6 @@ async fn main() -> Result<(), Error> {
     let web = Web::new()?;
     let config = bluegreen_sdk_config::from_env_with(&web)?;
     let clients = Clients {
-        cloudwatch: aws_sdk_cloudwatch::Client::new(&config),
         ecs: bluegreen_services::paced_client(&config),
         elb: aws_sdk_elasticloadbalancingv2::Client::new(&config),
         web,

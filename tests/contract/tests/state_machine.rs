@@ -327,25 +327,38 @@ fn only_a_verdict_of_success_leads_to_success() {
             said_by.insert(state.name);
         }
     }
-    // The last two come after a command that only a healthy release starts.
     assert_eq!(
         said_by,
         BTreeSet::from([
             "CheckPostDeploy",
-            "DecideOnHealth",
             "DecideOnRollback",
-            "ExplainPostDeploy"
+            "ExplainPostDeploy",
+            "ReleaseHealthy"
         ])
     );
-    let health = machine.state("DecideOnHealth");
-    let healthy = conditions(&health, "RunPostDeploy");
-    assert_eq!(healthy.len(), 1);
-    assert!(healthy[0].contains("$health.verdict = 'succeeded'"));
     let leading = |next: &str| -> BTreeSet<&str> {
         let states = states.iter().filter(|state| state.next().contains(next));
         states.map(|state| state.name).collect()
     };
-    assert_eq!(leading("RunPostDeploy"), BTreeSet::from(["DecideOnHealth"]));
+    // Only a release that ECS calls successful comes to any of them.
+    for after in ["ReleaseHealthy", "RunPostDeploy"] {
+        assert_eq!(leading(after), BTreeSet::from(["DecideOnPostDeploy"]));
+    }
+    assert_eq!(
+        leading("DecideOnPostDeploy"),
+        BTreeSet::from(["DecideOnHealth", "DecideOnVerifiedAlarms"])
+    );
+    assert_eq!(
+        leading("DecideOnVerifiedAlarms"),
+        BTreeSet::from(["VerifyAlarms"])
+    );
+    assert_eq!(leading("VerifyAlarms"), BTreeSet::from(["DecideOnHealth"]));
+    let health = machine.state("DecideOnHealth");
+    for next in ["DecideOnPostDeploy", "VerifyAlarms"] {
+        let healthy = conditions(&health, next);
+        assert_eq!(healthy.len(), 1, "{next}");
+        assert!(healthy[0].contains("$health.verdict = 'succeeded'"));
+    }
     assert_eq!(leading("Succeeded"), BTreeSet::from(["DecideOnEnd"]));
     assert_eq!(
         conditions(&machine.state("DecideOnEnd"), "Succeeded"),
