@@ -47,12 +47,14 @@ pub struct StartOptions {
     pub record_ecs: Option<PathBuf>,
 }
 
-/// A running local AWS. It ends with this value, or with the process that holds it.
+/// A running local AWS. One that was started here ends with this value, or with the process that
+/// holds it.
 #[derive(Debug)]
 pub struct LocalAws {
     endpoint: String,
     http: reqwest::Client,
-    process: Child,
+    // None of one that somebody else has started.
+    process: Option<Child>,
     // The local AWS ends when its standard input does, so this is held for as long as it runs.
     stdin: Option<ChildStdin>,
 }
@@ -94,10 +96,22 @@ impl LocalAws {
             bail!("the local AWS did not start:\n{}", last_lines(&log, 8));
         };
         Ok(Self {
-            endpoint,
-            http: reqwest::Client::builder().no_proxy().build()?,
-            process,
+            process: Some(process),
             stdin,
+            ..Self::attach(endpoint)?
+        })
+    }
+
+    /// A local AWS that somebody else has started, by its endpoint. It goes on without this value.
+    ///
+    /// # Errors
+    /// No HTTP client can be made.
+    pub fn attach(endpoint: impl Into<String>) -> anyhow::Result<Self> {
+        Ok(Self {
+            endpoint: endpoint.into(),
+            http: reqwest::Client::builder().no_proxy().build()?,
+            process: None,
+            stdin: None,
         })
     }
 
@@ -106,9 +120,9 @@ impl LocalAws {
         &self.endpoint
     }
 
-    /// The id of its process; `None` once it has ended.
+    /// The id of its process; `None` once it has ended, or where somebody else has started it.
     pub fn process_id(&self) -> Option<u32> {
-        self.process.id()
+        self.process.as_ref().and_then(Child::id)
     }
 
     /// A configuration from which any SDK client can be built.
@@ -140,23 +154,27 @@ impl LocalAws {
         Events::new(&self.http, &self.endpoint)
     }
 
-    /// Ends the local AWS and everything that runs in it: tasks, functions, moto.
+    /// Ends the local AWS and everything that runs in it: tasks, functions, moto. One that somebody
+    /// else has started is left alone.
     ///
     /// # Errors
     /// It did not end well; or a [fault](Self::fail) never struck, so that a test has not tested
     /// what it says.
     pub async fn shut_down(mut self) -> anyhow::Result<()> {
-        let unharmed = match self.process.try_wait()? {
+        let Some(mut process) = self.process.take() else {
+            return Ok(());
+        };
+        let unharmed = match process.try_wait()? {
             None => self.check_that_faults_struck().await,
             // It has ended already, and cannot be asked.
             Some(_) => Ok(()),
         };
-        self.end().await.and(unharmed)
+        self.end(process).await.and(unharmed)
     }
 
-    async fn end(&mut self) -> anyhow::Result<()> {
+    async fn end(&mut self, mut process: Child) -> anyhow::Result<()> {
         drop(self.stdin.take());
-        match tokio::time::timeout(END_LIMIT, self.process.wait()).await {
+        match tokio::time::timeout(END_LIMIT, process.wait()).await {
             Ok(status) => {
                 let status = status?;
                 if !status.success() {
@@ -165,7 +183,7 @@ impl LocalAws {
                 Ok(())
             }
             Err(_) => {
-                self.process.kill().await?;
+                process.kill().await?;
                 bail!("the local AWS did not end in {END_LIMIT:?} and was killed")
             }
         }

@@ -96,12 +96,19 @@ def something(value: Any) -> Any:
     return value
 
 
-def not_retained(resources: dict[str, Any], policy: str) -> dict[str, Any]:
+#: The policies that keep a resource. The second does so but where its creation is rolled back:
+#: https://docs.aws.amazon.com/AWSCloudFormation/latest/TemplateReference/aws-attribute-deletionpolicy.html
+RETAINING = ("Retain", "RetainExceptOnCreate")
+
+
+def not_retained(
+    resources: dict[str, Any], policy: str, retaining: tuple[str, ...] = RETAINING
+) -> dict[str, Any]:
     """Those of `resources` that `policy` does not retain."""
     return {
         name: resource
         for name, resource in resources.items()
-        if resource.glue_resolved.get(policy) != "Retain"
+        if resource.glue_resolved.get(policy) not in retaining
     }
 
 
@@ -137,7 +144,7 @@ class Operation:
             self.bring_about()
         except Failure as failure:
             self.status("ROLLBACK_IN_PROGRESS", str(failure))
-            self.finish("ROLLBACK", self.delete_all)
+            self.finish("ROLLBACK", lambda: self.delete_all(("Retain",)))
         else:
             self.publish_outputs()
             self.status("CREATE_COMPLETE")
@@ -328,14 +335,14 @@ class Operation:
         self.bring_about()
         self.clean_up(news)
 
-    def delete_all(self) -> None:
+    def delete_all(self, retaining: tuple[str, ...] = RETAINING) -> None:
         """Deletes every resource that the template does not retain."""
         for name in reversed(in_order(dict(self.map._resource_json_map))):
             resource = self.map._parsed_resources.get(name)
             if resource is None:
                 continue
-            for obsolete in not_retained({name: resource}, "DeletionPolicy").values():
-                self.delete_one(name, obsolete)
+            if not_retained({name: resource}, "DeletionPolicy", retaining):
+                self.delete_one(name, resource)
             self.map._parsed_resources.pop(name)
 
     def clean_up(self, obsolete: dict[str, Any]) -> None:

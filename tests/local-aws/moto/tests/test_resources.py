@@ -6,6 +6,8 @@ import unittest
 import zipfile
 from typing import Any
 
+from botocore.exceptions import ClientError
+
 from glue.resources import types
 from glue.resources.base import parameters
 from tests.support import ROLE, GlueTest, unique, wait_for
@@ -314,6 +316,19 @@ class Others(ResourceTest):
             QueueUrl=url, AttributeNames=["Policy"]
         )
         self.assertEqual(json.loads(described["Attributes"]["Policy"]), document)
+
+    def test_a_bucket_policy(self) -> None:
+        s3, bucket, stack = self.client("s3"), unique("bucket"), unique("policy")
+        s3.create_bucket(Bucket=bucket)
+        for action in ("s3:GetObject", "s3:*"):
+            document = {"Statement": [{"Effect": "Allow", "Action": action}]}
+            properties = {"Bucket": bucket, "PolicyDocument": document}
+            self.one(stack, "AWS::S3::BucketPolicy", properties)
+            policy = json.loads(s3.get_bucket_policy(Bucket=bucket)["Policy"])
+            self.assertEqual(policy, document)
+        self.delete(stack)
+        with self.assertRaisesRegex(ClientError, "NoSuchBucketPolicy"):
+            s3.get_bucket_policy(Bucket=bucket)
 
     def test_a_queue_follows_its_attributes(self) -> None:
         stack = unique("queue")

@@ -141,6 +141,19 @@ class Updates(GlueTest):
         self.assertIsNone(self.retention(f"{name}-goes"))
         self.assertEqual(self.retention(f"{name}-kept"), 7)
 
+    def test_what_is_retained_except_on_create_outlives_its_stack_but_no_failed_creation(
+        self,
+    ) -> None:
+        name = unique("except")
+        kept = group(name, DeletionPolicy="RetainExceptOnCreate")
+        fails = {"Type": "AWS::Nothing::Like::It", "DependsOn": "Kept"}
+        stack = self.deploy(f"{name}-fails", template({"Kept": kept, "Fails": fails}))
+        self.assertEqual(stack["StackStatus"], "ROLLBACK_COMPLETE")
+        self.assertIsNone(self.retention(name))
+        self.deploy(name, template({"Kept": kept}))
+        self.delete(name)
+        self.assertEqual(self.retention(name), 7)
+
     def test_an_export_can_be_imported_until_its_stack_is_deleted(self) -> None:
         name = unique("export")
         body = template(

@@ -98,7 +98,7 @@ class Every(GlueTest):
             template = parsed(path.read_text())
             secret = {
                 name
-                for name, slot in template["Parameters"].items()
+                for name, slot in template.get("Parameters", {}).items()
                 if slot.get("NoEcho")
             }
             for name, output in template["Outputs"].items():
@@ -405,6 +405,24 @@ class GitHub(TemplateTest):
                 self.refused(
                     f"{parameter} failed to satisfy", **{**good, parameter: value}
                 )
+
+
+class Artifacts(TemplateTest):
+    template = "artifacts.yml"
+
+    def test_the_bucket_takes_and_gives_what_is_uploaded_and_goes_with_its_stack(
+        self,
+    ) -> None:
+        bucket, s3 = self.bring_about()["BucketName"], self.client("s3")
+        s3.put_object(Bucket=bucket, Key="template", Body=b"text")
+        found = s3.get_object(Bucket=bucket, Key="template")
+        self.assertEqual(found["Body"].read(), b"text")
+        statements = json.loads(s3.get_bucket_policy(Bucket=bucket)["Policy"])
+        self.assertEqual(statements["Statement"][0]["Effect"], "Deny")
+        s3.delete_object(Bucket=bucket, Key="template")
+        self.take_down()
+        names = [it["Name"] for it in s3.list_buckets()["Buckets"]]
+        self.assertNotIn(bucket, names)
 
 
 class ImageRepository(TemplateTest):

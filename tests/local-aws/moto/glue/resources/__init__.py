@@ -1,11 +1,11 @@
 """CloudFormation resources that are made by calling the services' own APIs.
 
 Holes in moto 5.2.5: its CloudFormation knows some types not at all (`AWS::SQS::QueuePolicy`,
-`AWS::Lambda::EventInvokeConfig`, `AWS::SecretsManager::Secret`, `AWS::CloudWatch::Alarm`: they
-are skipped silently) and loses properties of most others, on update above all (a target
-group's attributes, a role's policies, a function's architecture, all of an ECS service's
-network and load balancers; much of a VPC and of a database). Its APIs keep them, and ECS is not
-moto's at all here.
+`AWS::S3::BucketPolicy`, `AWS::Lambda::EventInvokeConfig`, `AWS::SecretsManager::Secret`,
+`AWS::CloudWatch::Alarm`: they are skipped silently) and loses properties of most others, on
+update above all (a target group's attributes, a role's policies, a function's architecture, all
+of an ECS service's network and load balancers; much of a VPC and of a database). Its APIs keep
+them, and ECS is not moto's at all here.
 """
 
 from collections.abc import Callable
@@ -27,6 +27,7 @@ from glue.resources import (
     logs,
     network,
     rds,
+    s3,
     secrets_manager,
     sqs,
     ssm,
@@ -47,6 +48,7 @@ MODULES = (
     logs,
     network,
     rds,
+    s3,
     secrets_manager,
     sqs,
     ssm,
