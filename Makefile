@@ -23,7 +23,7 @@ CARGO_LAMBDA := PATH="$(CURDIR)/$(VENV)/bin:$$PATH" cargo lambda build --release
 # Python leaves nothing beside the sources.
 export PYTHONDONTWRITEBYTECODE := 1
 
-.PHONY: help setup functions package demo local-aws format lint unit end-to-end test bench clean
+.PHONY: help setup functions package demo up down releases local-aws format lint unit end-to-end test bench clean
 
 help: ## Show this list
 	@grep -hE '^[a-z-]+:.*##' $(MAKEFILE_LIST) | sed -E 's/:.*## /\t/' | expand -t 14
@@ -54,6 +54,21 @@ demo: setup functions ## Watch a pushed image go live (SCENARIO=bad-migration: w
 	cargo build --package local-aws --package websvc --package end-to-end --locked
 	target/debug/demo $(SCENARIO)
 
+# With LOCAL=1 the local AWS takes the account's place; without it turn-key is built without it.
+TURN_KEY = cargo run --quiet --package turn-key --locked $(if $(LOCAL),-- --local,--no-default-features --)
+OF_STACK = --stack '$(or $(STACK),$(error Say which application: STACK=demo))'
+
+up: $(if $(LOCAL),setup functions,package) ## Bring an application up from nothing (STACK=demo; APP=directory or IMAGE=URI; LOCAL=1)
+	$(if $(LOCAL),cargo build --package local-aws --locked)
+	$(TURN_KEY) up $(OF_STACK) --architecture $(if $(LOCAL),$(HOST_ARCH),$(ARCH)) \
+		$(if $(APP),--app '$(APP)') $(if $(IMAGE),--image '$(IMAGE)') $(foreach setting,$(SET),--set '$(setting)')
+
+down: $(VENV)/installed ## Delete an application and all it needs, after a question (STACK=demo; YES=1; LOCAL=1)
+	$(TURN_KEY) down $(OF_STACK) $(if $(YES),--yes)
+
+releases: $(VENV)/installed ## Show what was released to an application (STACK=demo; JSON=1; LOCAL=1)
+	@$(TURN_KEY) releases $(OF_STACK) $(if $(JSON),--json)
+
 local-aws: setup ## Run the local AWS by itself; ends with Ctrl-C
 	cargo build --package local-aws --locked
 	target/debug/local-aws --venv $(VENV) --state target/local-aws
@@ -68,15 +83,15 @@ lint: $(VENV)/installed $(CHECKOV)/installed ## Check formatting, clippy, templa
 
 unit: setup ## Run every test that needs no deployed stacks
 	cargo build --package local-aws --locked
-	cargo test --workspace --exclude end-to-end --locked
-	cargo test --package end-to-end --lib --bins --locked
+	cargo test --workspace --exclude end-to-end --exclude turn-key --locked
+	cargo test --package end-to-end --package turn-key --lib --bins --locked
 	$(VENV)/bin/python -m unittest discover --buffer --start-directory tests/lint
 	$(VENV)/bin/python -m unittest discover --buffer --start-directory tests/local-aws/moto
 	$(VENV)/bin/python -m unittest discover --buffer --start-directory tests/local-aws/conformance
 
 end-to-end: setup functions ## Run the end-to-end tests on the local AWS
 	cargo build --package local-aws --package websvc --locked
-	cargo test --package end-to-end --test '*' --locked
+	cargo test --package end-to-end --package turn-key --test '*' --locked
 
 test: lint unit end-to-end ## Run everything
 

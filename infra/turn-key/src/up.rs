@@ -1,0 +1,297 @@
+//! `make up`: the whole from nothing, in the order in which one part needs another.
+
+use anyhow::{Context, Result, ensure};
+
+use crate::artifacts::Artifacts;
+use crate::first_image::{self, Given, Repository};
+use crate::first_release;
+use crate::names::{Application, PIPELINE};
+use crate::stacks::{Deployed, Stacks, Wanted};
+use crate::template::{Parameters, Setting, TEMPLATES, Template, of_template};
+use crate::world::World;
+
+/// What a person asks for.
+#[derive(Clone, Debug)]
+pub struct Options {
+    /// The application.
+    pub application: Application,
+    /// Where its first image comes from.
+    pub image: Given,
+    /// The processor that the functions' zips were built for, `arm64` or `x86_64`.
+    pub architecture: String,
+    /// Further parameters of the templates.
+    pub settings: Vec<Setting>,
+}
+
+/// Brings everything up.
+///
+/// # Errors
+/// The first thing that failed, with what stands and how to go on.
+pub async fn run(world: &World, options: &Options) -> Result<()> {
+    check_settings(world, &options.settings)?;
+    first_image::check(&options.image).await?;
+    let account = world.account().await?;
+    world.say.line(format!(
+        "Application {} in account {account}, region {}",
+        options.application.stack(),
+        world.region()
+    ));
+    let mut up = Up::begin(world, options).await?;
+    // Packaged first: that the functions are not built is better known now than after the database.
+    let pipeline = up
+        .artifacts
+        .package(&world.infra().join("pipeline.yml"))
+        .await?;
+    up.network().await?;
+    let repository = up.repository().await?;
+    up.database().await?;
+    up.image(&repository).await?;
+    up.cluster().await?;
+    let state_machine = up.pipeline(pipeline).await?;
+    up.release(&state_machine).await?;
+    up.tell(&repository, &state_machine).await
+}
+
+/// A setting that no template takes is refused before anything is made.
+fn check_settings(world: &World, settings: &[Setting]) -> Result<()> {
+    for name in TEMPLATES {
+        let known = Template::read(&world.infra().join(format!("{name}.yml")))?.parameters;
+        for parameter in of_template(settings, name).keys() {
+            ensure!(
+                known.contains(parameter),
+                "{name}.yml has no parameter {parameter}. Nothing was changed. It has: {}",
+                known.iter().cloned().collect::<Vec<_>>().join(", ")
+            );
+        }
+    }
+    Ok(())
+}
+
+struct Up<'a> {
+    world: &'a World,
+    options: &'a Options,
+    stacks: Stacks,
+    artifacts: Artifacts,
+    changed: bool,
+}
+
+impl<'a> Up<'a> {
+    async fn begin(world: &'a World, options: &'a Options) -> Result<Self> {
+        let stacks = world.stacks();
+        let infra = world.infra();
+        let artifacts = Artifacts::open(&stacks, &world.cli, &infra, world.s3()).await?;
+        Ok(Self {
+            world,
+            options,
+            stacks,
+            artifacts,
+            changed: false,
+        })
+    }
+
+    async fn network(&mut self) -> Result<()> {
+        let wanted = self
+            .wanted(&self.application().network(), "network")
+            .await?;
+        self.deploy(wanted, "network", &[]).await
+    }
+
+    async fn repository(&mut self) -> Result<Repository> {
+        let stack = self.application().repository();
+        let name = self.application().stack();
+        let mut wanted = self.wanted(&stack, "image-repository").await?;
+        // Other stacks may have been added.
+        wanted.at_first.insert("Stacks".to_owned(), name.to_owned());
+        self.deploy(wanted, "image-repository", &[("RepositoryName", name)])
+            .await?;
+        let outputs = self.stacks.outputs(&stack).await?;
+        Ok(Repository {
+            name: output(&outputs, "RepositoryName")?,
+            uri: output(&outputs, "RepositoryUri")?,
+        })
+    }
+
+    async fn database(&mut self) -> Result<()> {
+        let network = self.stacks.outputs(&self.application().network()).await?;
+        let mut wanted = self
+            .wanted(&self.application().database(), "database")
+            .await?;
+        if let Some(local) = &self.world.local {
+            wanted.at_first = local.database_parameters(self.application());
+        }
+        let given = [
+            ("VpcId", output(&network, "VpcId")?),
+            ("SubnetIds", output(&network, "PrivateSubnetIds")?),
+        ];
+        self.deploy(wanted, "database", &borrowed(&given)).await
+    }
+
+    async fn image(&mut self, repository: &Repository) -> Result<()> {
+        let (application, given) = (self.application(), &self.options.image);
+        let settings = of_template(&self.options.settings, "cluster");
+        let platform = match settings.get("CpuArchitecture").map(String::as_str) {
+            Some("ARM64") => "linux/arm64",
+            _ => "linux/amd64",
+        };
+        self.changed |=
+            first_image::provide(self.world, application, repository, given, platform).await?;
+        Ok(())
+    }
+
+    async fn cluster(&mut self) -> Result<()> {
+        let application = self.application();
+        let network = self.stacks.outputs(&application.network()).await?;
+        let database = self.stacks.outputs(&application.database()).await?;
+        let mut wanted = self.wanted(application.stack(), "cluster").await?;
+        let given = [
+            ("ImageParameter", application.image_parameter()),
+            ("VpcId", output(&network, "VpcId")?),
+            ("SubnetIds", output(&network, "PublicSubnetIds")?),
+            ("TaskSubnetIds", output(&network, "PrivateSubnetIds")?),
+            ("DatabaseSecretArn", output(&database, "DatabaseSecretArn")?),
+            ("DatabaseHost", output(&database, "DatabaseHost")?),
+            ("DatabasePort", output(&database, "DatabasePort")?),
+            ("DatabaseName", output(&database, "DatabaseName")?),
+            (
+                "DatabaseSecurityGroupId",
+                output(&database, "ClientSecurityGroupId")?,
+            ),
+        ];
+        let given = given.map(|(name, value)| (name.to_owned(), value));
+        let mut given = Parameters::from(given);
+        if let Some(local) = &self.world.local {
+            given.extend(local.serve_database(self.world, &database).await?);
+            // One whose creation failed has no outputs, and is created again.
+            let outputs = self.stacks.outputs(application.stack()).await?;
+            if outputs.is_empty() {
+                wanted.at_first.extend(local.listener().await?);
+            }
+        }
+        wanted.always = given;
+        self.deploy(wanted, "cluster", &[]).await
+    }
+
+    async fn pipeline(&mut self, packaged: Template) -> Result<String> {
+        let wanted = self.artifacts.wanted(PIPELINE, packaged).await?;
+        let given = [("Architecture", self.options.architecture.as_str())];
+        self.deploy(wanted, "pipeline", &given).await?;
+        let outputs = self.stacks.outputs(PIPELINE).await?;
+        output(&outputs, "StateMachineArn")
+    }
+
+    async fn release(&mut self, state_machine: &str) -> Result<()> {
+        self.changed |= first_release::run(self.world, self.application(), state_machine).await?;
+        Ok(())
+    }
+
+    async fn tell(&self, repository: &Repository, state_machine: &str) -> Result<()> {
+        let stack = self.application().stack();
+        let url = output(&self.stacks.outputs(stack).await?, "LoadBalancerUrl")?;
+        let say = &self.world.say;
+        say.line("");
+        if !self.changed {
+            say.line("Nothing was changed: everything was there, and as it should be.");
+        }
+        say.line(format!("{stack} answers at  {url}"));
+        say.line(format!("Push images to   {}", repository.uri));
+        if let Some(endpoint) = self.world.config.endpoint_url() {
+            say.line(format!(
+                "Start a release  AWS_ENDPOINT_URL={endpoint} aws stepfunctions start-execution \
+                 --state-machine-arn {state_machine} --input '{{\"stack\":\"{stack}\",\"tag\":\"…\"}}'"
+            ));
+        } else {
+            say.line(format!(
+                "State machine    {}",
+                console(self.world.region(), state_machine)
+            ));
+        }
+        let local = if self.world.local.is_some() {
+            " LOCAL=1"
+        } else {
+            ""
+        };
+        say.line(
+            "Next: push an image with a new tag. The pipeline migrates, deploys and verifies it.",
+        );
+        say.line(format!("make releases STACK={stack}{local} shows what became of it, make down STACK={stack}{local} takes all of this down."));
+        Ok(())
+    }
+
+    fn application(&self) -> &'a Application {
+        &self.options.application
+    }
+
+    async fn wanted(&self, stack: &str, template: &str) -> Result<Wanted> {
+        let path = self.world.infra().join(format!("{template}.yml"));
+        self.artifacts.wanted(stack, Template::read(&path)?).await
+    }
+
+    /// Deploys a stack with what the other stacks and then a person say.
+    async fn deploy(
+        &mut self,
+        mut wanted: Wanted,
+        template: &str,
+        given: &[(&str, &str)],
+    ) -> Result<()> {
+        let given = given
+            .iter()
+            .map(|(name, value)| ((*name).to_owned(), (*value).to_owned()));
+        wanted.always.extend(given);
+        wanted
+            .always
+            .extend(of_template(&self.options.settings, template));
+        let deployed = self.stacks.deploy(&wanted).await?;
+        self.changed |= deployed != Deployed::Unchanged;
+        Ok(())
+    }
+}
+
+fn borrowed<'a>(given: &'a [(&'a str, String)]) -> Vec<(&'a str, &'a str)> {
+    given
+        .iter()
+        .map(|(name, value)| (*name, value.as_str()))
+        .collect()
+}
+
+fn output(outputs: &Parameters, name: &str) -> Result<String> {
+    let value = outputs.get(name).cloned();
+    value.with_context(|| {
+        format!("a stack lacks its output {name}, which its template has: update it")
+    })
+}
+
+/// The page of a state machine in the console.
+fn console(region: &str, state_machine: &str) -> String {
+    let domain = match region {
+        _ if region.starts_with("cn-") => "console.amazonaws.cn",
+        _ if region.starts_with("us-gov-") => "console.amazonaws-us-gov.com",
+        _ => "console.aws.amazon.com",
+    };
+    format!(
+        "https://{region}.{domain}/states/home?region={region}#/statemachines/view/{state_machine}"
+    )
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn the_console_is_that_of_the_partition() {
+        for (region, host) in [
+            (
+                "eu-central-1",
+                "https://eu-central-1.console.aws.amazon.com/",
+            ),
+            ("cn-north-1", "https://cn-north-1.console.amazonaws.cn/"),
+            (
+                "us-gov-west-1",
+                "https://us-gov-west-1.console.amazonaws-us-gov.com/",
+            ),
+        ] {
+            let url = console(region, "arn:machine");
+            assert!(url.starts_with(host), "{url}");
+            assert!(url.ends_with("view/arn:machine"), "{url}");
+        }
+    }
+}

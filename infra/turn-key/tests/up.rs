@@ -1,0 +1,190 @@
+//! An application from nothing and back, in a local AWS with the templates, functions and sample
+//! application as they are.
+#![allow(clippy::unwrap_used, reason = "a test may panic")]
+
+use std::io::Write;
+use std::path::{Path, PathBuf};
+use std::sync::{Arc, Mutex};
+
+use local_aws::client::LocalAws;
+use local_aws::faults::Fault;
+use serde_json::json;
+use turn_key::first_image::Given;
+use turn_key::local::{self, Start};
+use turn_key::names::{ARTIFACTS, Application, PIPELINE};
+use turn_key::say::Say;
+use turn_key::up::Options;
+use turn_key::world::World;
+use turn_key::{down, releases, up};
+
+/// What a person has read since it was looked at last.
+#[derive(Clone, Default)]
+struct Screen(Arc<Mutex<Vec<u8>>>);
+
+impl Write for Screen {
+    fn write(&mut self, bytes: &[u8]) -> std::io::Result<usize> {
+        self.0.lock().unwrap().write(bytes)
+    }
+
+    fn flush(&mut self) -> std::io::Result<()> {
+        Ok(())
+    }
+}
+
+impl Screen {
+    fn read(&self) -> String {
+        let bytes = std::mem::take(&mut *self.0.lock().unwrap());
+        let text = String::from_utf8(bytes).unwrap();
+        eprintln!("{text}");
+        text
+    }
+}
+
+fn root() -> PathBuf {
+    Path::new(env!("CARGO_MANIFEST_DIR")).join("../..")
+}
+
+/// Cargo puts executables beside the directory of the tests.
+fn local_aws_binary() -> PathBuf {
+    let this = std::env::current_exe().unwrap();
+    let binary = this.ancestors().nth(2).unwrap().join("local-aws");
+    assert!(binary.is_file(), "run cargo build --package local-aws");
+    binary
+}
+
+fn options(application: &Application) -> Options {
+    let architecture = match std::env::consts::ARCH {
+        "aarch64" => "arm64",
+        other => other,
+    };
+    Options {
+        application: application.clone(),
+        image: Given::default(),
+        architecture: architecture.to_owned(),
+        settings: vec!["cluster.HealthCheckIntervalSeconds=5".parse().unwrap()],
+    }
+}
+
+/// The names of the stacks that exist.
+async fn stacks(world: &World) -> Vec<String> {
+    let client = aws_sdk_cloudformation::Client::new(&world.config);
+    let answer = client.describe_stacks().send().await.unwrap();
+    let names = answer
+        .stacks()
+        .iter()
+        .map(|stack| stack.stack_name().unwrap().to_owned());
+    let mut names: Vec<_> = names.collect();
+    names.sort();
+    names
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn an_application_comes_up_goes_on_after_a_failure_changes_nothing_twice_and_goes_down() {
+    let state = tempfile::tempdir().unwrap();
+    let start = Start {
+        root: root(),
+        binary: local_aws_binary(),
+        speed: 20.0,
+        state: state.path().to_owned(),
+    };
+    let screen = Screen::default();
+    let (world, started) = local::start(start, None, Say::to(screen.clone()))
+        .await
+        .unwrap();
+    let demo: Application = "demo".parse().unwrap();
+    let aws = LocalAws::attach(world.config.endpoint_url().unwrap()).unwrap();
+
+    // The application's stack breaks: all before it stays, and the person is told why.
+    let fault = Fault::of("ecs", "CreateService")
+        .with("ClientException")
+        .times(1);
+    let fault = aws.fail(fault).await.unwrap();
+    let error = up::run(&world, &options(&demo)).await.unwrap_err();
+    let told = screen.read();
+    let error = format!("{error:#}");
+    for words in [
+        "Stack demo could not be created",
+        "ROLLBACK_COMPLETE",
+        "Service (AWS::ECS::Service)",
+        "make up again",
+    ] {
+        assert!(error.contains(words), "{error}");
+    }
+    assert_eq!(fault.struck().await.unwrap(), 1);
+    assert!(
+        told.contains("CREATE_COMPLETE    Vpc (AWS::EC2::VPC)"),
+        "{told}"
+    );
+    let existing = [
+        ARTIFACTS,
+        "demo",
+        "demo-database",
+        "demo-network",
+        "demo-repository",
+    ];
+    assert_eq!(stacks(&world).await, {
+        let mut names = existing.to_vec();
+        names.sort_unstable();
+        names
+    });
+
+    // It goes on from there, up to an application that answers, with its database migrated.
+    up::run(&world, &options(&demo)).await.unwrap();
+    let told = screen.read();
+    for words in [
+        "Stack demo-network: unchanged",
+        "Stack demo-database: unchanged",
+        "Stack demo: its creation failed the last time",
+        "First release: ",
+    ] {
+        assert!(told.contains(words), "{told}");
+    }
+    let outputs = world.stacks().outputs("demo").await.unwrap();
+    assert!(!outputs["LoadBalancerUrl"].ends_with(":80"), "{outputs:?}");
+    let posts = format!("{}/posts", outputs["LoadBalancerUrl"]);
+    let answer = reqwest::get(&posts).await.unwrap();
+    assert_eq!(answer.status(), 200);
+    assert!(answer.text().await.unwrap().contains("<h1>Posts</h1>"));
+
+    let records = releases::read(&world, &demo, 10).await.unwrap();
+    let told = records
+        .iter()
+        .map(|it| (&it["action"], &it["tag"], &it["verdict"]));
+    assert_eq!(
+        told.collect::<Vec<_>>(),
+        [(&json!("deploy"), &json!("v1"), &json!("succeeded"))],
+        "{records:?}"
+    );
+
+    // Once more: nothing to do.
+    up::run(&world, &options(&demo)).await.unwrap();
+    let told = screen.read();
+    assert!(told.contains("Nothing was changed"), "{told}");
+    assert!(
+        !told.contains("updating") && !told.contains("creating"),
+        "{told}"
+    );
+
+    // Down, with a snapshot of the database left, and nothing else.
+    down::run(&world, &demo, true).await.unwrap();
+    let told = screen.read();
+    for words in [
+        "the database demo",
+        "repository demo with all its images (1)",
+        "Kept: snapshot demo",
+        "Kept: DynamoDB table bluegreen",
+    ] {
+        assert!(told.contains(words), "{told}");
+    }
+    assert_eq!(stacks(&world).await, [] as [String; 0]);
+    let ecr = aws_sdk_ecr::Client::new(&world.config);
+    let repositories = ecr.describe_repositories().send().await.unwrap();
+    assert_eq!(repositories.repositories(), []);
+    assert!(reqwest::get(&posts).await.is_err());
+    down::run(&world, &demo, true).await.unwrap();
+    let told = screen.read();
+    assert!(told.contains("There is nothing of demo"), "{told}");
+
+    assert!(world.stacks().find(PIPELINE).await.unwrap().is_none());
+    started.end().await.unwrap();
+}
