@@ -195,9 +195,16 @@ impl<'a> Up<'a> {
         say.line(format!("{stack} answers at  {url}"));
         say.line(format!("Push images to   {}", repository.uri));
         if let Some(endpoint) = self.world.config.endpoint_url() {
+            let region = self.world.region();
+            // The local AWS takes any credentials.
+            let keys = match self.world.local {
+                Some(_) => "AWS_ACCESS_KEY_ID=test AWS_SECRET_ACCESS_KEY=test ",
+                None => "",
+            };
             say.line(format!(
-                "Start a release  AWS_ENDPOINT_URL={endpoint} aws stepfunctions start-execution \
-                 --state-machine-arn {state_machine} --input '{{\"stack\":\"{stack}\",\"tag\":\"…\"}}'"
+                "Start a release  {keys}AWS_REGION={region} AWS_ENDPOINT_URL={endpoint} \
+                 target/venv/bin/aws stepfunctions start-execution --state-machine-arn \
+                 {state_machine} --input '{{\"stack\":\"{stack}\",\"tag\":\"…\"}}'"
             ));
         } else {
             say.line(format!(
