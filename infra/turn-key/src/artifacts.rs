@@ -20,16 +20,24 @@ pub struct Artifacts {
 }
 
 impl Artifacts {
-    /// Makes the bucket where it is missing.
+    /// Makes the bucket where it is missing, with these parameters of its template.
     ///
     /// # Errors
     /// Its stack could not be made.
-    pub async fn open(stacks: &Stacks, cli: &Cli, infra: &Path, place: Place<'_>) -> Result<Self> {
+    pub async fn open(
+        stacks: &Stacks,
+        cli: &Cli,
+        infra: &Path,
+        place: Place<'_>,
+        parameters: Parameters,
+    ) -> Result<Self> {
         let template = Template::read(&infra.join("artifacts.yml"))?;
         stacks
             .deploy(&Wanted {
                 stack: ARTIFACTS.to_owned(),
                 body: template.body,
+                parameters: template.parameters,
+                always: parameters,
                 ..Wanted::default()
             })
             .await?;

@@ -7,7 +7,8 @@ use anyhow::{Context, Result, ensure};
 use yaml_serde::Value;
 
 /// The templates whose parameters a person may set, in the order of their stacks.
-pub const TEMPLATES: [&str; 5] = [
+pub const TEMPLATES: [&str; 6] = [
+    "artifacts",
     "network",
     "image-repository",
     "database",
@@ -131,7 +132,7 @@ mod tests {
         for (text, word) in [
             ("DesiredCount=4", "cluster.DesiredCount=4"),
             ("cluster.DesiredCount", "cluster.DesiredCount=4"),
-            ("app.DesiredCount=4", "the templates are network"),
+            ("app.DesiredCount=4", "the templates are artifacts, network"),
         ] {
             let error = text.parse::<Setting>().unwrap_err().to_string();
             assert!(error.contains(word), "{error}");

@@ -79,7 +79,9 @@ impl<'a> Up<'a> {
     async fn begin(world: &'a World, options: &'a Options) -> Result<Self> {
         let stacks = world.stacks();
         let infra = world.infra();
-        let artifacts = Artifacts::open(&stacks, &world.cli, &infra, world.s3()).await?;
+        let (cli, s3) = (&world.cli, world.s3());
+        let settings = of_template(&options.settings, "artifacts");
+        let artifacts = Artifacts::open(&stacks, cli, &infra, s3, settings).await?;
         Ok(Self {
             world,
             options,

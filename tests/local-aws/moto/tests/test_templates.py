@@ -98,7 +98,7 @@ class Every(GlueTest):
             template = parsed(path.read_text())
             secret = {
                 name
-                for name, slot in template.get("Parameters", {}).items()
+                for name, slot in template["Parameters"].items()
                 if slot.get("NoEcho")
             }
             for name, output in template["Outputs"].items():
@@ -420,9 +420,14 @@ class Artifacts(TemplateTest):
         statements = json.loads(s3.get_bucket_policy(Bucket=bucket)["Policy"])
         self.assertEqual(statements["Statement"][0]["Effect"], "Deny")
         s3.delete_object(Bucket=bucket, Key="template")
+        key = "arn:aws:kms:us-east-1:123456789012:key/one"
+        self.assertEqual(self.bring_about(KmsKeyArn=key)["BucketName"], bucket)
         self.take_down()
         names = [it["Name"] for it in s3.list_buckets()["Buckets"]]
         self.assertNotIn(bucket, names)
+
+    def test_bad_parameters_are_refused(self) -> None:
+        self.refused("KmsKeyArn failed to satisfy", KmsKeyArn="key")
 
 
 class ImageRepository(TemplateTest):
