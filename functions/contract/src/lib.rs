@@ -205,7 +205,7 @@ mod tests {
 
         let services = json!({"services": [{"cluster": "c", "service": "s", "taskDefinition": "td:2", "previousTaskDefinition": "td:1"}]});
         let input: VerifyHealthInput = parse(services).unwrap();
-        assert!(!input.rollback && input.alarms.is_empty() && input.health_check_url.is_none());
+        assert!(!input.rollback && input.health_check_url.is_none());
 
         let planned = json!([{"cluster": "c", "service": "s", "taskDefinition": "td:1", "containers": ["web"]}]);
         let input = json!({"stack": "demo", "services": planned, "stop": true});

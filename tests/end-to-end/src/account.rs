@@ -8,6 +8,7 @@ use anyhow::{Context, Result, bail, ensure};
 use aws_types::SdkConfig;
 use local_aws::client::{LocalAws, StartOptions};
 use local_aws::conformance::check_ecs_calls;
+use serde_json::Value;
 use tempfile::TempDir;
 
 use crate::application::Application;
@@ -46,6 +47,7 @@ pub struct Account {
     vpc: String,
     subnets: String,
     state_machine: String,
+    releases_table: String,
     ecs_calls: Option<PathBuf>,
     scratch: TempDir,
 }
@@ -85,6 +87,7 @@ impl Account {
             vpc,
             subnets,
             state_machine: String::new(),
+            releases_table: String::new(),
             ecs_calls,
             scratch,
         };
@@ -114,6 +117,7 @@ impl Account {
         self.deploy(PIPELINE, &packaged, &parameters).await?;
         let outputs = self.outputs(PIPELINE).await?;
         self.state_machine = output(&outputs, "StateMachineArn")?;
+        self.releases_table = output(&outputs, "ReleasesTableName")?;
         Ok(())
     }
 
@@ -275,6 +279,42 @@ impl Account {
             }
         }
         Ok(found)
+    }
+
+    /// The records of a stack's releases, the newest first, each an object of its texts.
+    ///
+    /// # Errors
+    /// The table cannot be read.
+    pub async fn releases(&self, stack: &str) -> Result<Vec<Value>> {
+        let values = serde_json::json!({":stack": {"S": stack}, ":release": {"S": "release#"}});
+        let answer = self
+            .cli
+            .run([
+                "dynamodb",
+                "query",
+                "--table-name",
+                &self.releases_table,
+                "--key-condition-expression",
+                "stack = :stack AND begins_with(#item, :release)",
+                "--expression-attribute-names",
+                r##"{"#item": "item"}"##,
+                "--expression-attribute-values",
+                &values.to_string(),
+                "--no-scan-index-forward",
+                "--query",
+                "Items",
+                "--output",
+                "json",
+            ])
+            .await?;
+        let items: Vec<BTreeMap<String, BTreeMap<String, Value>>> = serde_json::from_str(&answer)?;
+        let record = |item: BTreeMap<String, BTreeMap<String, Value>>| {
+            let values = item.into_iter();
+            values
+                .filter_map(|(name, value)| Some((name, value.into_values().next()?)))
+                .collect()
+        };
+        Ok(items.into_iter().map(record).collect())
     }
 
     /// Ends the local AWS and PostgreSQL. Where calls of ECS are checked, says how many were.

@@ -8,7 +8,9 @@
 mod refused;
 mod released;
 mod rolled_back;
+mod turns;
 mod unnoticed;
+mod way_back;
 mod world;
 
 use std::process::ExitCode;
@@ -45,6 +47,14 @@ fn main() -> ExitCode {
         refused::malformed_input_changes_nothing,
         rolled_back::a_version_that_never_becomes_healthy_is_rolled_back_by_ecs,
         rolled_back::a_version_that_crashes_is_rolled_back_by_ecs,
+        turns::of_pushes_that_wait_the_newest_is_deployed_and_the_others_are_superseded,
+        turns::a_release_that_was_aborted_keeps_nobody_waiting,
+        turns::a_push_that_comes_late_is_stale_until_a_person_forces_it,
+        turns::an_event_that_comes_twice_starts_one_release,
+        turns::a_redriven_release_plans_anew,
+        way_back::a_person_goes_back_to_the_last_good_release,
+        way_back::an_alarm_after_a_release_takes_it_back_once,
+        way_back::a_command_after_the_release_is_reported_and_takes_nothing_back,
         unnoticed::a_push_to_a_repository_that_names_no_stack_starts_nothing,
         unnoticed::a_deleted_image_starts_nothing,
         unnoticed::a_push_without_a_tag_starts_nothing,

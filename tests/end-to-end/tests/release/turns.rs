@@ -1,0 +1,168 @@
+//! One release at a time: those that wait, come late, come twice, or were given up.
+
+use std::time::Duration;
+
+use anyhow::{Context, Result, ensure};
+use end_to_end::account::Account;
+use end_to_end::application::Application;
+use end_to_end::execution::Execution;
+use end_to_end::image::{Image, VersionSpec};
+use serde_json::{Value, json};
+use tokio::time::Instant;
+
+use crate::released::assert_runs;
+
+const PATIENCE: Duration = Duration::from_secs(60);
+
+/// Creates an application that runs version 1.
+async fn running<'a>(account: &'a Account, name: &str) -> Result<(Application<'a>, Image)> {
+    let posts = VersionSpec::posts().build(account.websvc())?;
+    let application = account.create_application(name, &posts).await?;
+    application.migrate_first_image().await?;
+    Ok((application, posts))
+}
+
+/// Waits until the execution is in the state.
+async fn reaches(execution: &Execution, state: &str) -> Result<()> {
+    let deadline = Instant::now() + PATIENCE;
+    while execution
+        .stays()
+        .await?
+        .last()
+        .is_none_or(|stay| stay.state != state)
+    {
+        ensure!(Instant::now() < deadline, "never in {state}");
+        tokio::time::sleep(Duration::from_millis(50)).await;
+    }
+    Ok(())
+}
+
+pub(crate) async fn of_pushes_that_wait_the_newest_is_deployed_and_the_others_are_superseded(
+    account: &Account,
+) -> Result<()> {
+    let (application, _) = running(account, "queue").await?;
+    let visitor = application.visitor();
+    visitor.sees("Posts").await?;
+    let build = |spec: VersionSpec| spec.build(account.websvc());
+    let first = build(VersionSpec::slow_migration(5))?;
+    let second = build(VersionSpec::meow().version("waits"))?;
+    let third = build(VersionSpec::meow().version("waits-last"))?;
+
+    let first_execution = application.push_and_notice("v2", &first).await?;
+    reaches(&first_execution, "WaitTask").await?;
+    let second_execution = application.push_and_notice("v3", &second).await?;
+    reaches(&second_execution, "PauseForTurn").await?;
+    let third_execution = application.push_and_notice("v4", &third).await?;
+
+    let end = second_execution.end().await?;
+    assert_eq!(end.status, "SUCCEEDED", "{end:?}");
+    assert_eq!(end.output["verdict"], "superseded", "{end:?}");
+    let reason = end.output["reason"].as_str().unwrap_or_default();
+    assert!(reason.contains(third_execution.arn()), "{end:?}");
+    for execution in [&first_execution, &third_execution] {
+        let end = execution.end().await?;
+        assert_eq!(end.output["verdict"], "succeeded", "{end:?}");
+    }
+    assert_runs(&application, &third.digest()).await?;
+    let visits = visitor.leave().await;
+    assert_eq!(visits.failed, 0, "{visits:?}");
+    Ok(())
+}
+
+pub(crate) async fn a_release_that_was_aborted_keeps_nobody_waiting(
+    account: &Account,
+) -> Result<()> {
+    let (application, _) = running(account, "aborted").await?;
+    let slow = VersionSpec::slow_migration(20).build(account.websvc())?;
+    let aborted = application.push_and_notice("v2", &slow).await?;
+    reaches(&aborted, "WaitTask").await?;
+    let stop = ["stepfunctions", "stop-execution", "--execution-arn"];
+    account
+        .cli()
+        .run(stop.iter().copied().chain([aborted.arn()]))
+        .await?;
+
+    let next = VersionSpec::meow()
+        .version("next")
+        .build(account.websvc())?;
+    let execution = application.push_and_notice("v3", &next).await?;
+    // What the aborted release has left running is not joined by a second migration.
+    while execution.ended().await?.is_none() {
+        let running = application.running_migrations().await?;
+        assert!(running <= 1, "{running} migrations at once");
+        tokio::time::sleep(Duration::from_millis(250)).await;
+    }
+    let end = execution.end().await?;
+    assert_eq!(end.output["verdict"], "succeeded", "{end:?}");
+    assert_runs(&application, &next.digest()).await?;
+    let records = account.releases("aborted").await?;
+    let verdicts: Vec<&Value> = records.iter().map(|record| &record["verdict"]).collect();
+    assert_eq!(verdicts, ["succeeded", "abandoned", "succeeded"]);
+    Ok(())
+}
+
+pub(crate) async fn a_push_that_comes_late_is_stale_until_a_person_forces_it(
+    account: &Account,
+) -> Result<()> {
+    let (application, posts) = running(account, "late").await?;
+    let meow = VersionSpec::meow().build(account.websvc())?;
+    let end = application
+        .push_and_notice("v2", &meow)
+        .await?
+        .end()
+        .await?;
+    assert_eq!(end.output["verdict"], "succeeded", "{end:?}");
+
+    let mut late = json!({
+        "stack": "late", "tag": "v1", "migrate": false, "pushedAt": "2020-01-01T00:00:00Z"
+    });
+    let end = account.start_execution(late.clone()).await?.end().await?;
+    assert_eq!(end.output["verdict"], "stale", "{end:?}");
+    assert_runs(&application, &meow.digest()).await?;
+
+    late["force"] = json!(true);
+    let end = account.start_execution(late).await?.end().await?;
+    assert_eq!(end.output["verdict"], "succeeded", "{end:?}");
+    assert_runs(&application, &posts.digest()).await
+}
+
+pub(crate) async fn an_event_that_comes_twice_starts_one_release(account: &Account) -> Result<()> {
+    let (application, _) = running(account, "twice").await?;
+    let pushes = account.aws().events().matching(json!({
+        "source": ["aws.ecr"], "detail": {"repository-name": ["twice"]}
+    }));
+    let twice = pushes.deliver_twice(1).await?;
+    let meow = VersionSpec::meow().build(account.websvc())?;
+    let end = application
+        .push_and_notice("v2", &meow)
+        .await?
+        .end()
+        .await?;
+    assert_eq!(end.output["verdict"], "succeeded", "{end:?}");
+    assert_eq!(twice.struck().await?, 1);
+    let executions = account.executions("twice").await?;
+    assert_eq!(executions.len(), 2, "the first image's, and one of v2");
+    assert_runs(&application, &meow.digest()).await
+}
+
+pub(crate) async fn a_redriven_release_plans_anew(account: &Account) -> Result<()> {
+    let (application, _) = running(account, "redriven").await?;
+    let slow = VersionSpec::slow_migration(3).build(account.websvc())?;
+    let execution = application.push_and_notice("v2", &slow).await?;
+    reaches(&execution, "WaitTask").await?;
+    let of = |verb: &'static str| ["stepfunctions", verb, "--execution-arn", execution.arn()];
+    account.cli().run(of("stop-execution")).await?;
+    let aborted = execution.end().await?;
+    assert_eq!(aborted.status, "ABORTED");
+    account.cli().run(of("redrive-execution")).await?;
+    let end = execution.end().await?;
+    assert_eq!(end.output["verdict"], "succeeded", "{end:?}");
+    let stays = execution.stays().await?;
+    let plans = stays.iter().filter(|stay| stay.state == "PlanRelease");
+    assert!(plans.count() > 2, "it planned before and after the redrive");
+    let applied = application.applied_migrations().await?;
+    assert_eq!(applied, ["1", "2", "3"]);
+    assert_runs(&application, &slow.digest())
+        .await
+        .context("after the redrive")
+}
