@@ -113,6 +113,7 @@ impl Subject {
                 "STATE_MACHINE_ARN",
                 "arn:aws:states:us-east-1:123456789012:stateMachine:bluegreen",
             )
+            .env("RELEASES_TABLE", "bluegreen-releases")
             .stdin(Stdio::null())
             .stdout(log.try_clone()?)
             .stderr(log)
