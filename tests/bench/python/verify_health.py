@@ -1,17 +1,31 @@
-"""Looks once at the deployment of every service."""
+"""Looks once at the deployment of every service, and at the application that they are."""
 
-from collections import defaultdict
+import time
+from urllib.error import HTTPError
+from urllib.parse import urlsplit
+from urllib.request import HTTPRedirectHandler, Request, build_opener
 
 import boto3
 
+import services
 from failures import AwsRequests, InvalidInput, check
 
-ecs = boto3.client("ecs")
+ecs = services.ecs
+elb = boto3.client("elbv2")
 
-DEPLOYMENTS = 20
-SERVICES = 10
 # From good to bad, so that the worst of several is their maximum.
-VERDICTS = ("succeeded", "inProgress", "superseded", "stopped", "rolledBack", "stalled")
+VERDICTS = (
+    "succeeded",
+    "inProgress",
+    "superseded",
+    "stopped",
+    "unhealthy",
+    "rolledBack",
+    "stalled",
+)
+TRIES = 3
+PAUSE_SECONDS = 1
+LIMIT_SECONDS = 5
 
 
 class DeploymentNotFound(Exception):
@@ -19,34 +33,112 @@ class DeploymentNotFound(Exception):
 
 
 def handler(event, context):
-    check(event, ("services",))
+    check(event, ("services",), ("rollback", "healthCheckUrl"))
     if not event["services"]:
         raise InvalidInput("`services`: there is none")
-    found = [find(service) for service in event["services"]]
-    details = describe([deployment for deployment, _ in found])
-    complete = [
-        service
-        for service, (deployment, _) in zip(event["services"], found)
-        if details[deployment]["status"] == "SUCCESSFUL"
-    ]
-    tasks = primaries(complete)
-    services = []
-    for service, (deployment, newer) in zip(event["services"], found):
-        detail = details[deployment]
-        verdict, reason = judge(detail, newer, service, tasks.get(service["service"]))
-        services.append(
-            {
-                "service": service["service"],
-                "verdict": verdict,
-                "status": detail["status"],
-                "reason": reason,
-            }
+    url = event.get("healthCheckUrl")
+    if url is not None and not is_health_check_url(url):
+        raise InvalidInput(f"`healthCheckUrl`: `{url}` is none that can be asked")
+    seen = Seen(event["services"])
+    if event.get("rollback"):
+        return release([verify_rollback(service, seen) for service in event["services"]])
+    return verify_release(event["services"], seen, url)
+
+
+def is_health_check_url(url):
+    parts = urlsplit(url)
+    return parts.scheme in ("http", "https") and bool(parts.hostname) and "@" not in parts.netloc
+
+
+class Seen:
+    """What ECS tells of all services in a few calls, however many there are."""
+
+    def __init__(self, wanted):
+        self.services = services.describe(wanted)
+        self.in_progress = services.in_progress(self.services)
+        targets = map(services.target, self.in_progress.values())
+        self.task_definitions = services.task_definitions(filter(None, targets))
+
+    def current(self, service):
+        """The deployment in progress, where it brings the revision of the release."""
+        deployment = self.in_progress.get(service["service"])
+        if deployment is None:
+            return None
+        revision = self.task_definitions.get(services.target(deployment))
+        return deployment if revision == service["taskDefinition"] else None
+
+    def tasks(self, service):
+        described = self.services.get(service["service"], {})
+        for deployment in described.get("deployments", []):
+            if deployment["status"] == "PRIMARY":
+                return deployment
+        return None
+
+
+def verify_release(wanted, seen, url):
+    verdicts = []
+    is_over = False
+    for service, found in zip(wanted, find(wanted, seen)):
+        if found is None:
+            raise not_found(service)
+        detail, newer = found
+        is_over = is_over or newer is not None
+        verdict, reason = judge(detail, newer, service, seen.tasks(service))
+        verdicts.append(health(service, verdict, detail["status"], reason))
+    result = release(verdicts)
+    if result["verdict"] != "succeeded" or is_over:
+        return result
+    described = (seen.services.get(service["service"]) for service in wanted)
+    lacking = lacking_targets([service for service in described if service])
+    if lacking:
+        return {**result, "verdict": "inProgress", "cause": " ".join(lacking)}
+    problem = url and failing(url)
+    if problem:
+        return {**result, "verdict": "unhealthy", "cause": problem}
+    return result
+
+
+def health(service, verdict, status, reason):
+    return {"service": service["service"], "verdict": verdict, "status": status, "reason": reason}
+
+
+def not_found(service):
+    return DeploymentNotFound(f"{service['service']} has no deployment of {service['taskDefinition']}")
+
+
+def find(wanted, seen):
+    """For each service its newest deployment with the release's revision, and the one after it."""
+    past = {
+        service["service"]: find_in_history(service)
+        for service in wanted
+        if seen.current(service) is None
+    }
+    details = services.describe_deployments(found[0] for found in past.values() if found)
+    for service in wanted:
+        current = seen.current(service)
+        if current is not None:
+            yield current, None
+            continue
+        arn, newer = past[service["service"]] or (None, None)
+        yield (details[arn], newer) if arn in details else None
+
+
+def find_in_history(service):
+    history = newest_first(service)
+    for start in range(0, len(history), services.DEPLOYMENTS):
+        batch = history[start : start + services.DEPLOYMENTS]
+        revisions = services.task_definitions(
+            deployment["targetServiceRevisionArn"] for deployment in batch
         )
-    return release(services)
+        for deployment in batch:
+            if revisions.get(deployment["targetServiceRevisionArn"]) == service["taskDefinition"]:
+                arn = deployment["serviceDeploymentArn"]
+                newest = history[0]["serviceDeploymentArn"]
+                return arn, newest if newest != arn else None
+    return None
 
 
-def find(service):
-    """The newest deployment with the release's revision, and the one that came after it."""
+def newest_first(service):
     history = []
     with AwsRequests("ecs:ListServiceDeployments", service["service"]):
         request = {"cluster": service["cluster"], "service": service["service"], "maxResults": 100}
@@ -56,57 +148,103 @@ def find(service):
             if not page.get("nextToken"):
                 break
             request["nextToken"] = page["nextToken"]
-    history.sort(key=lambda deployment: deployment["createdAt"], reverse=True)
-    for start in range(0, len(history), DEPLOYMENTS):
-        batch = history[start : start + DEPLOYMENTS]
-        revisions = task_definitions(batch)
-        for deployment in batch:
-            if revisions.get(deployment["targetServiceRevisionArn"]) == service["taskDefinition"]:
-                arn = deployment["serviceDeploymentArn"]
-                newest = history[0]["serviceDeploymentArn"]
-                return arn, newest if newest != arn else None
-    raise DeploymentNotFound(f"{service['service']} has no deployment of {service['taskDefinition']}")
+    return sorted(history, key=lambda deployment: deployment["createdAt"], reverse=True)
 
 
-def task_definitions(deployments):
-    arns = sorted({deployment["targetServiceRevisionArn"] for deployment in deployments})
-    with AwsRequests("ecs:DescribeServiceRevisions", ", ".join(arns)):
-        answer = ecs.describe_service_revisions(serviceRevisionArns=arns)
-    return {
-        revision["serviceRevisionArn"]: revision["taskDefinition"]
-        for revision in answer["serviceRevisions"]
-    }
+def verify_rollback(service, seen):
+    """Whether the service is back: what counts is that it is at rest with its revision."""
+    deployment = seen.in_progress.get(service["service"])
+    if deployment is None:
+        rest = at_rest(seen.services.get(service["service"], {}), service)
+        if rest is not None:
+            return health(service, *rest)
+        deployment = last_way_back(service)
+    verdict, reason = judge(deployment, None, service, None)
+    return health(service, verdict, deployment["status"], f"On the way back: {reason}")
 
 
-def describe(arns):
-    details = {}
-    for start in range(0, len(arns), DEPLOYMENTS):
-        batch = arns[start : start + DEPLOYMENTS]
-        with AwsRequests("ecs:DescribeServiceDeployments", ", ".join(batch)):
-            answer = ecs.describe_service_deployments(serviceDeploymentArns=batch)
-        for deployment in answer["serviceDeployments"]:
-            details[deployment["serviceDeploymentArn"]] = deployment
-    for arn in arns:
-        if arn not in details:
-            raise DeploymentNotFound(f"ECS does not describe {arn}")
-    return details
+def at_rest(described, service):
+    """Verdict, status and reason; None for a service that has another revision."""
+    revision = service["taskDefinition"]
+    if described.get("taskDefinition") != revision:
+        return None
+    rollouts = [deployment.get("rolloutState") for deployment in described["deployments"]]
+    state = (rollouts[0] if len(rollouts) == 1 else None) or "IN_PROGRESS"
+    running, desired = described["runningCount"], described["desiredCount"]
+    if state == "COMPLETED" and running == desired:
+        return "succeeded", state, f"All {running} tasks run {revision} again."
+    verdict = "stalled" if state == "FAILED" else "inProgress"
+    return verdict, state, f"The way back is {state} with {running} of {desired} tasks."
 
 
-def primaries(services):
-    by_cluster = defaultdict(list)
-    for service in services:
-        by_cluster[service["cluster"]].append(service["service"])
-    found = {}
-    for cluster, names in by_cluster.items():
-        for start in range(0, len(names), SERVICES):
-            batch = names[start : start + SERVICES]
-            with AwsRequests("ecs:DescribeServices", ", ".join(batch)):
-                answer = ecs.describe_services(cluster=cluster, services=batch)
-            for service in answer["services"]:
-                for deployment in service["deployments"]:
-                    if deployment["status"] == "PRIMARY":
-                        found[service["serviceArn"]] = deployment
-    return found
+def last_way_back(service):
+    history = newest_first(service)
+    if not history:
+        raise not_found(service)
+    arn = history[0]["serviceDeploymentArn"]
+    deployment = services.describe_deployments([arn]).get(arn)
+    if deployment is None:
+        raise not_found(service)
+    target = services.target(deployment)
+    revision = services.task_definitions([target] if target else []).get(target)
+    if revision != service["taskDefinition"] and deployment["status"] != "ROLLBACK_FAILED":
+        raise not_found(service)
+    return deployment
+
+
+def lacking_targets(described):
+    """A sentence for every target group that lacks healthy targets.
+
+    A service that shifts traffic has two groups, of which one has to have the targets.
+    """
+    wanted = {}
+    for service in described:
+        for balancer in service.get("loadBalancers", []):
+            alternate = balancer.get("advancedConfiguration", {}).get("alternateTargetGroupArn")
+            groups = tuple(sorted(filter(None, (balancer.get("targetGroupArn"), alternate))))
+            if groups:
+                wanted[groups] = wanted.get(groups, 0) + service["desiredCount"]
+    lacking = []
+    for groups, number in sorted(wanted.items()):
+        most = 0
+        for group in groups:
+            most = max(most, healthy(group))
+            if most >= number:
+                break
+        if most < number:
+            lacking.append(f"{most} of {number} targets of {' and '.join(groups)} are healthy.")
+    return lacking
+
+
+def healthy(group):
+    with AwsRequests("elasticloadbalancing:DescribeTargetHealth", group):
+        answer = elb.describe_target_health(TargetGroupArn=group)
+    states = [target["TargetHealth"]["State"] for target in answer["TargetHealthDescriptions"]]
+    return states.count("healthy")
+
+
+class NoRedirects(HTTPRedirectHandler):
+    """A redirection is an answer as any other."""
+
+    def redirect_request(self, *_):
+        return None
+
+
+def failing(url):
+    """A sentence where the URL does not answer a GET with 2xx."""
+    opener = build_opener(NoRedirects)
+    request = Request(url, headers={"User-Agent": "bluegreen"})
+    for attempt in range(TRIES):
+        if attempt:
+            time.sleep(PAUSE_SECONDS)
+        try:
+            with opener.open(request, timeout=LIMIT_SECONDS):
+                return None
+        except HTTPError as error:
+            problem = f"it answers with status {error.code}"
+        except OSError as error:
+            problem = str(error)
+    return f"The health check {url} failed {TRIES} times, at last because {problem}."
 
 
 def judge(detail, newer, service, tasks):
@@ -141,27 +279,35 @@ def judge_complete(newer, service, tasks):
     return "inProgress", f"The deployment is complete, but {running} of {desired} tasks run."
 
 
+MONITORS = ("deploymentCircuitBreaker", "alarms")
+
+
+def is_triggered(detail, monitor):
+    return detail.get(monitor, {}).get("status") == "TRIGGERED"
+
+
 def has_failed(detail):
-    monitors = (detail.get("deploymentCircuitBreaker", {}), detail.get("alarms", {}))
-    return any(monitor.get("status") == "TRIGGERED" for monitor in monitors)
+    return any(is_triggered(detail, monitor) for monitor in MONITORS)
 
 
 def can_roll_back(detail):
+    """Where rollback is configured for what ended the deployment and there is a revision to go to."""
     if "rollback" in detail:
         return True
     configuration = detail.get("deploymentConfiguration")
     configured = configuration is None or any(
-        configuration.get(key, {}).get("rollback") for key in ("deploymentCircuitBreaker", "alarms")
+        configuration.get(monitor, {}).get("rollback") and is_triggered(detail, monitor)
+        for monitor in MONITORS
     )
     return configured and bool(detail.get("sourceServiceRevisions"))
 
 
-def release(services):
-    verdicts = [service["verdict"] for service in services]
+def release(healths):
+    verdicts = [one["verdict"] for one in healths]
     verdict = "inProgress" if "inProgress" in verdicts else max(verdicts, key=VERDICTS.index)
     cause = " ".join(
-        f"Service {service['service']}: {service['reason']}"
-        for service in services
-        if VERDICTS.index(service["verdict"]) >= VERDICTS.index(verdict)
+        f"Service {one['service']}: {one['reason']}"
+        for one in healths
+        if VERDICTS.index(one["verdict"]) >= VERDICTS.index(verdict)
     )
-    return {"verdict": verdict, "cause": cause, "services": services}
+    return {"verdict": verdict, "cause": cause, "services": healths}

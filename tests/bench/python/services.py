@@ -1,0 +1,86 @@
+"""What ECS says of services and of their deployments, asked in batches that ECS takes."""
+
+import boto3
+
+from failures import AwsRequestFailed, AwsRequests
+
+ecs = boto3.client("ecs")
+
+SERVICES = 10
+DEPLOYMENTS = 20
+OVER = ("SUCCESSFUL", "STOPPED", "ROLLBACK_SUCCESSFUL", "ROLLBACK_FAILED")
+
+
+def describe(services):
+    """The services that ECS knows, by their ARN."""
+    by_cluster = {}
+    for service in services:
+        by_cluster.setdefault(service["cluster"], []).append(service["service"])
+    found = {}
+    for cluster, names in sorted(by_cluster.items()):
+        for start in range(0, len(names), SERVICES):
+            batch = names[start : start + SERVICES]
+            with AwsRequests("ecs:DescribeServices", ", ".join(batch)):
+                answer = ecs.describe_services(cluster=cluster, services=batch)
+            for service in answer["services"]:
+                found[service["serviceArn"]] = service
+    return found
+
+
+def in_progress(described):
+    """The deployments in progress of described services, by the service's ARN."""
+    current = {
+        arn: service["currentServiceDeployment"]
+        for arn, service in described.items()
+        if "currentServiceDeployment" in service
+    }
+    details = describe_deployments(current.values())
+    return {
+        arn: details[deployment]
+        for arn, deployment in current.items()
+        if deployment in details and details[deployment]["status"] not in OVER
+    }
+
+
+def describe_deployments(arns):
+    """The deployments that ECS knows, by their ARN."""
+    found = {}
+    for batch in batches(arns):
+        with AwsRequests("ecs:DescribeServiceDeployments", ", ".join(batch)):
+            answer = ecs.describe_service_deployments(serviceDeploymentArns=batch)
+        for deployment in answer["serviceDeployments"]:
+            found[deployment["serviceDeploymentArn"]] = deployment
+    return found
+
+
+def task_definitions(revisions):
+    """ARN of each service revision that ECS knows with the ARN of its task definition."""
+    found = {}
+    for batch in batches(revisions):
+        with AwsRequests("ecs:DescribeServiceRevisions", ", ".join(batch)):
+            answer = ecs.describe_service_revisions(serviceRevisionArns=batch)
+        for revision in answer["serviceRevisions"]:
+            found[revision["serviceRevisionArn"]] = revision["taskDefinition"]
+    return found
+
+
+def batches(arns):
+    arns = sorted(set(arns))
+    return [arns[start : start + DEPLOYMENTS] for start in range(0, len(arns), DEPLOYMENTS)]
+
+
+def target(deployment):
+    """ARN of the service revision that the deployment brings."""
+    return deployment.get("targetServiceRevision", {}).get("arn")
+
+
+def roll_back(deployment):
+    """None, or why ECS refuses: the deployment is over, or has nothing to go back to."""
+    try:
+        with AwsRequests("ecs:StopServiceDeployment", deployment):
+            ecs.stop_service_deployment(serviceDeploymentArn=deployment, stopType="ROLLBACK")
+    except AwsRequestFailed as failure:
+        if failure.code in ("ConflictException", "ServiceDeploymentNotFoundException"):
+            return str(failure)
+        raise
+    return None
