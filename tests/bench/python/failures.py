@@ -2,15 +2,27 @@
 
 from botocore.exceptions import BotoCoreError, ClientError
 
+# Codes that AWS sends with a status below 500 although the same request may succeed later.
+TRANSIENT = (
+    "ServerException",
+    "RequestLimitExceeded",
+    "TooManyRequestsException",
+    "RequestTimeout",
+    "RequestTimeoutException",
+    "ExpiredTokenException",
+)
+
 
 class InvalidInput(Exception):
     pass
 
 
 class AwsRequestFailed(Exception):
-    def __init__(self, action, resource, code, message):
+    def __init__(self, action, resource, code, message, refused=False):
         super().__init__(f"{action} for {resource} failed: {code}: {message}")
         self.code = code
+        # AWS said no, and would say no again.
+        self.refused = refused
 
 
 class AwsRequests:
@@ -26,8 +38,14 @@ class AwsRequests:
     def __exit__(self, kind, error, traceback):
         if isinstance(error, ClientError):
             details = error.response["Error"]
+            code = details["Code"]
+            status = error.response["ResponseMetadata"]["HTTPStatusCode"]
             raise AwsRequestFailed(
-                self.action, self.resource, details["Code"], details["Message"]
+                self.action,
+                self.resource,
+                code,
+                details["Message"],
+                status < 500 and "Throttl" not in code and code not in TRANSIENT,
             ) from error
         if isinstance(error, BotoCoreError):
             raise AwsRequestFailed(

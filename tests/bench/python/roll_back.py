@@ -1,0 +1,115 @@
+"""Sends every service of a stack on its way back to the revision that it is to run."""
+
+import time
+
+import services
+from failures import AwsRequestFailed, AwsRequests, InvalidInput, check
+
+STALE_SECONDS = 3
+LEAVE, STOP, UPDATE, AGAIN = range(4)
+
+
+class RollbackRefused(Exception):
+    pass
+
+
+def handler(event, context):
+    """All services are tried; then a failure is told, one that may pass before a refusal."""
+    check(event, ("stack", "executionId", "services"))
+    wanted = event["services"]
+    if not wanted:
+        raise InvalidInput("`services`: there is none")
+    for number, one in enumerate(wanted):
+        check(one, ("cluster", "service", "taskDefinition"), where=f"services[{number}].")
+        if not one["taskDefinition"]:
+            raise InvalidInput(f"`services[{number}].taskDefinition`: must not be empty")
+    seen = Seen(wanted)
+    if any(seen.is_active(one) and seen.step(one) == LEAVE for one in wanted):
+        time.sleep(STALE_SECONDS)
+        seen = Seen(wanted)
+    answers, failures = [], []
+    for one in wanted:
+        try:
+            answers.append({**one, "previousTaskDefinition": back(one, seen)})
+        except AwsRequestFailed as failure:
+            failures.append(failure)
+    if failures:
+        done = ", ".join(answer["service"] for answer in answers) or "none"
+        passing = next((failure for failure in failures if not failure.refused), None)
+        if passing:
+            raise passing
+        raise RollbackRefused(f"{failures[0]} Services that went back: {done}.")
+    return {"services": answers}
+
+
+class Seen:
+    """The services as they were when the call began."""
+
+    def __init__(self, wanted):
+        self.services = services.describe(wanted)
+        self.deployments = services.in_progress(self.services)
+        revisions = [
+            revision
+            for deployment in self.deployments.values()
+            for revision in (services.target(deployment), goes_back_to(deployment))
+            if revision
+        ]
+        self.task_definitions = services.task_definitions(revisions)
+
+    def is_active(self, wanted):
+        service = self.services.get(wanted["service"])
+        return service is not None and service.get("status", "ACTIVE") == "ACTIVE"
+
+    def step(self, wanted):
+        revision = wanted["taskDefinition"]
+        service = self.services[wanted["service"]]
+        has_it = service.get("taskDefinition") == revision
+        update = AGAIN if has_it else UPDATE
+        deployment = self.deployments.get(wanted["service"])
+        if deployment is None:
+            rollouts = [one.get("rolloutState") for one in service["deployments"]]
+            return LEAVE if has_it and rollouts == ["COMPLETED"] else update
+        status = deployment["status"]
+        is_back = self.task_definitions.get(goes_back_to(deployment)) == revision
+        is_forward = self.task_definitions.get(services.target(deployment)) == revision
+        if status in ("ROLLBACK_REQUESTED", "ROLLBACK_IN_PROGRESS") and is_back:
+            return LEAVE
+        if status in ("PENDING", "IN_PROGRESS") and is_forward:
+            return LEAVE
+        if status in ("PENDING", "IN_PROGRESS") and is_back:
+            return STOP
+        return update
+
+    def previous(self, wanted):
+        """The revision that the service had, or was about to get."""
+        deployment = self.deployments.get(wanted["service"], {})
+        revision = self.task_definitions.get(services.target(deployment))
+        return revision or self.services[wanted["service"]].get("taskDefinition", "")
+
+
+def goes_back_to(deployment):
+    told = deployment.get("rollback", {}).get("serviceRevisionArn")
+    sources = deployment.get("sourceServiceRevisions", [])
+    return told or (sources[0]["arn"] if len(sources) == 1 else None)
+
+
+def back(wanted, seen):
+    if not seen.is_active(wanted):
+        raise AwsRequestFailed(
+            "ecs:DescribeServices", wanted["service"], "MISSING", "ECS has no such service", True
+        )
+    step = seen.step(wanted)
+    if step == STOP:
+        deployment = seen.deployments[wanted["service"]]["serviceDeploymentArn"]
+        if services.roll_back(deployment):
+            update(wanted, {})
+    elif step == UPDATE:
+        update(wanted, {})
+    elif step == AGAIN:
+        update(wanted, {"forceNewDeployment": True})
+    return seen.previous(wanted)
+
+
+def update(wanted, force):
+    with AwsRequests("ecs:UpdateService", wanted["service"]):
+        services.ecs.update_service(**wanted, **force)
