@@ -5,6 +5,7 @@ import re
 
 import boto3
 
+import health_check
 import task_definition
 from failures import AwsRequestFailed, AwsRequests, InvalidInput, check
 
@@ -19,6 +20,32 @@ FORMS = {
     "tag": re.compile(r"[A-Za-z0-9_][A-Za-z0-9_.-]{0,127}"),
     "digest": re.compile(r"sha256:[0-9a-f]{64}"),
     "repository": re.compile(r".+"),
+    "pushedAt": re.compile(r"\d{4}-\d\d-\d\dT\d\d:\d\d:\d\d(\.\d+)?Z"),
+    "startedBy": re.compile(r"(?s:.{1,128})"),
+    "to": re.compile(r".+"),
+}
+# What the input of each action may have beside the stack.
+FIELDS = {
+    "deploy": (
+        "tag",
+        "digest",
+        "repository",
+        "migrate",
+        "force",
+        "ignoreAlarms",
+        "pushedAt",
+        "startedBy",
+    ),
+    "rollback": ("to", "startedBy", "alarm"),
+}
+HOUR = 3600
+DAY = 24 * HOUR
+# The stack's output for each limit, with its lowest and its highest number of seconds.
+LIMITS = {
+    "migrationSeconds": ("MigrationTimeoutSeconds", 5, DAY),
+    "deploymentSeconds": ("DeploymentTimeoutSeconds", 5, 2 * DAY),
+    "postDeploySeconds": ("PostDeployTimeoutSeconds", 5, DAY),
+    "rollbackWindowSeconds": ("RollbackWindowSeconds", 0, 7 * DAY),
 }
 
 
@@ -56,56 +83,133 @@ class UnsupportedDeploymentController(Exception):
 
 def handler(event, context):
     validate(event)
-    stack = event["stack"]
-    outputs = outputs_of(stack)
-    services = services_of(stack)
-    repository = choose_repository(stack, services, event.get("repository"))
-    unit = [service for service in services if service.containers_of(repository)]
-    for service in unit:
-        service.check_controller()
+    stack = Stack(event["stack"])
+    services = services_of(stack.name)
+    if event.get("action") == "rollback":
+        return rollback(stack, services)
+    return deploy(event, stack, services)
+
+
+def validate(event):
+    action = event.get("action", "deploy") if isinstance(event, dict) else "deploy"
+    if action not in FIELDS:
+        raise InvalidInput(f"`action`: there is no {action}")
+    check(event, ("stack",), ("action", *FIELDS[action]))
+    if action == "deploy" and "tag" not in event and "digest" not in event:
+        raise InvalidInput("one of `tag` and `digest` must be given")
+    for key, form in FORMS.items():
+        if key in event and not form.fullmatch(event[key]):
+            raise InvalidInput(f"`{key}`: `{event[key]}` has not the form of a {key}")
+    if "alarm" in event:
+        check(event["alarm"], ("name", "at"), where="alarm.")
+
+
+def deploy(event, stack, services):
+    linked = linked_repositories(stack.name, services, event.get("repository"))
+    if len(linked) > 1:
+        raise AmbiguousRepository(f"{stack.name} runs images of {linked}")
+    repository = linked[0]
+    unit = unit_of(services, linked)
     digest = digest_of(repository, event)
     image = unit[0].image(repository, digest)
     behind = [service for service in unit if not service.runs(image)]
     migration = None
     if event.get("migrate") is not False:
-        migration = migration_of(stack, outputs, unit, repository)
-    deploy = bool(behind) or (event.get("migrate") is True and migration is not None)
+        if not stack.outputs and stack.status.endswith("_FAILED"):
+            raise stack.invalid("MigrationCommand", "CloudFormation tells no outputs of it")
+        migration = command_of(stack, "MigrationCommand", unit, repository)
+    post_deploy = command_of(stack, "PostDeployCommand", unit, repository)
+    deploys = bool(behind) or (event.get("migrate") is True and migration is not None)
     return {
-        "action": "deploy" if deploy else "none",
-        "reason": f"{len(behind)} of {len(unit)} services of {stack} do not run {image} yet.",
-        "stack": stack,
+        "action": "deploy" if deploys else "none",
+        "reason": f"{len(behind)} of {len(unit)} services of {stack.name} do not run {image} yet.",
         "repository": repository,
         "tag": event.get("tag"),
         "digest": digest,
         "image": image,
-        "services": [service.planned(repository) for service in unit],
-        "migration": migration if deploy else None,
+        "migration": migration if deploys else None,
+        "postDeploy": post_deploy if deploys else None,
+        **common(stack, unit, linked),
     }
 
 
-def validate(event):
-    check(event, ("stack",), ("tag", "digest", "repository", "migrate"))
-    if "tag" not in event and "digest" not in event:
-        raise InvalidInput("one of `tag` and `digest` must be given")
-    for key, form in FORMS.items():
-        if key in event and not form.fullmatch(event[key]):
-            raise InvalidInput(f"`{key}`: `{event[key]}` has not the form of a {key}")
+def rollback(stack, services):
+    """Back from whatever the services run now."""
+    linked = linked_repositories(stack.name, services, None)
+    return {
+        "action": "rollback",
+        "reason": f"Stack {stack.name} is to go back to an earlier release.",
+        "repository": None,
+        "tag": None,
+        "digest": None,
+        "image": None,
+        "migration": None,
+        "postDeploy": None,
+        **common(stack, unit_of(services, linked), linked),
+    }
 
 
-def outputs_of(stack):
+def common(stack, unit, repositories):
+    return {
+        "stack": stack.name,
+        "services": [service.planned(repositories) for service in unit],
+        "alarms": sorted({alarm for service in unit for alarm in service.alarms}),
+        "healthCheckUrl": stack.health_check_url(),
+        "limits": stack.limits(),
+    }
+
+
+def unit_of(services, repositories):
+    """The services that run images of the repositories. They are released as one."""
+    unit = [service for service in services if service.containers_of(repositories)]
+    for service in unit:
+        service.check_controller()
+    return unit
+
+
+class Stack:
+    """A stack that is at rest, with what its outputs say."""
+
+    def __init__(self, name):
+        self.name = name
+        described = describe_stack(name)
+        self.status = described["StackStatus"]
+        if self.status.endswith("_IN_PROGRESS"):
+            raise StackBusy(f"{name} is {self.status}")
+        self.outputs = {
+            output["OutputKey"]: output["OutputValue"].strip()
+            for output in described.get("Outputs", [])
+        }
+
+    def invalid(self, output, problem):
+        return InvalidStackOutput(f"{output} of {self.name}: {problem}")
+
+    def limits(self):
+        return {limit: self.seconds(*bounds) for limit, bounds in LIMITS.items()}
+
+    def seconds(self, output, lowest, highest):
+        text = self.outputs.get(output)
+        if not text:
+            return None
+        if not re.fullmatch(r"[0-9]+", text) or not lowest <= int(text) <= highest:
+            raise self.invalid(output, f"`{text}` is no number of seconds that it may have")
+        return int(text)
+
+    def health_check_url(self):
+        url = self.outputs.get("HealthCheckUrl")
+        if url and not health_check.is_url(url):
+            raise self.invalid("HealthCheckUrl", f"`{url}` is none that can be asked")
+        return url or None
+
+
+def describe_stack(name):
     try:
-        with AwsRequests("cloudformation:DescribeStacks", stack):
-            described = cloudformation.describe_stacks(StackName=stack)["Stacks"][0]
+        with AwsRequests("cloudformation:DescribeStacks", name):
+            return cloudformation.describe_stacks(StackName=name)["Stacks"][0]
     except AwsRequestFailed as failure:
         if failure.code == "ValidationError" and "does not exist" in str(failure):
-            raise StackNotFound(f"there is no stack {stack}") from failure
+            raise StackNotFound(f"there is no stack {name}") from failure
         raise
-    if described["StackStatus"].endswith("_IN_PROGRESS"):
-        raise StackBusy(f"{stack} is {described['StackStatus']}")
-    return {
-        output["OutputKey"]: output["OutputValue"].strip()
-        for output in described.get("Outputs", [])
-    }
 
 
 def services_of(stack):
@@ -116,7 +220,7 @@ def services_of(stack):
                 resource["PhysicalResourceId"]
                 for resource in page["StackResourceSummaries"]
                 if resource["ResourceType"] == "AWS::ECS::Service"
-                and resource["ResourceStatus"] != "DELETE_COMPLETE"
+                and resource["ResourceStatus"] not in ("DELETE_COMPLETE", "DELETE_SKIPPED")
             ]
     by_cluster = {}
     for arn in sorted(arns):
@@ -146,6 +250,8 @@ class Service:
         self.arn = arn
         self.cluster = cluster_of(arn)
         self.controller = described.get("deploymentController", {}).get("type", "ECS")
+        alarms = described.get("deploymentConfiguration", {}).get("alarms", {})
+        self.alarms = alarms.get("alarmNames", []) if alarms.get("enable") else []
         deployments = described["deployments"]
         self.is_settled = len(deployments) == 1 and deployments[0].get("rolloutState") == "COMPLETED"
         if "taskDefinition" not in described:
@@ -166,8 +272,8 @@ class Service:
     def repositories(self):
         return {repository for _, repository in self.ecr_containers()}
 
-    def containers_of(self, repository):
-        return [c["name"] for c, candidate in self.ecr_containers() if candidate == repository]
+    def containers_of(self, repositories):
+        return [c["name"] for c, candidate in self.ecr_containers() if candidate in repositories]
 
     def image(self, repository, digest):
         for container, candidate in self.ecr_containers():
@@ -179,16 +285,17 @@ class Service:
     def runs(self, image):
         return self.is_settled and task_definition.is_pinned_to(self.definition, image)
 
-    def planned(self, repository):
+    def planned(self, repositories):
         return {
             "cluster": self.cluster,
             "service": self.arn,
             "taskDefinition": task_definition.arn(self.definition),
-            "containers": self.containers_of(repository),
+            "containers": self.containers_of(repositories),
         }
 
 
-def choose_repository(stack, services, wanted):
+def linked_repositories(stack, services, wanted):
+    """The repositories whose images the stack runs and whose tag names the stack."""
     run = sorted(set().union(*(service.repositories() for service in services)))
     run = [repository for repository in run if wanted in (None, repository)]
     if not run:
@@ -196,9 +303,7 @@ def choose_repository(stack, services, wanted):
     linked = [repository for repository in run if names_stack(services[0].arn, repository, stack)]
     if not linked:
         raise RepositoryNotLinked(f"{stack} runs images of {run}, none of which names it")
-    if len(linked) > 1:
-        raise AmbiguousRepository(f"{stack} runs images of {linked}")
-    return linked[0]
+    return linked
 
 
 def names_stack(service, repository, stack):
@@ -226,8 +331,9 @@ def digest_of(repository, event):
     return answer["imageDetails"][0]["imageDigest"]
 
 
-def migration_of(stack, outputs, unit, repository):
-    command = outputs.get("MigrationCommand")
+def command_of(stack, output, unit, repository):
+    """The command that an output of the stack asks for, and where it runs."""
+    command = stack.outputs.get(output)
     if not command:
         return None
     try:
@@ -235,8 +341,8 @@ def migration_of(stack, outputs, unit, repository):
     except ValueError:
         words = None
     if not isinstance(words, list) or not words or not all(isinstance(w, str) for w in words):
-        raise InvalidStackOutput(f"MigrationCommand of {stack} is no JSON array of strings")
-    service, container = migration_container(stack, outputs.get("MigrationContainer"), unit, repository)
+        raise stack.invalid(output, f"`{command}` is no JSON array of strings")
+    service, container = container_of(stack, unit, repository)
     return {
         "cluster": service.cluster,
         "service": service.arn,
@@ -246,13 +352,14 @@ def migration_of(stack, outputs, unit, repository):
     }
 
 
-def migration_container(stack, wanted, unit, repository):
+def container_of(stack, unit, repository):
+    wanted = stack.outputs.get("MigrationContainer")
     for service in unit:
-        containers = service.containers_of(repository)
+        containers = service.containers_of([repository])
         if wanted in containers:
             return service, wanted
         if not wanted and len(containers) == 1:
             return service, containers[0]
         if not wanted:
             break
-    raise InvalidStackOutput(f"MigrationContainer of {stack} names no container of {repository}")
+    raise stack.invalid("MigrationContainer", f"it names no container of {repository}")

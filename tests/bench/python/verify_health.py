@@ -2,11 +2,11 @@
 
 import time
 from urllib.error import HTTPError
-from urllib.parse import urlsplit
 from urllib.request import HTTPRedirectHandler, Request, build_opener
 
 import boto3
 
+import health_check
 import services
 from failures import AwsRequests, InvalidInput, check
 
@@ -37,17 +37,12 @@ def handler(event, context):
     if not event["services"]:
         raise InvalidInput("`services`: there is none")
     url = event.get("healthCheckUrl")
-    if url is not None and not is_health_check_url(url):
+    if url is not None and not health_check.is_url(url):
         raise InvalidInput(f"`healthCheckUrl`: `{url}` is none that can be asked")
     seen = Seen(event["services"])
     if event.get("rollback"):
         return release([verify_rollback(service, seen) for service in event["services"]])
     return verify_release(event["services"], seen, url)
-
-
-def is_health_check_url(url):
-    parts = urlsplit(url)
-    return parts.scheme in ("http", "https") and bool(parts.hostname) and "@" not in parts.netloc
 
 
 class Seen:
