@@ -520,12 +520,13 @@ mod tests {
         create_service(&ecs, &pausing).await;
         let waiting = next(&mut events, HOOK_STATE_CHANGE).await;
         let detail = waiting.detail;
-        let fields: Vec<&str> = detail
+        let mut fields: Vec<&str> = detail
             .as_object()
             .unwrap()
             .keys()
             .map(String::as_str)
             .collect();
+        fields.sort_unstable();
         // https://docs.aws.amazon.com/AmazonECS/latest/developerguide/ecs_hook_state_change_events.html
         let documented = [
             "clusterArn",
