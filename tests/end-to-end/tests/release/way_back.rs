@@ -64,9 +64,12 @@ impl<'a> Released<'a> {
                 "text",
             ])
             .await?;
-        let fire = ["cloudwatch", "set-alarm-state", "--state-value", "ALARM"];
-        let named = ["--state-reason", "a story", "--alarm-name", &alarm];
-        self.account.cli().run(fire.iter().chain(&named)).await?;
+        // An alarm that is in ALARM already does not fire again.
+        for state in ["OK", "ALARM"] {
+            let set = ["cloudwatch", "set-alarm-state", "--state-value", state];
+            let named = ["--state-reason", "a story", "--alarm-name", &alarm];
+            self.account.cli().run(set.iter().chain(&named)).await?;
+        }
         let deadline = Instant::now() + PATIENCE;
         loop {
             let mut rollbacks = Vec::new();
