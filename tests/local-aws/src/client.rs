@@ -109,7 +109,12 @@ impl LocalAws {
     pub fn attach(endpoint: impl Into<String>) -> anyhow::Result<Self> {
         Ok(Self {
             endpoint: endpoint.into(),
-            http: reqwest::Client::builder().no_proxy().build()?,
+            http: reqwest::Client::builder()
+                .no_proxy()
+                // Each test has a runtime of its own, and a connection ends with the one it was
+                // opened in.
+                .pool_max_idle_per_host(0)
+                .build()?,
             process: None,
             stdin: None,
         })

@@ -23,7 +23,7 @@ use crate::faults::{Answer, CallFault, Faults};
 use crate::images::ImageStore;
 use crate::lambda::{self, Completion, InvokeError, LambdaService};
 use crate::load_balancer::LoadBalancers;
-use crate::protocol::REQUEST_ID;
+use crate::protocol::{ERROR_TYPE, REQUEST_ID};
 use crate::recorder::{Call, Recorder};
 use crate::request_limits::RequestLimits;
 use crate::stale_reads::StaleReads;
@@ -149,8 +149,16 @@ async fn call_ecs(gateway: &Gateway, call: &ApiCall) -> Response {
         .map_err(|error| ApiError::server(format!("The call was not recorded: {error}")));
     match recorded.and(answer) {
         Ok(body) => amz_json(StatusCode::OK, &body),
-        Err(error) => call.error(error.status, error.name, &error.message),
+        Err(error) => ecs_error(&error),
     }
+}
+
+/// An exception with all its members: some have more than a name and a message.
+fn ecs_error(error: &ApiError) -> Response {
+    let mut response = amz_json(error.status, &error.to_json());
+    let name = header::HeaderValue::from_static(error.name);
+    response.headers_mut().insert(ERROR_TYPE, name);
+    response
 }
 
 async fn answer_ecs(gateway: &Gateway, call: &ApiCall) -> Result<Value, ApiError> {

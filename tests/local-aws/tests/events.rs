@@ -199,7 +199,9 @@ fn network() -> NetworkConfiguration {
 
 fn names(object: &Value) -> Vec<&str> {
     let fields = object.as_object().unwrap();
-    fields.keys().map(String::as_str).collect()
+    let mut names: Vec<&str> = fields.keys().map(String::as_str).collect();
+    names.sort_unstable();
+    names
 }
 
 /// Asserts that an object has every one of the fields.

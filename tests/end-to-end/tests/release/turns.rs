@@ -5,7 +5,7 @@ use std::time::Duration;
 use anyhow::{Context, Result, ensure};
 use end_to_end::account::Account;
 use end_to_end::application::Application;
-use end_to_end::execution::Execution;
+use end_to_end::execution::{Execution, Stay};
 use end_to_end::image::{Image, VersionSpec};
 use serde_json::{Value, json};
 use tokio::time::Instant;
@@ -22,15 +22,11 @@ async fn running<'a>(account: &'a Account, name: &str) -> Result<(Application<'a
     Ok((application, posts))
 }
 
-/// Waits until the execution is in the state.
+/// Waits until the execution has come to the state.
 async fn reaches(execution: &Execution, state: &str) -> Result<()> {
     let deadline = Instant::now() + PATIENCE;
-    while execution
-        .stays()
-        .await?
-        .last()
-        .is_none_or(|stay| stay.state != state)
-    {
+    let has_come = |stays: &[Stay]| stays.iter().any(|stay| stay.state == state);
+    while !has_come(&execution.stays().await?) {
         ensure!(Instant::now() < deadline, "never in {state}");
         tokio::time::sleep(Duration::from_millis(50)).await;
     }
@@ -44,7 +40,7 @@ pub(crate) async fn of_pushes_that_wait_the_newest_is_deployed_and_the_others_ar
     let visitor = application.visitor();
     visitor.sees("Posts").await?;
     let build = |spec: VersionSpec| spec.build(account.websvc());
-    let first = build(VersionSpec::slow_migration(5))?;
+    let first = build(VersionSpec::slow_migration(12))?;
     let second = build(VersionSpec::meow().version("waits"))?;
     let third = build(VersionSpec::meow().version("waits-last"))?;
 
@@ -148,7 +144,7 @@ pub(crate) async fn an_event_that_comes_twice_starts_one_release(account: &Accou
 
 pub(crate) async fn a_redriven_release_plans_anew(account: &Account) -> Result<()> {
     let (application, _) = running(account, "redriven").await?;
-    let slow = VersionSpec::slow_migration(3).build(account.websvc())?;
+    let slow = VersionSpec::slow_migration(12).build(account.websvc())?;
     let execution = application.push_and_notice("v2", &slow).await?;
     reaches(&execution, "WaitTask").await?;
     let of = |verb: &'static str| ["stepfunctions", verb, "--execution-arn", execution.arn()];
