@@ -228,7 +228,10 @@ impl<'a> Application<'a> {
             .service_name(&self.service)
             .send()
             .await?;
-        Ok(all.task_arns().len() - of_service.task_arns().len())
+        // The service may have started tasks between the two answers.
+        let of_service = of_service.task_arns();
+        let others = all.task_arns().iter();
+        Ok(others.filter(|task| !of_service.contains(task)).count())
     }
 
     /// How long a stopped task existed, in seconds.
