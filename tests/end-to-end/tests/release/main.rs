@@ -53,6 +53,7 @@ fn main() -> ExitCode {
         turns::an_event_that_comes_twice_starts_one_release,
         turns::a_redriven_release_plans_anew,
         way_back::a_person_goes_back_to_the_last_good_release,
+        way_back::an_alarm_after_a_release_takes_it_back_once,
         way_back::a_command_after_the_release_is_reported_and_takes_nothing_back,
         unnoticed::a_push_to_a_repository_that_names_no_stack_starts_nothing,
         unnoticed::a_deleted_image_starts_nothing,

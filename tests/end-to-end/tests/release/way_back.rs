@@ -3,11 +3,15 @@
 use anyhow::Result;
 use end_to_end::account::Account;
 use end_to_end::application::Application;
-use end_to_end::execution::End;
+use end_to_end::execution::{End, Execution};
 use end_to_end::image::{Image, VersionSpec};
-use serde_json::json;
+use serde_json::{Value, json};
+use std::time::Duration;
+use tokio::time::Instant;
 
 use crate::released::assert_runs;
+
+const PATIENCE: Duration = Duration::from_secs(60);
 
 /// An application that ran version 1 and runs version 2.
 struct Released<'a> {
@@ -39,6 +43,49 @@ impl<'a> Released<'a> {
         let input = json!({"stack": self.application.name(), "action": "rollback"});
         self.account.start_execution(input).await?.end().await
     }
+
+    /// Lets the alarm on errors fire, and finds the execution that it started: the `count`-th
+    /// rollback of the stack.
+    async fn alarm_fires(&self, count: usize) -> Result<Execution> {
+        let stack = self.application.name();
+        let alarm = self
+            .account
+            .cli()
+            .run([
+                "cloudformation",
+                "describe-stack-resource",
+                "--stack-name",
+                stack,
+                "--logical-resource-id",
+                "ErrorAlarm",
+                "--query",
+                "StackResourceDetail.PhysicalResourceId",
+                "--output",
+                "text",
+            ])
+            .await?;
+        // An alarm that is in ALARM already does not fire again.
+        for state in ["OK", "ALARM"] {
+            let set = ["cloudwatch", "set-alarm-state", "--state-value", state];
+            let named = ["--state-reason", "a story", "--alarm-name", &alarm];
+            self.account.cli().run(set.iter().chain(&named)).await?;
+        }
+        let deadline = Instant::now() + PATIENCE;
+        loop {
+            let mut rollbacks = Vec::new();
+            for execution in self.account.executions(stack).await? {
+                // Other alarms of the stack may fire by themselves.
+                if execution.input().await?["alarm"]["name"] == *alarm {
+                    rollbacks.push(execution);
+                }
+            }
+            if rollbacks.len() == count {
+                return Ok(rollbacks.swap_remove(0));
+            }
+            assert!(Instant::now() < deadline, "the alarm started nothing");
+            tokio::time::sleep(Duration::from_millis(100)).await;
+        }
+    }
 }
 
 pub(crate) async fn a_person_goes_back_to_the_last_good_release(account: &Account) -> Result<()> {
@@ -61,6 +108,33 @@ pub(crate) async fn a_person_goes_back_to_the_last_good_release(account: &Accoun
     let again = released.roll_back().await?;
     assert_eq!(again.error, "NothingToGoBackTo", "{again:?}");
     assert_runs(&released.application, &released.posts.digest()).await
+}
+
+pub(crate) async fn an_alarm_after_a_release_takes_it_back_once(account: &Account) -> Result<()> {
+    let released = Released::new(account, "by-alarm").await?;
+
+    let end = released.alarm_fires(1).await?.end().await?;
+    assert_eq!(end.output["verdict"], "succeeded", "{end:?}");
+    assert_runs(&released.application, &released.posts.digest()).await?;
+
+    let end = released.alarm_fires(2).await?.end().await?;
+    assert_eq!(end.output["verdict"], "nothingToRollBack", "{end:?}");
+    assert_runs(&released.application, &released.posts.digest()).await?;
+    let records = account.releases("by-alarm").await?;
+    let of_verdict = |verdict: &str| {
+        let found = records.iter().filter(|record| record["verdict"] == verdict);
+        found.collect::<Vec<_>>()
+    };
+    let taken_back = of_verdict("rolledBack");
+    assert_eq!(taken_back.len(), 1, "{records:?}");
+    assert_eq!(taken_back[0]["tag"], "v2");
+    let by_alarm = |record: &&&Value| {
+        let by = record["startedBy"].as_str().unwrap_or_default();
+        by.starts_with("alarm ")
+    };
+    let succeeded = of_verdict("succeeded");
+    assert_eq!(succeeded.iter().filter(by_alarm).count(), 1, "{records:?}");
+    Ok(())
 }
 
 pub(crate) async fn a_command_after_the_release_is_reported_and_takes_nothing_back(

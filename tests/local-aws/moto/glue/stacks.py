@@ -6,7 +6,8 @@ are made in no order and even by reading a stack; an update sees neither a param
 `Fn::Sub` nor what follows from another resource's change; nothing is rolled back, and no event
 says why; outputs are empty after a change set; a parameter's previous value is lost; a
 template's URL at an address instead of a name is not understood; `AWS::NoValue` stays in lists;
-a template is no longer valid where cfn-lint has but a warning.
+a template is no longer valid where cfn-lint has but a warning; a stack is not found by the
+physical id of one of its resources.
 """
 
 import copy
@@ -34,6 +35,7 @@ from moto.cloudformation.utils import (
     get_stack_from_s3_url,
     validate_template_cfn_lint,
 )
+from moto.core.responses import ActionResult
 
 from glue import stack_parameters
 from glue.resources.base import Place, Resource
@@ -603,6 +605,14 @@ def _resources(self: Stack) -> Iterable[Any]:
     return [parsed[name] for name in names if parsed.get(name) is not None]
 
 
+def _owner(backend: CloudFormationBackend, physical_id: str) -> Stack:
+    """The stack that has the resource."""
+    for stack in backend.stacks.values():
+        if any(one.physical_resource_id == physical_id for one in stack.stack_resources):
+            return stack
+    raise ValidationError(physical_id, f"Stack for {physical_id} does not exist")
+
+
 def _raw_parameters(self: Stack) -> dict[str, str]:
     """Parameters as they were given, for `UsePreviousValue`."""
     return {
@@ -670,6 +680,17 @@ def install() -> None:
         describe(self, stack, resource)
         self.resource_status = getattr(resource, "glue_status", stack.status)
 
+    describe_named = CloudFormationResponse.describe_stack_resources
+
+    def describe_stack_resources(self: CloudFormationResponse) -> Any:
+        physical_id = self._get_param("PhysicalResourceId")
+        if physical_id is None:
+            return describe_named(self)
+        stack = _owner(self.cloudformation_backend, physical_id)
+        told = [StackResourceDTO(stack, one) for one in stack.stack_resources]
+        return ActionResult({"StackResources": told})
+
+    CloudFormationResponse.describe_stack_resources = describe_stack_resources
     StackResourceDTO.__init__ = describe_resource
     responses.get_stack_from_s3_url = _template_at
     CloudFormationBackend.create_stack = _create_stack

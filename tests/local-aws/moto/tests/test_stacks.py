@@ -186,6 +186,16 @@ class Updates(GlueTest):
         expected = {"Same": "CREATE_COMPLETE", "Other": "UPDATE_COMPLETE"}
         self.assertEqual(statuses, expected)
 
+    def test_a_stack_is_found_by_a_resource_of_its(self) -> None:
+        name, client = unique("owner"), self.client("cloudformation")
+        self.deploy(name, template({"Other": group(f"{name}-a"), "Mine": group(f"{name}-b")}))
+        found = client.describe_stack_resources(PhysicalResourceId=f"{name}-b")
+        owners = {one["StackName"] for one in found["StackResources"]}
+        self.assertEqual((owners, len(found["StackResources"])), ({name}, 2))
+        with self.assertRaises(ClientError) as raised:
+            client.describe_stack_resources(PhysicalResourceId=f"{name}-c")
+        self.assertIn("does not exist", str(raised.exception))
+
     def test_previous_values_of_lists_and_secrets_are_kept(self) -> None:
         name = unique("previous")
         body = template(
