@@ -1,7 +1,7 @@
 use crate::event::{self, Push};
 use crate::failure::Failure;
 use bluegreen_contract::{ExecutionInput, STACKS_TAG, started_by};
-use bluegreen_release::StateMachine;
+use bluegreen_release::{StateMachine, TakenTags};
 use bluegreen_sdk_config::AwsRequestFailed;
 use serde::Serialize;
 use serde_json::Value;
@@ -112,8 +112,8 @@ async fn release_into(
 /// The execution's name holds the event's id, so an event that is delivered once more gets the
 /// execution that it has started before.
 async fn release(context: &Context, push: &Push, stack: &str) -> Result<Outcome, AwsRequestFailed> {
-    let skip = bluegreen_release::reason_to_skip(&context.cloudformation, stack, &push.tag).await?;
-    if let Some(reason) = skip {
+    let taken = TakenTags::load(&context.cloudformation, stack).await?;
+    if let Some(reason) = taken.reason_to_skip(&push.tag) {
         return Ok(Outcome::Skipped(reason));
     }
     let identity = [

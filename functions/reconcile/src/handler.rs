@@ -2,7 +2,7 @@ use crate::failure::Failure;
 use crate::images::{self, Image};
 use crate::known::Known;
 use bluegreen_contract::{ExecutionInput, started_by};
-use bluegreen_release::StateMachine;
+use bluegreen_release::{StateMachine, TakenTags};
 use bluegreen_sdk_config::AwsRequestFailed;
 use serde::Serialize;
 use std::time::SystemTime;
@@ -86,11 +86,17 @@ async fn release_into(
     stack: &str,
 ) -> Result<Option<String>, AwsRequestFailed> {
     let known = Known::load(&context.dynamodb, &context.releases_table, stack).await?;
-    let newer = images
+    let mut newer = images
         .iter()
-        .take_while(|image| known.is_newer(repository, &image.pushed_at));
+        .take_while(|image| known.is_newer(repository, &image.pushed_at))
+        .peekable();
+    if newer.peek().is_none() {
+        return Ok(None);
+    }
+    let taken = TakenTags::load(&context.cloudformation, stack).await?;
+    let takes = |tag: &&String| taken.reason_to_skip(tag).is_none();
     for image in newer {
-        let Some(tag) = tag_taken(context, stack, image).await? else {
+        let Some(tag) = image.tags.iter().find(takes) else {
             continue;
         };
         if known.has(&image.digest) {
@@ -99,21 +105,6 @@ async fn release_into(
         let execution = start(context, repository, image, tag, stack).await?;
         tracing::info!(stack, repository, tag, execution, "a lost push is found");
         return Ok(Some(execution));
-    }
-    Ok(None)
-}
-
-/// The first of the image's tags that the stack takes.
-async fn tag_taken<'a>(
-    context: &Context,
-    stack: &str,
-    image: &'a Image,
-) -> Result<Option<&'a str>, AwsRequestFailed> {
-    for tag in &image.tags {
-        let skip = bluegreen_release::reason_to_skip(&context.cloudformation, stack, tag).await?;
-        if skip.is_none() {
-            return Ok(Some(tag));
-        }
     }
     Ok(None)
 }

@@ -8,4 +8,4 @@ mod stack;
 
 pub use artifact::{is_other_artifact, is_referrer};
 pub use execution::{BadStateMachineArn, StateMachine, name, start};
-pub use stack::reason_to_skip;
+pub use stack::TakenTags;

@@ -1,4 +1,4 @@
-//! Whether a stack takes a tag.
+//! Which tags a stack takes.
 
 use crate::glob;
 use aws_sdk_cloudformation::Client;
@@ -8,56 +8,77 @@ use bluegreen_sdk_config::{AwsRequestFailed, failed};
 /// The stack's output with the patterns of the tags that it takes; without it, it takes all.
 const IMAGE_TAGS: &str = "ImageTags";
 
-/// A sentence where the stack does not exist, or does not take the tag.
-///
-/// # Errors
-/// [`AwsRequestFailed`], also where CloudFormation does not tell the stack's outputs at this moment.
-pub async fn reason_to_skip(
-    client: &Client,
-    name: &str,
-    tag: &str,
-) -> Result<Option<String>, AwsRequestFailed> {
-    let absent = |detail: &str| {
-        let detail = detail.trim_end_matches('.');
-        Some(format!("There is no stack {name}: {detail}."))
-    };
-    let answer = client
-        .describe_stacks()
-        .stack_name(name)
-        .send()
-        .await
-        .map_err(failed("cloudformation:DescribeStacks", name));
-    let answer = match answer {
-        Ok(answer) => answer,
-        // CloudFormation has no error code of its own for a stack that does not exist. The name is
-        // all that the request holds, so it is also what any other complaint is about.
-        Err(failure) if failure.code == "ValidationError" => return Ok(absent(&failure.message)),
-        Err(failure) => return Err(failure),
-    };
-    let Some(stack) = answer.stacks().first() else {
-        return Ok(absent("CloudFormation knows none"));
-    };
-    if stack.outputs().is_empty() {
-        let status = stack.stack_status().map_or("UNKNOWN", StackStatus::as_str);
-        match silence_of(status) {
-            Silence::NoOutputs => {}
-            Silence::NeverCreated => {
-                return Ok(Some(format!(
-                    "The stack is {status}: a stack's first image is deployed with it."
-                )));
+/// Which tags a stack takes.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub enum TakenTags {
+    /// None; a sentence says why.
+    None(String),
+    /// Those that match one of these patterns.
+    Matching(String),
+    All,
+}
+
+impl TakenTags {
+    /// Asks CloudFormation.
+    ///
+    /// # Errors
+    /// [`AwsRequestFailed`], also where CloudFormation does not tell the stack's outputs at this
+    /// moment.
+    pub async fn load(client: &Client, name: &str) -> Result<Self, AwsRequestFailed> {
+        let absent = |detail: &str| {
+            let detail = detail.trim_end_matches('.');
+            Self::None(format!("There is no stack {name}: {detail}."))
+        };
+        let answer = client
+            .describe_stacks()
+            .stack_name(name)
+            .send()
+            .await
+            .map_err(failed("cloudformation:DescribeStacks", name));
+        let answer = match answer {
+            Ok(answer) => answer,
+            // CloudFormation has no error code of its own for a stack that does not exist. The name
+            // is all that the request holds, so it is also what any other complaint is about.
+            Err(failure) if failure.code == "ValidationError" => {
+                return Ok(absent(&failure.message));
             }
-            Silence::Unknown => return Err(untold(name, status)),
+            Err(failure) => return Err(failure),
+        };
+        let Some(stack) = answer.stacks().first() else {
+            return Ok(absent("CloudFormation knows none"));
+        };
+        if stack.outputs().is_empty() {
+            let status = stack.stack_status().map_or("UNKNOWN", StackStatus::as_str);
+            match silence_of(status) {
+                Silence::NoOutputs => {}
+                Silence::NeverCreated => {
+                    return Ok(Self::None(format!(
+                        "The stack is {status}: a stack's first image is deployed with it."
+                    )));
+                }
+                Silence::Unknown => return Err(untold(name, status)),
+            }
+        }
+        let patterns = stack
+            .outputs()
+            .iter()
+            .find(|output| output.output_key() == Some(IMAGE_TAGS))
+            .and_then(|output| output.output_value())
+            .filter(|patterns| !patterns.trim().is_empty());
+        Ok(patterns.map_or(Self::All, |patterns| Self::Matching(patterns.to_owned())))
+    }
+
+    /// A sentence where the stack does not take the tag.
+    #[must_use]
+    pub fn reason_to_skip(&self, tag: &str) -> Option<String> {
+        match self {
+            Self::None(reason) => Some(reason.clone()),
+            Self::Matching(patterns) if !glob::any_matches(patterns, tag) => Some(format!(
+                "The tag {tag} is none that the stack takes (its output {IMAGE_TAGS} is `{patterns}`)."
+            )),
+            Self::Matching(_) | Self::All => None,
         }
     }
-    let patterns = stack
-        .outputs()
-        .iter()
-        .find(|output| output.output_key() == Some(IMAGE_TAGS))
-        .and_then(|output| output.output_value())
-        .filter(|patterns| !patterns.trim().is_empty());
-    Ok(patterns
-        .filter(|patterns| !glob::any_matches(patterns, tag))
-        .map(|patterns| format!("The tag {tag} is none that the stack takes (its output {IMAGE_TAGS} is `{patterns}`).")))
 }
 
 /// What it means that CloudFormation tells no outputs of a stack.

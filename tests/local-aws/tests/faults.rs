@@ -14,7 +14,7 @@ use aws_sdk_lambda::types::InvocationType;
 use aws_smithy_types::retry::RetryConfig;
 use aws_types::SdkConfig;
 use local_aws::client::LocalAws;
-use local_aws::faults::{Fault, Moment};
+use local_aws::faults::{Fault, InvocationFault, Moment};
 use serde_json::{Value, json};
 use support::{NewFunction, create, eventually, python, shared, start};
 
@@ -402,21 +402,24 @@ except urllib.error.HTTPError as error:
     }
 }
 
-#[tokio::test]
-async fn a_crash_before_its_work_leaves_no_trace_and_one_after_it_does() {
+/// Invokes a function whose next invocation is struck before, and another one whose is struck after
+/// its work: each fails so, and has left the trace of its work or none. Once the fault has struck,
+/// the function works.
+async fn assert_struck(
+    of: impl Fn(&str, Moment) -> InvocationFault,
+    error_type: &str,
+    ending: &str,
+) {
     let aws = shared().await;
     for (moment, expected) in [(Moment::BeforeItsWork, 0), (Moment::AfterItsWork, 1)] {
         let (name, notes) = noting().await;
-        let fault = aws
-            .fail(Fault::crash_of(&name, moment).times(1))
-            .await
-            .unwrap();
+        let fault = aws.fail(of(&name, moment).times(1)).await.unwrap();
         let output = invoke(aws, &name).await;
         assert_eq!(output.function_error(), Some("Unhandled"));
         let error = payload(&output);
-        assert_eq!(error["errorType"], "Runtime.ExitError");
+        assert_eq!(error["errorType"], error_type);
         let message = error["errorMessage"].as_str().unwrap();
-        assert!(message.ends_with("signal: killed"), "{message}");
+        assert!(message.ends_with(ending), "{message}");
         assert_eq!(runs(&notes), expected);
         assert_eq!(payload(&invoke(aws, &name).await), "done");
         assert_eq!(runs(&notes), expected + 1);
@@ -425,26 +428,14 @@ async fn a_crash_before_its_work_leaves_no_trace_and_one_after_it_does() {
 }
 
 #[tokio::test]
+async fn a_crash_before_its_work_leaves_no_trace_and_one_after_it_does() {
+    assert_struck(Fault::crash_of, "Runtime.ExitError", "signal: killed").await;
+}
+
+#[tokio::test]
 async fn a_time_out_on_demand_is_lambdas_own_and_takes_no_time() {
-    let aws = shared().await;
-    for (moment, expected) in [(Moment::BeforeItsWork, 0), (Moment::AfterItsWork, 1)] {
-        let (name, notes) = noting().await;
-        let fault = aws
-            .fail(Fault::time_out_of(&name, moment).times(1))
-            .await
-            .unwrap();
-        let output = invoke(aws, &name).await;
-        assert_eq!(output.function_error(), Some("Unhandled"));
-        let error = payload(&output);
-        assert_eq!(error["errorType"], "Sandbox.Timedout");
-        let message = error["errorMessage"].as_str().unwrap();
-        assert!(
-            message.ends_with("Task timed out after 10.00 seconds"),
-            "{message}"
-        );
-        assert_eq!(runs(&notes), expected);
-        assert_eq!(fault.struck().await.unwrap(), 1);
-    }
+    let ending = "Task timed out after 10.00 seconds";
+    assert_struck(Fault::time_out_of, "Sandbox.Timedout", ending).await;
 }
 
 #[tokio::test]

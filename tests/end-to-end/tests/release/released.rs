@@ -3,7 +3,33 @@
 use anyhow::Result;
 use end_to_end::account::Account;
 use end_to_end::application::{Application, ServiceState};
-use end_to_end::image::VersionSpec;
+use end_to_end::image::{Image, VersionSpec};
+
+/// Creates an application that runs version 1, and answers version 1's image as well.
+pub(crate) async fn running<'a>(
+    account: &'a Account,
+    name: &str,
+) -> Result<(Application<'a>, Image)> {
+    let posts = VersionSpec::posts().build(account.websvc())?;
+    let application = account.create_application(name, &posts).await?;
+    application.migrate_first_image().await?;
+    Ok((application, posts))
+}
+
+/// Pushes version 2 as `v2`, waits until it is released, and answers its image.
+pub(crate) async fn release_version_2(
+    account: &Account,
+    application: &Application<'_>,
+) -> Result<Image> {
+    let meow = VersionSpec::meow().build(account.websvc())?;
+    let end = application
+        .push_and_notice("v2", &meow)
+        .await?
+        .end()
+        .await?;
+    assert_eq!(end.output["verdict"], "succeeded", "{end:?}");
+    Ok(meow)
+}
 
 /// The service is at rest, and everything it runs is this image of this application.
 pub(crate) async fn assert_runs(application: &Application<'_>, digest: &str) -> Result<()> {

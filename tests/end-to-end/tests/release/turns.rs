@@ -4,23 +4,14 @@ use std::time::Duration;
 
 use anyhow::{Context, Result, ensure};
 use end_to_end::account::Account;
-use end_to_end::application::Application;
 use end_to_end::execution::{Execution, Stay};
-use end_to_end::image::{Image, VersionSpec};
+use end_to_end::image::VersionSpec;
 use serde_json::{Value, json};
 use tokio::time::Instant;
 
-use crate::released::assert_runs;
+use crate::released::{assert_runs, release_version_2, running};
 
 const PATIENCE: Duration = Duration::from_secs(60);
-
-/// Creates an application that runs version 1.
-async fn running<'a>(account: &'a Account, name: &str) -> Result<(Application<'a>, Image)> {
-    let posts = VersionSpec::posts().build(account.websvc())?;
-    let application = account.create_application(name, &posts).await?;
-    application.migrate_first_image().await?;
-    Ok((application, posts))
-}
 
 /// Waits until the execution has come to the state.
 async fn reaches(execution: &Execution, state: &str) -> Result<()> {
@@ -102,13 +93,7 @@ pub(crate) async fn a_push_that_comes_late_is_stale_until_a_person_forces_it(
     account: &Account,
 ) -> Result<()> {
     let (application, posts) = running(account, "late").await?;
-    let meow = VersionSpec::meow().build(account.websvc())?;
-    let end = application
-        .push_and_notice("v2", &meow)
-        .await?
-        .end()
-        .await?;
-    assert_eq!(end.output["verdict"], "succeeded", "{end:?}");
+    let meow = release_version_2(account, &application).await?;
 
     let mut late = json!({
         "stack": "late", "tag": "v1", "migrate": false, "pushedAt": "2020-01-01T00:00:00Z"
@@ -129,13 +114,7 @@ pub(crate) async fn an_event_that_comes_twice_starts_one_release(account: &Accou
         "source": ["aws.ecr"], "detail": {"repository-name": ["twice"]}
     }));
     let twice = pushes.deliver_twice(1).await?;
-    let meow = VersionSpec::meow().build(account.websvc())?;
-    let end = application
-        .push_and_notice("v2", &meow)
-        .await?
-        .end()
-        .await?;
-    assert_eq!(end.output["verdict"], "succeeded", "{end:?}");
+    let meow = release_version_2(account, &application).await?;
     assert_eq!(twice.struck().await?, 1);
     let executions = account.executions("twice").await?;
     assert_eq!(executions.len(), 2, "the first image's, and one of v2");

@@ -8,15 +8,7 @@ use end_to_end::account::Account;
 use end_to_end::application::Application;
 use end_to_end::image::{VersionSpec, push};
 
-use crate::released::assert_runs;
-
-/// Creates an application that runs version 1.
-async fn running<'a>(account: &'a Account, name: &str) -> Result<Application<'a>> {
-    let posts = VersionSpec::posts().build(account.websvc())?;
-    let application = account.create_application(name, &posts).await?;
-    application.migrate_first_image().await?;
-    Ok(application)
-}
+use crate::released::{assert_runs, running};
 
 /// Pushes version 2, which goes live, and finds that it was the first release since version 1.
 async fn assert_only_the_next_push_is_a_release(
@@ -40,7 +32,7 @@ async fn assert_only_the_next_push_is_a_release(
 pub(crate) async fn a_push_to_a_repository_that_names_no_stack_starts_nothing(
     account: &Account,
 ) -> Result<()> {
-    let application = running(account, "unnamed").await?;
+    let (application, _) = running(account, "unnamed").await?;
     let create = ["ecr", "create-repository", "--repository-name"];
     account
         .cli()
@@ -55,7 +47,7 @@ pub(crate) async fn a_push_to_a_repository_that_names_no_stack_starts_nothing(
 }
 
 pub(crate) async fn a_deleted_image_starts_nothing(account: &Account) -> Result<()> {
-    let application = running(account, "deleted").await?;
+    let (application, _) = running(account, "deleted").await?;
     let delete = ["ecr", "batch-delete-image", "--repository-name", "deleted"];
     let first = ["--image-ids", "imageTag=v1"];
     account.cli().run(delete.iter().chain(&first)).await?;
@@ -63,7 +55,7 @@ pub(crate) async fn a_deleted_image_starts_nothing(account: &Account) -> Result<
 }
 
 pub(crate) async fn a_push_without_a_tag_starts_nothing(account: &Account) -> Result<()> {
-    let application = running(account, "untagged").await?;
+    let (application, _) = running(account, "untagged").await?;
     let image = VersionSpec::meow()
         .title("Unseen")
         .build(account.websvc())?;

@@ -9,7 +9,7 @@ use serde_json::{Value, json};
 use std::time::Duration;
 use tokio::time::Instant;
 
-use crate::released::assert_runs;
+use crate::released::{assert_runs, release_version_2, running};
 
 const PATIENCE: Duration = Duration::from_secs(60);
 
@@ -22,16 +22,8 @@ struct Released<'a> {
 
 impl<'a> Released<'a> {
     async fn new(account: &'a Account, name: &str) -> Result<Self> {
-        let posts = VersionSpec::posts().build(account.websvc())?;
-        let application = account.create_application(name, &posts).await?;
-        application.migrate_first_image().await?;
-        let meow = VersionSpec::meow().build(account.websvc())?;
-        let end = application
-            .push_and_notice("v2", &meow)
-            .await?
-            .end()
-            .await?;
-        assert_eq!(end.output["verdict"], "succeeded", "{end:?}");
+        let (application, posts) = running(account, name).await?;
+        release_version_2(account, &application).await?;
         Ok(Self {
             account,
             application,

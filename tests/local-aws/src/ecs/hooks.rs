@@ -269,7 +269,6 @@ impl HookStatus {
 #[derive(Clone, Debug)]
 pub(super) struct HookDetail {
     pub(super) hook_id: String,
-    #[allow(dead_code, reason = "the hook's event tells it")]
     pub(super) stage: Stage,
     pub(super) target_type: &'static str,
     /// The function's ARN; a pause has none.

@@ -10,7 +10,7 @@ use aws_sdk_ecs::operation::register_task_definition::RegisterTaskDefinitionErro
 use aws_sdk_ecs::types::{
     AdvancedConfiguration, AssignPublicIp, AwsVpcConfiguration, Compatibility, ContainerDefinition,
     LaunchType, LoadBalancer, LogConfiguration, LogDriver, NetworkConfiguration, NetworkMode,
-    PortMapping, Service, ServiceDeployment, Task,
+    PortMapping, Service, ServiceDeployment, StopServiceDeploymentStopType, Task,
 };
 use aws_sdk_elasticloadbalancingv2::types::{
     Action, ActionTypeEnum, ForwardActionConfig, ProtocolEnum, RuleCondition, TargetGroupAttribute,
@@ -686,6 +686,18 @@ impl Account {
             .await
             .unwrap();
         answer.service_deployments().to_vec()
+    }
+
+    /// Asks ECS to stop a deployment and to go back.
+    pub(crate) fn stop_with_rollback(
+        &self,
+        deployment: &ServiceDeployment,
+    ) -> aws_sdk_ecs::operation::stop_service_deployment::builders::StopServiceDeploymentFluentBuilder
+    {
+        self.ecs
+            .stop_service_deployment()
+            .service_deployment_arn(deployment.service_deployment_arn().unwrap())
+            .stop_type(StopServiceDeploymentStopType::Rollback)
     }
 
     /// Waits until the newest service deployment has that status.

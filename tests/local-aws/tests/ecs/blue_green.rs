@@ -1,7 +1,7 @@
 //! Blue/green deployments: everybody moves at once, testers first.
 
 use aws_sdk_cloudwatch::types::StateValue;
-use aws_sdk_ecs::types::{DeploymentStrategy, LoadBalancer, StopServiceDeploymentStopType};
+use aws_sdk_ecs::types::{DeploymentStrategy, LoadBalancer};
 
 use tokio::task::JoinSet;
 
@@ -178,14 +178,8 @@ pub(crate) async fn a_rollback_during_the_clean_up_waits_for_the_old_version() {
         (stage(&newest) == "CLEAN_UP").then_some(newest)
     })
     .await;
-    account
-        .ecs
-        .stop_service_deployment()
-        .service_deployment_arn(cleaning.service_deployment_arn().unwrap())
-        .stop_type(StopServiceDeploymentStopType::Rollback)
-        .send()
-        .await
-        .unwrap();
+    let request = account.stop_with_rollback(&cleaning);
+    request.send().await.unwrap();
     account.newest_deployment(name, "ROLLBACK_SUCCESSFUL").await;
     for answer in busy.join_all().await {
         assert_eq!(answer.unwrap().status(), 200);

@@ -1,7 +1,5 @@
 //! Canary deployments: a few visitors first, then everybody.
 
-use aws_sdk_ecs::types::StopServiceDeploymentStopType;
-
 use crate::account::{Account, CLUSTER, eventually};
 use crate::strategies::{canary, deploy, newest_at_stage, serve_version_1, set_alarm};
 use crate::strategies::{put_alarm, with_alarm};
@@ -70,14 +68,8 @@ pub(crate) async fn both_versions_are_kept_up_until_a_user_stops_the_deployment(
         (gone && target == (3, 3) && source == (3, 3)).then_some(())
     })
     .await;
-    account
-        .ecs
-        .stop_service_deployment()
-        .service_deployment_arn(told.service_deployment_arn().unwrap())
-        .stop_type(StopServiceDeploymentStopType::Rollback)
-        .send()
-        .await
-        .unwrap();
+    let request = account.stop_with_rollback(&told);
+    request.send().await.unwrap();
     let deployment = account.newest_deployment(name, "ROLLBACK_SUCCESSFUL").await;
     let answer = reqwest::get(&pair.production).await.unwrap();
     assert_eq!(answer.text().await.unwrap(), "1");

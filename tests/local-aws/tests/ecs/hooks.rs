@@ -345,17 +345,21 @@ pub(crate) async fn a_function_that_takes_too_long_does_what_its_timeout_says() 
     account.delete_service(name).await;
 }
 
+/// A deployment that waits in a pause after its test traffic has shifted, and the pause.
+async fn paused(
+    account: &Account,
+    name: &str,
+) -> (ServiceDeployment, DeploymentLifecycleHookDetail) {
+    serve_worker(account, name).await;
+    let hooks = with_hooks([pause(Stage::PostTestTrafficShift)]);
+    deploy_again(account, name, hooks).await;
+    hook_with_status(account, name, HookStatus::AwaitingAction).await
+}
+
 pub(crate) async fn a_pause_holds_the_deployment_until_it_is_continued() {
     let account = Account::open();
     let name = "hooks-pause";
-    serve_worker(&account, name).await;
-    deploy_again(
-        &account,
-        name,
-        with_hooks([pause(Stage::PostTestTrafficShift)]),
-    )
-    .await;
-    let (deployment, hook) = hook_with_status(&account, name, HookStatus::AwaitingAction).await;
+    let (deployment, hook) = paused(&account, name).await;
     let stage = deployment.lifecycle_stage().unwrap();
     assert_eq!(stage.as_str(), "POST_TEST_TRAFFIC_SHIFT");
     assert!(hook.hook_id().unwrap().starts_with("ecs-pause-"));
@@ -394,14 +398,7 @@ pub(crate) async fn a_pause_holds_the_deployment_until_it_is_continued() {
 pub(crate) async fn a_pause_can_be_ended_with_a_rollback() {
     let account = Account::open();
     let name = "hooks-no";
-    serve_worker(&account, name).await;
-    deploy_again(
-        &account,
-        name,
-        with_hooks([pause(Stage::PostTestTrafficShift)]),
-    )
-    .await;
-    let (deployment, hook) = hook_with_status(&account, name, HookStatus::AwaitingAction).await;
+    let (deployment, hook) = paused(&account, name).await;
     go_on(&account, &deployment, &hook)
         .action(DeploymentLifecycleHookAction::Rollback)
         .send()

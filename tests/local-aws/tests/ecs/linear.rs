@@ -4,7 +4,6 @@ use crate::account::{Account, eventually};
 use crate::strategies::{deploy, linear, serve_version_1};
 use crate::timeline::{Observer, weights};
 use crate::visitors::Visitors;
-use aws_sdk_ecs::types::StopServiceDeploymentStopType;
 
 pub(crate) async fn the_share_of_the_new_version_grows_in_steps() {
     let account = Account::open();
@@ -45,14 +44,8 @@ pub(crate) async fn a_user_stops_a_linear_deployment_midway() {
     })
     .await;
     let observer = Observer::of(&account.ecs, &deployment);
-    account
-        .ecs
-        .stop_service_deployment()
-        .service_deployment_arn(deployment.service_deployment_arn().unwrap())
-        .stop_type(StopServiceDeploymentStopType::Rollback)
-        .send()
-        .await
-        .unwrap();
+    let request = account.stop_with_rollback(&deployment);
+    request.send().await.unwrap();
     account.newest_deployment(name, "ROLLBACK_SUCCESSFUL").await;
     let stages = observer.report().await;
     let stages = stages.stages();

@@ -4,7 +4,7 @@ use std::time::Duration;
 
 use aws_sdk_ecs::types::{
     DeploymentCircuitBreaker, DeploymentConfiguration, DeploymentEarlySuccessCriteria,
-    DeploymentRolloutState, ServiceDeploymentCircuitBreaker, StopServiceDeploymentStopType,
+    DeploymentRolloutState, ServiceDeploymentCircuitBreaker,
 };
 
 use crate::account::{Account, Balancer, CLUSTER, eventually};
@@ -227,13 +227,7 @@ pub(crate) async fn a_deployment_can_be_stopped_with_a_rollback() {
         .await
         .unwrap();
     let running = account.newest_deployment(name, "IN_PROGRESS").await;
-    let stop = || {
-        account
-            .ecs
-            .stop_service_deployment()
-            .service_deployment_arn(running.service_deployment_arn().unwrap())
-            .stop_type(StopServiceDeploymentStopType::Rollback)
-    };
+    let stop = || account.stop_with_rollback(&running);
     stop().send().await.unwrap();
     account.newest_deployment(name, "ROLLBACK_SUCCESSFUL").await;
     let service = account.service(name).await;
