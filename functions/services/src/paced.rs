@@ -9,24 +9,25 @@ use aws_smithy_runtime_api::client::orchestrator::{HttpRequest, HttpResponse};
 use aws_smithy_runtime_api::client::result::ConnectorError;
 use aws_smithy_runtime_api::client::runtime_components::RuntimeComponents;
 use aws_types::SdkConfig;
-use std::collections::HashMap;
+use std::collections::{HashMap, VecDeque};
 use std::sync::Arc;
 use std::time::Duration;
 use tokio::sync::Mutex;
 use tokio::time::{Instant, sleep_until};
 
-/// From the answer of one call to the next call of the same API: two a second at most.
+/// How many calls of one API there may be in a [`WINDOW`].
 ///
 /// The limits are an account's and a region's: RegisterTaskDefinition may be called once a second,
 /// UpdateService five times, and the applications and their scaling live on the same allowance
 /// (<https://docs.aws.amazon.com/AmazonECS/latest/APIReference/request-throttling.html>).
-const GAP: Duration = Duration::from_millis(500);
+const CALLS: usize = 2;
+const WINDOW: Duration = Duration::from_secs(1);
 
 /// ECS names the API in this header.
 const API: &str = "x-amz-target";
 
-/// A client whose calls of one API, the SDK's own retries included, keep a distance of half a
-/// second. Different APIs do not wait for each other.
+/// A client that calls one API at most twice within a second, the SDK's own retries included. The
+/// calls of one API follow each other; different APIs do not wait for each other.
 pub fn paced_client(config: &SdkConfig) -> Client {
     let mut builder = aws_sdk_ecs::config::Builder::from(config);
     builder.set_http_client(config.http_client().map(|inner| {
@@ -38,8 +39,9 @@ pub fn paced_client(config: &SdkConfig) -> Client {
     Client::from_conf(builder.build())
 }
 
-/// When each API was last called; held by the call that has its turn.
-type Turns = Arc<Mutex<HashMap<String, Arc<Mutex<Option<Instant>>>>>>;
+/// The last calls of each API, the oldest first: when they were answered. Held by the call that has
+/// its turn.
+type Turns = Arc<Mutex<HashMap<String, Arc<Mutex<VecDeque<Instant>>>>>>;
 
 #[derive(Debug, Clone)]
 struct Paced<Inner> {
@@ -74,13 +76,16 @@ impl Paced<SharedHttpConnector> {
         };
         let turn = self.turns.lock().await.entry(api).or_default().clone();
         let mut last = turn.lock().await;
-        if let Some(last) = *last {
-            sleep_until(last + GAP).await;
+        while last.len() >= CALLS {
+            sleep_until(last[0] + WINDOW).await;
+            last.pop_front();
         }
         // Also for a call that is given up before its answer.
-        *last = Some(Instant::now());
+        last.push_back(Instant::now());
         let answer = self.inner.call(request).await;
-        *last = Some(Instant::now());
+        if let Some(this) = last.back_mut() {
+            *this = Instant::now();
+        }
         answer
     }
 }
@@ -127,7 +132,7 @@ mod tests {
     }
 
     #[tokio::test(start_paused = true)]
-    async fn the_calls_of_one_api_keep_their_distance_and_those_of_different_ones_do_not() {
+    async fn an_api_is_called_twice_a_second_and_different_ones_do_not_wait_for_each_other() {
         let ecs = Ecs {
             began: Instant::now(),
             calls: Arc::default(),
@@ -146,14 +151,16 @@ mod tests {
         assert!(first.is_ok() && second.is_ok());
         client.list_tasks().send().await.unwrap();
         describe().await.unwrap();
+        describe().await.unwrap();
 
         let called = |api: &str, at| (api.to_owned(), at);
         assert_eq!(
             *ecs.calls.lock().unwrap(),
             [
                 called("DescribeServices", 0),
-                called("DescribeServices", 600),
-                called("ListTasks", 700),
+                called("DescribeServices", 100),
+                called("ListTasks", 200),
+                called("DescribeServices", 1100),
                 called("DescribeServices", 1200),
             ]
         );

@@ -33,7 +33,7 @@ struct Arguments {
     #[arg(long, default_value_t = 11, value_parser = clap::value_parser!(u32).range(1..))]
     rounds: u32,
     /// Events that each process gets after its first
-    #[arg(long, default_value_t = 50)]
+    #[arg(long, default_value_t = 10)]
     warm: usize,
     /// Directory with FUNCTION/bootstrap.zip
     #[arg(long, default_value = "target/lambda")]
