@@ -21,7 +21,7 @@ pub use plan::{
     Action, Limits, MigratedService, Migration, Plan, PlannedService, UpdateServiceInput,
     UpdatedService, UpdatedServices,
 };
-pub use rollback::{RollBackInput, SettleReleaseInput, SettledRelease, WantedRevision};
+pub use rollback::{RollBackInput, SettleReleaseInput, SettledRelease, Stop, WantedRevision};
 
 use serde::de::DeserializeOwned;
 use serde_json::Value;
@@ -208,7 +208,7 @@ mod tests {
         assert!(!input.rollback && input.health_check_url.is_none());
 
         let planned = json!([{"cluster": "c", "service": "s", "taskDefinition": "td:1", "containers": ["web"]}]);
-        let input = json!({"stack": "demo", "services": planned, "stop": true});
+        let input = json!({"stack": "demo", "services": planned, "stop": "all"});
         assert!(parse::<SettleReleaseInput>(input).is_ok());
 
         let wanted = json!([{"cluster": "c", "service": "s", "taskDefinition": "td:1"}]);

@@ -23,7 +23,7 @@ pub struct Plan {
     pub services: Vec<PlannedService>,
     /// `null`: nothing to migrate.
     pub migration: Option<Migration>,
-    /// What runs once the new image serves; `null`: nothing.
+    /// What runs once the new image serves, or is found to be healthy; `null`: nothing.
     pub post_deploy: Option<Migration>,
     /// Names of the CloudWatch alarms in the services' deployment configurations, in order.
     pub alarms: Vec<String>,

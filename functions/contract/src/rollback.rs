@@ -32,8 +32,19 @@ pub struct SettleReleaseInput {
     pub stack: String,
     /// The services of the stack, as `plan-release` tells them.
     pub services: Vec<PlannedService>,
-    /// `true` stops what is found; `false` only looks.
-    pub stop: bool,
+    /// What of it is stopped.
+    pub stop: Stop,
+}
+
+/// What `settle-release` stops of what it finds.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "camelCase")]
+pub enum Stop {
+    /// It only looks.
+    Nothing,
+    /// Deployments go back; a migration may come to its end.
+    Deployments,
+    All,
 }
 
 /// Answer of `settle-release`.

@@ -95,10 +95,10 @@ async fn stack_of(
         .await
         .map_err(failed("cloudformation:DescribeStackResources", alarm));
     match answer {
+        // All resources of the stack, of which no more than the first hundred are told.
         Ok(answer) => Ok(answer
             .stack_resources()
-            .iter()
-            .find(|resource| resource.physical_resource_id() == Some(alarm))
+            .first()
             .and_then(|resource| resource.stack_name())
             .map(str::to_owned)),
         // CloudFormation has no error code of its own for a resource that it did not create.

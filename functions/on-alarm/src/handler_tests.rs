@@ -26,8 +26,7 @@ fn stack_with(kind: &'static str) -> aws_sdk_cloudformation::Client {
                     .build()
             };
             DescribeStackResourcesOutput::builder()
-                .stack_resources(resource("other"))
-                .stack_resources(resource("demo-5xx"))
+                .stack_resources(resource("the first of a hundred others"))
                 .build()
         });
     let resources = mock!(Client::list_stack_resources)

@@ -114,7 +114,7 @@ fn plan(
         reason,
         services: planned(unit, &[&repository]),
         migration: migration.filter(|_| deploys),
-        post_deploy: post_deploy.filter(|_| deploys),
+        post_deploy,
         alarms: alarms(unit),
         health_check_url: outputs::health_check_url(stack)?,
         limits: outputs::limits(stack)?,

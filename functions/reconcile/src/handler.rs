@@ -94,6 +94,10 @@ async fn release_into(
         return Ok(None);
     }
     let taken = TakenTags::load(&context.cloudformation, stack).await?;
+    // The push that was heard of waits for CloudFormation, and is not in the table until then.
+    if taken.is_changing {
+        return Ok(None);
+    }
     let takes = |tag: &&String| taken.reason_to_skip(tag).is_none();
     for image in newer {
         let Some(tag) = image.tags.iter().find(takes) else {

@@ -31,6 +31,7 @@ struct World {
     released: Vec<&'static str>,
     waiting: Option<&'static str>,
     image_tags: &'static str,
+    status: StackStatus,
 }
 
 fn world() -> World {
@@ -44,6 +45,7 @@ fn world() -> World {
         released: vec!["sha256:1"],
         waiting: None,
         image_tags: "v*",
+        status: StackStatus::CreateComplete,
     }
 }
 
@@ -140,14 +142,14 @@ impl World {
 
     fn cloudformation(&self) -> aws_sdk_cloudformation::Client {
         use aws_sdk_cloudformation::Client;
-        let patterns = self.image_tags;
+        let (patterns, status) = (self.image_tags, self.status.clone());
         let stack = mock!(Client::describe_stacks).then_output(move || {
             let takes = Output::builder()
                 .output_key("ImageTags")
                 .output_value(patterns)
                 .build();
             let stack = Stack::builder()
-                .stack_status(StackStatus::CreateComplete)
+                .stack_status(status.clone())
                 .outputs(takes)
                 .build();
             DescribeStacksOutput::builder().stacks(stack).build()
@@ -250,5 +252,12 @@ async fn a_stack_without_a_release_is_left_to_a_person() {
 async fn an_image_that_the_stack_does_not_take_is_left() {
     let mut world = world();
     world.image_tags = "release-*";
+    assert!(world.started().await.is_empty());
+}
+
+#[tokio::test]
+async fn a_stack_that_cloudformation_is_changing_is_left_to_the_release_that_waits_for_it() {
+    let mut world = world();
+    world.status = StackStatus::UpdateInProgress;
     assert!(world.started().await.is_empty());
 }

@@ -10,7 +10,14 @@ const IMAGE_TAGS: &str = "ImageTags";
 
 /// Which tags a stack takes.
 #[derive(Debug, Clone, PartialEq, Eq)]
-pub enum TakenTags {
+pub struct TakenTags {
+    taken: Taken,
+    /// CloudFormation is at work on the stack: a release waits until it has finished.
+    pub is_changing: bool,
+}
+
+#[derive(Debug, Clone, PartialEq, Eq)]
+enum Taken {
     /// None; a sentence says why.
     None(String),
     /// Those that match one of these patterns.
@@ -27,7 +34,10 @@ impl TakenTags {
     pub async fn load(client: &Client, name: &str) -> Result<Self, AwsRequestFailed> {
         let absent = |detail: &str| {
             let detail = detail.trim_end_matches('.');
-            Self::None(format!("There is no stack {name}: {detail}."))
+            Self {
+                taken: Taken::None(format!("There is no stack {name}: {detail}.")),
+                is_changing: false,
+            }
         };
         let answer = client
             .describe_stacks()
@@ -47,14 +57,19 @@ impl TakenTags {
         let Some(stack) = answer.stacks().first() else {
             return Ok(absent("CloudFormation knows none"));
         };
+        let status = stack.stack_status().map_or("UNKNOWN", StackStatus::as_str);
+        let is_changing = status.ends_with("_IN_PROGRESS");
         if stack.outputs().is_empty() {
-            let status = stack.stack_status().map_or("UNKNOWN", StackStatus::as_str);
             match silence_of(status) {
                 Silence::NoOutputs => {}
                 Silence::NeverCreated => {
-                    return Ok(Self::None(format!(
+                    let reason = format!(
                         "The stack is {status}: a stack's first image is deployed with it."
-                    )));
+                    );
+                    return Ok(Self {
+                        taken: Taken::None(reason),
+                        is_changing,
+                    });
                 }
                 Silence::Unknown => return Err(untold(name, status)),
             }
@@ -65,18 +80,21 @@ impl TakenTags {
             .find(|output| output.output_key() == Some(IMAGE_TAGS))
             .and_then(|output| output.output_value())
             .filter(|patterns| !patterns.trim().is_empty());
-        Ok(patterns.map_or(Self::All, |patterns| Self::Matching(patterns.to_owned())))
+        Ok(Self {
+            taken: patterns.map_or(Taken::All, |patterns| Taken::Matching(patterns.to_owned())),
+            is_changing,
+        })
     }
 
     /// A sentence where the stack does not take the tag.
     #[must_use]
     pub fn reason_to_skip(&self, tag: &str) -> Option<String> {
-        match self {
-            Self::None(reason) => Some(reason.clone()),
-            Self::Matching(patterns) if !glob::any_matches(patterns, tag) => Some(format!(
+        match &self.taken {
+            Taken::None(reason) => Some(reason.clone()),
+            Taken::Matching(patterns) if !glob::any_matches(patterns, tag) => Some(format!(
                 "The tag {tag} is none that the stack takes (its output {IMAGE_TAGS} is `{patterns}`)."
             )),
-            Self::Matching(_) | Self::All => None,
+            Taken::Matching(_) | Taken::All => None,
         }
     }
 }

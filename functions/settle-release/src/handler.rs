@@ -2,7 +2,7 @@ use crate::at_work::{AtWork, RunningTask};
 use crate::failure::Failure;
 use aws_sdk_ecs::Client;
 use aws_sdk_ecs::types::{ServiceDeployment, StopServiceDeploymentStopType};
-use bluegreen_contract::{InvalidInput, SettleReleaseInput, SettledRelease, parse};
+use bluegreen_contract::{InvalidInput, SettleReleaseInput, SettledRelease, Stop, parse};
 use bluegreen_sdk_config::{AwsRequestFailed, failed};
 use serde_json::Value;
 use std::time::Duration;
@@ -26,10 +26,10 @@ pub(crate) async fn handle(client: &Client, event: Value) -> Result<SettledRelea
     }
     let mut sentences = Vec::new();
     for task in &at_work.tasks {
-        sentences.push(task_sentence(client, task, input.stop).await?);
+        sentences.push(task_sentence(client, task, input.stop == Stop::All).await?);
     }
     for deployment in &at_work.deployments {
-        sentences.push(deployment_sentence(client, deployment, input.stop).await?);
+        sentences.push(deployment_sentence(client, deployment, input.stop != Stop::Nothing).await?);
     }
     let cause = match at_work.is_nothing() {
         true => format!(

@@ -15,7 +15,7 @@ use serde_json::json;
 const CLUSTER: &str = "arn:aws:ecs:us-east-1:123456789012:cluster/demo";
 const SERVICE: &str = "arn:aws:ecs:us-east-1:123456789012:service/demo/web";
 
-fn event(stop: bool) -> Value {
+fn event(stop: &str) -> Value {
     json!({
         "stack": "demo", "stop": stop,
         "services": [{
@@ -112,7 +112,7 @@ fn client(rules: &[&Rule]) -> Client {
 #[tokio::test(start_paused = true)]
 async fn a_stack_without_tasks_and_deployments_is_settled() {
     let (listed, tasks, service) = (listed(&[], &["stopped"]), tasks(), service(None));
-    let answer = handle(&client(&[&listed, &tasks, &service]), event(true))
+    let answer = handle(&client(&[&listed, &tasks, &service]), event("all"))
         .await
         .unwrap();
     assert_eq!(
@@ -134,7 +134,7 @@ async fn what_is_at_work_is_stopped_once_and_told() {
     );
     let (stops, back) = (stops_task("running"), rolls_back());
     let rules = [&listed, &tasks, &service, &deployment, &stops, &back];
-    let answer = handle(&client(&rules), event(true)).await.unwrap();
+    let answer = handle(&client(&rules), event("all")).await.unwrap();
     assert_eq!((stops.num_calls(), back.num_calls()), (1, 1));
     assert_eq!(
         serde_json::to_value(answer).unwrap(),
@@ -155,7 +155,7 @@ async fn only_a_look_is_taken_where_nothing_is_to_be_stopped() {
         deployment("PENDING"),
     );
     let rules = [&listed, &tasks, &service, &deployment];
-    let answer = handle(&client(&rules), event(false)).await.unwrap();
+    let answer = handle(&client(&rules), event("nothing")).await.unwrap();
     assert!(!answer.settled);
     assert_eq!(answer.tasks, ["provisioning"]);
     assert_eq!(answer.deployments, ["d8"]);
@@ -171,7 +171,7 @@ async fn a_task_that_ecs_does_not_list_yet_is_not_missed() {
         .output(|| ListTasksOutput::builder().build())
         .build();
     let (tasks, service, stops) = (tasks(), service(None), stops_task("running"));
-    let answer = handle(&client(&[&looks, &tasks, &service, &stops]), event(true))
+    let answer = handle(&client(&[&looks, &tasks, &service, &stops]), event("all"))
         .await
         .unwrap();
     assert!(!answer.settled);
@@ -185,7 +185,7 @@ async fn a_deployment_on_its_way_back_is_waited_for() {
         service(Some("d8")),
         deployment("ROLLBACK_IN_PROGRESS"),
     );
-    let answer = handle(&client(&[&listed, &service, &deployment]), event(true))
+    let answer = handle(&client(&[&listed, &service, &deployment]), event("all"))
         .await
         .unwrap();
     assert!(!answer.settled);
@@ -208,7 +208,7 @@ async fn a_deployment_that_cannot_go_back_is_told_with_ecss_reason() {
         deployment("IN_PROGRESS"),
     );
     let rules = [&listed, &service, &deployment, &refuses];
-    let answer = handle(&client(&rules), event(true)).await.unwrap();
+    let answer = handle(&client(&rules), event("all")).await.unwrap();
     assert!(!answer.settled);
     assert!(
         answer.cause.contains("There is nothing to go back to."),
@@ -226,7 +226,7 @@ async fn a_refused_request_is_aws_request_failed() {
                 .build(),
         )
     });
-    let failure: Diagnostic = handle(&client(&[&refused]), event(false))
+    let failure: Diagnostic = handle(&client(&[&refused]), event("nothing"))
         .await
         .unwrap_err()
         .into();
@@ -241,10 +241,10 @@ async fn a_refused_request_is_aws_request_failed() {
 async fn bad_input_is_invalid_input_and_nothing_is_asked_of_aws() {
     for (key, value, named) in [
         ("services", json!([]), "`services`"),
-        ("stop", json!("yes"), "`stop`"),
+        ("stop", json!("some"), "`stop`"),
         ("extra", json!(1), "`extra`"),
     ] {
-        let mut event = event(true);
+        let mut event = event("all");
         event[key] = value;
         let failure: Diagnostic = handle(&client(&[]), event).await.unwrap_err().into();
         assert_eq!(failure.error_type, "InvalidInput");

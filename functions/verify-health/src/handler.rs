@@ -48,7 +48,7 @@ async fn of_rollback(
     for service in &input.services {
         services.push(rollback::verify(&clients.ecs, service, seen).await?);
     }
-    Ok(verdict::of_release(services))
+    Ok(verdict::of_rollback(services))
 }
 
 async fn of_release(
@@ -110,6 +110,10 @@ async fn of_application(
     let Some(url) = &input.health_check_url else {
         return Ok(None);
     };
+    // A stack that is scaled to zero answers nobody.
+    if services.iter().all(|service| service.desired_count() == 0) {
+        return Ok(None);
+    }
     let problem = smoke::failing(&clients.web, url).await;
     Ok(problem.map(|problem| (Verdict::Unhealthy, problem)))
 }

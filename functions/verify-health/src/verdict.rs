@@ -215,14 +215,32 @@ fn said(deployment: &ServiceDeployment) -> String {
         .collect()
 }
 
-/// The verdict on the whole release: `inProgress` while any service is undecided, then the worst.
-/// The cause tells of the services that made it so.
+/// The verdict on the whole release. Where a service has failed all go back, and nothing is gained
+/// by waiting for the others.
 pub(crate) fn of_release(services: Vec<ServiceHealth>) -> Health {
-    let verdicts = || services.iter().map(|service| service.verdict);
-    let verdict = match verdicts().any(|verdict| verdict == Verdict::InProgress) {
+    let has_failed = |verdict: &Verdict| *verdict > Verdict::Superseded;
+    match worst(&services).filter(has_failed) {
+        Some(failure) => of_all(failure, services),
+        None => of_rollback(services),
+    }
+}
+
+/// The verdict on the whole way back: `inProgress` while any service is undecided, then the worst.
+pub(crate) fn of_rollback(services: Vec<ServiceHealth>) -> Health {
+    let is_undecided = |service: &ServiceHealth| service.verdict == Verdict::InProgress;
+    let verdict = match services.iter().any(is_undecided) {
         true => Verdict::InProgress,
-        false => verdicts().max().unwrap_or(Verdict::InProgress),
+        false => worst(&services).unwrap_or(Verdict::InProgress),
     };
+    of_all(verdict, services)
+}
+
+fn worst(services: &[ServiceHealth]) -> Option<Verdict> {
+    services.iter().map(|service| service.verdict).max()
+}
+
+/// The cause tells of the services that made the verdict.
+fn of_all(verdict: Verdict, services: Vec<ServiceHealth>) -> Health {
     let cause = services
         .iter()
         .filter(|service| service.verdict >= verdict)

@@ -244,12 +244,14 @@ fn health(service: &str, verdict: Verdict) -> ServiceHealth {
 }
 
 #[test]
-fn the_worst_service_decides_once_all_are_decided() {
+fn a_service_that_failed_decides_at_once_and_otherwise_the_worst_when_all_are_decided() {
     use Verdict::{InProgress, RolledBack, Stalled, Stopped, Succeeded, Superseded};
     let cases = [
         (vec![Succeeded, Succeeded], Succeeded),
         (vec![Succeeded, InProgress], InProgress),
-        (vec![Stalled, InProgress], InProgress),
+        (vec![Superseded, InProgress], InProgress),
+        (vec![Stalled, InProgress], Stalled),
+        (vec![InProgress, Stopped], Stopped),
         (vec![Succeeded, Superseded], Superseded),
         (vec![Superseded, Stopped], Stopped),
         (vec![RolledBack, Stopped], RolledBack),
@@ -262,6 +264,18 @@ fn the_worst_service_decides_once_all_are_decided() {
             .collect();
         assert_eq!(of_release(services).verdict, expected, "{verdicts:?}");
     }
+}
+
+#[test]
+fn a_way_back_is_decided_when_every_service_is() {
+    use Verdict::{InProgress, Stalled, Succeeded};
+    let verdict = |verdicts: [Verdict; 2]| {
+        let services = verdicts.map(|verdict| health("web", verdict));
+        of_rollback(services.to_vec()).verdict
+    };
+    assert_eq!(verdict([Stalled, InProgress]), InProgress);
+    assert_eq!(verdict([Stalled, Succeeded]), Stalled);
+    assert_eq!(verdict([Succeeded, Succeeded]), Succeeded);
 }
 
 #[test]

@@ -128,7 +128,7 @@ def deploy(event, stack, services):
         "digest": digest,
         "image": image,
         "migration": migration if deploys else None,
-        "postDeploy": post_deploy if deploys else None,
+        "postDeploy": post_deploy,
         **common(stack, unit, linked),
     }
 

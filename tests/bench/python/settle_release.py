@@ -23,8 +23,8 @@ def handler(event, context):
     if not tasks and not deployments:
         time.sleep(STALE_SECONDS)
         tasks, deployments = look(stack, event["services"])
-    sentences = [task_sentence(cluster, task, stop) for cluster, task in tasks]
-    sentences += [deployment_sentence(deployment, stop) for deployment in deployments]
+    sentences = [task_sentence(cluster, task, stop == "all") for cluster, task in tasks]
+    sentences += [deployment_sentence(deployment, stop != "nothing") for deployment in deployments]
     if sentences:
         cause = f"An earlier release is still at work in stack {stack}. {' '.join(sentences)}"
     else:

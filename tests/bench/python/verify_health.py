@@ -41,7 +41,7 @@ def handler(event, context):
         raise InvalidInput(f"`healthCheckUrl`: `{url}` is none that can be asked")
     seen = Seen(event["services"])
     if event.get("rollback"):
-        return release([verify_rollback(service, seen) for service in event["services"]])
+        return way_back([verify_rollback(service, seen) for service in event["services"]])
     return verify_release(event["services"], seen, url)
 
 
@@ -298,8 +298,22 @@ def can_roll_back(detail):
 
 
 def release(healths):
-    verdicts = [one["verdict"] for one in healths]
-    verdict = "inProgress" if "inProgress" in verdicts else max(verdicts, key=VERDICTS.index)
+    verdict = worst(healths)
+    if VERDICTS.index(verdict) > VERDICTS.index("superseded"):
+        return whole(verdict, healths)
+    return way_back(healths)
+
+
+def way_back(healths):
+    is_undecided = any(one["verdict"] == "inProgress" for one in healths)
+    return whole("inProgress" if is_undecided else worst(healths), healths)
+
+
+def worst(healths):
+    return max((one["verdict"] for one in healths), key=VERDICTS.index)
+
+
+def whole(verdict, healths):
     cause = " ".join(
         f"Service {one['service']}: {one['reason']}"
         for one in healths

@@ -1,0 +1,142 @@
+"""Which release a stack goes back to: the state machine's own expressions, evaluated on records."""
+
+import json
+import unittest
+from pathlib import Path
+from typing import Any
+
+from glue.jsonata_evaluator import evaluate
+
+MACHINE = Path(__file__).resolve().parents[2] / "statemachine" / "deploy.asl.json"
+STATES = json.loads(MACHINE.read_text())["States"]
+
+ASKED_FOR = None
+FAILED = {"verdict": "unhealthy"}
+
+
+def service(name: str, revision: int) -> dict[str, str]:
+    return {"cluster": "c", "service": name, "taskDefinition": f"{name}:{revision}"}
+
+
+def release(number: int, verdict: str, **facts: Any) -> dict[str, Any]:
+    """The record of a release, which is the newer the higher its number."""
+    usual = {"action": "deploy", "tag": f"v{number}", "digest": f"d{number}", "repository": "shop"}
+    return {"record": f"release#{number:04}#name-{number}", "verdict": verdict, **usual, **facts}
+
+
+def rollback(number: int, verdict: str, to: int, **facts: Any) -> dict[str, Any]:
+    """The record of a rollback to the release with the number `to`."""
+    restored = {"digest": f"d{to}", "tag": f"v{to}", "restores": f"release#{to:04}#name-{to}"}
+    return release(number, verdict, action="rollback", **restored, **facts)
+
+
+class RollbackTarget(unittest.TestCase):
+    def target(
+        self,
+        releases: list[dict[str, Any]],
+        outcome: dict[str, str] | None,
+        current: int | None = None,
+        then: list[dict[str, str]] | None = None,
+        suspect: bool = False,
+        to: str | None = None,
+    ) -> tuple[str | None, list[str]]:
+        """The tag of the release that is gone back to, and the revisions of the services.
+
+        `current` is the number of the release that the stack's turn names, `then` are the services
+        that the chosen release had; the stack runs `web:50` and `worker:50` before the release.
+        """
+        turn = {"currentRecord": {"S": f"release#{current:04}#name-{current}"}} if current else {}
+        variables = {
+            "releases": sorted(releases, key=lambda record: record["record"], reverse=True),
+            "turn": turn,
+            "outcome": outcome,
+            "suspect": suspect,
+            "request": {"to": to} if to else {},
+            "plan": {
+                "repository": "shop" if outcome else None,
+                "services": [service("web", 50), service("worker", 50)],
+            },
+        }
+        chosen = self.assigned("ChooseTarget", variables)
+        if chosen["release"] is None:
+            revisions = chosen["services"]
+            tag = None
+        else:
+            tag = chosen["release"]["tag"]
+            read = {"result": {"Item": {"services": {"S": json.dumps(then or [service("web", 1)])}}}}
+            variables |= {"target": chosen, "states": read}
+            revisions = self.assigned("ReadTarget", variables)["services"]
+        return tag, [revision["taskDefinition"] for revision in revisions]
+
+    def assigned(self, state: str, variables: dict[str, Any]) -> dict[str, Any]:
+        expression = STATES[state]["Assign"]["target"]
+        return evaluate(expression.removeprefix("{%").removesuffix("%}"), variables)
+
+    def test_a_release_that_failed_goes_back_to_what_ran_before_it(self) -> None:
+        before = ["web:50", "worker:50"]
+        for newest in (
+            release(2, "succeeded"),
+            release(2, "rolledBack"),
+            release(2, "failed", error="MigrationFailed"),
+            release(2, "superseded"),
+        ):
+            found = self.target([release(1, "succeeded"), newest], FAILED, current=1)
+            self.assertEqual(found, (None, before), newest)
+        self.assertEqual(self.target([], FAILED), (None, before))
+
+    def test_what_was_never_found_healthy_is_not_gone_back_to(self) -> None:
+        good = ("v1", ["web:1", "worker:50"])
+        for newest in (
+            release(2, "abandoned"),
+            release(2, "inProgress"),
+            release(2, "failed", error="RollbackFailed"),
+        ):
+            between = release(3, "failed", error="MigrationFailed")
+            releases = [release(1, "succeeded"), newest, between]
+            self.assertEqual(self.target(releases, FAILED, current=1), good, newest)
+
+    def test_a_redriven_release_does_not_go_back_to_itself(self) -> None:
+        found = self.target([release(1, "succeeded")], FAILED, current=1, suspect=True)
+        self.assertEqual(found, ("v1", ["web:1", "worker:50"]))
+
+    def test_after_a_rollback_that_was_aborted_its_target_is_the_good_one(self) -> None:
+        releases = [release(1, "succeeded"), release(2, "succeeded"), rollback(3, "abandoned", to=1)]
+        self.assertEqual(self.target(releases, FAILED, current=2)[0], "v1")
+        self.assertEqual(self.target(releases, ASKED_FOR, current=2)[0], "v1")
+
+    def test_a_release_of_another_repository_is_no_way_back(self) -> None:
+        other = release(2, "succeeded", repository="worker")
+        releases = [release(1, "succeeded"), other, release(3, "succeeded")]
+        self.assertEqual(self.target(releases, ASKED_FOR, current=3)[0], "v1")
+        broken = release(2, "abandoned", repository="worker")
+        found = self.target([release(1, "succeeded"), broken], FAILED, current=1)
+        self.assertEqual(found, (None, ["web:50", "worker:50"]))
+
+    def test_a_rollback_goes_to_the_last_good_release_with_another_image(self) -> None:
+        again = release(3, "succeeded", digest="d2", tag="v2")
+        releases = [release(1, "succeeded"), release(2, "succeeded"), again]
+        self.assertEqual(self.target(releases, ASKED_FOR, current=3), ("v1", ["web:1"]))
+
+    def test_a_second_rollback_goes_further_back(self) -> None:
+        releases = [release(number, "succeeded") for number in (1, 2)]
+        releases += [release(3, "rolledBack"), rollback(4, "succeeded", to=2)]
+        self.assertEqual(self.target(releases, ASKED_FOR, current=4)[0], "v1")
+
+    def test_after_a_release_that_was_aborted_the_current_one_comes_back(self) -> None:
+        releases = [release(1, "succeeded"), release(2, "succeeded"), release(3, "abandoned")]
+        self.assertEqual(self.target(releases, ASKED_FOR, current=2)[0], "v2")
+
+    def test_a_release_that_is_named_is_gone_back_to_if_it_was_good(self) -> None:
+        releases = [release(number, "succeeded") for number in (1, 2, 3)]
+        releases.append(release(4, "rolledBack"))
+        self.assertEqual(self.target(releases, ASKED_FOR, current=3, to="name-1")[0], "v1")
+        self.assertEqual(self.target(releases, ASKED_FOR, current=3, to="name-4"), (None, []))
+        self.assertEqual(self.target(releases, ASKED_FOR, current=3, to="nobody"), (None, []))
+
+    def test_without_an_earlier_release_there_is_nothing_to_go_back_to(self) -> None:
+        self.assertEqual(self.target([], ASKED_FOR), (None, []))
+        self.assertEqual(self.target([release(1, "succeeded")], ASKED_FOR, current=1), (None, []))
+
+
+if __name__ == "__main__":
+    unittest.main()
