@@ -20,13 +20,24 @@ def service(name: str, revision: int) -> dict[str, str]:
 
 def release(number: int, verdict: str, **facts: Any) -> dict[str, Any]:
     """The record of a release, which is the newer the higher its number."""
-    usual = {"action": "deploy", "tag": f"v{number}", "digest": f"d{number}", "repository": "shop"}
+    usual = {
+        "action": "deploy",
+        "tag": f"v{number}",
+        "digest": f"d{number}",
+        "image": f"shop@d{number}",
+        "repository": "shop",
+    }
     return {"record": f"release#{number:04}#name-{number}", "verdict": verdict, **usual, **facts}
 
 
 def rollback(number: int, verdict: str, to: int, **facts: Any) -> dict[str, Any]:
     """The record of a rollback to the release with the number `to`."""
-    restored = {"digest": f"d{to}", "tag": f"v{to}", "restores": f"release#{to:04}#name-{to}"}
+    restored = {
+        "digest": f"d{to}",
+        "image": f"shop@d{to}",
+        "tag": f"v{to}",
+        "restores": f"release#{to:04}#name-{to}",
+    }
     return release(number, verdict, action="rollback", **restored, **facts)
 
 
@@ -63,10 +74,24 @@ class RollbackTarget(unittest.TestCase):
             tag = None
         else:
             tag = chosen["release"]["tag"]
+            self.assertEqual(chosen["serving"]["image"], chosen["release"]["image"])
             read = {"result": {"Item": {"services": {"S": json.dumps(then or [service("web", 1)])}}}}
             variables |= {"target": chosen, "states": read}
             revisions = self.assigned("ReadTarget", variables)["services"]
         return tag, [revision["taskDefinition"] for revision in revisions]
+
+    def serving(self, releases: list[dict[str, Any]]) -> dict[str, str]:
+        """The image that the stack's parameter gets after the rollback of a release that failed."""
+        plan = {"repository": "shop", "services": [service("web", 50)]}
+        variables = {
+            "releases": releases,
+            "turn": {},
+            "outcome": FAILED,
+            "suspect": False,
+            "request": {},
+            "plan": plan,
+        }
+        return self.assigned("ChooseTarget", variables)["serving"]
 
     def assigned(self, state: str, variables: dict[str, Any]) -> dict[str, Any]:
         expression = STATES[state]["Assign"]["target"]
@@ -83,6 +108,11 @@ class RollbackTarget(unittest.TestCase):
             found = self.target([release(1, "succeeded"), newest], FAILED, current=1)
             self.assertEqual(found, (None, before), newest)
         self.assertEqual(self.target([], FAILED), (None, before))
+
+    def test_the_image_that_ran_before_is_the_one_of_the_last_good_release(self) -> None:
+        releases = [release(2, "failed", error="MigrationFailed"), release(1, "succeeded")]
+        self.assertEqual(self.serving(releases), {"repository": "shop", "image": "shop@d1"})
+        self.assertEqual(self.serving([]), {"repository": "", "image": ""})
 
     def test_what_was_never_found_healthy_is_not_gone_back_to(self) -> None:
         good = ("v1", ["web:1", "worker:50"])

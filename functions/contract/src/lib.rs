@@ -135,6 +135,7 @@ mod tests {
             tag: None,
             digest: Some("sha256:0".to_owned()),
             image: Some("r/demo@sha256:0".to_owned()),
+            image_parameters: [("demo".to_owned(), "/bluegreen/demo/image".to_owned())].into(),
             services: vec![PlannedService {
                 cluster: "c".to_owned(),
                 service: "s".to_owned(),
@@ -155,6 +156,7 @@ mod tests {
             json!({
                 "action": "none", "reason": "because", "stack": "demo", "repository": "demo",
                 "tag": null, "digest": "sha256:0", "image": "r/demo@sha256:0",
+                "imageParameters": {"demo": "/bluegreen/demo/image"},
                 "services": [{"cluster": "c", "service": "s", "taskDefinition": "td:1", "containers": ["web"]}],
                 "migration": null, "postDeploy": null, "alarms": ["demo-5xx"], "healthCheckUrl": null,
                 "limits": {

@@ -1,6 +1,7 @@
 //! What `plan-release` decides and what `update-service` does with it.
 
 use serde::{Deserialize, Serialize};
+use std::collections::BTreeMap;
 
 /// Answer of `plan-release`.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
@@ -18,6 +19,9 @@ pub struct Plan {
     pub digest: Option<String>,
     /// `registry/repository@digest`, as it goes into the task definitions; `null` for a rollback.
     pub image: Option<String>,
+    /// By repository, the name of the parameter in the Parameter Store from which the stack's
+    /// template takes its image, where that is the pipeline's to write.
+    pub image_parameters: BTreeMap<String, String>,
     /// The services of the stack that run images of the repository, in the order of their ARNs;
     /// for a rollback, of every repository that names the stack.
     pub services: Vec<PlannedService>,

@@ -1,7 +1,7 @@
 use crate::failure::Failure;
 use crate::services::AppService;
 use crate::stack::Stack;
-use crate::{commands, image, outputs, repository, services};
+use crate::{commands, image, image_parameters, outputs, repository, services};
 use bluegreen_contract::{Action, ExecutionInput, Plan, PlannedService, RequestedAction, parse};
 use serde_json::Value;
 use std::collections::BTreeSet;
@@ -56,6 +56,7 @@ async fn rollback(
         tag: None,
         digest: None,
         image: None,
+        image_parameters: image_parameters::of(stack, &unit, &repositories),
         services: planned(&unit, &repositories),
         migration: None,
         post_deploy: None,
@@ -112,6 +113,7 @@ fn plan(
     Ok(Plan {
         action,
         reason,
+        image_parameters: image_parameters::of(stack, unit, &[&repository]),
         services: planned(unit, &[&repository]),
         migration: migration.filter(|_| deploys),
         post_deploy,

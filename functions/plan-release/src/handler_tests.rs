@@ -4,7 +4,7 @@ use aws_sdk_cloudformation::operation::describe_stacks::{
 };
 use aws_sdk_cloudformation::operation::list_stack_resources::ListStackResourcesOutput;
 use aws_sdk_cloudformation::types::{
-    Output, ResourceStatus, Stack as CfnStack, StackResourceSummary, StackStatus,
+    Output, Parameter, ResourceStatus, Stack as CfnStack, StackResourceSummary, StackStatus,
 };
 use aws_sdk_ecr::operation::describe_images::{DescribeImagesError, DescribeImagesOutput};
 use aws_sdk_ecr::operation::list_tags_for_resource::ListTagsForResourceOutput;
@@ -34,6 +34,9 @@ fn arn(service: &str) -> String {
 struct World {
     status: StackStatus,
     outputs: Vec<(&'static str, &'static str)>,
+    /// Values of the template's parameters, and what they were resolved to where they are names of
+    /// the Parameter Store.
+    parameters: Vec<(&'static str, Option<String>)>,
     /// Service, its containers with their images. Its task definition is `<service>:1`.
     services: Vec<(&'static str, Vec<(&'static str, String)>)>,
     controller: DeploymentControllerType,
@@ -48,6 +51,7 @@ fn world() -> World {
     World {
         status: StackStatus::UpdateComplete,
         outputs: vec![COMMAND],
+        parameters: vec![("/bluegreen/demo/image", Some(image("demo:v1")))],
         services: vec![
             ("worker", vec![("worker", image("demo:v1"))]),
             (
@@ -87,12 +91,19 @@ impl World {
                         .output_value(*value)
                         .build()
                 });
+                let parameters = world.parameters.iter().map(|(value, resolved)| {
+                    Parameter::builder()
+                        .parameter_value(*value)
+                        .set_resolved_value(resolved.clone())
+                        .build()
+                });
                 DescribeStacksOutput::builder()
                     .stacks(
                         CfnStack::builder()
                             .stack_name("demo")
                             .stack_status(world.status.clone())
                             .set_outputs(Some(outputs.collect()))
+                            .set_parameters(Some(parameters.collect()))
                             .build(),
                     )
                     .build()
@@ -311,6 +322,7 @@ async fn a_tag_is_planned_as_a_digest_for_all_services_of_the_repository() {
             "action": "deploy",
             "reason": format!("2 of 2 services of stack demo do not run {} yet.", pinned()),
             "stack": "demo", "repository": "demo", "tag": "v2", "digest": DIGEST, "image": pinned(),
+            "imageParameters": {"demo": "/bluegreen/demo/image"},
             "services": [
                 {"cluster": "arn:aws:ecs:us-east-1:123456789012:cluster/demo", "service": arn("web"),
                  "taskDefinition": "web:1", "containers": ["web"]},
@@ -353,7 +365,7 @@ async fn a_rollback_is_planned_for_the_services_as_they_are_now() {
         json!({
             "action": "rollback",
             "reason": "Stack demo is to go back to an earlier release.",
-            "stack": "demo", "repository": null, "tag": null, "digest": null, "image": null,
+            "stack": "demo", "repository": null, "tag": null, "digest": null, "image": null, "imageParameters": {"demo": "/bluegreen/demo/image"},
             "services": [
                 {"cluster": "arn:aws:ecs:us-east-1:123456789012:cluster/demo", "service": arn("tools"),
                  "taskDefinition": "tools:1", "containers": ["tools"]},
@@ -419,6 +431,46 @@ async fn the_alarms_are_those_that_ecs_heeds_in_the_services_of_the_unit() {
 
     world.alarms = vec![("web", vec!["latency"], false)];
     assert!(world.plan(by_tag()).await.unwrap().alarms.is_empty());
+}
+
+#[tokio::test]
+async fn only_a_parameter_of_ours_that_holds_an_image_of_the_release_is_planned_to_be_written() {
+    let foreign = image("demo:v1").replace("us-east-1", "eu-west-1");
+    let mut world = world();
+    world.parameters = vec![
+        ("/bluegreen/demo/not-resolved", None),
+        ("/shared/demo/image", Some(image("demo:v1"))),
+        ("/bluegreen/tools/image", Some(image("tools:v1"))),
+        ("/bluegreen/demo/subnets", Some("subnet-1".to_owned())),
+        ("/bluegreen/demo/foreign", Some(foreign)),
+    ];
+    let none = world.plan(by_tag()).await.unwrap().image_parameters;
+    assert!(none.is_empty(), "{none:?}");
+
+    world
+        .parameters
+        .push(("/bluegreen/demo/image", Some(pinned())));
+    let found = world.plan(by_tag()).await.unwrap().image_parameters;
+    assert_eq!(found["demo"], "/bluegreen/demo/image");
+    assert_eq!(found.len(), 1);
+}
+
+#[tokio::test]
+async fn a_rollback_plans_the_parameter_of_every_repository_that_it_may_go_back_in() {
+    let mut world = world();
+    world
+        .services
+        .push(("tools", vec![("tools", image("tools:v1"))]));
+    world.repositories.push(("tools", "demo"));
+    world
+        .parameters
+        .push(("/bluegreen/tools/image", Some(image("tools:v1"))));
+    let rollback = json!({"stack": "demo", "action": "rollback"});
+    let planned = world.plan(rollback).await.unwrap().image_parameters;
+    assert_eq!(
+        serde_json::to_value(planned).unwrap(),
+        json!({"demo": "/bluegreen/demo/image", "tools": "/bluegreen/tools/image"})
+    );
 }
 
 #[tokio::test]

@@ -4,6 +4,7 @@ mod commands;
 mod failure;
 mod handler;
 mod image;
+mod image_parameters;
 mod outputs;
 mod repository;
 mod services;

@@ -71,6 +71,7 @@ mod tests {
                 .iter()
                 .map(|(key, value)| ((*key).to_owned(), (*value).to_owned()))
                 .collect(),
+            stored: vec![],
             services: vec![],
         }
     }

@@ -71,9 +71,12 @@ impl AppService {
             .into_iter()
             .flat_map(|described| described.task_definition.container_definitions())
             .filter_map(|container| Some((container.name()?, EcrImage::parse(container.image()?)?)))
-            .filter(|(_, image)| {
-                image.account == self.arn.account && image.region == self.arn.region
-            })
+            .filter(|(_, image)| self.is_beside(image))
+    }
+
+    /// The image is in the account and region of the service.
+    pub(crate) fn is_beside(&self, image: &EcrImage<'_>) -> bool {
+        image.account == self.arn.account && image.region == self.arn.region
     }
 
     /// Names of those repositories; a repository may come more than once.

@@ -14,18 +14,26 @@ pub(crate) struct Stack {
     /// CloudFormation's own word, e.g. `UPDATE_COMPLETE`.
     pub(crate) status: String,
     pub(crate) outputs: HashMap<String, String>,
+    /// What its template takes from the Parameter Store.
+    pub(crate) stored: Vec<StoredParameter>,
     /// ARNs of its ECS services, in order.
     pub(crate) services: Vec<String>,
 }
 
+/// A parameter of the Parameter Store that is the value of a parameter of the template.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub(crate) struct StoredParameter {
+    pub(crate) name: String,
+    /// What it held when the stack was created or updated last.
+    pub(crate) value: String,
+}
+
 impl Stack {
     pub(crate) async fn load(client: &Client, name: &str) -> Result<Self, Failure> {
-        let (status, outputs) = status_and_outputs(client, name).await?;
+        let stack = describe(client, name).await?;
         Ok(Stack {
-            name: name.to_owned(),
-            status,
-            outputs,
             services: services(client, name).await?,
+            ..stack
         })
     }
 
@@ -45,10 +53,8 @@ impl Stack {
     }
 }
 
-async fn status_and_outputs(
-    client: &Client,
-    name: &str,
-) -> Result<(String, HashMap<String, String>), Failure> {
+/// The stack without its services.
+async fn describe(client: &Client, name: &str) -> Result<Stack, Failure> {
     let answer = client
         .describe_stacks()
         .stack_name(name)
@@ -75,7 +81,20 @@ async fn status_and_outputs(
             output.output_value()?.to_owned(),
         ))
     });
-    Ok((status.to_owned(), outputs.collect()))
+    // Only the value of a parameter that is the name of another has been resolved.
+    let stored = stack.parameters().iter().filter_map(|parameter| {
+        Some(StoredParameter {
+            name: parameter.parameter_value()?.to_owned(),
+            value: parameter.resolved_value()?.to_owned(),
+        })
+    });
+    Ok(Stack {
+        name: name.to_owned(),
+        status: status.to_owned(),
+        outputs: outputs.collect(),
+        stored: stored.collect(),
+        services: vec![],
+    })
 }
 
 fn not_found(name: &str) -> Failure {

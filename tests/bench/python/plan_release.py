@@ -152,11 +152,23 @@ def rollback(stack, services):
 def common(stack, unit, repositories):
     return {
         "stack": stack.name,
+        "imageParameters": image_parameters(stack, unit, repositories),
         "services": [service.planned(repositories) for service in unit],
         "alarms": sorted({alarm for service in unit for alarm in service.alarms}),
         "healthCheckUrl": stack.health_check_url(),
         "limits": stack.limits(),
     }
+
+
+def image_parameters(stack, unit, repositories):
+    """By repository, the parameter from which the template takes its image, if it is ours to write."""
+    found = {}
+    for name, value in stack.stored:
+        match = task_definition.IMAGE.fullmatch(value)
+        if name.startswith("/bluegreen/") and match and match["repository"] in repositories:
+            if any(service.is_beside(match) for service in unit):
+                found[match["repository"]] = name
+    return found
 
 
 def unit_of(services, repositories):
@@ -180,6 +192,11 @@ class Stack:
             output["OutputKey"]: output["OutputValue"].strip()
             for output in described.get("Outputs", [])
         }
+        self.stored = [
+            (parameter["ParameterValue"], parameter["ResolvedValue"])
+            for parameter in described.get("Parameters", [])
+            if "ResolvedValue" in parameter
+        ]
 
     def invalid(self, output, problem):
         return InvalidStackOutput(f"{output} of {self.name}: {problem}")
@@ -263,11 +280,14 @@ class Service:
             raise UnsupportedDeploymentController(f"{self.arn} has {self.controller}")
 
     def ecr_containers(self):
-        _, region, account, _ = SERVICE_ARN.fullmatch(self.arn).groups()
         for container in self.definition["taskDefinition"]["containerDefinitions"]:
             match = task_definition.IMAGE.fullmatch(container["image"])
-            if match and (match["account"], match["region"]) == (account, region):
+            if match and self.is_beside(match):
                 yield container, match["repository"]
+
+    def is_beside(self, image):
+        _, region, account, _ = SERVICE_ARN.fullmatch(self.arn).groups()
+        return (image["account"], image["region"]) == (account, region)
 
     def repositories(self):
         return {repository for _, repository in self.ecr_containers()}

@@ -42,9 +42,10 @@ const NOTES: [&str; 4] = [
 ];
 
 /// The states that say why something failed.
-const EXPLAINED: [&str; 3] = [
+const EXPLAINED: [&str; 4] = [
     "ExplainFailure",
     "ExplainPostDeploy",
+    "ExplainUnwrittenImage",
     "ExplainRollbackFailure",
 ];
 
@@ -346,24 +347,74 @@ fn only_a_verdict_of_success_leads_to_success() {
     }
     assert_eq!(
         leading("DecideOnPostDeploy"),
-        BTreeSet::from(["DecideOnHealth", "DecideOnVerifiedAlarms"])
+        BTreeSet::from(["DecideOnServing"])
+    );
+    assert_eq!(
+        conditions(&machine.state("DecideOnServing"), "DecideOnPostDeploy"),
+        [r#""{% $outcome = null %}""#]
+    );
+    assert_eq!(
+        leading("DecideOnServing"),
+        BTreeSet::from(["DecideOnImage", "ExplainUnwrittenImage", "WriteImage"])
     );
     assert_eq!(
         leading("DecideOnVerifiedAlarms"),
         BTreeSet::from(["VerifyAlarms"])
     );
     assert_eq!(leading("VerifyAlarms"), BTreeSet::from(["DecideOnHealth"]));
-    let health = machine.state("DecideOnHealth");
-    for next in ["DecideOnPostDeploy", "VerifyAlarms"] {
-        let healthy = conditions(&health, next);
-        assert_eq!(healthy.len(), 1, "{next}");
-        assert!(healthy[0].contains("$health.verdict = 'succeeded'"));
-    }
+    let healthy = conditions(&machine.state("DecideOnHealth"), "VerifyAlarms");
+    assert_eq!(healthy.len(), 1);
+    assert!(healthy[0].contains("$health.verdict = 'succeeded'"));
     assert_eq!(leading("Succeeded"), BTreeSet::from(["DecideOnEnd"]));
     assert_eq!(
         conditions(&machine.state("DecideOnEnd"), "Succeeded"),
         [r#""{% $outcome.verdict = 'succeeded' %}""#]
     );
+}
+
+/// What is written there is brought into service by the next update of the stack.
+#[test]
+fn an_image_is_written_for_the_stack_only_when_it_serves() {
+    let machine = Machine::load();
+    let mut leading: Vec<(&str, String, bool)> = Vec::new();
+    for state in machine.states() {
+        for choice in state.definition["Choices"].as_array().into_iter().flatten() {
+            if choice["Next"] == "DecideOnImage" {
+                let decided = !choice["Assign"]["outcome"].is_null();
+                leading.push((state.name, choice["Condition"].to_string(), decided));
+            }
+        }
+        if state.definition["Next"] == "DecideOnImage" {
+            leading.push((state.name, String::new(), false));
+        }
+    }
+    let names: Vec<&str> = leading.iter().map(|(name, ..)| *name).collect();
+    assert_eq!(
+        names,
+        [
+            "DecideOnHealth",
+            "DecideOnPlan",
+            "DecideOnRollback",
+            "DecideOnRollback"
+        ]
+    );
+    for (name, condition, decided) in &leading {
+        let serves = match *name {
+            "DecideOnPlan" => "$plan.action = 'none'",
+            _ => "$health.verdict = 'succeeded'",
+        };
+        assert!(condition.contains(serves), "{name}: {condition}");
+        // Only a deployment may have a command to run before its outcome is known.
+        assert_eq!(*decided, *name != "DecideOnHealth", "{name}: {condition}");
+    }
+    let alarms = machine.state("DecideOnVerifiedAlarms").definition;
+    assert_eq!(alarms["Default"], "DecideOnImage");
+    let write = machine.state("WriteImage");
+    let image = write.definition["Arguments"]["Value"]
+        .as_str()
+        .unwrap_or("");
+    assert!(image.contains("RedriveCount = $redrives ? $serving.image : $error("));
+    assert_eq!(write.catchers()[0]["Next"], "DecideOnRedrive");
 }
 
 #[test]

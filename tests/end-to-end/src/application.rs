@@ -1,7 +1,10 @@
 //! The sample application in an [`Account`]: its two stacks, its database, its state.
 
+use std::collections::BTreeMap;
+
 use anyhow::{Context, Result, bail, ensure};
 use aws_sdk_ecs::primitives::DateTime;
+use aws_sdk_ecs::types::DesiredStatus;
 
 use crate::account::{Account, output, root};
 use crate::execution::Execution;
@@ -115,6 +118,19 @@ impl<'a> Application<'a> {
         Ok(())
     }
 
+    /// Updates the application's stack with other parameters, as a person does: what is not named
+    /// stays as it is.
+    ///
+    /// # Errors
+    /// The stack was not updated.
+    pub async fn update_stack(&self, parameters: &[(&str, &str)]) -> Result<()> {
+        let template = root().join("infra/cluster.yml");
+        let parameters = owned(parameters);
+        self.account
+            .deploy(&self.name, &template, &parameters)
+            .await
+    }
+
     /// Pushes an image under a tag; answers its digest.
     ///
     /// # Errors
@@ -213,6 +229,45 @@ impl<'a> Application<'a> {
         images.sort();
         images.dedup();
         Ok(images)
+    }
+
+    /// Every task that the service has started in the last hour, those that have stopped included,
+    /// with the image of its first container.
+    ///
+    /// # Errors
+    /// ECS does not answer.
+    pub async fn started_tasks(&self) -> Result<BTreeMap<String, String>> {
+        let ecs = aws_sdk_ecs::Client::new(self.account.config());
+        let mut started = BTreeMap::new();
+        for status in [DesiredStatus::Running, DesiredStatus::Stopped] {
+            let mut pages = ecs
+                .list_tasks()
+                .cluster(&self.cluster)
+                .service_name(&self.service)
+                .desired_status(status)
+                .into_paginator()
+                .send();
+            while let Some(page) = pages.try_next().await? {
+                if page.task_arns().is_empty() {
+                    continue;
+                }
+                let described = ecs
+                    .describe_tasks()
+                    .cluster(&self.cluster)
+                    .set_tasks(page.task_arns)
+                    .send()
+                    .await?;
+                for task in described.tasks() {
+                    let image = task.containers().first().and_then(|it| it.image());
+                    let (arn, image) = task
+                        .task_arn()
+                        .zip(image)
+                        .context("a task without an image")?;
+                    started.insert(arn.to_owned(), image.to_owned());
+                }
+            }
+        }
+        Ok(started)
     }
 
     /// The tasks of the cluster that run and are no part of the service: migrations.

@@ -10,6 +10,7 @@ mod released;
 mod rolled_back;
 mod turns;
 mod unnoticed;
+mod updated;
 mod way_back;
 mod world;
 
@@ -55,6 +56,8 @@ fn main() -> ExitCode {
         way_back::a_person_goes_back_to_the_last_good_release,
         way_back::an_alarm_after_a_release_takes_it_back_once,
         way_back::a_command_after_the_release_is_reported_and_takes_nothing_back,
+        updated::an_update_of_the_stack_keeps_the_image_that_was_deployed_last,
+        updated::an_image_that_could_not_be_written_for_the_stack_is_told_and_the_next_release_writes_it,
         unnoticed::a_push_to_a_repository_that_names_no_stack_starts_nothing,
         unnoticed::a_deleted_image_starts_nothing,
         unnoticed::a_push_without_a_tag_starts_nothing,
