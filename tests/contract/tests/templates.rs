@@ -158,14 +158,44 @@ fn a_role_is_passed_to_the_tasks_of_ecs_alone() {
                         "{}: {role}",
                         template.name
                     );
+                    let arn = "arn:${AWS::Partition}:iam::${AWS::AccountId}:role/${TaskRoles}";
+                    assert_eq!(statement["Resource"], json!({ "Fn::Sub": arn }));
                 }
             }
         }
     }
 }
 
+/// A role that changes roles, functions, state machines or stacks could give itself what it lacks.
 #[test]
-fn every_statement_of_a_policy_says_why_it_is_there() {
+fn no_role_can_change_itself() {
+    let changes = |action: &str| {
+        let (service, verb) = action.split_once(':').unwrap_or_default();
+        let reads = ["Describe", "Get", "List"];
+        match service {
+            "iam" => verb != "PassRole",
+            "cloudformation" => !reads.iter().any(|read| verb.starts_with(read)),
+            "lambda" => verb != "InvokeFunction",
+            "states" => !["StartExecution", "DescribeExecution"].contains(&verb),
+            "sts" => true,
+            _ => false,
+        }
+    };
+    for template in templates() {
+        for (role, _) in template.resources("AWS::IAM::Role") {
+            for action in template.actions(role) {
+                assert!(
+                    !changes(action),
+                    "{}: {role} allows {action}",
+                    template.name
+                );
+            }
+        }
+    }
+}
+
+#[test]
+fn every_statement_of_a_policy_says_why_it_is_there_and_why_it_is_for_every_resource() {
     for template in templates() {
         let lines: Vec<&str> = template.text().lines().collect();
         for (number, line) in lines.iter().enumerate() {
@@ -177,12 +207,20 @@ fn every_statement_of_a_policy_says_why_it_is_there() {
                 .iter()
                 .take_while(|next| indentation(next) > depth);
             let trusts = body.clone().any(|next| next.contains("sts:AssumeRole"));
-            let commented = lines[number - 1].trim_start().starts_with('#');
+            let comment: String = lines[..number]
+                .iter()
+                .rev()
+                .map_while(|before| before.trim_start().strip_prefix('#'))
+                .collect();
+            let place = format!("{}:{}", template.name, number + 1);
             assert!(
-                trusts || commented,
-                "{}:{}: a statement without a reason",
-                template.name,
-                number + 1
+                trusts || !comment.is_empty(),
+                "{place}: a statement without a reason"
+            );
+            let is_for_all = body.clone().any(|next| next.trim() == "Resource: '*'");
+            assert!(
+                !is_for_all || comment.contains("resource-level"),
+                "{place}: a statement for every resource that does not say why"
             );
         }
     }
@@ -207,6 +245,16 @@ fn every_log_group_forgets_after_a_time() {
         }
     }
     assert!(found > 0, "no template has a log group");
+}
+
+/// CloudFormation takes a larger one only from S3, and the README's commands give it directly.
+/// <https://docs.aws.amazon.com/AWSCloudFormation/latest/UserGuide/cloudformation-limits.html>
+#[test]
+fn every_template_fits_into_a_request() {
+    for template in templates() {
+        let bytes = template.text().len();
+        assert!(bytes <= 51_200, "{} has {bytes} bytes", template.name);
+    }
 }
 
 #[test]

@@ -474,6 +474,33 @@ class ImageRepository(TemplateTest):
         self.refused("Only IMMUTABLE tags have exceptions", MutableTags="latest")
 
 
+class Pipeline(TemplateTest):
+    """What is refused; the end-to-end tests bring it about, packaged and with its functions."""
+
+    template = "pipeline.yml"
+
+    def test_every_limit_is_kept(self) -> None:
+        for parameter, value in (
+            ("MigrationTimeoutSeconds", "4"),
+            ("MigrationTimeoutSeconds", "86401"),
+            ("DeploymentTimeoutSeconds", "4"),
+            ("DeploymentTimeoutSeconds", "172801"),
+            ("RollbackWindowSeconds", "-1"),
+            ("RollbackWindowSeconds", "604801"),
+            ("ReconcileMinutes", "1"),
+            ("ReconcileMinutes", "1441"),
+            ("AlarmTopicArn", "topic"),
+            ("Architecture", "riscv"),
+            ("TaskRoles", "a role"),
+            ("LogRetentionDays", "2"),
+            ("RecordRetentionDays", "29"),
+            ("RecordRetentionDays", "3654"),
+            ("Tracing", "yes"),
+        ):
+            with self.subTest(parameter, value=value):
+                self.refused(f"{parameter} failed to satisfy", **{parameter: value})
+
+
 class Cluster(TemplateTest):
     """What is refused; `tests/local-aws/tests/templates.rs` brings it about, with a real ECS."""
 
