@@ -5,6 +5,7 @@
 //! | `GET /ready` | | 200 once requests are served |
 //! | `POST /ports` | | `{"port": N}`: a port of 127.0.0.1 that stays bound until a listener has it |
 //! | `PUT /blobs/{digest}` | a blob of an image | 201 |
+//! | `HEAD /blobs/{digest}` | | 200 if it is there, else 404 |
 //! | `POST /shutdown` | | 202; everything ends |
 //! | `POST /faults` | a [`Fault`] | its report: `id`, `fault`, `struck`, `open` |
 //! | `GET /faults` | | the reports of all faults, the oldest first |
@@ -49,7 +50,7 @@ pub(crate) fn router() -> Router<Arc<Gateway>> {
     Router::new()
         .route("/ready", get(async || StatusCode::OK))
         .route("/ports", post(reserve_port))
-        .route("/blobs/{digest}", put(put_blob))
+        .route("/blobs/{digest}", put(put_blob).head(has_blob))
         .route("/events/faults", any(ask_moto))
         .route("/events/faults/lift", any(ask_moto))
         .route("/v4/{container}", get(container_metadata))
@@ -94,6 +95,13 @@ async fn put_blob(
             failure(StatusCode::INTERNAL_SERVER_ERROR, &error.to_string())
         }
         Err(error) => failure(StatusCode::BAD_REQUEST, &error.to_string()),
+    }
+}
+
+async fn has_blob(State(gateway): State<Arc<Gateway>>, Path(digest): Path<String>) -> StatusCode {
+    match gateway.images.has_blob(&digest).await {
+        true => StatusCode::OK,
+        false => StatusCode::NOT_FOUND,
     }
 }
 

@@ -142,6 +142,15 @@ impl ImageStore {
         .map_err(io::Error::other)?
     }
 
+    /// Whether there is a blob of this digest.
+    pub async fn has_blob(&self, digest: &str) -> bool {
+        let Some(hex) = hex_of_digest(digest) else {
+            return false;
+        };
+        let path = self.inner.directory.join("blobs").join(hex);
+        tokio::fs::try_exists(path).await.unwrap_or(false)
+    }
+
     /// Resolves `registry/repository@sha256:…` or `registry/repository:tag` with ECR and unpacks
     /// the image unless that has been done before.
     pub async fn pull(&self, image_reference: &str) -> Result<Image, PullError> {

@@ -4,7 +4,8 @@ use std::fmt::Write;
 use std::time::Duration;
 
 use anyhow::{Context, bail};
-use reqwest::Method;
+use bytes::Bytes;
+use reqwest::{Method, StatusCode};
 use serde::Serialize;
 use serde::de::DeserializeOwned;
 use sha2::{Digest, Sha256};
@@ -28,12 +29,15 @@ impl LocalAws {
     }
 
     /// Stores a blob of an image (its configuration or a layer), and answers its digest,
-    /// `sha256:…`, for use in the image's manifest.
-    pub async fn upload_blob(&self, blob: impl Into<Vec<u8>>) -> anyhow::Result<String> {
+    /// `sha256:…`, for use in the image's manifest. One that is there already is not sent again.
+    pub async fn upload_blob(&self, blob: impl Into<Bytes>) -> anyhow::Result<String> {
         let blob = blob.into();
         let digest = format!("sha256:{}", hex(&Sha256::digest(&blob)));
-        let request = self.request(Method::PUT, &format!("blobs/{digest}"));
-        send(request.body(blob)).await?;
+        let path = format!("blobs/{digest}");
+        let known = self.request(Method::HEAD, &path).send().await?;
+        if known.status() == StatusCode::NOT_FOUND {
+            send(self.request(Method::PUT, &path).body(blob)).await?;
+        }
         Ok(digest)
     }
 
