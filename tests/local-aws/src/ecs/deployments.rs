@@ -60,6 +60,15 @@ impl RolloutChange {
     }
 }
 
+/// What slows the starting of tasks down.
+#[derive(Clone, Copy, Debug, Default)]
+pub(super) struct Throttle {
+    /// Tasks that never ran, one after the other.
+    pub(super) never_ran: u64,
+    /// No task is started before.
+    pub(super) next_start: Option<Instant>,
+}
+
 /// One of a service's `deployments[]`. The first of them is the primary one.
 #[derive(Clone, Debug)]
 pub(super) struct Deployment {
@@ -79,8 +88,7 @@ pub(super) struct Deployment {
     pub(super) unannounced: Vec<RolloutChange>,
     /// Tasks that failed one after the other.
     pub(super) failed_tasks: u64,
-    /// No task is started before, because too many have failed.
-    pub(super) next_start: Option<Instant>,
+    pub(super) throttle: Throttle,
     pub(super) created_at: f64,
     pub(super) updated_at: f64,
 }
@@ -530,9 +538,15 @@ impl Ecs {
     }
 
     /// Stops a service deployment: `ROLLBACK` (the default) returns to the last completed one,
-    /// `ABORT` leaves everything as it is at that moment.
+    /// `ABORT` leaves tasks and traffic as they are at that moment.
     ///
     /// <https://docs.aws.amazon.com/AmazonECS/latest/developerguide/stop-service-deployment.html>
+    /// tells of ROLLBACK only; the API's reference has ABORT among the valid values without a
+    /// word of what it does
+    /// (<https://docs.aws.amazon.com/AmazonECS/latest/APIReference/API_StopServiceDeployment.html>).
+    /// Here the deployment goes over STOP_REQUESTED to STOPPED, whatever its strategy; the
+    /// revision that it was about starts no more tasks, nothing is taken back, and the next
+    /// deployment reconciles.
     pub(super) fn stop_service_deployment(&self, request: Value) -> Result<Value, ApiError> {
         let parsed: Stop = parse(&request)?;
         let arn = parsed.service_deployment_arn;

@@ -154,8 +154,12 @@ impl Life {
             task.times.stopped = Some(now());
             task.last_status = LastStatus::Stopped;
         });
-        clock.sleep(REMEMBERED).await;
-        self.ecs.lock().forget_task(&self.id);
+        let ecs = self.ecs.clone();
+        // In a future of its own, so that what the task has worked with is not kept for so long.
+        self.ecs.spawn(async move {
+            clock.sleep(REMEMBERED).await;
+            ecs.lock().forget_task(&self.id);
+        });
     }
 
     /// Changes what ECS knows of the task, and wakes the service it belongs to.

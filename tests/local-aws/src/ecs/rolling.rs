@@ -237,17 +237,18 @@ impl CircuitBreaker {
     }
 }
 
-/// How long a service waits before it starts tasks again after so many failures in a row.
+/// How long a service waits before it starts tasks again, after so many in a row never ran.
 ///
-/// ECS retries ever more slowly, with up to 15 minutes between two tries:
+/// ECS retries ever more slowly, with up to 27 minutes between two tries:
 /// <https://docs.aws.amazon.com/AmazonECS/latest/developerguide/service-throttle-logic.html>.
-/// The first failures are retried at once; how the delay grows is not documented.
-pub(super) fn retry_delay(failures: u64) -> Duration {
+/// From which failure on it waits and how the delay grows is not documented: here the first three
+/// are retried at once, and then it doubles.
+pub(super) fn retry_delay(never_ran: u64) -> Duration {
     const UNDELAYED: u64 = 3;
-    const LONGEST: Duration = Duration::from_secs(15 * 60);
-    match failures.checked_sub(UNDELAYED) {
+    const LONGEST: Duration = Duration::from_secs(27 * 60);
+    match never_ran.checked_sub(UNDELAYED) {
         None | Some(0) => Duration::ZERO,
-        Some(more) => Duration::from_secs(10 << more.min(7)).min(LONGEST),
+        Some(more) => Duration::from_secs(10 << more.min(8)).min(LONGEST),
     }
 }
 
@@ -459,6 +460,8 @@ mod tests {
         assert_eq!(retry_delay(3), Duration::ZERO);
         assert_eq!(retry_delay(4), Duration::from_secs(20));
         assert_eq!(retry_delay(5), Duration::from_secs(40));
-        assert_eq!(retry_delay(1000), Duration::from_secs(900));
+        assert_eq!(retry_delay(10), Duration::from_secs(1280));
+        assert_eq!(retry_delay(11), Duration::from_secs(27 * 60));
+        assert_eq!(retry_delay(1000), Duration::from_secs(27 * 60));
     }
 }

@@ -6,7 +6,9 @@ use tokio::time::Instant;
 
 use super::State;
 use super::alarms::AlarmMonitor;
-use super::deployments::{Deployment, RevisionState, Rollback, Rollout, ServiceDeployment, Status};
+use super::deployments::{
+    Deployment, RevisionState, Rollback, Rollout, ServiceDeployment, Status, Throttle,
+};
 use super::hooks;
 use super::request::now;
 use super::rolling;
@@ -78,9 +80,15 @@ pub(super) fn forget_failures(service: &mut Service, position: usize) {
     }
     if let Some(deployment) = service.deployments.get_mut(position) {
         deployment.failed_tasks = 0;
-        deployment.next_start = None;
     }
     note_failures(service, position, 0);
+}
+
+/// A task of a deployment runs: the next ones need not wait.
+pub(super) fn stop_throttling(service: &mut Service, position: usize) {
+    if let Some(deployment) = service.deployments.get_mut(position) {
+        deployment.throttle = Throttle::default();
+    }
 }
 
 /// What the service deployment says of its failures, which are those of the primary deployment;
@@ -95,17 +103,30 @@ fn note_failures(service: &mut Service, position: usize, failures: u64) {
 }
 
 /// Tasks of a deployment failed.
-pub(super) fn count_failures(service: &mut Service, position: usize, failed: u64, clock: Clock) {
+pub(super) fn count_failures(service: &mut Service, position: usize, failed: u64) {
     let Some(deployment) = service.deployments.get_mut(position) else {
         return;
     };
-    let before = rolling::retry_delay(deployment.failed_tasks);
     deployment.failed_tasks += failed;
     let failures = deployment.failed_tasks;
-    let delay = rolling::retry_delay(failures);
-    deployment.next_start = Some(Instant::now() + clock.scaled(delay));
     service.steady = false;
     note_failures(service, position, failures);
+}
+
+/// Tasks of a deployment stopped, or could not be placed, without having run: the next ones are
+/// started ever later. A task that ran counts neither when its health checks nor when its
+/// command failed.
+///
+/// <https://docs.aws.amazon.com/AmazonECS/latest/developerguide/service-throttle-logic.html>
+pub(super) fn throttle(service: &mut Service, position: usize, never_ran: u64, clock: Clock) {
+    let Some(deployment) = service.deployments.get_mut(position) else {
+        return;
+    };
+    let throttle = &mut deployment.throttle;
+    let before = rolling::retry_delay(throttle.never_ran);
+    throttle.never_ran += never_ran;
+    let delay = rolling::retry_delay(throttle.never_ran);
+    throttle.next_start = Some(Instant::now() + clock.scaled(delay));
     if delay > Duration::ZERO && before == Duration::ZERO {
         service.event(
             "is unable to consistently start tasks successfully. For more information, see the \
@@ -248,15 +269,17 @@ fn roll_back(service: &mut Service, cause: &str, failure: Option<&str>) {
     let target = &mut service.deployments[0];
     let (id, revision_arn) = (target.id.clone(), target.revision_arn.clone());
     target.failed_tasks = 0;
-    target.next_start = None;
+    target.throttle = Throttle::default();
     let reason = format!("{cause}: rolling back to deploymentId {id}.");
     target.set_rollout(Rollout::InProgress, reason.clone());
     let reason = failure.map_or_else(|| reason.clone(), |failure| format!("{reason} {failure}"));
     service.event(&format!("rolling back to deployment {id}."));
     if let Some(ongoing) = service.ongoing() {
         hooks::abandon(&mut ongoing.hooks);
-        if let Some(walk) = &mut ongoing.walk {
-            walk.turn_back();
+        match &mut ongoing.walk {
+            Some(walk) if walk.has_begun_to_roll() => ongoing.end_walk(),
+            Some(walk) => walk.turn_back(),
+            None => {}
         }
         ongoing.rollback = Some(Rollback {
             reason: reason.clone(),
@@ -267,19 +290,27 @@ fn roll_back(service: &mut Service, cause: &str, failure: Option<&str>) {
     }
 }
 
-/// A deployment has come to the end of its route. A rolling one begins only now, in place of the
-/// revision that serves; any other is complete.
+/// From now on the tasks of the primary deployment replace all others. Deployments that have
+/// given way to the one that serves are gone.
+pub(super) fn begin_to_roll(service: &mut Service) {
+    let given_way = |deployment: &Deployment| {
+        deployment.scale == Scale::Nothing && deployment.rollout != Rollout::InProgress
+    };
+    service.deployments.retain(|one| !given_way(one));
+    for deployment in &mut service.deployments {
+        deployment.scale = Scale::Rolling;
+    }
+    service.wake.notify_one();
+}
+
+/// A deployment has come to the end of its route, and is complete; but a rolling one, unless it
+/// goes back, may still have to bake.
 pub(super) fn arrive(service: &mut Service, state: &State) {
     let Some(ongoing) = service.ongoing() else {
         return;
     };
     let rolls = !Strategy::of(&ongoing.configuration).is_side_by_side();
-    if rolls && ongoing.status != Status::RollbackInProgress {
-        let given_way = |deployment: &Deployment| {
-            deployment.scale == Scale::Nothing && deployment.rollout != Rollout::InProgress
-        };
-        service.deployments.retain(|one| !given_way(one));
-    } else {
+    if !rolls || ongoing.status == Status::RollbackInProgress {
         complete(service, state);
     }
     for deployment in &mut service.deployments {
@@ -326,8 +357,9 @@ pub(super) fn conclude(
         && view.wanted() == serving
         && view.alive_beside(&primary.id) == 0;
     let rollout = primary.rollout;
+    let is_on_its_way = service.ongoing().is_some_and(|one| one.walk.is_some());
     let mut bakes = None;
-    if service.is_side_by_side() {
+    if is_on_its_way || service.is_side_by_side() {
         // Whether it is complete is a question of its way through the stages.
     } else if settled && rollout == Rollout::InProgress {
         bakes = still_bakes(service, clock);

@@ -31,6 +31,8 @@ pub(super) enum Work {
     ShiftProduction(Share),
     /// No task of another revision runs.
     StopAllBut(Side),
+    /// Green's tasks have replaced all others, as the service's limits let them.
+    Roll,
 }
 
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -64,12 +66,23 @@ pub(super) struct Departure {
     pub(super) has_blue: bool,
     /// Whether other revisions have to give way before this one can start.
     pub(super) reconciles: bool,
+    /// Whether life-cycle hooks are configured.
+    pub(super) has_hooks: bool,
 }
 
-/// The way of a deployment that goes well.
+/// The way of a deployment that goes well. It is empty where a rolling deployment has nothing to
+/// stop for.
 ///
 /// Without a blue revision there is nobody to share traffic or to bake with: all of it goes to
 /// green in one step.
+///
+/// Hooks are for rolling deployments too
+/// (<https://worldtechobserver.com/?p=1623> repeats the announcement of pauses, which names all
+/// four strategies). Which stages one has is not documented. Here it has those that do not speak
+/// of traffic, since no rule divides it: RECONCILE_SERVICE, PRE_SCALE_UP before the first new
+/// task, SCALE_UP while tasks replace each other, and POST_SCALE_UP when all have been replaced.
+/// A hook that is configured for another stage is accepted, as the API's reference lists the
+/// stages for any strategy, and never runs.
 pub(super) fn forward(departure: Departure) -> Vec<Step> {
     use Stage::*;
     let mut route = Vec::new();
@@ -82,6 +95,13 @@ pub(super) fn forward(departure: Departure) -> Vec<Step> {
         ]);
     }
     if !departure.strategy.is_side_by_side() {
+        if departure.reconciles || departure.has_hooks {
+            route.extend([
+                Step::new(PreScaleUp, Work::Nothing),
+                Step::new(ScaleUp, Work::Roll),
+                Step::new(PostScaleUp, Work::Nothing),
+            ]);
+        }
         return route;
     }
     route.extend([
@@ -134,7 +154,7 @@ pub(super) fn backward(begun: &[Step]) -> Vec<Step> {
     route
 }
 
-/// How a deployment's tasks and traffic are at one moment.
+/// How a deployment's tasks are at one moment.
 #[derive(Clone, Copy, Debug, Default)]
 pub(super) struct Situation {
     pub(super) desired: usize,
@@ -145,25 +165,24 @@ pub(super) struct Situation {
     /// Tasks that run or drain, without those of blue and of green.
     pub(super) not_blue_alive: usize,
     pub(super) not_green_alive: usize,
-    /// Whether the listener rules have the weights that the step wants.
-    pub(super) weights_in_force: bool,
 }
 
 impl Situation {
-    /// Whether a step's work is done.
+    /// Whether a step's work is done, once listener rules have been changed for it: a shift of
+    /// traffic is nothing else.
     ///
     /// A blue revision that cannot have all its tasks is not waited for where no other revision
     /// has a healthy one either: nobody is served better by waiting.
     pub(super) fn is_done(&self, work: Work) -> bool {
         match work {
-            Work::Nothing => true,
+            Work::Nothing | Work::ShiftTest(_) | Work::ShiftProduction(_) => true,
             Work::ScaleUp(Side::Green) => self.green_healthy >= self.desired,
             Work::ScaleUp(Side::Blue) => {
                 self.blue_healthy >= self.desired || self.all_healthy == self.blue_healthy
             }
-            Work::ShiftTest(_) | Work::ShiftProduction(_) => self.weights_in_force,
             Work::StopAllBut(Side::Blue) => self.not_blue_alive == 0,
             Work::StopAllBut(Side::Green) => self.not_green_alive == 0,
+            Work::Roll => self.green_healthy >= self.desired && self.not_green_alive == 0,
         }
     }
 }
@@ -180,6 +199,7 @@ mod tests {
             bake: Duration::from_secs(300),
             has_blue: true,
             reconciles: false,
+            has_hooks: false,
         }
     }
 
@@ -267,14 +287,34 @@ mod tests {
     }
 
     #[test]
-    fn a_rolling_deployment_only_reconciles() {
+    fn a_rolling_deployment_has_stages_only_where_there_is_something_to_stop_for() {
         let rolling = departure(json!({"strategy": "ROLLING"}));
         assert!(forward(rolling).is_empty());
-        let route = forward(Departure {
+        let with_hooks = forward(Departure {
+            has_hooks: true,
+            ..rolling
+        });
+        let own = ["PRE_SCALE_UP", "SCALE_UP", "POST_SCALE_UP"];
+        assert_eq!(stages(&with_hooks), own);
+        let reconciled = forward(Departure {
             reconciles: true,
             ..rolling
         });
-        assert!(route.iter().all(|s| s.stage == Stage::ReconcileService));
+        assert_eq!(stages(&reconciled)[..4], ["RECONCILE_SERVICE"; 4]);
+        assert_eq!(stages(&reconciled)[4..], own);
+    }
+
+    #[test]
+    fn tasks_have_been_replaced_when_all_new_ones_are_healthy_and_no_old_one_is_left() {
+        let situation = |green_healthy, not_green_alive| Situation {
+            desired: 2,
+            green_healthy,
+            not_green_alive,
+            ..Situation::default()
+        };
+        assert!(!situation(1, 0).is_done(Work::Roll));
+        assert!(!situation(2, 1).is_done(Work::Roll));
+        assert!(situation(2, 0).is_done(Work::Roll));
     }
 
     #[test]
@@ -317,14 +357,6 @@ mod tests {
         };
         assert!(!situation(1).is_done(Work::ScaleUp(Side::Green)));
         assert!(situation(2).is_done(Work::ScaleUp(Side::Green)));
-    }
-
-    #[test]
-    fn a_shift_is_done_when_the_rules_have_the_weights() {
-        let mut situation = Situation::default();
-        assert!(!situation.is_done(Work::ShiftProduction(Share::ALL)));
-        situation.weights_in_force = true;
-        assert!(situation.is_done(Work::ShiftProduction(Share::ALL)));
     }
 
     #[test]

@@ -144,7 +144,7 @@ impl Ecs {
                 .iter()
                 .map(|(position, reason)| (members[*position].id.clone(), *reason))
                 .collect();
-            stop_tasks(service, state, &stop, self.inner.settings.clock);
+            stop_tasks(service, state, &stop);
             // A failure just counted may have been one too many.
             if plan.start > 0 && rollout::failure(service).is_none() {
                 self.start_tasks(service, state, &crew.id, plan.start);
@@ -230,7 +230,8 @@ impl Ecs {
              Troubleshooting section of the Amazon ECS Developer Guide.",
             capacity::UNAVAILABLE
         ));
-        rollout::count_failures(service, position, unplaced, self.inner.settings.clock);
+        rollout::count_failures(service, position, unplaced);
+        rollout::throttle(service, position, unplaced, self.inner.settings.clock);
         service.wake.notify_one();
     }
 }
@@ -271,6 +272,7 @@ fn crews(service: &Service) -> Vec<Crew> {
             rolling: deployment.rollout != Rollout::Completed,
             starts: deployment.rollout != Rollout::Failed,
             pause: deployment
+                .throttle
                 .next_start
                 .map(|next| next.saturating_duration_since(Instant::now()))
                 .filter(|pause| !pause.is_zero()),
@@ -428,11 +430,17 @@ fn take_note(service: &mut Service, state: &mut State, view: &View, clock: Clock
                 ));
             }
         }
+        if news.ran {
+            rollout::stop_throttling(service, position);
+        }
         if news.recovered {
             rollout::forget_failures(service, position);
         }
         if news.failed > 0 {
-            rollout::count_failures(service, position, news.failed, clock);
+            rollout::count_failures(service, position, news.failed);
+        }
+        if news.never_ran > 0 {
+            rollout::throttle(service, position, news.never_ran, clock);
         }
     }
 }
@@ -442,6 +450,10 @@ fn take_note(service: &mut Service, state: &mut State, view: &View, clock: Clock
 struct News {
     registered: usize,
     failed: u64,
+    /// Those among the failed ones that stopped without having run.
+    never_ran: u64,
+    /// Whether one has begun to run.
+    ran: bool,
     recovered: bool,
     /// The containers' images, by container.
     digests: Vec<(String, String)>,
@@ -463,6 +475,11 @@ impl News {
                 owner.noted.registered = true;
                 news.registered += 1;
             }
+            let runs = task.times.started.is_some();
+            if runs && !owner.noted.ran {
+                owner.noted.ran = true;
+                news.ran = true;
+            }
             if !owner.noted.healthy && view.is_healthy(&task.id) {
                 owner.noted.healthy = true;
                 news.recovered = true;
@@ -474,6 +491,7 @@ impl News {
             if !task.wanted && by_itself && !owner.noted.failed {
                 owner.noted.failed = true;
                 news.failed += 1;
+                news.never_ran += u64::from(!runs);
             }
             for container in &task.containers {
                 if let Some(digest) = &container.image_digest {
@@ -486,12 +504,7 @@ impl News {
 }
 
 /// Stops tasks and says so.
-fn stop_tasks(
-    service: &mut Service,
-    state: &mut State,
-    stop: &[(String, StopReason)],
-    clock: Clock,
-) {
+fn stop_tasks(service: &mut Service, state: &mut State, stop: &[(String, StopReason)]) {
     if stop.is_empty() {
         return;
     }
@@ -532,7 +545,7 @@ fn stop_tasks(
         ids.join(" ")
     ));
     for (position, count) in failed {
-        rollout::count_failures(service, position, count, clock);
+        rollout::count_failures(service, position, count);
         // The failures are looked at in the next round.
         service.wake.notify_one();
     }
@@ -614,6 +627,7 @@ mod tests {
 
     use serde_json::json;
 
+    use super::super::deployments::Throttle;
     use super::super::in_process;
     use super::*;
 
@@ -707,6 +721,97 @@ mod tests {
             let condition = found(Some(container), Some(targets), LONG_AGO).await;
             assert_eq!(condition, expected, "{container:?}, {targets:?}");
         }
+    }
+
+    /// A service of two tasks that have a health check, and its key.
+    async fn service() -> (Ecs, ServiceKey) {
+        let ecs = in_process::ecs(1.0).await;
+        let check = json!({"healthCheck": {"command": ["CMD", "/check"]}});
+        let definition = in_process::definition("web", &check);
+        ecs.call("RegisterTaskDefinition", definition)
+            .await
+            .unwrap();
+        let request = json!({
+            "cluster": in_process::CLUSTER,
+            "serviceName": "web",
+            "taskDefinition": "web",
+            "desiredCount": 2,
+            "launchType": "FARGATE",
+            "networkConfiguration": in_process::network(),
+        });
+        ecs.call("CreateService", request).await.unwrap();
+        let key = (in_process::CLUSTER.to_owned(), "web".to_owned());
+        ecs.look_at(&key);
+        (ecs, key)
+    }
+
+    /// Changes each task that the service wants, and lets it look at them. Answers how many
+    /// tasks have failed, and how the starting of others is slowed down.
+    fn after(ecs: &Ecs, key: &ServiceKey, change: impl Fn(&mut Task)) -> (u64, Throttle) {
+        let mut state = ecs.lock();
+        state
+            .tasks
+            .values_mut()
+            .filter(|task| task.wanted)
+            .for_each(change);
+        drop(state);
+        ecs.look_at(key);
+        let deployment = &ecs.lock().services[key].deployments[0];
+        (deployment.failed_tasks, deployment.throttle)
+    }
+
+    fn end(task: &mut Task, code: StopCode) {
+        task.request_stop(code, "it ended");
+        task.last_status = LastStatus::Stopped;
+    }
+
+    #[tokio::test]
+    async fn tasks_that_never_ran_slow_the_next_ones_down() {
+        let (ecs, key) = service().await;
+        let never_ran = |task: &mut Task| end(task, StopCode::TaskFailedToStart);
+        let (failed, throttle) = after(&ecs, &key, never_ran);
+        assert_eq!((failed, throttle.never_ran), (2, 2));
+        assert!(throttle.next_start.unwrap() <= Instant::now(), "at once");
+        let (failed, throttle) = after(&ecs, &key, never_ran);
+        assert_eq!((failed, throttle.never_ran), (4, 4));
+        assert!(throttle.next_start.unwrap() > Instant::now(), "later");
+        assert!(!ecs.lock().tasks.values().any(|task| task.wanted));
+    }
+
+    #[tokio::test]
+    async fn tasks_that_ran_and_failed_do_not_slow_the_next_ones_down() {
+        let (ecs, key) = service().await;
+        for round in 1..=5 {
+            let (failed, throttle) = after(&ecs, &key, |task| {
+                task.times.started = Some(now());
+                end(task, StopCode::EssentialContainerExited);
+            });
+            assert_eq!((failed, throttle.never_ran), (2 * round, 0));
+            assert!(throttle.next_start.is_none());
+        }
+    }
+
+    #[tokio::test]
+    async fn failed_health_checks_do_not_slow_the_next_tasks_down() {
+        let (ecs, key) = service().await;
+        for round in 1..=5 {
+            let (failed, throttle) = after(&ecs, &key, |task| {
+                task.times.started = Some(now() - LONG_AGO);
+                task.containers[0].health = Some(HealthStatus::Unhealthy);
+            });
+            // Those that are stopped for it are replaced in the next look.
+            ecs.look_at(&key);
+            assert_eq!((failed, throttle.never_ran), (2 * round, 0));
+        }
+    }
+
+    #[tokio::test]
+    async fn a_task_that_runs_ends_the_slowing_down() {
+        let (ecs, key) = service().await;
+        let (_, throttle) = after(&ecs, &key, |task| end(task, StopCode::TaskFailedToStart));
+        assert_eq!(throttle.never_ran, 2);
+        let (_, throttle) = after(&ecs, &key, |task| task.times.started = Some(now()));
+        assert_eq!((throttle.never_ran, throttle.next_start), (0, None));
     }
 
     #[tokio::test]

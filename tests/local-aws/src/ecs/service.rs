@@ -12,7 +12,7 @@ use super::State;
 use super::alarms::AlarmMonitor;
 use super::deployments::{
     Counts, Deployment, RevisionState, Rollout, RolloutChange, ServiceDeployment, ServiceRevision,
-    Status,
+    Status, Throttle,
 };
 use super::events::AnnouncedService;
 use super::hooks::{self, Hook};
@@ -330,7 +330,7 @@ impl Service {
                 traffic: Traffic::NONE,
                 rollout: Rollout::InProgress,
                 failed_tasks: 0,
-                next_start: None,
+                throttle: Throttle::default(),
                 created_at: now(),
                 updated_at: now(),
             },
@@ -368,7 +368,7 @@ impl Service {
     }
 
     /// Readies the deployments there are for one that goes through life-cycle stages; a rolling
-    /// deployment does so only where others have to give way to it.
+    /// deployment does so only where it has hooks or others have to give way to it.
     fn prepare_walk(
         &mut self,
         green: &str,
@@ -376,12 +376,15 @@ impl Service {
         routers: Vec<Router>,
     ) -> Option<Walk> {
         let strategy = Strategy::of(configuration);
+        let hooks = Hook::parse_all(configuration).unwrap_or_default();
+        let has_stages = strategy.is_side_by_side() || !hooks.is_empty();
         let several = self.deployments.len() > 1;
         let route = route::forward(Departure {
             strategy,
             bake: strategy::bake_time(configuration),
             has_blue: !self.deployments.is_empty(),
-            reconciles: several && (strategy.is_side_by_side() || self.is_side_by_side()),
+            reconciles: several && (has_stages || self.is_side_by_side()),
+            has_hooks: !hooks.is_empty(),
         });
         if route.is_empty() {
             for deployment in &mut self.deployments {
@@ -407,7 +410,6 @@ impl Service {
             }
         }
         let blue = blue.map(|position| self.deployments[position].id.clone());
-        let hooks = Hook::parse_all(configuration).unwrap_or_default();
         Some(Walk::new(blue, green.to_owned(), routers, hooks, route))
     }
 
@@ -522,4 +524,58 @@ impl Service {
 
 fn circuit_breaker(configuration: &Value) -> CircuitBreaker {
     CircuitBreaker::deserialize(&configuration["deploymentCircuitBreaker"]).unwrap_or_default()
+}
+
+#[cfg(test)]
+mod tests {
+    use std::time::Duration;
+
+    use super::super::{Ecs, in_process};
+    use super::*;
+
+    /// What a service leaves behind does not grow with the number of its updates: AWS keeps
+    /// service deployments for 90 days, a stopped task for about an hour, and a service's last
+    /// 100 events.
+    #[tokio::test]
+    async fn a_service_that_is_updated_again_and_again_keeps_the_newest_history_only() {
+        // An hour is half a second.
+        let ecs = in_process::ecs(7200.0).await;
+        in_process::register(&ecs, "web").await;
+        let request = json!({
+            "cluster": in_process::CLUSTER,
+            "serviceName": "web",
+            "taskDefinition": "web",
+            "desiredCount": 1,
+            "launchType": "FARGATE",
+            "networkConfiguration": in_process::network(),
+        });
+        ecs.call("CreateService", request).await.unwrap();
+        let updates = MAX_HISTORY + 50;
+        for _ in 0..updates {
+            let update = json!({
+                "cluster": in_process::CLUSTER,
+                "service": "web",
+                "forceNewDeployment": true,
+            });
+            ecs.call("UpdateService", update).await.unwrap();
+            // Lets the service start a task.
+            tokio::task::yield_now().await;
+        }
+        let kept = |ecs: &Ecs| {
+            let state = ecs.lock();
+            let service = state.services.values().next().unwrap();
+            let (history, events) = (service.history.len(), service.events.len());
+            assert_eq!((history, events), (MAX_HISTORY, MAX_EVENTS));
+            assert_eq!(service.revisions.len(), MAX_HISTORY);
+            (service.deployments.len(), state.tasks.len())
+        };
+        loop {
+            let (deployments, tasks) = kept(&ecs);
+            // The primary deployment, whose tasks fail and are started ever more slowly.
+            if deployments == 1 && tasks < 10 {
+                break;
+            }
+            tokio::time::sleep(Duration::from_millis(20)).await;
+        }
+    }
 }

@@ -123,6 +123,7 @@ pub(super) struct Owner {
 #[derive(Clone, Copy, Debug, Default)]
 pub(super) struct Noted {
     pub(super) registered: bool,
+    pub(super) ran: bool,
     pub(super) healthy: bool,
     pub(super) failed: bool,
 }

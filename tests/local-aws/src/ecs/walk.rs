@@ -114,6 +114,13 @@ impl Walk {
         }
     }
 
+    /// Whether tasks replace each other, or have: that is undone by replacing them again, and
+    /// not by going back.
+    pub(super) fn has_begun_to_roll(&self) -> bool {
+        let mut begun = self.route.iter().take(self.position + 1);
+        begun.any(|step| step.work == Work::Roll)
+    }
+
     /// Goes back from where it is.
     pub(super) fn turn_back(&mut self) {
         self.give_up_hooks();
@@ -148,7 +155,6 @@ impl Walk {
             all_healthy: view.healthy(),
             not_blue_alive: others_alive(Side::Blue),
             not_green_alive: others_alive(Side::Green),
-            weights_in_force: true,
         }
     }
 
@@ -275,6 +281,10 @@ impl Walk {
                     .filter_map(|router| router.production(share))
                     .collect()
             }
+            Work::Roll => {
+                rollout::begin_to_roll(service);
+                Vec::new()
+            }
             Work::ShiftTest(share) => {
                 self.divide(service, share, |traffic, share| traffic.test = share);
                 let routers = self.routers.iter();
@@ -340,8 +350,9 @@ impl Walk {
         let left = clock
             .scaled(STAGE_LIMIT)
             .saturating_sub(self.began.elapsed());
-        // A hook has a limit of its own, which may be longer than that of a stage's own work.
-        if matches!(self.phase, Phase::Hooks { .. }) {
+        // A hook has a limit of its own, which may be longer than that of a stage's own work;
+        // and for the replacing of tasks none is documented.
+        if matches!(self.phase, Phase::Hooks { .. }) || step.work == Work::Roll {
             return Look::Later(Onward::default());
         }
         if left.is_zero() {

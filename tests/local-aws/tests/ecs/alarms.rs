@@ -72,6 +72,28 @@ pub(crate) async fn an_alarm_in_the_bake_time_rolls_a_blue_green_deployment_back
     account.delete_service(name).await;
 }
 
+/// The guide speaks of CloudWatch alarms, without a word of their kind
+/// (<https://docs.aws.amazon.com/AmazonECS/latest/developerguide/deployment-alarm-failure.html>).
+/// Here composite ones count as well: ECS only has names, and CloudWatch gives both kinds of alarm
+/// names of one space.
+pub(crate) async fn a_composite_alarm_rolls_a_deployment_back() {
+    let account = Account::open();
+    let name = "alarms-composite";
+    let part = "alarms-composite-part";
+    serve_worker(&account, name).await;
+    put_alarm(&account, part).await;
+    let put = account.cloudwatch.put_composite_alarm().alarm_name(name);
+    let put = put.alarm_rule(format!("ALARM(\"{part}\")"));
+    put.send().await.unwrap();
+    let configuration = watched(DeploymentStrategy::BlueGreen, 1440, &[name], true);
+    deploy_again(&account, name, configuration).await;
+    monitored(&account, name).await;
+    set_alarm(&account, part, StateValue::Alarm).await;
+    let deployment = account.newest_deployment(name, "ROLLBACK_SUCCESSFUL").await;
+    assert_triggered(&deployment, name);
+    account.delete_service(name).await;
+}
+
 pub(crate) async fn an_alarm_rolls_a_rolling_deployment_back() {
     let account = Account::open();
     let name = "alarms-rolling";

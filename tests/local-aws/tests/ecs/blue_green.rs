@@ -259,7 +259,7 @@ pub(crate) async fn the_strategy_can_change_to_blue_green_and_back() {
     newest_at_stage(&account, name, "SCALE_UP").await;
     deploy(&account, name, "5", &[], Some(rolling().build())).await;
     let deployment = account.newest_deployment(name, "SUCCESSFUL").await;
-    assert_eq!(stage(&deployment), "RECONCILE_SERVICE");
+    assert_eq!(stage(&deployment), "POST_SCALE_UP");
     let seen = visitors.leave().await;
     assert!(seen.keys().eq(["1", "2", "3", "5"].iter()), "{seen:?}");
     account.delete_service(name).await;

@@ -10,7 +10,7 @@ use aws_sdk_ecs::types::{
     DeploymentConfiguration, DeploymentLifecycleHook, DeploymentLifecycleHookAction,
     DeploymentLifecycleHookDetail, DeploymentLifecycleHookStage as Stage,
     DeploymentLifecycleHookStatus as HookStatus, DeploymentLifecycleHookTargetType as TargetType,
-    DeploymentLifecycleHookTimeoutConfiguration, ServiceDeployment,
+    DeploymentLifecycleHookTimeoutConfiguration, DeploymentStrategy, ServiceDeployment,
 };
 use aws_smithy_types::Document;
 use serde_json::{Value, json};
@@ -18,6 +18,7 @@ use serde_json::{Value, json};
 use crate::account::{Account, eventually};
 use crate::strategies::{blue_green, deploy, deploy_again, serve_version_1, serve_worker};
 use crate::support::{NewFunction, create, python};
+use crate::timeline::stage;
 
 const ROLE: &str = "arn:aws:iam::123456789012:role/hooks";
 
@@ -106,6 +107,22 @@ async fn hook_with_status(
     .await
 }
 
+/// The newest service deployment, and its pause that waits at a stage.
+async fn waiting_at(
+    account: &Account,
+    name: &str,
+    wanted: &str,
+) -> (ServiceDeployment, DeploymentLifecycleHookDetail) {
+    eventually(wanted, async || {
+        let newest = account.history(name).await.into_iter().next()?;
+        let hooks = newest.lifecycle_hook_details().iter();
+        let mut waiting = hooks.filter(|hook| hook.status() == Some(&HookStatus::AwaitingAction));
+        let hook = waiting.next()?.clone();
+        (stage(&newest) == wanted).then_some((newest, hook))
+    })
+    .await
+}
+
 fn go_on(
     account: &Account,
     deployment: &ServiceDeployment,
@@ -179,6 +196,78 @@ pub(crate) async fn a_function_is_asked_at_each_of_its_stages_with_what_it_was_c
     account.delete_service(name).await;
 }
 
+/// A rolling deployment with these hooks.
+fn rolling_with_hooks(
+    hooks: impl IntoIterator<Item = DeploymentLifecycleHookBuilder>,
+) -> DeploymentConfiguration {
+    let hooks = hooks.into_iter().map(DeploymentLifecycleHookBuilder::build);
+    DeploymentConfiguration::builder()
+        .strategy(DeploymentStrategy::Rolling)
+        .set_lifecycle_hooks(Some(hooks.collect()))
+        .build()
+}
+
+/// Which stages a rolling deployment has is not documented; that it can be paused is
+/// (<https://docs.aws.amazon.com/AmazonECS/latest/developerguide/pause-lifecycle-hooks.html>, and
+/// the announcement of pauses names all strategies). Here it has those that do not speak of
+/// traffic, since no listener rule divides it. A hook of another stage is not asked.
+pub(crate) async fn a_rolling_deployment_waits_before_its_first_and_after_its_last_task() {
+    let account = Account::open();
+    let name = "hooks-rolling";
+    serve_worker(&account, name).await;
+    let before = account.tasks_of(name).await;
+    let check = Check::that_succeeds(&account).await;
+    let asked = [
+        Stage::PreScaleUp,
+        Stage::PostScaleUp,
+        Stage::TestTrafficShift,
+        Stage::PostProductionTrafficShift,
+    ];
+    let hooks = [
+        check.hook(&asked),
+        pause(Stage::PreScaleUp),
+        pause(Stage::PostScaleUp),
+    ];
+    deploy_again(&account, name, rolling_with_hooks(hooks)).await;
+
+    let (deployment, hook) = waiting_at(&account, name, "PRE_SCALE_UP").await;
+    assert_eq!(account.tasks_of(name).await, before);
+    go_on(&account, &deployment, &hook).send().await.unwrap();
+
+    let (deployment, hook) = waiting_at(&account, name, "POST_SCALE_UP").await;
+    assert_eq!(deployment.status().unwrap().as_str(), "IN_PROGRESS");
+    let after = account.tasks_of(name).await;
+    assert_eq!(after.len(), 1);
+    assert_ne!(after, before);
+    go_on(&account, &deployment, &hook).send().await.unwrap();
+
+    account.newest_deployment(name, "SUCCESSFUL").await;
+    let events = check.events();
+    let asked: Vec<_> = events.iter().map(|it| &it["lifecycleStage"]).collect();
+    assert_eq!(asked, ["PRE_SCALE_UP", "POST_SCALE_UP"]);
+    account.delete_service(name).await;
+}
+
+pub(crate) async fn a_rolling_deployment_whose_hook_fails_is_rolled_back() {
+    let account = Account::open();
+    let name = "hooks-rolling-failed";
+    let definition = serve_worker(&account, name).await;
+    let check = Check::new(&account, "return {'hookStatus': 'FAILED'}").await;
+    for stage in [Stage::PreScaleUp, Stage::PostScaleUp] {
+        let before = account.tasks_of(name).await;
+        let hook = check.hook(std::slice::from_ref(&stage));
+        deploy_again(&account, name, rolling_with_hooks([hook])).await;
+        rolled_back(&account, name, &[&check.arn, stage.as_str()]).await;
+        let after = account.tasks_of(name).await;
+        assert_eq!(after.len(), 1);
+        // Before the first task there is nothing to undo.
+        assert_eq!(after == before, stage == Stage::PreScaleUp);
+        let service = account.service(name).await;
+        assert_eq!(service.task_definition(), Some(definition.as_str()));
+    }
+    account.delete_service(name).await;
+}
+
 pub(crate) async fn a_function_sees_traffic_shift_and_in_a_rollback_shift_back() {
     let account = Account::open();
     let name = "hooks-shift";
@@ -190,13 +279,7 @@ pub(crate) async fn a_function_sees_traffic_shift_and_in_a_rollback_shift_back()
     ];
     let configuration = with_hooks(hooks);
     let deployment = deploy(&account, name, "2", &[], Some(configuration)).await;
-    let (paused, hook) = eventually("a pause", async || {
-        let newest = account.history(name).await.into_iter().next()?;
-        let hooks = newest.lifecycle_hook_details().iter();
-        let mut waiting = hooks.filter(|hook| hook.status() == Some(&HookStatus::AwaitingAction));
-        Some((newest.clone(), waiting.next()?.clone()))
-    })
-    .await;
+    let (paused, hook) = waiting_at(&account, name, "POST_PRODUCTION_TRAFFIC_SHIFT").await;
     go_on(&account, &paused, &hook)
         .action(DeploymentLifecycleHookAction::Rollback)
         .send()

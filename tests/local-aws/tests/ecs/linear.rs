@@ -59,3 +59,36 @@ pub(crate) async fn a_user_stops_a_linear_deployment_midway() {
     );
     account.delete_service(name).await;
 }
+
+/// As with a canary: the version that has only a part of the traffic gives it back first.
+pub(crate) async fn a_newer_update_takes_the_place_of_a_linear_deployment() {
+    let account = Account::open();
+    let name = "linear-superseded";
+    let (_, pair) = serve_version_1(&account, name, linear(50.0, 600)).await;
+    let visitors = Visitors::of(&pair.production);
+    deploy(&account, name, "2", &[], None).await;
+    eventually("the first step", async || {
+        let newest = account.history(name).await.remove(0);
+        let weight = weights(newest.target_service_revision()?).0;
+        (weight > 0.0).then_some(())
+    })
+    .await;
+    deploy(&account, name, "3", &[], Some(linear(50.0, 0).build())).await;
+    account.newest_deployment(name, "SUCCESSFUL").await;
+    let visits = visitors.report().await;
+    let counted = visits.counts();
+    let versions = ["1", "2", "3"];
+    assert!(
+        counted
+            .keys()
+            .all(|answer| versions.contains(&answer.as_str())),
+        "{counted:?}"
+    );
+    // No visitor has to go back and forth between three versions.
+    if let Some(last) = visits.last("2") {
+        assert!(last < visits.first("3").unwrap());
+    }
+    let history = account.history(name).await;
+    assert_eq!(history[1].status().unwrap().as_str(), "STOPPED");
+    account.delete_service(name).await;
+}

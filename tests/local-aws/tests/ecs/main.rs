@@ -7,6 +7,7 @@
 // To clippy the helpers of integration tests are no tests.
 #![allow(clippy::unwrap_used)]
 
+mod aborts;
 mod account;
 mod alarms;
 mod blue_green;
@@ -63,12 +64,20 @@ fn main() -> ExitCode {
         canary::an_alarm_ends_a_canary,
         linear::the_share_of_the_new_version_grows_in_steps,
         linear::a_user_stops_a_linear_deployment_midway,
+        linear::a_newer_update_takes_the_place_of_a_linear_deployment,
+        aborts::an_aborted_rolling_deployment_starts_no_more_tasks,
+        aborts::an_aborted_blue_green_deployment_leaves_the_traffic_where_it_is,
+        aborts::an_aborted_canary_leaves_both_versions_serving,
+        aborts::an_aborted_linear_deployment_leaves_both_versions_serving,
         alarms::an_alarm_in_the_bake_time_rolls_a_blue_green_deployment_back,
+        alarms::a_composite_alarm_rolls_a_deployment_back,
         alarms::an_alarm_rolls_a_rolling_deployment_back,
         alarms::without_rollback_an_alarm_stops_the_deployment,
         alarms::an_alarm_that_is_on_at_the_start_is_ignored_for_the_whole_deployment,
         alarms::an_alarm_that_does_not_exist_does_not_disturb,
         hooks::a_function_is_asked_at_each_of_its_stages_with_what_it_was_configured_with,
+        hooks::a_rolling_deployment_waits_before_its_first_and_after_its_last_task,
+        hooks::a_rolling_deployment_whose_hook_fails_is_rolled_back,
         hooks::a_function_sees_traffic_shift_and_in_a_rollback_shift_back,
         hooks::a_function_that_is_still_at_work_is_asked_again_with_the_details_it_gave,
         hooks::a_function_that_says_failed_rolls_the_deployment_back,
@@ -85,6 +94,7 @@ fn main() -> ExitCode {
         operations::a_service_is_described_with_its_tags_and_revision,
         services::a_rolling_deployment_loses_no_request,
         services::a_version_that_never_becomes_healthy_is_rolled_back_without_losing_a_request,
+        services::a_rolling_deployment_that_bakes_is_taken_back_without_losing_a_request,
         services::a_version_that_crashes_is_rolled_back,
         services::a_newer_update_supersedes_the_one_before,
         services::a_first_deployment_that_fails_stalls,

@@ -1,6 +1,6 @@
 //! Services: rolling deployments, rollbacks, superseding, replacement.
 
-use std::time::Duration;
+use std::time::{Duration, Instant};
 
 use aws_sdk_ecs::types::{
     DeploymentCircuitBreaker, DeploymentConfiguration, DeploymentEarlySuccessCriteria,
@@ -123,6 +123,57 @@ pub(crate) async fn a_version_that_never_becomes_healthy_is_rolled_back_without_
     let service = account.service(name).await;
     assert_eq!(service.task_definition(), Some(definition.as_str()));
     assert_eq!(service.deployments().len(), 1);
+    account.delete_service(name).await;
+}
+
+/// Waits until a page is of one version only.
+async fn only(url: &str, version: &str) -> Instant {
+    eventually(version, async || {
+        for _ in 0..10 {
+            let answer = reqwest::get(url).await.unwrap().text().await.unwrap();
+            if answer != version {
+                return None;
+            }
+        }
+        Some(Instant::now())
+    })
+    .await
+}
+
+pub(crate) async fn a_rolling_deployment_that_bakes_is_taken_back_without_losing_a_request() {
+    let account = Account::open();
+    let name = "rolled-back";
+    let (definition, balancer) = serve_version_1(&account, name).await;
+    let second = account.push_server("2", &[]).await;
+    let second = account.define(name, &second).await;
+    let visitors = Visitors::of(&balancer.url);
+    account
+        .update_service(name)
+        .task_definition(&second)
+        .deployment_configuration(
+            DeploymentConfiguration::builder()
+                .bake_time_in_minutes(1440)
+                .build(),
+        )
+        .send()
+        .await
+        .unwrap();
+    let replaced = only(&balancer.url, "2").await;
+    let baking = account.newest_deployment(name, "IN_PROGRESS").await;
+    let stopped = Instant::now();
+    account.stop_with_rollback(&baking).send().await.unwrap();
+    account.newest_deployment(name, "ROLLBACK_SUCCESSFUL").await;
+    let back = only(&balancer.url, "1").await;
+    let visits = visitors.report().await;
+
+    let counted = visits.counts();
+    assert!(counted.keys().eq(["1", "2"].iter()), "{counted:?}");
+    assert!(visits.first("1") < visits.first("2"));
+    let baked = visits.between(replaced, stopped).counts();
+    assert!(!baked.contains_key("1"), "{baked:?}");
+    assert!(visits.last("2").unwrap() < back);
+    let service = account.service(name).await;
+    assert_eq!(service.task_definition(), Some(definition.as_str()));
     account.delete_service(name).await;
 }
 
