@@ -176,6 +176,19 @@ impl LoadBalancers {
         Ok(())
     }
 
+    /// Follows the rules of one listener, which forward to the target groups they did before. To
+    /// read everything, as [`sync`](Self::sync) does, takes a request for every listener and
+    /// target group of the account, and a deployment shifts weights again and again.
+    async fn sync_rules(&self, listener_arn: &str) -> anyhow::Result<()> {
+        // What is being read now may be older than the change, and is applied before it.
+        let _synced = self.inner.synced.lock().await;
+        let rules = sync::read_rules(&self.inner.elbv2, listener_arn).await?;
+        if let Some(listener) = self.lock().listeners.get(listener_arn) {
+            listener.change_rules(rules);
+        }
+        Ok(())
+    }
+
     async fn apply(&self, configuration: sync::Configuration) {
         if self.inner.killed.is_cancelled() {
             return;

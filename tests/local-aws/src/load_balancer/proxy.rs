@@ -101,6 +101,17 @@ impl Listener {
         *self.routes.write().unwrap_or_else(PoisonError::into_inner) = Arc::new(routes);
     }
 
+    /// Gives it other rules, which forward to no other target groups than those it has.
+    pub(crate) fn change_rules(&self, rules: Vec<Rule>) {
+        let mut routes = self.routes.write().unwrap_or_else(PoisonError::into_inner);
+        *routes = Arc::new(Routes {
+            load_balancer: routes.load_balancer.clone(),
+            rules,
+            groups: routes.groups.clone(),
+            idle_timeout: routes.idle_timeout,
+        });
+    }
+
     /// Closes the socket; requests that are being answered are finished afterwards.
     pub(crate) async fn close(&self) {
         self.closed.cancel();

@@ -120,21 +120,22 @@ async fn read_listeners(
         let Some(port) = listener.port().and_then(|port| u16::try_from(port).ok()) else {
             continue;
         };
-        let answer = elbv2
-            .describe_rules()
-            .listener_arn(arn)
-            .send()
-            .await
-            .context("DescribeRules")?;
         all.push(ListenerConfig {
             arn: arn.to_owned(),
             load_balancer: metrics::load_balancer(load_balancer_arn),
             port,
             idle_timeout: Duration::from_secs(idle_timeout),
-            rules: rules(answer.rules()),
+            rules: read_rules(elbv2, arn).await?,
         });
     }
     Ok(())
+}
+
+/// A listener's rules in the order of their priority, the default rule last.
+pub(crate) async fn read_rules(elbv2: &Client, listener_arn: &str) -> anyhow::Result<Vec<Rule>> {
+    let request = elbv2.describe_rules().listener_arn(listener_arn);
+    let answer = request.send().await.context("DescribeRules")?;
+    Ok(rules(answer.rules()))
 }
 
 /// The attributes of a target group that matter here.

@@ -1,5 +1,7 @@
 //! The weights of a rule's target groups, read and changed in moto's ELBv2.
 
+use std::collections::BTreeSet;
+
 use anyhow::{Context, bail};
 use aws_sdk_elasticloadbalancingv2::types::{
     Action, ActionTypeEnum, ForwardActionConfig, Rule, TargetGroup, TargetGroupTuple,
@@ -76,7 +78,13 @@ impl LoadBalancers {
             let request = request.set_actions(Some(actions));
             request.send().await.context("ModifyRule")?;
         }
-        self.sync().await
+        let before: BTreeSet<String> = groups_of(action).into_iter().collect();
+        let after: BTreeSet<String> = weights.iter().map(|(arn, _)| arn.clone()).collect();
+        if before == after {
+            self.sync_rules(&listener_of(rule_arn)).await
+        } else {
+            self.sync().await
+        }
     }
 
     async fn rule(&self, rule_arn: &str) -> anyhow::Result<Option<Rule>> {
