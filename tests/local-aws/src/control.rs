@@ -14,6 +14,7 @@
 //! | `PUT /stale-reads` | `{"milliseconds": N}` or `{"reads": N}` | `{"stale": 0, "open": true}`: ECS's reads are behind its newest write for so long after each, or until so many reads have been stale |
 //! | `GET /stale-reads` | | the same, with the number of reads that were stale |
 //! | `DELETE /stale-reads` | | ends it; the same |
+//! | `PUT`, `GET`, `DELETE /dynamodb/stale-reads` | | the same for reads of DynamoDB's tables that do not ask for `ConsistentRead`, each table with its own newest write |
 //! | `PUT /request-limits` | | 204; ECS's request limits hold, with full buckets |
 //! | `DELETE /request-limits` | | 204; they do not hold any more |
 //! | `POST /missing-capacity` | `{"cluster": NAME, "tasks": N}` | 204; the next N tasks of the cluster find no capacity |
@@ -53,6 +54,7 @@ pub(crate) fn router() -> Router<Arc<Gateway>> {
         .route("/blobs/{digest}", put(put_blob).head(has_blob))
         .route("/events/faults", any(ask_moto))
         .route("/events/faults/lift", any(ask_moto))
+        .route("/dynamodb/stale-reads", any(ask_moto))
         .route("/v4/{container}", get(container_metadata))
         .route("/v4/{container}/task", get(task_metadata))
         .route("/shutdown", post(shut_down))
@@ -106,7 +108,7 @@ async fn has_blob(State(gateway): State<Arc<Gateway>>, Path(digest): Path<String
 }
 
 /// Passes on what is done in moto's process, at the same path below `/_glue`: the faults of
-/// [`event_faults`](crate::event_faults).
+/// [`event_faults`](crate::event_faults), and reads of tables that are behind.
 async fn ask_moto(State(gateway): State<Arc<Gateway>>, mut request: Request) -> Response {
     match format!("/_glue{}", request.uri().path()).parse::<Uri>() {
         Ok(uri) => *request.uri_mut() = uri,

@@ -595,6 +595,72 @@ async fn the_next_reads_may_be_from_before_the_newest_write() {
 }
 
 #[tokio::test]
+async fn a_state_machine_may_read_a_table_as_it_was_before_its_newest_write() {
+    // Of its own: other tests' reads would be counted too.
+    let aws = start().await;
+    let table = unique("table");
+    let key = json!({"key": {"S": "k"}});
+    let read =
+        |consistent: bool| json!({"TableName": table, "Key": key, "ConsistentRead": consistent});
+    let step = |action: &str, arguments: Value, result: &str, next: Value| {
+        let mut state = json!({
+            "Type": "Task",
+            "Resource": format!("arn:aws:states:::aws-sdk:dynamodb:{action}"),
+            "Parameters": arguments,
+            "ResultPath": format!("$.{result}"),
+        });
+        state
+            .as_object_mut()
+            .unwrap()
+            .extend(next.as_object().unwrap().clone());
+        state
+    };
+    let then = |state: &str| json!({"Next": state});
+    let create = json!({
+        "TableName": table,
+        "KeySchema": [{"AttributeName": "key", "KeyType": "HASH"}],
+        "AttributeDefinitions": [{"AttributeName": "key", "AttributeType": "S"}],
+        "BillingMode": "PAY_PER_REQUEST",
+    });
+    let write = json!({"TableName": table, "Item": key});
+    let machine = json!({
+        "StartAt": "Create",
+        "States": {
+            "Create": step("createTable", create, "created", then("Write")),
+            "Write": step("putItem", write, "written", then("Read")),
+            "Read": step("getItem", read(false), "read", then("ReadConsistently")),
+            "ReadConsistently": step("getItem", read(true), "consistent", json!({"End": true})),
+        },
+    });
+    let states = aws_sdk_sfn::Client::new(&aws.sdk_config());
+    let machine = states
+        .create_state_machine()
+        .name(unique("machine"))
+        .role_arn(support::ROLE)
+        .definition(machine.to_string())
+        .send()
+        .await
+        .unwrap();
+    let stale = aws.next_table_reads_are_stale(10).await.unwrap();
+    let start = states
+        .start_execution()
+        .state_machine_arn(machine.state_machine_arn());
+    let execution = start.input("{}").send().await.unwrap();
+    let output = eventually(async || {
+        let request = states.describe_execution();
+        let request = request.execution_arn(execution.execution_arn());
+        let answer = request.send().await.unwrap();
+        assert_eq!(answer.error(), None, "{:?}", answer.cause());
+        answer.output().map(str::to_owned)
+    })
+    .await;
+    let output: Value = serde_json::from_str(&output).unwrap();
+    assert_eq!(output["read"]["Item"], Value::Null, "{output}");
+    assert_eq!(output["consistent"]["Item"], key, "{output}");
+    assert_eq!(stale.end().await.unwrap(), 1);
+}
+
+#[tokio::test]
 async fn ecs_throttles_above_its_request_limits_once_they_hold() {
     let aws = start().await;
     let ecs = aws_sdk_ecs::Client::new(&impatient(&aws));

@@ -25,6 +25,7 @@ from glue import (
     resources,
     rpc_v2_cbor,
     stacks,
+    stale_table_reads,
     step_functions,
 )
 
@@ -48,6 +49,7 @@ MODULES = (
     event_patterns,
     event_schedules,
     event_targets,
+    stale_table_reads,
     rpc_v2_cbor,
 )
 

@@ -58,19 +58,36 @@ impl LocalAws {
     /// Lets ECS's reads be as if its newest write had not happened, for so much real time after
     /// each.
     pub async fn read_late(&self, lag: Duration) -> anyhow::Result<StaleReads<'_>> {
-        let lag = u64::try_from(lag.as_millis()).context("no lag is so long")?;
-        self.begin_stale_reads(Lag::Milliseconds(lag)).await
+        self.begin_stale_reads(ECS_READS, milliseconds(lag)?).await
     }
 
     /// Lets ECS's reads be as if its newest write had not happened, until so many of them had
     /// another answer than they would have had.
     pub async fn next_reads_are_stale(&self, reads: u64) -> anyhow::Result<StaleReads<'_>> {
-        self.begin_stale_reads(Lag::Reads(reads)).await
+        self.begin_stale_reads(ECS_READS, Lag::Reads(reads)).await
     }
 
-    async fn begin_stale_reads(&self, lag: Lag) -> anyhow::Result<StaleReads<'_>> {
-        let _: StaleReadsReport = self.tell(Method::PUT, "stale-reads", &lag).await?;
-        Ok(StaleReads { aws: self })
+    /// Lets reads of DynamoDB's tables that do not ask for `ConsistentRead` be as if the table's
+    /// newest write had not happened, for so much real time after each.
+    pub async fn read_tables_late(&self, lag: Duration) -> anyhow::Result<StaleReads<'_>> {
+        let lag = milliseconds(lag)?;
+        self.begin_stale_reads(TABLE_READS, lag).await
+    }
+
+    /// Lets reads of DynamoDB's tables that do not ask for `ConsistentRead` be as if the table's
+    /// newest write had not happened, until so many of them had another answer than they would
+    /// have had.
+    pub async fn next_table_reads_are_stale(&self, reads: u64) -> anyhow::Result<StaleReads<'_>> {
+        self.begin_stale_reads(TABLE_READS, Lag::Reads(reads)).await
+    }
+
+    async fn begin_stale_reads(
+        &self,
+        path: &'static str,
+        lag: Lag,
+    ) -> anyhow::Result<StaleReads<'_>> {
+        let _: StaleReadsReport = self.tell(Method::PUT, path, &lag).await?;
+        Ok(StaleReads { aws: self, path })
     }
 
     /// Lets ECS's request limits hold, as for an account that was idle before. They hold in real
@@ -175,16 +192,25 @@ impl OpenFault<'_> {
     }
 }
 
-/// Reads of ECS that are behind.
+const ECS_READS: &str = "stale-reads";
+const TABLE_READS: &str = "dynamodb/stale-reads";
+
+fn milliseconds(lag: Duration) -> anyhow::Result<Lag> {
+    let lag = u64::try_from(lag.as_millis()).context("no lag is so long")?;
+    Ok(Lag::Milliseconds(lag))
+}
+
+/// Reads of ECS, or of DynamoDB's tables, that are behind.
 #[derive(Debug)]
 pub struct StaleReads<'a> {
     aws: &'a LocalAws,
+    path: &'static str,
 }
 
 impl StaleReads<'_> {
     /// How many reads had another answer than the current state would have given.
     pub async fn count(&self) -> anyhow::Result<u64> {
-        let report: StaleReadsReport = self.aws.ask(Method::GET, "stale-reads").await?;
+        let report: StaleReadsReport = self.aws.ask(Method::GET, self.path).await?;
         Ok(report.stale)
     }
 
@@ -193,7 +219,7 @@ impl StaleReads<'_> {
     /// # Errors
     /// None was.
     pub async fn end(self) -> anyhow::Result<u64> {
-        let report: StaleReadsReport = self.aws.ask(Method::DELETE, "stale-reads").await?;
+        let report: StaleReadsReport = self.aws.ask(Method::DELETE, self.path).await?;
         if report.stale == 0 {
             bail!("no read was stale");
         }
