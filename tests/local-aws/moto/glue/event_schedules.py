@@ -1,34 +1,46 @@
-"""Rules with a schedule: `rate(5 minutes)` fires every five minutes of the local clock.
+"""Rules with a schedule: `rate(5 minutes)` fires every five minutes of the local clock, `cron(…)`
+when that clock shows one of its times.
 
-Hole in moto 5.2.5: a rule's `ScheduleExpression` is kept, and nothing happens. Rules with
-`cron(…)` do not fire here either, since times of day mean nothing where time passes faster; a
-warning says so.
+Hole in moto 5.2.5: a rule's `ScheduleExpression` is kept, and nothing happens.
 
 https://docs.aws.amazon.com/eventbridge/latest/userguide/eb-scheduled-rule-pattern.html
 """
 
-import logging
+import inspect
+import itertools
 import re
 import threading
 import time
 import uuid
+from collections.abc import Iterator
 from typing import Any
 
+from moto.events.exceptions import ValidationException
 from moto.events.models import EventsBackend, Rule, events_backends
 
-from glue import clock
+from glue import clock, cron
 from glue.event_targets import send
-
-logger = logging.getLogger("glue.event_schedules")
 
 RATE = re.compile(r"rate\((\d+) (minute|hour|day)s?\)")
 SECONDS = {"minute": 60, "hour": 60 * 60, "day": 24 * 60 * 60}
 
 
-def seconds_between(expression: str) -> float | None:
-    """How often a rate fires, at AWS's pace; nothing for other schedules."""
+def waits(expression: str) -> Iterator[float]:
+    """How many seconds of AWS pass until a schedule fires, and from then on until the next time.
+
+    Raises `cron.Invalid` where the expression is none.
+    """
     rate = RATE.fullmatch(expression)
-    return int(rate[1]) * SECONDS[rate[2]] if rate else None
+    if rate:
+        return itertools.repeat(int(rate[1]) * SECONDS[rate[2]])
+    return _until_each(cron.parse(expression))
+
+
+def _until_each(schedule: cron.Cron) -> Iterator[float]:
+    moment = clock.local_time()
+    while due := schedule.next_after(moment):
+        yield (due - moment).total_seconds()
+        moment = due
 
 
 def _fire(rule: Rule) -> None:
@@ -50,11 +62,11 @@ def _fire(rule: Rule) -> None:
     )
 
 
-def _keep_firing(rule: Rule, seconds: float) -> None:
-    """Fires until the rule is deleted or replaced; the first time after one interval."""
+def _keep_firing(rule: Rule, schedule: Iterator[float]) -> None:
+    """Fires until the rule is deleted or replaced, or the schedule ends."""
     backend = events_backends[rule.account_id][rule.region_name]
     due = time.monotonic()
-    while True:
+    for seconds in schedule:
         due += clock.scaled(seconds)
         time.sleep(max(0.0, due - time.monotonic()))
         bus = backend.event_buses.get(rule.event_bus_name)
@@ -67,16 +79,20 @@ def _keep_firing(rule: Rule, seconds: float) -> None:
 def install() -> None:
     """Lets schedules pass."""
     put_unscheduled = EventsBackend.put_rule
+    parameters = inspect.signature(put_unscheduled)
 
     def put_rule(self: EventsBackend, *arguments: Any, **keywords: Any) -> Rule:
+        given = parameters.bind(self, *arguments, **keywords).arguments
+        expression = given.get("scheduled_expression")
+        try:
+            schedule = waits(expression) if expression else None
+        except cron.Invalid as error:
+            text = f"Parameter ScheduleExpression is not valid: {error}."
+            raise ValidationException(text) from error
         rule = put_unscheduled(self, *arguments, **keywords)
-        expression = rule.scheduled_expression
-        seconds = seconds_between(expression) if expression else None
-        if seconds:
-            arguments = (rule, seconds)
+        if schedule:
+            arguments = (rule, schedule)
             threading.Thread(target=_keep_firing, args=arguments, daemon=True).start()
-        elif expression:
-            logger.warning("%s does not fire: %s is no rate", rule.arn, expression)
         return rule
 
     EventsBackend.put_rule = put_rule
