@@ -70,10 +70,30 @@ class MissingData(unittest.TestCase):
     def test_some_datapoints_have_to_breach(self) -> None:
         self.check(TWO_OUT_OF_THREE, 3, 2)
 
+    # "Avoiding premature transitions to alarm state", on the page of the tables: breaching data,
+    # and nothing but missing data behind them, make an alarm once the oldest of them is as old as
+    # the datapoints that are wanted, however few they are.
     def test_breaching_data_that_may_be_the_first_of_more_decide_nothing_yet(self) -> None:
-        for current in (OK, INSUFFICIENT_DATA):
-            judgement = judge(condition(3, 2), datapoints("- - - - X"), current)
-            self.assertEqual(judgement.state, current)
+        for periods, enough, signs in (
+            (3, 2, "- - - - X"),
+            (5, 3, "- - - - - - X"),
+            (5, 3, "- - - - - X -"),
+        ):
+            for current in (OK, INSUFFICIENT_DATA):
+                with self.subTest(signs, current=current):
+                    judgement = judge(condition(periods, enough), datapoints(signs), current)
+                    self.assertEqual(judgement.state, current)
+
+    def test_breaching_data_that_are_old_enough_make_an_alarm_however_few(self) -> None:
+        for periods, enough, signs in (
+            (3, 2, "- - - X -"),
+            (5, 3, "- - - - X - -"),
+            (5, 3, "- - X - - - X"),
+        ):
+            for current in (OK, INSUFFICIENT_DATA):
+                with self.subTest(signs, current=current):
+                    judgement = judge(condition(periods, enough), datapoints(signs), current)
+                    self.assertEqual(judgement.state, ALARM)
 
 
 class Comparisons(unittest.TestCase):
