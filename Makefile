@@ -29,7 +29,7 @@ help: ## Show this list
 	@grep -hE '^[a-z-]+:.*##' $(MAKEFILE_LIST) | sed -E 's/:.*## /\t/' | expand -t 14
 
 setup: $(VENV)/installed ## Install what demo and tests need: a Python environment, PostgreSQL
-	@tests/prepare-machine.sh "$(PYTHON)"
+	@tests/prepare-machine.sh "$(PYTHON)" tests
 
 $(VENV)/installed: $(REQUIREMENTS)
 	tests/prepare-machine.sh "$(PYTHON)"
@@ -66,7 +66,7 @@ up: $(if $(LOCAL),setup functions,package) ## Bring an application up from nothi
 down: $(VENV)/installed ## Delete an application and all it needs, after a question (STACK=demo; YES=1; LOCAL=1)
 	$(TURN_KEY) down $(OF_STACK) $(if $(YES),--yes)
 
-releases: $(VENV)/installed ## Show what was released to an application (STACK=demo; JSON=1; LOCAL=1)
+releases: $(VENV)/installed ## Show what was released to a stack (STACK=demo; JSON=1; LOCAL=1)
 	@$(TURN_KEY) releases $(OF_STACK) $(if $(JSON),--json)
 
 local-aws: setup ## Run the local AWS by itself; ends with Ctrl-C

@@ -1,11 +1,12 @@
 #!/bin/sh
 # Makes sure that this machine has what no file of the project can bring: a C compiler (Rust links
-# with it), Python's venv module, PostgreSQL's own programs, and jq, which people use beside the
-# AWS CLI. prepare-machine.sh [PYTHON]
+# with it) and Python's venv module. With the word "tests" also PostgreSQL's own programs, and jq,
+# which people use beside the AWS CLI. prepare-machine.sh [PYTHON [tests]]
 # Does nothing when all is there. On Debian and its kin it installs what is missing from the
 # distribution's packages; elsewhere it says what to install.
 set -eu
 python=${1:-python3}
+purpose=${2:-building}
 
 have_postgresql() {
     command -v initdb >/dev/null && command -v postgres >/dev/null && return 0
@@ -57,14 +58,16 @@ command -v cc >/dev/null || {
     packages="$packages python3-venv"
     missing="$missing Python's module venv,"
 }
-have_postgresql || {
-    packages="$packages postgresql"
-    missing="$missing PostgreSQL with initdb and postgres on PATH,"
-}
-command -v jq >/dev/null || {
-    packages="$packages jq"
-    missing="$missing jq,"
-}
+if [ "$purpose" = tests ]; then
+    have_postgresql || {
+        packages="$packages postgresql"
+        missing="$missing PostgreSQL with initdb and postgres on PATH,"
+    }
+    command -v jq >/dev/null || {
+        packages="$packages jq"
+        missing="$missing jq,"
+    }
+fi
 [ -n "$packages" ] || exit 0
 
 missing="Missing:${missing%,}."
