@@ -138,6 +138,29 @@ class LoadBalancing(ResourceTest):
         values = {it["Key"]: it["Value"] for it in attributes["Attributes"]}
         self.assertEqual(values["deregistration_delay.timeout_seconds"], "6")
 
+    def test_a_listener_is_not_moved_to_the_port_of_another(self) -> None:
+        client, ec2 = self.client("elbv2"), self.client("ec2")
+        subnets = ec2.describe_subnets()["Subnets"]
+        balancer = client.create_load_balancer(
+            Name=unique("lb"), Subnets=[it["SubnetId"] for it in subnets[:2]]
+        )["LoadBalancers"][0]["LoadBalancerArn"]
+        action = {"Type": "fixed-response", "FixedResponseConfig": {"StatusCode": "200"}}
+        one, other = (
+            client.create_listener(
+                LoadBalancerArn=balancer,
+                Protocol="HTTP",
+                Port=port,
+                DefaultActions=[action],
+            )["Listeners"][0]["ListenerArn"]
+            for port in (80, 8080)
+        )
+        with self.assertRaisesRegex(ClientError, "DuplicateListener"):
+            client.modify_listener(ListenerArn=other, Port=80)
+        client.modify_listener(ListenerArn=one, Port=80)
+        client.delete_listener(ListenerArn=one)
+        moved = client.modify_listener(ListenerArn=other, Port=80)["Listeners"][0]
+        self.assertEqual(moved["Port"], 80)
+
     def test_a_load_balancer_answers_on_this_machine(self) -> None:
         subnets = self.client("ec2").describe_subnets()["Subnets"]
         outputs = self.one(
