@@ -6,7 +6,7 @@ use std::process::ExitCode;
 use anyhow::Result;
 use clap::{Args, Parser, Subcommand};
 use turn_key::first_image::Given;
-use turn_key::names::Application;
+use turn_key::names::{Application, StackName};
 use turn_key::say::Say;
 use turn_key::template::Setting;
 use turn_key::world::World;
@@ -39,11 +39,11 @@ enum Command {
         #[arg(long)]
         yes: bool,
     },
-    /// Show what was released to an application.
+    /// Show what was released to a stack.
     Releases {
-        /// The name of the application's stack.
+        /// The name of the stack, whoever made it.
         #[arg(long)]
-        stack: Application,
+        stack: StackName,
         /// Print the whole records as JSON.
         #[arg(long)]
         json: bool,
@@ -118,7 +118,7 @@ async fn obey(world: &World, command: Command) -> Result<()> {
             } else if records.is_empty() {
                 world
                     .say
-                    .line(format!("Nothing was released to {} yet.", stack.stack()));
+                    .line(format!("Nothing was released to {} yet.", stack.as_str()));
             } else {
                 world.say.line(releases::table(&records));
             }

@@ -9,6 +9,14 @@ pub const PIPELINE: &str = "bluegreen";
 /// The stack of the bucket that templates and functions are uploaded to.
 pub const ARTIFACTS: &str = "bluegreen-artifacts";
 
+/// What the names of an application's other stacks end in.
+const PARTS: [&str; 3] = [NETWORK, REPOSITORY, DATABASE];
+const NETWORK: &str = "-network";
+const REPOSITORY: &str = "-repository";
+const DATABASE: &str = "-database";
+
+/// The longest name that a stack has in CloudFormation.
+const LONGEST_STACK: usize = 128;
 /// The longest name for which the names made of it are short enough: CloudFormation's stacks have
 /// 128 characters, but an RDS instance has 63 and its name is made of its stack's.
 const LONGEST: usize = 40;
@@ -39,6 +47,14 @@ impl FromStr for Application {
             name != PIPELINE && name != ARTIFACTS,
             "{name} is the stack of the pipeline: give the application another name"
         );
+        for part in PARTS {
+            ensure!(
+                !name.ends_with(part),
+                "{name} could be the stack of another application's {}: give the application a \
+                 name that does not end in {part}",
+                &part[1..]
+            );
+        }
         Ok(Self(name.to_owned()))
     }
 }
@@ -53,19 +69,19 @@ impl Application {
     /// The stack of `network.yml`.
     #[must_use]
     pub fn network(&self) -> String {
-        format!("{}-network", self.0)
+        format!("{}{NETWORK}", self.0)
     }
 
     /// The stack of `image-repository.yml`.
     #[must_use]
     pub fn repository(&self) -> String {
-        format!("{}-repository", self.0)
+        format!("{}{REPOSITORY}", self.0)
     }
 
     /// The stack of `database.yml`.
     #[must_use]
     pub fn database(&self) -> String {
-        format!("{}-database", self.0)
+        format!("{}{DATABASE}", self.0)
     }
 
     /// The SSM parameter with the URI of the image that the application's stack runs.
@@ -79,6 +95,37 @@ impl Application {
     #[must_use]
     pub fn first_release_parameter(&self) -> String {
         format!("/bluegreen/{}/first-release", self.0)
+    }
+}
+
+/// Any stack, whoever made it and whatever its name.
+///
+/// <https://docs.aws.amazon.com/AWSCloudFormation/latest/APIReference/API_CreateStack.html>
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct StackName(String);
+
+impl FromStr for StackName {
+    type Err = anyhow::Error;
+
+    /// # Errors
+    /// CloudFormation has no such names.
+    fn from_str(name: &str) -> Result<Self> {
+        ensure!(
+            name.starts_with(|first: char| first.is_ascii_alphabetic())
+                && name.chars().all(|c| c.is_ascii_alphanumeric() || c == '-')
+                && name.len() <= LONGEST_STACK,
+            "{name:?} is no name of a stack: CloudFormation's have letters, digits and hyphens, a \
+             letter first, {LONGEST_STACK} at most"
+        );
+        Ok(Self(name.to_owned()))
+    }
+}
+
+impl StackName {
+    /// The name.
+    #[must_use]
+    pub fn as_str(&self) -> &str {
+        &self.0
     }
 }
 
@@ -97,6 +144,28 @@ mod tests {
         ] {
             let error = name.parse::<Application>().unwrap_err().to_string();
             assert!(error.contains("is no name"), "{error}");
+        }
+    }
+
+    #[test]
+    fn no_application_takes_the_name_of_a_part_of_another() {
+        for name in ["shop-network", "shop-repository", "a-b-database"] {
+            let error = name.parse::<Application>().unwrap_err().to_string();
+            assert!(error.contains("does not end in -"), "{error}");
+        }
+        for name in ["network", "shop-network-2", "networks"] {
+            assert!(name.parse::<Application>().is_ok(), "{name}");
+        }
+    }
+
+    #[test]
+    fn a_stack_of_anybody_has_any_name_that_cloudformation_has() {
+        for name in ["ShopStack", "bluegreen", "a", "shop-database"] {
+            assert_eq!(name.parse::<StackName>().unwrap().as_str(), name);
+        }
+        for name in ["", "2nd", "-a", "a_b", "a b", &"a".repeat(129)] {
+            let error = name.parse::<StackName>().unwrap_err().to_string();
+            assert!(error.contains("is no name of a stack"), "{error}");
         }
     }
 

@@ -1,4 +1,4 @@
-//! `make releases`: what was released to an application, by the pipeline's own record.
+//! `make releases`: what was released to a stack, by the pipeline's own record.
 
 use std::collections::HashMap;
 
@@ -6,7 +6,7 @@ use anyhow::{Context, Result};
 use aws_sdk_dynamodb::types::AttributeValue;
 use serde_json::{Map, Value};
 
-use crate::names::{Application, PIPELINE};
+use crate::names::{PIPELINE, StackName};
 use crate::stacks::failed;
 use crate::world::World;
 
@@ -18,17 +18,16 @@ const SHORT_DIGEST: usize = 12;
 /// A release's record, as JSON.
 pub type Record = Map<String, Value>;
 
-/// The newest records of an application, the newest first.
+/// The newest records of a stack, the newest first.
 ///
 /// # Errors
 /// There is no pipeline, or it keeps no records, or DynamoDB does not answer.
-pub async fn read(world: &World, application: &Application, limit: usize) -> Result<Vec<Record>> {
+pub async fn read(world: &World, name: &StackName, limit: usize) -> Result<Vec<Record>> {
     let stack = world.stacks().find(PIPELINE).await?;
     let stack = stack.with_context(|| {
         format!(
-            "There is no stack {PIPELINE} in region {}: make up STACK={} makes it.",
-            world.region(),
-            application.stack()
+            "There is no pipeline in region {}, which would be the stack {PIPELINE}.",
+            world.region()
         )
     })?;
     let output = stack
@@ -39,19 +38,18 @@ pub async fn read(world: &World, application: &Application, limit: usize) -> Res
         .and_then(|output| output.output_value())
         .with_context(|| {
             format!(
-                "The pipeline of stack {PIPELINE} is older than its record of releases: make up \
-             STACK={} updates it.",
-                application.stack()
+                "The pipeline of stack {PIPELINE} is older than its record of releases: update \
+                 that stack."
             )
         })?;
     let dynamodb = aws_sdk_dynamodb::Client::new(&world.config);
-    query(&dynamodb, table, application, limit).await
+    query(&dynamodb, table, name, limit).await
 }
 
 async fn query(
     dynamodb: &aws_sdk_dynamodb::Client,
     table: &str,
-    application: &Application,
+    name: &StackName,
     limit: usize,
 ) -> Result<Vec<Record>> {
     let mut pages = dynamodb
@@ -60,7 +58,7 @@ async fn query(
         .key_condition_expression("#stack = :stack AND begins_with(#item, :release)")
         .expression_attribute_names("#stack", "stack")
         .expression_attribute_names("#item", "item")
-        .expression_attribute_values(":stack", AttributeValue::S(application.stack().to_owned()))
+        .expression_attribute_values(":stack", AttributeValue::S(name.as_str().to_owned()))
         .expression_attribute_values(":release", AttributeValue::S("release#".to_owned()))
         .scan_index_forward(false)
         .consistent_read(true)

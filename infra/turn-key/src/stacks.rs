@@ -6,7 +6,8 @@ use std::time::Duration;
 use anyhow::{Context, Result, bail, ensure};
 use aws_sdk_cloudformation::error::{ProvideErrorMetadata, SdkError};
 use aws_sdk_cloudformation::types::{
-    Capability, ChangeSetStatus, ChangeSetType, Parameter, Stack, StackEvent,
+    Capability, Change, ChangeAction, ChangeSetStatus, ChangeSetType, Parameter, PolicyAction,
+    Replacement, ResourceChange, Stack, StackEvent,
 };
 use aws_sdk_cloudformation::{Client, types};
 use tokio::time::Instant;
@@ -343,14 +344,23 @@ impl Stacks {
                 .send()
                 .await?;
             match change_set.status() {
-                Some(ChangeSetStatus::CreateComplete) => return Ok(Some(id)),
+                Some(ChangeSetStatus::CreateComplete) => {
+                    let lost = self.databases_lost_by(&id).await?;
+                    if lost.is_empty() {
+                        return Ok(Some(id));
+                    }
+                    self.forget(&id).await?;
+                    bail!(
+                        "Stack {name} was not updated: a new, empty database would take the place \
+                         of {}, and the data would be left in a snapshot. Take back what was set \
+                         for it. If it is what you want, deploy the template by hand and restore \
+                         the snapshot.",
+                        lost.join(", ")
+                    )
+                }
                 Some(ChangeSetStatus::Failed) => {
                     let reason = change_set.status_reason().unwrap_or("without a reason");
-                    self.client
-                        .delete_change_set()
-                        .change_set_name(&id)
-                        .send()
-                        .await?;
+                    self.forget(&id).await?;
                     ensure!(
                         is_empty_change(reason),
                         "Stack {name} can not be updated: {reason} It is as it was."
@@ -364,6 +374,36 @@ impl Stacks {
                 ),
             }
             tokio::time::sleep(self.poll).await;
+        }
+    }
+
+    /// Deletes a change set that is not to be executed.
+    async fn forget(&self, change_set: &str) -> Result<()> {
+        let request = self.client.delete_change_set();
+        request.change_set_name(change_set).send().await?;
+        Ok(())
+    }
+
+    /// The databases of which a change set would leave no more than a snapshot.
+    async fn databases_lost_by(&self, change_set: &str) -> Result<Vec<String>> {
+        let mut lost = Vec::new();
+        let mut token = None;
+        loop {
+            let page = self.client.describe_change_set();
+            let page = page.change_set_name(change_set).set_next_token(token);
+            let page = page.send().await?;
+            let changes = page.changes().iter().filter_map(Change::resource_change);
+            lost.extend(changes.filter(|change| loses_a_database(change)).map(|it| {
+                format!(
+                    "{} ({})",
+                    it.logical_resource_id().unwrap_or_default(),
+                    it.resource_type().unwrap_or_default()
+                )
+            }));
+            token = page.next_token().map(str::to_owned);
+            if token.is_none() {
+                return Ok(lost);
+            }
         }
     }
 
@@ -570,6 +610,25 @@ fn differs(wanted: &Wanted, has: &Parameters) -> bool {
         .any(|(name, value)| has.get(name) != Some(value))
 }
 
+/// Whether a change takes a database away. `Conditional` replacement does not count: CloudFormation
+/// says so of many a setting of a database, such as `MultiAZ`, that it changes in place. Nor does
+/// one that the template lets go without a snapshot, such as the reader of a cluster.
+///
+/// <https://docs.aws.amazon.com/AWSCloudFormation/latest/APIReference/API_ResourceChange.html>
+fn loses_a_database(change: &ResourceChange) -> bool {
+    let holds_data = matches!(
+        change.resource_type(),
+        Some("AWS::RDS::DBInstance" | "AWS::RDS::DBCluster")
+    );
+    let is_left = change.action() == Some(&ChangeAction::Remove)
+        || change.replacement() == Some(&Replacement::True);
+    let is_dispensable = matches!(
+        change.policy_action(),
+        Some(PolicyAction::Delete | PolicyAction::ReplaceAndDelete)
+    );
+    holds_data && is_left && !is_dispensable
+}
+
 /// How CloudFormation and its `Transform`s say that a change set changes nothing, as the AWS CLI
 /// knows it too (awscli/customizations/cloudformation/deployer.py).
 fn is_empty_change(reason: &str) -> bool {
@@ -735,6 +794,96 @@ mod tests {
         let deployed = deploy(&[&stack, &template, &made, &described, &deleted]).await;
         assert_eq!(deployed.unwrap(), Deployed::Unchanged);
         assert_eq!(deleted.num_calls(), 1);
+    }
+
+    fn change(kind: &str, action: ChangeAction, policy: PolicyAction) -> ResourceChange {
+        ResourceChange::builder()
+            .logical_resource_id("Instance")
+            .resource_type(kind)
+            .action(action)
+            .policy_action(policy)
+            .build()
+    }
+
+    #[tokio::test]
+    async fn a_change_set_that_would_replace_a_database_is_refused_by_its_name_and_thrown_away() {
+        let made = mock!(Client::create_change_set)
+            .then_output(|| CreateChangeSetOutput::builder().id("arn:set").build());
+        let page = |token: Option<&'static str>, changes: &'static [&'static str]| {
+            DescribeChangeSetOutput::builder()
+                .status(ChangeSetStatus::CreateComplete)
+                .set_next_token(token.map(str::to_owned))
+                .set_changes(Some(
+                    changes
+                        .iter()
+                        .map(|kind| {
+                            let modify = ChangeAction::Modify;
+                            let mut change = change(kind, modify, PolicyAction::ReplaceAndSnapshot);
+                            change.replacement = Some(Replacement::True);
+                            Change::builder().resource_change(change).build()
+                        })
+                        .collect(),
+                ))
+                .build()
+        };
+        let first = mock!(Client::describe_change_set)
+            .match_requests(|request| request.next_token().is_none())
+            .then_output(move || page(Some("more"), &["AWS::RDS::DBParameterGroup"]));
+        let second = mock!(Client::describe_change_set)
+            .match_requests(|request| request.next_token() == Some("more"))
+            .then_output(move || page(None, &["AWS::RDS::DBInstance"]));
+        let deleted = mock!(Client::delete_change_set)
+            .match_requests(|request| request.change_set_name() == Some("arn:set"))
+            .then_output(|| DeleteChangeSetOutput::builder().build());
+        let (stack, template) = (stack("UPDATE_COMPLETE"), template("old"));
+        let rules = [&stack, &template, &made, &first, &second, &deleted];
+        let error = deploy(&rules).await.unwrap_err().to_string();
+        for words in [
+            "Stack demo was not updated",
+            "place of Instance (AWS::RDS::DBInstance), and",
+        ] {
+            assert!(error.contains(words), "{error}");
+        }
+        assert_eq!(deleted.num_calls(), 1);
+    }
+
+    #[test]
+    fn a_database_is_lost_when_it_is_replaced_or_removed_and_leaves_a_snapshot() {
+        let (instance, cluster) = ("AWS::RDS::DBInstance", "AWS::RDS::DBCluster");
+        let modified = |kind, policy, replacement| {
+            let mut change = change(kind, ChangeAction::Modify, policy);
+            change.replacement = Some(replacement);
+            loses_a_database(&change)
+        };
+        let removed = |kind, policy| loses_a_database(&change(kind, ChangeAction::Remove, policy));
+        assert!(modified(
+            cluster,
+            PolicyAction::ReplaceAndSnapshot,
+            Replacement::True
+        ));
+        assert!(removed(instance, PolicyAction::Snapshot));
+        // Changed in place, as far as CloudFormation can tell beforehand.
+        assert!(!modified(
+            instance,
+            PolicyAction::ReplaceAndSnapshot,
+            Replacement::Conditional
+        ));
+        assert!(!modified(
+            instance,
+            PolicyAction::ReplaceAndSnapshot,
+            Replacement::False
+        ));
+        // The reader or the writer of a cluster, which has the data.
+        assert!(!removed(instance, PolicyAction::Delete));
+        assert!(!modified(
+            instance,
+            PolicyAction::ReplaceAndDelete,
+            Replacement::True
+        ));
+        assert!(!removed(
+            "AWS::RDS::DBParameterGroup",
+            PolicyAction::Snapshot
+        ));
     }
 
     #[test]
