@@ -31,7 +31,7 @@ MACHINE = ROOT / "statemachine" / "deploy.asl.json"
 SUBSTITUTES = {
     "Partition": "aws",
     "MigrationTimeoutSeconds": "3600",
-    "DeploymentTimeoutSeconds": "3600",
+    "DeploymentTimeoutSeconds": "7200",
     "RollbackWindowSeconds": "1800",
     "RecordRetentionDays": "400",
 }

@@ -26,7 +26,10 @@ use crate::world::World;
 const POLL: Duration = Duration::from_millis(300);
 /// The longest name that RDS has for a user.
 const USER_LIMIT: usize = 16;
-const FIRST_TAG: &str = "v1";
+/// The tag of the sample application's image, by which it is known again.
+const SAMPLE_TAG: &str = "sample";
+/// How the sample application migrates its database.
+const SAMPLE_MIGRATION: &str = r#"["websvc","migrate"]"#;
 
 /// A local AWS that runs, whoever started it.
 #[derive(Clone, Debug)]
@@ -272,11 +275,23 @@ impl Local {
             &aws,
             &world.config,
             &repository.name,
-            Some(FIRST_TAG),
+            Some(SAMPLE_TAG),
             &image,
         )
         .await?;
-        Ok(format!("{}:{FIRST_TAG}", repository.uri))
+        Ok(format!("{}:{SAMPLE_TAG}", repository.uri))
+    }
+
+    /// What `cluster.yml` has to know of an application with this image: of the sample its
+    /// migration, of another nothing.
+    pub(crate) fn sample_parameters(&self, image: &str) -> Parameters {
+        let is_sample = image
+            .rsplit_once(':')
+            .is_some_and(|(_, tag)| tag == SAMPLE_TAG);
+        is_sample
+            .then(|| ("MigrationCommand".to_owned(), SAMPLE_MIGRATION.to_owned()))
+            .into_iter()
+            .collect()
     }
 }
 
@@ -335,6 +350,20 @@ mod tests {
         assert_ne!(one, other);
         assert_eq!(one.len(), USER_LIMIT);
         assert!(one.starts_with("a_long_"));
+    }
+
+    #[test]
+    fn only_the_sample_is_migrated_as_the_sample_is() {
+        let local = Local {
+            endpoint: String::new(),
+            postgres: String::new(),
+        };
+        let of = |image| local.sample_parameters(image);
+        let migration = &of("127.0.0.1:5000/demo:sample")["MigrationCommand"];
+        assert_eq!(migration, SAMPLE_MIGRATION);
+        for other in ["demo:v1", "demo@sha256:01", "sample/demo:v1", "demo"] {
+            assert_eq!(of(other), Parameters::new(), "{other}");
+        }
     }
 
     #[test]

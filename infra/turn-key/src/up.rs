@@ -167,6 +167,10 @@ impl<'a> Up<'a> {
             let outputs = self.stacks.outputs(application.stack()).await?;
             if outputs.is_empty() {
                 wanted.at_first.extend(local.listener().await?);
+                let image = application.image_parameter();
+                let image = first_image::read_parameter(self.world, &image).await?;
+                let image = image.unwrap_or_default();
+                wanted.at_first.extend(local.sample_parameters(&image));
             }
         }
         wanted.always = given;

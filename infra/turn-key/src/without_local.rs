@@ -25,6 +25,10 @@ impl Local {
         match *self {}
     }
 
+    pub(crate) fn sample_parameters(&self, _: &str) -> Parameters {
+        match *self {}
+    }
+
     pub(crate) async fn push_sample(&self, _: &World, _: &Repository) -> Result<String> {
         match *self {}
     }

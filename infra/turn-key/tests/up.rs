@@ -140,19 +140,21 @@ async fn an_application_comes_up_goes_on_after_a_failure_changes_nothing_twice_a
         assert!(told.contains(words), "{told}");
     }
     let outputs = world.stacks().outputs("demo").await.unwrap();
+    assert_eq!(outputs["MigrationCommand"], r#"["websvc","migrate"]"#);
     assert!(!outputs["LoadBalancerUrl"].ends_with(":80"), "{outputs:?}");
     let posts = format!("{}/posts", outputs["LoadBalancerUrl"]);
     let answer = reqwest::get(&posts).await.unwrap();
     assert_eq!(answer.status(), 200);
     assert!(answer.text().await.unwrap().contains("<h1>Posts</h1>"));
 
-    let records = releases::read(&world, &demo, 10).await.unwrap();
+    let of_demo = "demo".parse().unwrap();
+    let records = releases::read(&world, &of_demo, 10).await.unwrap();
     let told = records
         .iter()
         .map(|it| (&it["action"], &it["tag"], &it["verdict"]));
     assert_eq!(
         told.collect::<Vec<_>>(),
-        [(&json!("deploy"), &json!("v1"), &json!("succeeded"))],
+        [(&json!("deploy"), &json!("sample"), &json!("succeeded"))],
         "{records:?}"
     );
 

@@ -2,6 +2,7 @@
 
 use contract_tests::{
     Crate, Machine, Template, backticked, first_column, functions, is_action, read, section,
+    templates,
 };
 use serde_json::Value;
 use std::collections::BTreeSet;
@@ -150,5 +151,42 @@ fn the_table_of_parameters_lists_every_parameter_of_the_pipeline_and_no_other() 
     assert_eq!(
         first_column(section(&read("README.md"), "pipeline parameters")),
         parameters
+    );
+}
+
+/// What a request takes of a template's text:
+/// <https://docs.aws.amazon.com/AWSCloudFormation/latest/UserGuide/cloudformation-limits.html>
+const LONGEST_TEMPLATE: usize = 51_200;
+
+#[test]
+fn a_template_that_no_request_takes_is_deployed_through_a_bucket() {
+    let long: Vec<String> = templates()
+        .iter()
+        .filter(|template| template.text().len() > LONGEST_TEMPLATE)
+        .map(|template| format!("infra/{}", template.name))
+        .collect();
+    let documents = [
+        "README.md",
+        "docs/getting-started.md",
+        "docs/existing-services.md",
+    ];
+    let mut found = 0;
+    for document in documents {
+        // A command goes on where a line ends in a backslash.
+        let text = read(document).replace("\\\n", " ");
+        for command in text
+            .lines()
+            .filter(|it| it.contains("cloudformation deploy"))
+        {
+            let any = command.contains("infra/$1.yml");
+            if any || long.iter().any(|template| command.contains(template)) {
+                found += 1;
+                assert!(command.contains("--s3-bucket"), "{document}: {command}");
+            }
+        }
+    }
+    assert!(
+        found > 0,
+        "no document says how infra/cluster.yml is deployed"
     );
 }

@@ -79,6 +79,7 @@ impl<'a> Application<'a> {
         let (vpc, subnets) = account.network();
         let mut parameters = owned(&[
             ("ImageParameter", &image_parameter),
+            ("MigrationCommand", r#"["websvc","migrate"]"#),
             ("DatabaseUrl", &database),
             ("VpcId", vpc),
             ("SubnetIds", subnets),

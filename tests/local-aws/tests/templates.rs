@@ -10,11 +10,12 @@ use aws_sdk_cloudformation::Client;
 use aws_sdk_cloudformation::types::{Capability, Parameter, StackStatus};
 use aws_sdk_ecs::types::{DeploymentLifecycleHookAction, DeploymentLifecycleHookStatus};
 use aws_sdk_ssm::types::ParameterType;
+use futures_util::future::try_join_all;
 use local_aws::client::LocalAws;
 use support::{eventually, push};
 
-/// Answers with its version, and at `/user` with the database's user and server; a worker where
-/// it is told no port.
+/// Answers with its version, and at `/user` with the database's user and server, at `/slow` not
+/// at once; a worker where it is told no port.
 const SERVER: &str = r#"#!/usr/bin/env python3
 import http.server, os, signal, sys, threading, time
 
@@ -28,6 +29,8 @@ class Handler(http.server.BaseHTTPRequestHandler):
 
     def do_GET(self):
         user = "{}@{}".format(os.environ.get("PGUSER"), os.environ.get("PGHOST"))
+        if self.path == "/slow":
+            time.sleep(0.2)
         body = user if self.path == "/user" else "VERSION"
         self.send_response(200)
         self.send_header("Content-Length", str(len(body)))
@@ -55,7 +58,12 @@ struct World {
 
 impl World {
     async fn new() -> Self {
-        let aws = support::start_at(20.0).await;
+        Self::at(20.0).await
+    }
+
+    /// One whose delays pass so many times faster.
+    async fn at(speed: f64) -> Self {
+        let aws = support::start_at(speed).await;
         let stacks = Client::new(&aws.sdk_config());
         let http = reqwest::Client::builder().no_proxy().build().unwrap();
         Self { aws, stacks, http }
@@ -82,10 +90,10 @@ impl World {
             parameter.parameter_value(value).build()
         });
         let path = Path::new(env!("CARGO_MANIFEST_DIR")).join("../../infra");
-        let body = std::fs::read_to_string(path.join(template)).unwrap();
+        let url = self.upload(&path.join(template)).await;
         let request = self.stacks.create_stack().stack_name(stack);
         let request = request.capabilities(Capability::CapabilityIam);
-        let request = request.template_body(body);
+        let request = request.template_url(url);
         let request = request.set_parameters(Some(parameters.collect()));
         request.send().await.unwrap();
         self.settled(stack, &StackStatus::CreateComplete).await
@@ -93,6 +101,12 @@ impl World {
 
     /// Changes some parameters of a stack, and leaves the others; answers its outputs.
     async fn change(&self, stack: &str, changed: Texts) -> Texts {
+        let end = StackStatus::UpdateComplete;
+        self.change_until(stack, changed, &end).await
+    }
+
+    /// The same with an end that is to be another one.
+    async fn change_until(&self, stack: &str, changed: Texts, end: &StackStatus) -> Texts {
         let described = self.stacks.describe_stacks().stack_name(stack);
         let described = described.send().await.unwrap();
         let parameters = described.stacks()[0].parameters().iter().map(|parameter| {
@@ -108,7 +122,45 @@ impl World {
         let request = request.capabilities(Capability::CapabilityIam);
         let request = request.set_parameters(Some(parameters.collect()));
         request.send().await.unwrap();
-        self.settled(stack, &StackStatus::UpdateComplete).await
+        self.settled(stack, end).await
+    }
+
+    /// Uploads a template, of which a request takes no more than 51,200 bytes; answers its URL.
+    async fn upload(&self, template: &Path) -> String {
+        let bucket = format!("{}/templates", self.aws.endpoint());
+        self.cli(&["s3api", "create-bucket", "--bucket", "templates"])
+            .await;
+        let name = template.file_name().unwrap().to_str().unwrap();
+        let (from, to) = (template.to_str().unwrap(), format!("s3://templates/{name}"));
+        self.cli(&["s3", "cp", from, &to]).await;
+        format!("{bucket}/{name}")
+    }
+
+    /// What the AWS CLI answers.
+    async fn cli(&self, arguments: &[&str]) -> String {
+        let output = tokio::process::Command::new(support::venv().join("bin/aws"))
+            .args(arguments)
+            .args(["--endpoint-url", self.aws.endpoint(), "--output", "text"])
+            .envs(self.aws.environment())
+            .output()
+            .await
+            .unwrap();
+        let error = String::from_utf8_lossy(&output.stderr);
+        assert!(output.status.success(), "{arguments:?}: {error}");
+        String::from_utf8(output.stdout).unwrap().trim().to_owned()
+    }
+
+    /// The state of an alarm of a stack, by the name of its resource.
+    async fn alarm(&self, stack: &str, resource: &str) -> String {
+        let described = self.stacks.describe_stack_resource().stack_name(stack);
+        let described = described.logical_resource_id(resource).send().await;
+        let described = described.unwrap();
+        let name = described.stack_resource_detail().unwrap();
+        let name = name.physical_resource_id().unwrap();
+        let cloudwatch = aws_sdk_cloudwatch::Client::new(&self.aws.sdk_config());
+        let alarms = cloudwatch.describe_alarms().alarm_names(name).send().await;
+        let state = alarms.unwrap().metric_alarms()[0].state_value().cloned();
+        state.unwrap().as_str().to_owned()
     }
 
     async fn settled(&self, stack: &str, expected: &StackStatus) -> Texts {
@@ -307,5 +359,110 @@ async fn every_strategy_brings_a_new_version_into_service_once_somebody_has_veri
         before = version;
     }
     world.delete("shop").await;
+    world.aws.shut_down().await.unwrap();
+}
+
+#[tokio::test]
+async fn a_name_and_a_certificate_come_and_go_and_the_pipeline_asks_where_they_hold() {
+    let world = World::new().await;
+    world.name_image(&world.push("v1").await).await;
+    let network = world.create("network", "network.yml", Texts::new()).await;
+    let port = world.aws.reserve_port().await.unwrap().to_string();
+    let given = texts([
+        ("ImageParameter", "/bluegreen/shop/image"),
+        ("VpcId", &network["VpcId"]),
+        ("SubnetIds", &network["PublicSubnetIds"]),
+        ("ListenerPort", &port),
+    ]);
+    let outputs = world.create("shop", "cluster.yml", given.clone()).await;
+    let url = outputs["LoadBalancerUrl"].clone();
+    assert_eq!(outputs["HealthCheckUrl"], format!("{url}/health"));
+    // Nothing of the sample application is left in the template.
+    for output in ["MigrationCommand", "DeploymentTimeoutSeconds"] {
+        assert!(!outputs.contains_key(output), "{outputs:?}");
+    }
+
+    // No certificate is for the load balancer's own name, so that there is nothing to ask.
+    let request = ["acm", "request-certificate", "--domain-name"];
+    let asked = [
+        &request[..],
+        &["shop.example.com"],
+        &["--query", "CertificateArn"],
+    ];
+    let certificate = world.cli(&asked.concat()).await;
+    let secured = texts([("CertificateArn", &certificate)]);
+    let outputs = world.change("shop", secured).await;
+    assert_eq!(outputs["LoadBalancerUrl"], "https://localhost:443");
+    assert!(!outputs.contains_key("HealthCheckUrl"), "{outputs:?}");
+
+    let named = texts([
+        ("DomainName", "shop.example.com"),
+        ("DeploymentTimeoutSeconds", "9000"),
+    ]);
+    let outputs = world.change("shop", named).await;
+    let address = "https://shop.example.com:443";
+    assert_eq!(outputs["LoadBalancerUrl"], address);
+    assert_eq!(outputs["HealthCheckUrl"], format!("{address}/health"));
+    assert_eq!(outputs["LoadBalancerDnsName"], "localhost");
+    assert_eq!(outputs["DeploymentTimeoutSeconds"], "9000");
+
+    // The way back: at once it fails, and changes nothing; after the redirect has gone it works.
+    let unsecured = texts([("CertificateArn", ""), ("DomainName", "")]);
+    let back = StackStatus::UpdateRollbackComplete;
+    world.change_until("shop", unsecured.clone(), &back).await;
+    let reasons = world.reasons("shop").await;
+    let port_is_taken = |reason: &String| reason.contains("DuplicateListener");
+    assert!(reasons.iter().any(port_is_taken), "{reasons:?}");
+    let closed = texts([("HttpRedirect", "false")]);
+    let outputs = world.change("shop", closed).await;
+    assert_eq!(outputs["LoadBalancerUrl"], address);
+    let outputs = world.change("shop", unsecured).await;
+    assert_eq!(outputs["LoadBalancerUrl"], url);
+    assert_eq!(world.read(&url).await, "v1");
+
+    // The pipeline does not reach what is inside of a network.
+    let mut inside = given;
+    let port = world.aws.reserve_port().await.unwrap().to_string();
+    inside.extend(texts([("Scheme", "internal"), ("ListenerPort", &port)]));
+    inside.extend(texts([("DesiredCount", "0")]));
+    let outputs = world.create("inside", "cluster.yml", inside).await;
+    assert!(!outputs.contains_key("HealthCheckUrl"), "{outputs:?}");
+    world.aws.shut_down().await.unwrap();
+}
+
+#[tokio::test]
+async fn an_alarm_hears_of_the_load_balancers_own_errors_and_not_of_one_slow_request() {
+    // A minute is long enough here for a hundred requests on a busy machine.
+    let world = World::at(10.0).await;
+    world.name_image(&world.push("v1").await).await;
+    let network = world.create("network", "network.yml", Texts::new()).await;
+    let port = world.aws.reserve_port().await.unwrap().to_string();
+    let shop = texts([
+        ("ImageParameter", "/bluegreen/shop/image"),
+        ("VpcId", &network["VpcId"]),
+        ("SubnetIds", &network["PublicSubnetIds"]),
+        ("ListenerPort", &port),
+        ("DesiredCount", "1"),
+        ("MaxErrors", "1"),
+        ("MaxLatencySeconds", "0.1"),
+    ]);
+    let outputs = world.create("shop", "cluster.yml", shop).await;
+    let slow = format!("{}/slow", outputs["LoadBalancerUrl"]);
+    let watched = async |alarm: &str, requests: usize, state: &str| {
+        eventually(async || {
+            let answers = (0..requests).map(|_| world.http.get(&slow).send());
+            try_join_all(answers).await.unwrap();
+            (world.alarm("shop", alarm).await == state).then_some(())
+        })
+        .await;
+    };
+    // Of many requests it follows that the application is slow, of few nothing.
+    watched("LatencyAlarm", 150, "ALARM").await;
+    watched("LatencyAlarm", 1, "OK").await;
+    assert_eq!(world.alarm("shop", "ErrorAlarm").await, "OK");
+
+    // Without a task the load balancer itself answers, with 503.
+    world.change("shop", texts([("DesiredCount", "0")])).await;
+    watched("ErrorAlarm", 5, "ALARM").await;
     world.aws.shut_down().await.unwrap();
 }

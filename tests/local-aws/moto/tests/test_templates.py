@@ -1,6 +1,7 @@
 """The templates of `infra/`: created, changed and deleted; bad parameters are refused before that."""
 
 import json
+import re
 from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
@@ -84,12 +85,26 @@ class TemplateTest(GlueTest):
         ]
 
 
+#: A request takes no longer template; CloudFormation reads such a one from S3.
+#: https://docs.aws.amazon.com/AWSCloudFormation/latest/UserGuide/cloudformation-limits.html
+LONGEST_TEMPLATE = 51_200
+
+
 class Every(GlueTest):
+    def template(self, path: Path) -> dict[str, str]:
+        """The arguments by which a request has the template, or leads to it."""
+        if path.stat().st_size <= LONGEST_TEMPLATE:
+            return {"TemplateBody": path.read_text()}
+        s3, bucket = self.client("s3"), unique("templates")
+        s3.create_bucket(Bucket=bucket)
+        s3.put_object(Bucket=bucket, Key=path.name, Body=path.read_bytes())
+        return {"TemplateURL": f"https://{bucket}.s3.us-east-1.amazonaws.com/{path.name}"}
+
     def test_template_is_valid(self) -> None:
         for path in sorted(INFRA.glob("*.yml")):
             with self.subTest(path.name):
                 answer = self.client("cloudformation").validate_template(
-                    TemplateBody=path.read_text()
+                    **self.template(path)
                 )
                 self.assertIn("bluegreen", answer["Description"])
 
@@ -186,6 +201,16 @@ class Network(TemplateTest):
         vpcs = self.client("ec2").describe_vpcs()["Vpcs"]
         self.assertNotIn(outputs["VpcId"], [vpc["VpcId"] for vpc in vpcs])
 
+    def test_its_subnets_are_in_the_zones_that_are_named(self) -> None:
+        outputs = self.bring_about(
+            CidrBlock="172.31.0.0/16", ZoneNames="us-east-1c,us-east-1e"
+        )
+        for subnets in (outputs["PublicSubnetIds"], outputs["PrivateSubnetIds"]):
+            described = self.client("ec2").describe_subnets(SubnetIds=subnets.split(","))
+            zones = {it["AvailabilityZone"] for it in described["Subnets"]}
+            self.assertEqual(zones, {"us-east-1c", "us-east-1e"})
+        self.take_down()
+
     def test_zones_nat_and_endpoints_can_be_added_and_taken_away(self) -> None:
         before = self.bring_about(FlowLogs="NONE")
         after = self.bring_about(
@@ -211,8 +236,17 @@ class Network(TemplateTest):
         self.take_down()
 
     def test_what_can_not_be_is_refused(self) -> None:
-        self.refused("CidrBlock failed to satisfy", CidrBlock="8.8.8.0/16")
-        self.refused("CidrBlock failed to satisfy", CidrBlock="10.0.0.0/28")
+        for block in (
+            "8.8.8.0/16",
+            "10.0.0.0/28",
+            "172.15.0.0/16",
+            "172.32.0.0/16",
+            "172.200.0.0/16",
+            "192.167.0.0/16",
+            "10.256.0.0/16",
+        ):
+            self.refused("CidrBlock failed to satisfy", CidrBlock=block)
+        self.refused("ZoneNames failed to satisfy", ZoneNames="us-east-1")
         self.refused("Zones failed to satisfy constraint: Must be 2 or 3", Zones="4")
         self.refused("NatGateways failed to satisfy", NatGateways="SOME")
         self.refused("InterfaceEndpoints failed to satisfy", InterfaceEndpoints="yes")
@@ -317,6 +351,7 @@ class Database(TemplateTest):
         for parameter, value in (
             ("Engine", "MYSQL"),
             ("EngineVersion", "9.6"),
+            ("AllowMajorVersionUpgrade", "yes"),
             ("DatabaseName", "1st"),
             ("MasterUsername", "postgres"),
             ("InstanceClass", "t4g.micro"),
@@ -390,6 +425,24 @@ class GitHub(TemplateTest):
         self.take_down()
         providers = self.client("iam").list_open_id_connect_providers()
         self.assertEqual(len(providers["OpenIDConnectProviderList"]), 1)
+
+    def test_a_creation_that_fails_leaves_no_provider_behind(self) -> None:
+        template = parsed(self.text())
+        # Beside the provider, something that can not be made.
+        template["Resources"]["Impossible"] = {
+            "Type": "AWS::EC2::Subnet",
+            "DependsOn": "OidcProvider",
+            "Properties": {"VpcId": "vpc-0123456789", "CidrBlock": "10.0.0.0/24"},
+        }
+        before = self.client("iam").list_open_id_connect_providers()
+        arn = "arn:aws:iam::123456789012:oidc-provider/token.actions.githubusercontent.com"
+        self.assertNotIn({"Arn": arn}, before["OpenIDConnectProviderList"])
+        described = self.deploy(
+            self.stack, template, GitHubRepository="octocat/shop", RepositoryName="shop"
+        )
+        self.assertEqual(described["StackStatus"], "ROLLBACK_COMPLETE")
+        after = self.client("iam").list_open_id_connect_providers()
+        self.assertNotIn({"Arn": arn}, after["OpenIDConnectProviderList"])
 
     def test_what_can_not_be_is_refused(self) -> None:
         good = {"GitHubRepository": "octocat/shop", "RepositoryName": "shop"}
@@ -536,7 +589,10 @@ class Cluster(TemplateTest):
             ("Scheme", "public"),
             ("ListenerPort", "65536"),
             ("CertificateArn", "certificate"),
+            ("DomainName", "https://shop.example.com"),
+            ("DomainName", "shop"),
             ("HttpsPort", "0"),
+            ("HttpRedirect", "yes"),
             ("AccessLogBucket", "A"),
             ("Strategy", "ALL_AT_ONCE"),
             ("BakeTimeMinutes", "1441"),
@@ -550,6 +606,14 @@ class Cluster(TemplateTest):
             ("Hook", "SOMEBODY"),
             ("HookFunctionArn", "function"),
             ("DeploymentAlarms", "yes"),
+            ("MigrationTimeoutSeconds", "4"),
+            ("MigrationTimeoutSeconds", "86401"),
+            ("DeploymentTimeoutSeconds", "4"),
+            ("DeploymentTimeoutSeconds", "172801"),
+            ("PostDeployTimeoutSeconds", "4"),
+            ("PostDeployTimeoutSeconds", "1h"),
+            ("RollbackWindowSeconds", "-1"),
+            ("RollbackWindowSeconds", "604801"),
             ("DesiredCount", "-1"),
             ("WorkerCount", "5001"),
             ("Autoscaling", "yes"),
@@ -576,6 +640,20 @@ class Cluster(TemplateTest):
                     f"{parameter} failed to satisfy", **{**self.good(), parameter: value}
                 )
 
+    def test_every_number_of_seconds_within_the_limits_is_taken(self) -> None:
+        parameters = parsed(self.text())["Parameters"]
+        day = 86_400
+        for parameter, least, most in (
+            ("MigrationTimeoutSeconds", 5, day),
+            ("DeploymentTimeoutSeconds", 5, 2 * day),
+            ("PostDeployTimeoutSeconds", 5, day),
+            ("RollbackWindowSeconds", 0, 7 * day),
+        ):
+            pattern = re.compile(parameters[parameter]["AllowedPattern"])
+            taken = [it for it in range(10 * day) if pattern.match(str(it))]
+            with self.subTest(parameter):
+                self.assertEqual(taken, list(range(least, most + 1)))
+
     def test_parameters_that_do_not_go_together_are_refused(self) -> None:
         secret = "arn:aws:secretsmanager:us-east-1:123456789012:secret:s"
         certificate = "arn:aws:acm:us-east-1:123456789012:certificate/c"
@@ -593,6 +671,18 @@ class Cluster(TemplateTest):
             (
                 "need a port each",
                 {"CertificateArn": certificate, "ListenerPort": "443"},
+            ),
+            (
+                "another TestListenerPort than ListenerPort",
+                {"Strategy": "CANARY", "ListenerPort": "9000"},
+            ),
+            (
+                "another TestListenerPort than HttpsPort",
+                {
+                    "Strategy": "CANARY",
+                    "CertificateArn": certificate,
+                    "TestListenerPort": "443",
+                },
             ),
             ("needs a HookFunctionArn", {"Strategy": "CANARY", "Hook": "LAMBDA"}),
             ("a Hook needs another Strategy", {"Hook": "PAUSE"}),
