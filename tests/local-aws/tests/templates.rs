@@ -10,12 +10,11 @@ use aws_sdk_cloudformation::Client;
 use aws_sdk_cloudformation::types::{Capability, Parameter, StackStatus};
 use aws_sdk_ecs::types::{DeploymentLifecycleHookAction, DeploymentLifecycleHookStatus};
 use aws_sdk_ssm::types::ParameterType;
-use futures_util::future::try_join_all;
 use local_aws::client::LocalAws;
 use support::{eventually, push};
 
-/// Answers with its version, and at `/user` with the database's user and server, at `/slow` not
-/// at once; a worker where it is told no port.
+/// Answers with its version, and at `/user` with the database's user and server; a worker where
+/// it is told no port.
 const SERVER: &str = r#"#!/usr/bin/env python3
 import http.server, os, signal, sys, threading, time
 
@@ -29,8 +28,6 @@ class Handler(http.server.BaseHTTPRequestHandler):
 
     def do_GET(self):
         user = "{}@{}".format(os.environ.get("PGUSER"), os.environ.get("PGHOST"))
-        if self.path == "/slow":
-            time.sleep(0.2)
         body = user if self.path == "/user" else "VERSION"
         self.send_response(200)
         self.send_header("Content-Length", str(len(body)))
@@ -58,12 +55,7 @@ struct World {
 
 impl World {
     async fn new() -> Self {
-        Self::at(20.0).await
-    }
-
-    /// One whose delays pass so many times faster.
-    async fn at(speed: f64) -> Self {
-        let aws = support::start_at(speed).await;
+        let aws = support::start_at(20.0).await;
         let stacks = Client::new(&aws.sdk_config());
         let http = reqwest::Client::builder().no_proxy().build().unwrap();
         Self { aws, stacks, http }
@@ -148,19 +140,6 @@ impl World {
         let error = String::from_utf8_lossy(&output.stderr);
         assert!(output.status.success(), "{arguments:?}: {error}");
         String::from_utf8(output.stdout).unwrap().trim().to_owned()
-    }
-
-    /// The state of an alarm of a stack, by the name of its resource.
-    async fn alarm(&self, stack: &str, resource: &str) -> String {
-        let described = self.stacks.describe_stack_resource().stack_name(stack);
-        let described = described.logical_resource_id(resource).send().await;
-        let described = described.unwrap();
-        let name = described.stack_resource_detail().unwrap();
-        let name = name.physical_resource_id().unwrap();
-        let cloudwatch = aws_sdk_cloudwatch::Client::new(&self.aws.sdk_config());
-        let alarms = cloudwatch.describe_alarms().alarm_names(name).send().await;
-        let state = alarms.unwrap().metric_alarms()[0].state_value().cloned();
-        state.unwrap().as_str().to_owned()
     }
 
     async fn settled(&self, stack: &str, expected: &StackStatus) -> Texts {
@@ -427,42 +406,5 @@ async fn a_name_and_a_certificate_come_and_go_and_the_pipeline_asks_where_they_h
     inside.extend(texts([("DesiredCount", "0")]));
     let outputs = world.create("inside", "cluster.yml", inside).await;
     assert!(!outputs.contains_key("HealthCheckUrl"), "{outputs:?}");
-    world.aws.shut_down().await.unwrap();
-}
-
-#[tokio::test]
-async fn an_alarm_hears_of_the_load_balancers_own_errors_and_not_of_one_slow_request() {
-    // A minute is long enough here for a hundred requests on a busy machine.
-    let world = World::at(10.0).await;
-    world.name_image(&world.push("v1").await).await;
-    let network = world.create("network", "network.yml", Texts::new()).await;
-    let port = world.aws.reserve_port().await.unwrap().to_string();
-    let shop = texts([
-        ("ImageParameter", "/bluegreen/shop/image"),
-        ("VpcId", &network["VpcId"]),
-        ("SubnetIds", &network["PublicSubnetIds"]),
-        ("ListenerPort", &port),
-        ("DesiredCount", "1"),
-        ("MaxErrors", "1"),
-        ("MaxLatencySeconds", "0.1"),
-    ]);
-    let outputs = world.create("shop", "cluster.yml", shop).await;
-    let slow = format!("{}/slow", outputs["LoadBalancerUrl"]);
-    let watched = async |alarm: &str, requests: usize, state: &str| {
-        eventually(async || {
-            let answers = (0..requests).map(|_| world.http.get(&slow).send());
-            try_join_all(answers).await.unwrap();
-            (world.alarm("shop", alarm).await == state).then_some(())
-        })
-        .await;
-    };
-    // Of many requests it follows that the application is slow, of few nothing.
-    watched("LatencyAlarm", 150, "ALARM").await;
-    watched("LatencyAlarm", 1, "OK").await;
-    assert_eq!(world.alarm("shop", "ErrorAlarm").await, "OK");
-
-    // Without a task the load balancer itself answers, with 503.
-    world.change("shop", texts([("DesiredCount", "0")])).await;
-    watched("ErrorAlarm", 5, "ALARM").await;
     world.aws.shut_down().await.unwrap();
 }

@@ -1,14 +1,17 @@
 import json
 import time
 from datetime import datetime, timedelta, timezone
+from pathlib import Path
 from typing import Any
 from unittest import mock
 
 from moto.cloudwatch.models import cloudwatch_backends
 
 from glue import alarms, clock
+from glue.stack_parameters import parsed
 from tests.support import GlueTest, unique, wait_for
 
+INFRA = Path(__file__).parents[4] / "infra"
 NAMESPACE = "AWS/ApplicationELB"
 BALANCER = [{"Name": "LoadBalancer", "Value": "app/web/1"}]
 GROUP = [{"Name": "TargetGroup", "Value": "targetgroup/blue/2"}, *BALANCER]
@@ -194,6 +197,55 @@ class Evaluation(AlarmTest):
         self.put_alarm(AlarmName=alarm, Threshold=100)
         self.assertEqual(self.described(alarm)["StateValue"], "ALARM")
         self.assertEqual(self.evaluate(alarm)["StateValue"], "OK")
+
+
+class AlarmsOfTheApplication(AlarmTest):
+    """Those of `infra/cluster.yml`, on the metrics of a load balancer of each test's own."""
+
+    def setUp(self) -> None:
+        super().setUp()
+        self.balancer = [{"Name": "LoadBalancer", "Value": unique("app/shop")}]
+
+    def alarm(self, resource: str, threshold: float) -> str:
+        template = parsed((INFRA / "cluster.yml").read_text())
+        properties = template["Resources"][resource]["Properties"]
+        metrics = json.loads(json.dumps(properties["Metrics"]))
+        for metric in metrics:
+            if "MetricStat" in metric:
+                metric["MetricStat"]["Metric"]["Dimensions"] = self.balancer
+        kept = ("EvaluationPeriods", "ComparisonOperator", "TreatMissingData")
+        settings = {key: properties[key] for key in kept}
+        return self.put_alarm(Metrics=metrics, Threshold=threshold, **settings)
+
+    def minutes(self, name: str, *values: float) -> None:
+        """Each of the last three minutes has these values of a metric."""
+        for ago in (30, 90, 150):
+            self.put(*values, name=name, dimensions=self.balancer, ago=ago)
+
+    def test_errors_of_the_load_balancer_count_as_those_of_the_application(self) -> None:
+        alarm = self.alarm("ErrorAlarm", 10)
+        self.minutes("HTTPCode_Target_5XX_Count", 4)
+        self.assertEqual(self.evaluate(alarm)["StateValue"], "OK")
+        self.minutes("HTTPCode_ELB_5XX_Count", 6)
+        self.assertEqual(self.evaluate(alarm)["StateValue"], "ALARM")
+
+    def test_the_load_balancers_errors_are_enough(self) -> None:
+        alarm = self.alarm("ErrorAlarm", 10)
+        self.minutes("HTTPCode_ELB_5XX_Count", 10)
+        self.assertEqual(self.evaluate(alarm)["StateValue"], "ALARM")
+
+    def test_a_slow_request_among_few_is_no_slow_application(self) -> None:
+        alarm = self.alarm("LatencyAlarm", 2)
+        self.minutes("TargetResponseTime", 5)
+        self.minutes("RequestCount", 99)
+        self.assertEqual(self.evaluate(alarm)["StateValue"], "OK")
+        self.minutes("RequestCount", 1)
+        self.assertEqual(self.evaluate(alarm)["StateValue"], "ALARM")
+
+    def test_without_requests_nothing_is_slow_or_wrong(self) -> None:
+        for resource in ("ErrorAlarm", "LatencyAlarm"):
+            alarm = self.alarm(resource, 1)
+            self.assertEqual(self.evaluate(alarm)["StateValue"], "OK", resource)
 
 
 class StateChanges(AlarmTest):
