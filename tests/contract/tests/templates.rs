@@ -247,16 +247,6 @@ fn every_log_group_forgets_after_a_time() {
     assert!(found > 0, "no template has a log group");
 }
 
-/// CloudFormation takes a larger one only from S3, and the README's commands give it directly.
-/// <https://docs.aws.amazon.com/AWSCloudFormation/latest/UserGuide/cloudformation-limits.html>
-#[test]
-fn every_template_fits_into_a_request() {
-    for template in templates() {
-        let bytes = template.text().len();
-        assert!(bytes <= 51_200, "{} has {bytes} bytes", template.name);
-    }
-}
-
 #[test]
 fn nothing_names_a_partition() {
     for template in templates() {
