@@ -2,6 +2,7 @@
 
 use std::collections::BTreeMap;
 use std::path::{Path, PathBuf};
+use std::sync::{Mutex, PoisonError};
 use std::time::{Duration, Instant};
 
 use anyhow::{Context, Result, bail, ensure};
@@ -11,7 +12,8 @@ use local_aws::conformance::check_ecs_calls;
 use serde_json::Value;
 use tempfile::TempDir;
 
-use crate::application::Application;
+use crate::alarm::Alarm;
+use crate::application::{Application, Settings};
 use crate::cli::Cli;
 use crate::execution::Execution;
 use crate::image::Image;
@@ -19,9 +21,12 @@ use crate::postgres::Postgres;
 use crate::websvc;
 
 const ARTIFACTS: &str = "artifacts";
-const PIPELINE: &str = "bluegreen";
+/// The pipeline's stack.
+pub const PIPELINE: &str = "bluegreen";
 /// How long the pipeline may take to notice a push; it takes well under a second.
 const NOTICE_PATIENCE: Duration = Duration::from_secs(60);
+/// How long the reconciler may take to find one: two minutes pass before it looks.
+const RECONCILER_PATIENCE: Duration = Duration::from_secs(300);
 const POLL: Duration = Duration::from_millis(100);
 
 /// How an [`Account`] differs from the usual one.
@@ -48,7 +53,10 @@ pub struct Account {
     subnets: String,
     state_machine: String,
     releases_table: String,
+    dead_letter_queue: String,
     ecs_calls: Option<PathBuf>,
+    /// What executions were started with, which never changes, by their ARNs.
+    inputs: Mutex<BTreeMap<String, Value>>,
     scratch: TempDir,
 }
 
@@ -88,7 +96,9 @@ impl Account {
             subnets,
             state_machine: String::new(),
             releases_table: String::new(),
+            dead_letter_queue: String::new(),
             ecs_calls,
+            inputs: Mutex::default(),
             scratch,
         };
         account.deploy_pipeline(&options).await?;
@@ -118,6 +128,7 @@ impl Account {
         let outputs = self.outputs(PIPELINE).await?;
         self.state_machine = output(&outputs, "StateMachineArn")?;
         self.releases_table = output(&outputs, "ReleasesTableName")?;
+        self.dead_letter_queue = output(&outputs, "DeadLetterQueueUrl")?;
         Ok(())
     }
 
@@ -214,7 +225,80 @@ impl Account {
         image: &Image,
         parameters: &[(&str, &str)],
     ) -> Result<Application<'_>> {
-        Application::create(self, name, image, parameters).await
+        let settings = Settings {
+            parameters,
+            outputs: &[],
+        };
+        self.create_application_as(name, image, settings).await
+    }
+
+    /// The same with further outputs of its stack as well.
+    ///
+    /// # Errors
+    /// A stack could not be created.
+    pub async fn create_application_as(
+        &self,
+        name: &str,
+        image: &Image,
+        settings: Settings<'_>,
+    ) -> Result<Application<'_>> {
+        Application::create(self, name, image, settings).await
+    }
+
+    /// Creates several applications of one repository, which has the name `repository`.
+    ///
+    /// # Errors
+    /// A stack could not be created.
+    pub async fn create_applications(
+        &self,
+        repository: &str,
+        names: &[String],
+        image: &Image,
+        settings: Settings<'_>,
+    ) -> Result<Vec<Application<'_>>> {
+        Application::create_all(self, repository, names, image, settings).await
+    }
+
+    /// The alarm that is a resource of a stack.
+    ///
+    /// # Errors
+    /// The stack has no such resource.
+    pub async fn alarm(&self, stack: &str, resource: &str) -> Result<Alarm> {
+        let name = self.resource(stack, resource).await?;
+        Ok(Alarm::new(&self.config, name))
+    }
+
+    /// The name or ARN that a resource of a stack's template has.
+    ///
+    /// # Errors
+    /// The stack has no such resource.
+    pub async fn resource(&self, stack: &str, resource: &str) -> Result<String> {
+        let described = aws_sdk_cloudformation::Client::new(&self.config)
+            .describe_stack_resource()
+            .stack_name(stack)
+            .logical_resource_id(resource)
+            .send()
+            .await?;
+        let detail = described.stack_resource_detail();
+        let id = detail.and_then(|detail| detail.physical_resource_id());
+        Ok(id.context("no such resource")?.to_owned())
+    }
+
+    /// The bodies of messages in the pipeline's dead-letter queue, at most ten. They stay there.
+    ///
+    /// # Errors
+    /// SQS does not answer.
+    pub async fn dead_letters(&self) -> Result<Vec<Value>> {
+        let answer = aws_sdk_sqs::Client::new(&self.config)
+            .receive_message()
+            .queue_url(&self.dead_letter_queue)
+            .max_number_of_messages(10)
+            .visibility_timeout(0)
+            .send()
+            .await?;
+        let messages = answer.messages().iter();
+        let bodies = messages.filter_map(|message| message.body());
+        Ok(bodies.map(serde_json::from_str).collect::<Result<_, _>>()?)
     }
 
     /// Starts an execution as a person does in the console or with the CLI.
@@ -246,10 +330,27 @@ impl Account {
     /// # Errors
     /// None was started within a minute.
     pub async fn execution_of_push(&self, stack: &str, digest: &str) -> Result<Execution> {
-        let deadline = Instant::now() + NOTICE_PATIENCE;
+        self.execution_of(stack, digest, NOTICE_PATIENCE).await
+    }
+
+    /// The same where the reconciler has to find the push, which it leaves alone for two minutes.
+    ///
+    /// # Errors
+    /// None was started within five minutes.
+    pub async fn execution_of_lost_push(&self, stack: &str, digest: &str) -> Result<Execution> {
+        self.execution_of(stack, digest, RECONCILER_PATIENCE).await
+    }
+
+    async fn execution_of(
+        &self,
+        stack: &str,
+        digest: &str,
+        patience: Duration,
+    ) -> Result<Execution> {
+        let deadline = Instant::now() + patience;
         loop {
-            for execution in self.executions(stack).await? {
-                if execution.input().await?["digest"] == digest {
+            for (execution, input) in self.executions_with_input(stack).await? {
+                if input["digest"] == digest {
                     return Ok(execution);
                 }
             }
@@ -260,11 +361,44 @@ impl Account {
         }
     }
 
+    /// Waits until an alarm has started so many executions for a stack, and answers the newest.
+    ///
+    /// # Errors
+    /// It has not within a minute.
+    pub async fn execution_of_alarm(
+        &self,
+        stack: &str,
+        alarm: &str,
+        count: usize,
+    ) -> Result<Execution> {
+        let deadline = Instant::now() + NOTICE_PATIENCE;
+        loop {
+            let executions = self.executions_with_input(stack).await?.into_iter();
+            let mut by_alarm = executions.filter(|(_, input)| input["alarm"]["name"] == alarm);
+            if let Some((newest, _)) = by_alarm.next()
+                && by_alarm.count() + 1 == count
+            {
+                return Ok(newest);
+            }
+            ensure!(Instant::now() < deadline, "{alarm} started nothing");
+            tokio::time::sleep(POLL).await;
+        }
+    }
+
     /// Every execution there ever was for a stack, the newest first.
     ///
     /// # Errors
     /// Step Functions does not answer.
     pub async fn executions(&self, stack: &str) -> Result<Vec<Execution>> {
+        let found = self.executions_with_input(stack).await?;
+        Ok(found.into_iter().map(|(execution, _)| execution).collect())
+    }
+
+    /// The same, each with what it was started with.
+    ///
+    /// # Errors
+    /// Step Functions does not answer.
+    pub async fn executions_with_input(&self, stack: &str) -> Result<Vec<(Execution, Value)>> {
         let mut pages = aws_sdk_sfn::Client::new(&self.config)
             .list_executions()
             .state_machine_arn(&self.state_machine)
@@ -274,11 +408,23 @@ impl Account {
         let mut found = Vec::new();
         while let Some(item) = pages.try_next().await? {
             let execution = Execution::new(&self.config, item.execution_arn());
-            if execution.input().await?["stack"] == stack {
-                found.push(execution);
+            let input = self.input_of(&execution).await?;
+            if input["stack"] == stack {
+                found.push((execution, input));
             }
         }
         Ok(found)
+    }
+
+    async fn input_of(&self, execution: &Execution) -> Result<Value> {
+        let inputs = || self.inputs.lock().unwrap_or_else(PoisonError::into_inner);
+        let known = inputs().get(execution.arn()).cloned();
+        if let Some(input) = known {
+            return Ok(input);
+        }
+        let input = execution.input().await?;
+        inputs().insert(execution.arn().to_owned(), input.clone());
+        Ok(input)
     }
 
     /// The records of a stack's releases, the newest first, each an object of its texts.
@@ -367,6 +513,11 @@ impl Account {
     #[must_use]
     pub fn websvc(&self) -> &Path {
         &self.websvc
+    }
+
+    /// A file of this account, which ends with it.
+    pub(crate) fn scratch(&self, name: &str) -> PathBuf {
+        self.scratch.path().join(name)
     }
 
     /// The network's id and its subnets' ids, as `cluster.yml` takes them.

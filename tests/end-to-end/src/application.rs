@@ -1,27 +1,43 @@
 //! The sample application in an [`Account`]: its two stacks, its database, its state.
 
 use std::collections::BTreeMap;
+use std::path::PathBuf;
 
 use anyhow::{Context, Result, bail, ensure};
 use aws_sdk_ecs::primitives::DateTime;
 use aws_sdk_ecs::types::DesiredStatus;
+use futures_util::stream::{self, StreamExt, TryStreamExt};
 
 use crate::account::{Account, output, root};
+use crate::alarm::Alarm;
 use crate::execution::Execution;
 use crate::image::{self, Image};
 use crate::visitor::Visitor;
 
 /// The tag of the image that an application's stack is created with.
 pub const FIRST_TAG: &str = "v1";
+/// Creating one is mostly the AWS CLI's work.
+const STACKS_AT_ONCE: usize = 4;
 
-/// An application: stack, repository and database of one name.
+/// An application: stack and database of one name, and a repository.
 #[derive(Debug)]
 pub struct Application<'a> {
     account: &'a Account,
     name: String,
+    repository: String,
     cluster: String,
     service: String,
+    worker: Option<String>,
     url: String,
+}
+
+/// How an application's stack differs from the usual one.
+#[derive(Clone, Copy, Debug, Default)]
+pub struct Settings<'a> {
+    /// Parameters of `infra/cluster.yml`.
+    pub parameters: &'a [(&'a str, &'a str)],
+    /// Outputs that the template does not have, as somebody adds them to a copy of it.
+    pub outputs: &'a [(&'a str, &'a str)],
 }
 
 /// What ECS says of a service when nothing is in motion.
@@ -46,33 +62,39 @@ impl<'a> Application<'a> {
         account: &'a Account,
         name: &str,
         image: &Image,
-        further: &[(&str, &str)],
+        settings: Settings<'_>,
     ) -> Result<Self> {
-        let repository_stack = format!("{name}-repository");
-        let repository = [("RepositoryName", name), ("Stacks", name)];
-        let infra = root().join("infra");
-        account
-            .deploy(
-                &repository_stack,
-                &infra.join("image-repository.yml"),
-                &owned(&repository),
-            )
-            .await?;
-        let repository_uri = output(&account.outputs(&repository_stack).await?, "RepositoryUri")?;
-        image::push(
-            account.aws(),
-            account.config(),
-            name,
-            Some(FIRST_TAG),
-            image,
-        )
-        .await?;
+        let first_image = create_repository(account, name, name, image).await?;
+        Self::create_stack(account, name, name, &first_image, settings).await
+    }
 
+    pub(crate) async fn create_all(
+        account: &'a Account,
+        repository: &str,
+        names: &[String],
+        image: &Image,
+        settings: Settings<'_>,
+    ) -> Result<Vec<Self>> {
+        let stacks = names.join(" ");
+        let first_image = create_repository(account, repository, &stacks, image).await?;
+        let created = names
+            .iter()
+            .map(|name| Self::create_stack(account, name, repository, &first_image, settings));
+        stream::iter(created)
+            .buffered(STACKS_AT_ONCE)
+            .try_collect()
+            .await
+    }
+
+    async fn create_stack(
+        account: &'a Account,
+        name: &str,
+        repository: &str,
+        first_image: &str,
+        settings: Settings<'_>,
+    ) -> Result<Self> {
         let image_parameter = format!("/bluegreen/{name}/image");
-        let first_image = format!("{repository_uri}:{FIRST_TAG}");
-        account
-            .put_parameter(&image_parameter, &first_image)
-            .await?;
+        account.put_parameter(&image_parameter, first_image).await?;
         let database = database_of(name);
         let database = account.postgres().create_database(&database).await?;
         let port = account.aws().reserve_port().await?.to_string();
@@ -85,16 +107,17 @@ impl<'a> Application<'a> {
             ("SubnetIds", subnets),
             ("ListenerPort", &port),
         ]);
-        parameters.extend(owned(further));
-        account
-            .deploy(name, &infra.join("cluster.yml"), &parameters)
-            .await?;
+        parameters.extend(owned(settings.parameters));
+        let template = template_with(account, name, settings.outputs)?;
+        account.deploy(name, &template, &parameters).await?;
         let outputs = account.outputs(name).await?;
         Ok(Self {
             account,
             name: name.to_owned(),
+            repository: repository.to_owned(),
             cluster: output(&outputs, "ClusterName")?,
             service: output(&outputs, "ServiceName")?,
+            worker: outputs.get("WorkerServiceName").cloned(),
             url: output(&outputs, "LoadBalancerUrl")?,
         })
     }
@@ -138,7 +161,7 @@ impl<'a> Application<'a> {
     /// It was not taken.
     pub async fn push(&self, tag: &str, image: &Image) -> Result<String> {
         let (aws, config) = (self.account.aws(), self.account.config());
-        image::push(aws, config, &self.name, Some(tag), image).await
+        image::push(aws, config, &self.repository, Some(tag), image).await
     }
 
     /// Pushes an image under a tag and waits for the execution that this starts.
@@ -155,8 +178,20 @@ impl<'a> Application<'a> {
     /// # Errors
     /// ECS does not know it.
     pub async fn service_state(&self) -> Result<ServiceState> {
+        self.state_of(&self.service).await
+    }
+
+    /// What ECS says of the workers now.
+    ///
+    /// # Errors
+    /// The application has none.
+    pub async fn worker_state(&self) -> Result<ServiceState> {
+        self.state_of(self.worker()?).await
+    }
+
+    async fn state_of(&self, name: &str) -> Result<ServiceState> {
         let ecs = aws_sdk_ecs::Client::new(self.account.config());
-        let service = self.describe_service(&ecs).await?;
+        let service = self.describe_service(&ecs, name).await?;
         let primary = service
             .deployments()
             .iter()
@@ -165,7 +200,7 @@ impl<'a> Application<'a> {
         let task_definition = service.task_definition().context("no task definition")?;
         Ok(ServiceState {
             image: image_of(&ecs, task_definition).await?,
-            running_images: self.running_images(&ecs).await?,
+            running_images: self.running_images(&ecs, name).await?,
             deployments: service.deployments().len(),
             rollout: primary
                 .rollout_state()
@@ -182,7 +217,7 @@ impl<'a> Application<'a> {
     /// ECS does not know the service.
     pub async fn task_definition(&self) -> Result<String> {
         let ecs = aws_sdk_ecs::Client::new(self.account.config());
-        let service = self.describe_service(&ecs).await?;
+        let service = self.describe_service(&ecs, &self.service).await?;
         let task_definition = service.task_definition().context("no task definition")?;
         Ok(task_definition.to_owned())
     }
@@ -190,11 +225,12 @@ impl<'a> Application<'a> {
     async fn describe_service(
         &self,
         ecs: &aws_sdk_ecs::Client,
+        name: &str,
     ) -> Result<aws_sdk_ecs::types::Service> {
         let answer = ecs
             .describe_services()
             .cluster(&self.cluster)
-            .services(&self.service)
+            .services(name)
             .send()
             .await?;
         answer
@@ -204,11 +240,15 @@ impl<'a> Application<'a> {
             .context("no such service")
     }
 
-    async fn running_images(&self, ecs: &aws_sdk_ecs::Client) -> Result<Vec<String>> {
+    async fn running_images(
+        &self,
+        ecs: &aws_sdk_ecs::Client,
+        service: &str,
+    ) -> Result<Vec<String>> {
         let arns = ecs
             .list_tasks()
             .cluster(&self.cluster)
-            .service_name(&self.service)
+            .service_name(service)
             .send()
             .await?;
         if arns.task_arns().is_empty() {
@@ -318,20 +358,9 @@ impl<'a> Application<'a> {
             .send()
             .await?;
         for deployment in deployments.service_deployments() {
-            let revision = ecs
-                .describe_service_revisions()
-                .set_service_revision_arns(
-                    deployment
-                        .target_service_revision_arn()
-                        .map(|arn| vec![arn.to_owned()]),
-                )
-                .send()
-                .await?;
-            let deployed = revision
-                .service_revisions()
-                .first()
-                .and_then(|revision| revision.task_definition());
-            if deployed == Some(task_definition) {
+            let revision = deployment.target_service_revision_arn();
+            let deployed = task_definition_of(&ecs, revision).await?;
+            if deployed == task_definition {
                 return seconds_between(deployment.created_at(), deployment.finished_at());
             }
         }
@@ -374,7 +403,45 @@ impl<'a> Application<'a> {
         &self.url
     }
 
-    /// The name of stack, repository and database.
+    /// The name of the ECS service of the workers.
+    ///
+    /// # Errors
+    /// The application has none.
+    pub fn worker(&self) -> Result<&str> {
+        self.worker.as_deref().context("there are no workers")
+    }
+
+    /// The alarm that is this resource of `infra/cluster.yml`.
+    ///
+    /// # Errors
+    /// The stack has no such resource.
+    pub async fn alarm(&self, resource: &str) -> Result<Alarm> {
+        self.account.alarm(&self.name, resource).await
+    }
+
+    /// The images that the service was given one after the other, its first included.
+    ///
+    /// # Errors
+    /// ECS does not answer.
+    pub async fn deployed_images(&self) -> Result<Vec<String>> {
+        let ecs = aws_sdk_ecs::Client::new(self.account.config());
+        let deployments = ecs
+            .list_service_deployments()
+            .cluster(&self.cluster)
+            .service(&self.service)
+            .send()
+            .await?;
+        let mut images = Vec::new();
+        // The newest comes first.
+        for deployment in deployments.service_deployments().iter().rev() {
+            let revision = deployment.target_service_revision_arn();
+            let task_definition = task_definition_of(&ecs, revision).await?;
+            images.push(image_of(&ecs, &task_definition).await?);
+        }
+        Ok(images)
+    }
+
+    /// The name of stack and database.
     #[must_use]
     pub fn name(&self) -> &str {
         &self.name
@@ -391,6 +458,51 @@ impl<'a> Application<'a> {
     pub fn service(&self) -> &str {
         &self.service
     }
+}
+
+/// Creates the stack of a repository that names these stacks, pushes the first image, and answers the
+/// image's URI.
+async fn create_repository(
+    account: &Account,
+    repository: &str,
+    stacks: &str,
+    image: &Image,
+) -> Result<String> {
+    let stack = format!("{repository}-repository");
+    let template = root().join("infra/image-repository.yml");
+    let parameters = owned(&[("RepositoryName", repository), ("Stacks", stacks)]);
+    account.deploy(&stack, &template, &parameters).await?;
+    let uri = output(&account.outputs(&stack).await?, "RepositoryUri")?;
+    let (aws, config) = (account.aws(), account.config());
+    image::push(aws, config, repository, Some(FIRST_TAG), image).await?;
+    Ok(format!("{uri}:{FIRST_TAG}"))
+}
+
+/// The template of an application's stack, or a copy of it with these outputs at its end.
+fn template_with(account: &Account, name: &str, outputs: &[(&str, &str)]) -> Result<PathBuf> {
+    let template = root().join("infra/cluster.yml");
+    if outputs.is_empty() {
+        return Ok(template);
+    }
+    let mut text = std::fs::read_to_string(&template)?;
+    for (output, value) in outputs {
+        text.push_str(&format!("  {output}:\n    Value: '{value}'\n"));
+    }
+    let copy = account.scratch(&format!("{name}.yml"));
+    std::fs::write(&copy, text)?;
+    Ok(copy)
+}
+
+/// What a service revision runs.
+async fn task_definition_of(ecs: &aws_sdk_ecs::Client, revision: Option<&str>) -> Result<String> {
+    let answer = ecs
+        .describe_service_revisions()
+        .set_service_revision_arns(revision.map(|arn| vec![arn.to_owned()]))
+        .send()
+        .await?;
+    let revision = answer.service_revisions().first();
+    let task_definition = revision.and_then(|revision| revision.task_definition());
+    Ok(task_definition.context("no such revision")?.to_owned())
 }
 
 async fn image_of(ecs: &aws_sdk_ecs::Client, task_definition: &str) -> Result<String> {

@@ -4,10 +4,13 @@
 //! system: OCI image manifest, configuration and layers
 //! (<https://github.com/opencontainers/image-spec>). The same content always has the same digest.
 
-use std::path::Path;
+use std::collections::BTreeMap;
+use std::path::{Path, PathBuf};
+use std::sync::{Mutex, PoisonError};
 
 use anyhow::{Context, Result};
 use aws_types::SdkConfig;
+use bytes::Bytes;
 use local_aws::client::LocalAws;
 use serde_json::json;
 use sha2::{Digest, Sha256};
@@ -39,6 +42,7 @@ pub struct VersionSpec {
     title: String,
     version: String,
     migrations: Vec<Migration>,
+    environment: Vec<(String, String)>,
     command: Vec<String>,
 }
 
@@ -50,6 +54,7 @@ impl VersionSpec {
             title: "Posts".to_owned(),
             version: "1".to_owned(),
             migrations: Vec::new(),
+            environment: Vec::new(),
             command: vec!["websvc".to_owned(), "serve".to_owned()],
         }
         .migration(
@@ -106,6 +111,16 @@ impl VersionSpec {
             .command(["websvc", "serve", "--prot", "3000"])
     }
 
+    /// A release of which the web service is well, while its workers exit at once: they listen
+    /// where the image says, and it says something that is no port. The web service's task
+    /// definition has a port of its own.
+    #[must_use]
+    pub fn crashing_worker() -> Self {
+        Self::meow()
+            .version("crashing-worker")
+            .environment("PORT", "none")
+    }
+
     /// The heading of `/posts`.
     #[must_use]
     pub fn title(mut self, title: &str) -> Self {
@@ -130,6 +145,13 @@ impl VersionSpec {
         self
     }
 
+    /// Adds a variable to the environment of the image, for what the task definition leaves open.
+    #[must_use]
+    pub fn environment(mut self, name: &str, value: &str) -> Self {
+        self.environment.push((name.to_owned(), value.to_owned()));
+        self
+    }
+
     /// The command of the image, which serves.
     #[must_use]
     pub fn command<const N: usize>(mut self, command: [&str; N]) -> Self {
@@ -143,15 +165,12 @@ impl VersionSpec {
     /// # Errors
     /// The executable can not be read.
     pub fn build(&self, executable: &Path) -> Result<Image> {
-        let program = std::fs::read(executable)
-            .with_context(|| format!("cannot read {}", executable.display()))?;
-        self.assemble(&program)
+        self.assemble(program_layer(executable)?)
     }
 
-    fn assemble(&self, program: &[u8]) -> Result<Image> {
-        // As in a build of the Dockerfile: the program in a layer that releases share, what tells
-        // them apart in another.
-        let program = layer(&[("usr/local/bin/websvc", program, PROGRAM)])?;
+    /// As in a build of the Dockerfile: the program in a layer that releases share, what tells
+    /// them apart in another.
+    fn assemble(&self, program: Blob) -> Result<Image> {
         let migrations: Vec<_> = self
             .migrations
             .iter()
@@ -160,10 +179,7 @@ impl VersionSpec {
                 (path, migration.sql.as_bytes(), FILE)
             })
             .collect();
-        let mut blobs = vec![
-            Blob::new(LAYER_TYPE, program),
-            Blob::new(LAYER_TYPE, layer(&migrations)?),
-        ];
+        let mut blobs = vec![program, Blob::new(LAYER_TYPE, layer(&migrations)?)];
         let config = Blob::new(CONFIG_TYPE, serde_json::to_vec(&self.config(&blobs))?);
         let manifest = serde_json::to_string(&json!({
             "schemaVersion": 2,
@@ -180,16 +196,19 @@ impl VersionSpec {
     }
 
     fn config(&self, layers: &[Blob]) -> serde_json::Value {
+        let mut environment = vec![
+            "PATH=/usr/local/sbin:/usr/local/bin:/usr/sbin:/usr/bin:/sbin:/bin".to_owned(),
+            format!("TITLE={}", self.title),
+            format!("VERSION={}", self.version),
+        ];
+        let further = self.environment.iter();
+        environment.extend(further.map(|(name, value)| format!("{name}={value}")));
         json!({
             "created": EPOCH,
             "architecture": architecture(),
             "os": "linux",
             "config": {
-                "Env": [
-                    "PATH=/usr/local/sbin:/usr/local/bin:/usr/sbin:/usr/bin:/sbin:/bin",
-                    format!("TITLE={}", self.title),
-                    format!("VERSION={}", self.version),
-                ],
+                "Env": environment,
                 "Cmd": self.command,
                 "WorkingDir": "/app",
                 "ExposedPorts": { "3000/tcp": {} },
@@ -225,12 +244,12 @@ impl Image {
     }
 }
 
-/// Hashed once: the program's layer has tens of megabytes.
+/// Hashed once, and shared by its clones: the program's layer has tens of megabytes.
 #[derive(Clone, Debug)]
 struct Blob {
     media_type: &'static str,
     digest: String,
-    bytes: Vec<u8>,
+    bytes: Bytes,
 }
 
 impl Blob {
@@ -238,13 +257,44 @@ impl Blob {
         Self {
             media_type,
             digest: digest(&bytes),
-            bytes,
+            bytes: bytes.into(),
         }
     }
 
     fn descriptor(&self) -> serde_json::Value {
         json!({ "mediaType": self.media_type, "digest": self.digest, "size": self.bytes.len() })
     }
+}
+
+/// The layer with the program, made once for all releases.
+fn program_layer(executable: &Path) -> Result<Blob> {
+    static MADE: Mutex<BTreeMap<PathBuf, Blob>> = Mutex::new(BTreeMap::new());
+    let mut made = MADE.lock().unwrap_or_else(PoisonError::into_inner);
+    if let Some(blob) = made.get(executable) {
+        return Ok(blob.clone());
+    }
+    let program = std::fs::read(executable)
+        .with_context(|| format!("cannot read {}", executable.display()))?;
+    let blob = program_blob(&program)?;
+    made.insert(executable.to_owned(), blob.clone());
+    Ok(blob)
+}
+
+fn program_blob(program: &[u8]) -> Result<Blob> {
+    let layer = layer(&[("usr/local/bin/websvc", program, PROGRAM)])?;
+    Ok(Blob::new(LAYER_TYPE, layer))
+}
+
+/// The first half of [`push`]: the registry has the image's layers and configuration, and nobody
+/// has heard of it yet.
+///
+/// # Errors
+/// A blob was not taken.
+pub async fn upload(local_aws: &LocalAws, image: &Image) -> Result<()> {
+    for blob in &image.blobs {
+        local_aws.upload_blob(blob.bytes.clone()).await?;
+    }
+    Ok(())
 }
 
 /// Pushes an image as `docker push` does: blobs first, manifest last. Without a tag it is known
@@ -259,9 +309,7 @@ pub async fn push(
     tag: Option<&str>,
     image: &Image,
 ) -> Result<String> {
-    for blob in &image.blobs {
-        local_aws.upload_blob(blob.bytes.clone()).await?;
-    }
+    upload(local_aws, image).await?;
     push_manifest(config, repository, tag, image).await
 }
 
@@ -348,13 +396,13 @@ fn architecture() -> &'static str {
 
 #[cfg(test)]
 mod tests {
-    use std::collections::BTreeMap;
     use std::io::Read;
 
     use super::*;
 
     fn image(spec: &VersionSpec) -> Image {
-        spec.assemble(b"program").unwrap()
+        let program = program_blob(b"program").unwrap();
+        spec.assemble(program).unwrap()
     }
 
     fn parsed(image: &Image) -> serde_json::Value {
@@ -436,6 +484,7 @@ mod tests {
             VersionSpec::slow_migration(6),
             VersionSpec::never_healthy(),
             VersionSpec::crashing(),
+            VersionSpec::crashing_worker(),
         ]
         .iter()
         .map(|spec| {

@@ -1,6 +1,7 @@
 //! What the end-to-end tests and the demo are made of.
 
 pub mod account;
+pub mod alarm;
 pub mod application;
 pub mod cli;
 pub mod execution;

@@ -16,8 +16,15 @@ const PATIENCE: Duration = Duration::from_secs(10);
 /// What is remembered of failures; their number is kept exactly.
 const FAILURES_KEPT: usize = 10;
 
+/// One answer.
+#[derive(Clone, Debug, PartialEq, Eq)]
+struct Sight {
+    asked: Instant,
+    heading: String,
+}
+
 /// What a [`Visitor`] has seen.
-#[derive(Clone, Debug, Default)]
+#[derive(Clone, Default)]
 pub struct Visits {
     /// Answers by the page's heading.
     pub by_heading: BTreeMap<String, usize>,
@@ -27,6 +34,18 @@ pub struct Visits {
     pub failures: Vec<String>,
     /// The heading of the last answer.
     pub latest: String,
+    sights: Vec<Sight>,
+}
+
+/// Without the single answers, of which there are hundreds.
+impl std::fmt::Debug for Visits {
+    fn fmt(&self, formatter: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        let mut visits = formatter.debug_struct("Visits");
+        visits.field("by_heading", &self.by_heading);
+        visits.field("failed", &self.failed);
+        visits.field("failures", &self.failures);
+        visits.field("latest", &self.latest).finish_non_exhaustive()
+    }
 }
 
 impl Visits {
@@ -36,9 +55,50 @@ impl Visits {
         self.by_heading.values().sum::<usize>() + self.failed
     }
 
-    fn count(&mut self, outcome: Result<String>) {
+    /// What part of the answers had this heading, of the time from the first answer with it to the
+    /// last one with another, cut into so many stretches of equal length. Empty where no answer
+    /// had another heading after the first with this: the change came at once.
+    #[must_use]
+    pub fn shares_while_mixed(&self, heading: &str, stretches: u32) -> Vec<f64> {
+        let Some((first, last)) = self.mixed(heading) else {
+            return Vec::new();
+        };
+        let length = (last - first) / stretches;
+        let share = |stretch: u32| {
+            let begin = first + length * stretch;
+            let within = |sight: &&Sight| (begin..begin + length).contains(&sight.asked);
+            let sights: Vec<_> = self.sights.iter().filter(within).collect();
+            let found = sights.iter().filter(|it| it.heading == heading).count();
+            found as f64 / sights.len().max(1) as f64
+        };
+        (0..stretches).map(share).collect()
+    }
+
+    /// How long both this heading and others were answered; zero where the change came at once.
+    #[must_use]
+    pub fn mixed_for(&self, heading: &str) -> Duration {
+        let mixed = self.mixed(heading);
+        mixed.map_or(Duration::ZERO, |(first, last)| last - first)
+    }
+
+    /// From the first answer with this heading to the last one with another.
+    fn mixed(&self, heading: &str) -> Option<(Instant, Instant)> {
+        let asked = |is_it: bool| {
+            let sights = self.sights.iter();
+            let wanted = sights.filter(move |sight| (sight.heading == heading) == is_it);
+            wanted.map(|sight| sight.asked)
+        };
+        let mixed = asked(true).min().zip(asked(false).max());
+        mixed.filter(|(first, last)| first < last)
+    }
+
+    fn count(&mut self, asked: Instant, outcome: Result<String>) {
         match outcome {
             Ok(heading) => {
+                self.sights.push(Sight {
+                    asked,
+                    heading: heading.clone(),
+                });
                 self.latest.clone_from(&heading);
                 *self.by_heading.entry(heading).or_default() += 1;
             }
@@ -130,8 +190,9 @@ async fn keep_reading(
     while stop.run_until_cancelled(ticks.tick()).await.is_some() {
         let (client, url, visits) = (client.clone(), url.clone(), visits.clone());
         requests.spawn(async move {
+            let asked = Instant::now();
             let outcome = heading(&client, &url).await;
-            lock(&visits).count(outcome);
+            lock(&visits).count(asked, outcome);
         });
     }
 }
@@ -154,4 +215,34 @@ pub(crate) async fn heading(client: &reqwest::Client, url: &str) -> Result<Strin
 
 fn lock(visits: &Mutex<Visits>) -> MutexGuard<'_, Visits> {
     visits.lock().unwrap_or_else(PoisonError::into_inner)
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    /// Answers a second apart: `a` or `b`.
+    fn seen(headings: &str) -> Visits {
+        let mut visits = Visits::default();
+        let begun = Instant::now();
+        for (second, heading) in (0..).zip(headings.chars()) {
+            let asked = begun + Duration::from_secs(second);
+            visits.count(asked, Ok(heading.to_string()));
+        }
+        visits
+    }
+
+    #[test]
+    fn the_mix_lasts_from_the_first_of_the_new_to_the_last_of_the_old() {
+        assert_eq!(seen("aabab").mixed_for("b"), Duration::from_secs(1));
+        assert_eq!(seen("aabb").mixed_for("b"), Duration::ZERO);
+        assert_eq!(seen("aa").mixed_for("b"), Duration::ZERO);
+    }
+
+    #[test]
+    fn the_share_of_the_new_is_told_by_stretches_of_that_time() {
+        let shares = seen("aabaaabbabbab").shares_while_mixed("b", 3);
+        assert_eq!(shares, [1.0 / 3.0, 2.0 / 3.0, 2.0 / 3.0]);
+        assert!(seen("aabb").shares_while_mixed("b", 3).is_empty());
+    }
 }

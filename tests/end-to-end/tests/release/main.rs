@@ -5,9 +5,12 @@
 //! repository and a database of its own. Without the usual harness, because somebody must close
 //! the account when the last story is over.
 
+mod events;
+mod limits;
 mod refused;
 mod released;
 mod rolled_back;
+mod strategies;
 mod turns;
 mod unnoticed;
 mod updated;
@@ -39,7 +42,18 @@ fn main() -> ExitCode {
     let mut arguments = Arguments::from_args();
     arguments.test_threads.get_or_insert(STORIES_AT_ONCE);
     let world = Arc::new(World::default());
+    // Those that take long begin first.
     let mut trials = stories!(world, usual:
+        events::a_push_whose_event_was_lost_is_found_and_deployed,
+        strategies::a_linear_release_takes_over_step_by_step_and_an_unhealthy_one_never_does,
+        strategies::a_canary_takes_a_share_first_and_an_alarm_takes_it_back,
+        strategies::blue_green_changes_all_requests_at_once_and_a_crashing_version_gets_none,
+        events::an_event_that_cannot_be_processed_is_kept_and_raises_an_alarm,
+        limits::a_stack_has_limits_of_its_own,
+        rolled_back::of_two_services_of_which_one_fails_both_go_back,
+        rolled_back::a_health_check_url_that_fails_after_healthy_targets_takes_the_release_back,
+        refused::an_alarm_that_is_raised_refuses_a_release_until_a_person_ignores_it,
+        way_back::a_person_goes_back_to_a_release_by_its_name,
         released::a_pushed_image_is_migrated_deployed_and_verified,
         released::a_release_is_started_by_hand,
         released::a_release_by_hand_of_what_runs_already_changes_nothing,

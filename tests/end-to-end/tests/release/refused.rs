@@ -2,7 +2,7 @@
 
 use anyhow::Result;
 use end_to_end::account::Account;
-use end_to_end::application::Application;
+use end_to_end::application::{Application, Settings};
 use end_to_end::execution::End;
 use end_to_end::image::{Image, VersionSpec, push_manifest};
 use end_to_end::visitor::Visitor;
@@ -11,8 +11,8 @@ use serde_json::json;
 use crate::released::assert_runs;
 
 /// An application that runs version 1, and somebody who reads it.
-struct Running<'a> {
-    application: Application<'a>,
+pub(crate) struct Running<'a> {
+    pub(crate) application: Application<'a>,
     first: Image,
     visitor: Visitor,
     task_definition: String,
@@ -20,8 +20,18 @@ struct Running<'a> {
 
 impl<'a> Running<'a> {
     async fn new(account: &'a Account, name: &str) -> Result<Self> {
+        Self::with(account, name, Settings::default()).await
+    }
+
+    pub(crate) async fn with(
+        account: &'a Account,
+        name: &str,
+        settings: Settings<'_>,
+    ) -> Result<Self> {
         let first = VersionSpec::posts().build(account.websvc())?;
-        let application = account.create_application(name, &first).await?;
+        let application = account
+            .create_application_as(name, &first, settings)
+            .await?;
         application.migrate_first_image().await?;
         let visitor = application.visitor();
         visitor.sees("Posts").await?;
@@ -34,7 +44,7 @@ impl<'a> Running<'a> {
     }
 
     /// ECS and the visitors have seen nothing, and no migration is left running.
-    async fn assert_untouched(self) -> Result<()> {
+    pub(crate) async fn assert_untouched(self) -> Result<()> {
         assert_eq!(
             self.application.task_definition().await?,
             self.task_definition
@@ -49,7 +59,7 @@ impl<'a> Running<'a> {
     }
 }
 
-fn assert_failed(end: &End, error: &str, in_cause: &[&str]) {
+pub(crate) fn assert_failed(end: &End, error: &str, in_cause: &[&str]) {
     assert_eq!((&*end.status, &*end.error), ("FAILED", error), "{end:?}");
     for words in in_cause {
         assert!(end.cause.contains(words), "no {words:?} in {end:?}");
@@ -103,6 +113,35 @@ pub(crate) async fn a_migration_that_takes_too_long_is_stopped(account: &Account
     assert_failed(&end, "MigrationTimedOut", &["10 seconds", "stopped"]);
     assert_eq!(application.applied_migrations().await?, ["1", "2"]);
     running.assert_untouched().await
+}
+
+pub(crate) async fn an_alarm_that_is_raised_refuses_a_release_until_a_person_ignores_it(
+    account: &Account,
+) -> Result<()> {
+    let running = Running::new(account, "in-alarm").await?;
+    let application = &running.application;
+    let alarm = application.alarm("ErrorAlarm").await?;
+    alarm.raise().await?;
+
+    let image = VersionSpec::meow().build(account.websvc())?;
+    let execution = application.push_and_notice("v2", &image).await?;
+    let end = execution.end().await?;
+
+    assert_failed(&end, "AlarmsInAlarm", &[alarm.name(), "ignoreAlarms"]);
+    assert_eq!(application.applied_migrations().await?, ["1"]);
+    assert_eq!(
+        application.task_definition().await?,
+        running.task_definition
+    );
+    assert_runs(application, &running.first.digest()).await?;
+
+    let input = json!({ "stack": "in-alarm", "tag": "v2", "ignoreAlarms": true });
+    let end = account.start_execution(input).await?.end().await?;
+    assert_eq!(end.output["verdict"], "succeeded", "{end:?}");
+    assert_runs(application, &image.digest()).await?;
+    let visits = running.visitor.leave().await;
+    assert_eq!(visits.failed, 0, "{visits:?}");
+    Ok(())
 }
 
 pub(crate) async fn malformed_input_changes_nothing(account: &Account) -> Result<()> {

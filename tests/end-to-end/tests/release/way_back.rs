@@ -1,17 +1,13 @@
 //! The way back from a release, and what comes after a healthy one.
 
-use anyhow::Result;
+use anyhow::{Context, Result};
 use end_to_end::account::Account;
 use end_to_end::application::Application;
 use end_to_end::execution::{End, Execution};
 use end_to_end::image::{Image, VersionSpec};
 use serde_json::{Value, json};
-use std::time::Duration;
-use tokio::time::Instant;
 
 use crate::released::{assert_runs, release_version_2, running};
-
-const PATIENCE: Duration = Duration::from_secs(60);
 
 /// An application that ran version 1 and runs version 2.
 struct Released<'a> {
@@ -39,44 +35,13 @@ impl<'a> Released<'a> {
     /// Lets the alarm on errors fire, and finds the execution that it started: the `count`-th
     /// rollback of the stack.
     async fn alarm_fires(&self, count: usize) -> Result<Execution> {
-        let stack = self.application.name();
-        let alarm = self
-            .account
-            .cli()
-            .run([
-                "cloudformation",
-                "describe-stack-resource",
-                "--stack-name",
-                stack,
-                "--logical-resource-id",
-                "ErrorAlarm",
-                "--query",
-                "StackResourceDetail.PhysicalResourceId",
-                "--output",
-                "text",
-            ])
-            .await?;
+        let alarm = self.application.alarm("ErrorAlarm").await?;
         // An alarm that is in ALARM already does not fire again.
-        for state in ["OK", "ALARM"] {
-            let set = ["cloudwatch", "set-alarm-state", "--state-value", state];
-            let named = ["--state-reason", "a story", "--alarm-name", &alarm];
-            self.account.cli().run(set.iter().chain(&named)).await?;
-        }
-        let deadline = Instant::now() + PATIENCE;
-        loop {
-            let mut rollbacks = Vec::new();
-            for execution in self.account.executions(stack).await? {
-                // Other alarms of the stack may fire by themselves.
-                if execution.input().await?["alarm"]["name"] == *alarm {
-                    rollbacks.push(execution);
-                }
-            }
-            if rollbacks.len() == count {
-                return Ok(rollbacks.swap_remove(0));
-            }
-            assert!(Instant::now() < deadline, "the alarm started nothing");
-            tokio::time::sleep(Duration::from_millis(100)).await;
-        }
+        alarm.calm().await?;
+        alarm.raise().await?;
+        let stack = self.application.name();
+        let account = self.account;
+        account.execution_of_alarm(stack, alarm.name(), count).await
     }
 }
 
@@ -100,6 +65,41 @@ pub(crate) async fn a_person_goes_back_to_the_last_good_release(account: &Accoun
     let again = released.roll_back().await?;
     assert_eq!(again.error, "NothingToGoBackTo", "{again:?}");
     assert_runs(&released.application, &released.posts.digest()).await
+}
+
+pub(crate) async fn a_person_goes_back_to_a_release_by_its_name(account: &Account) -> Result<()> {
+    let released = Released::new(account, "by-name").await?;
+    let application = &released.application;
+    let third = VersionSpec::meow().version("3").title("Woof");
+    let third = third.build(account.websvc())?;
+    let end = application
+        .push_and_notice("v3", &third)
+        .await?
+        .end()
+        .await?;
+    assert_eq!(end.output["verdict"], "succeeded", "{end:?}");
+    let executions = account.executions("by-name").await?;
+    let first = executions.last().context("there are executions")?;
+    let name = first.arn().rsplit(':').next().unwrap_or_default();
+
+    let back = |to: &str| json!({"stack": "by-name", "action": "rollback", "to": to});
+    let end = account.start_execution(back("nobody")).await?.end().await?;
+    assert_eq!(end.error, "NothingToGoBackTo", "{end:?}");
+    assert!(end.cause.contains("no release nobody"), "{end:?}");
+    assert_runs(application, &third.digest()).await?;
+
+    // Over the last good one, which would be version 2.
+    let visitor = application.visitor();
+    visitor.sees("Woof").await?;
+    let end = account.start_execution(back(name)).await?.end().await?;
+    assert_eq!(end.output["verdict"], "succeeded", "{end:?}");
+    let reason = end.output["reason"].as_str().unwrap_or_default();
+    assert!(reason.contains(name), "{end:?}");
+    assert_runs(application, &released.posts.digest()).await?;
+    let visits = visitor.leave().await;
+    assert_eq!(visits.failed, 0, "{visits:?}");
+    assert_eq!(visits.latest, "Posts");
+    Ok(())
 }
 
 pub(crate) async fn an_alarm_after_a_release_takes_it_back_once(account: &Account) -> Result<()> {

@@ -1,0 +1,164 @@
+//! Releases by the strategies that shift requests from one set of tasks to another.
+
+use std::time::Duration;
+
+use anyhow::{Context, Result};
+use end_to_end::account::Account;
+use end_to_end::application::Application;
+use end_to_end::execution::End;
+use end_to_end::image::{Image, VersionSpec};
+use end_to_end::visitor::Visits;
+use serde_json::Value;
+
+use crate::released::assert_runs;
+
+/// Answers to requests that were under way when the listener changed, on a machine that is busy.
+const AT_ONCE: Duration = Duration::from_secs(2);
+
+/// An application that was created with a strategy and runs version 1.
+async fn running_by<'a>(
+    account: &'a Account,
+    strategy: &str,
+    parameters: &[(&str, &str)],
+) -> Result<(Application<'a>, Image)> {
+    let posts = VersionSpec::posts().build(account.websvc())?;
+    // Ports of test listeners would be those of other applications too.
+    let mut all = vec![("Strategy", strategy), ("TestListenerPort", "0")];
+    all.extend(parameters);
+    let name = strategy.to_lowercase().replace('_', "-");
+    let application = account.create_application_with(&name, &posts, &all).await?;
+    application.migrate_first_image().await?;
+    Ok((application, posts))
+}
+
+/// Releases version 2, and tells what somebody saw who read meanwhile.
+async fn release_version_2(application: &Application<'_>, meow: &Image) -> Result<Visits> {
+    let visitor = application.visitor();
+    visitor.sees("Posts").await?;
+    let end = application.push_and_notice("v2", meow).await?.end().await?;
+    assert_eq!(end.output["verdict"], "succeeded", "{end:?}");
+    visitor.sees("MEOW MEOW").await?;
+    let visits = visitor.leave().await;
+    assert_runs(application, &meow.digest()).await?;
+    assert_eq!(visits.failed, 0, "{visits:?}");
+    assert_eq!(visits.latest, "MEOW MEOW");
+    Ok(visits)
+}
+
+/// The release `v3` ended as one that ECS took back, by all that tells of it.
+async fn assert_taken_back(
+    account: &Account,
+    application: &Application<'_>,
+    (end, visits): (&End, &Visits),
+    before: &Image,
+) -> Result<()> {
+    let verdict = (&*end.status, &*end.error);
+    assert_eq!(verdict, ("FAILED", "DeploymentRolledBack"), "{end:?}");
+    assert_runs(application, &before.digest()).await?;
+    assert_eq!(visits.failed, 0, "{visits:?}");
+    assert_eq!(visits.latest, "MEOW MEOW", "{visits:?}");
+    let records = account.releases(application.name()).await?;
+    let of = |tag: &str| records.iter().find(|record| record["tag"] == tag);
+    let taken_back = of("v3").context("v3 left no record")?;
+    assert_eq!(taken_back["verdict"], "rolledBack");
+    assert_eq!(taken_back["error"], "DeploymentRolledBack");
+    assert_eq!(
+        of("v2").map(|it| &it["verdict"]),
+        Some(&Value::from("succeeded"))
+    );
+    Ok(())
+}
+
+/// Releases a version that never serves, over version 2, and finds that nobody saw it.
+async fn is_never_seen(
+    account: &Account,
+    application: &Application<'_>,
+    bad: &VersionSpec,
+    before: &Image,
+) -> Result<()> {
+    let visitor = application.visitor();
+    visitor.sees("MEOW MEOW").await?;
+    let image = bad.build(account.websvc())?;
+    let end = application
+        .push_and_notice("v3", &image)
+        .await?
+        .end()
+        .await?;
+    let visits = visitor.leave().await;
+    assert_taken_back(account, application, (&end, &visits), before).await?;
+    let seen: Vec<_> = visits.by_heading.keys().collect();
+    assert_eq!(seen, ["MEOW MEOW"]);
+    Ok(())
+}
+
+pub(crate) async fn blue_green_changes_all_requests_at_once_and_a_crashing_version_gets_none(
+    account: &Account,
+) -> Result<()> {
+    let bake = [("BakeTimeMinutes", "1")];
+    let (application, _) = running_by(account, "BLUE_GREEN", &bake).await?;
+    let meow = VersionSpec::meow().build(account.websvc())?;
+
+    let visits = release_version_2(&application, &meow).await?;
+    let mixed = visits.mixed_for("MEOW MEOW");
+    assert!(mixed < AT_ONCE, "{mixed:?} of both versions");
+
+    let bad = VersionSpec::crashing().title("Crashing");
+    is_never_seen(account, &application, &bad, &meow).await
+}
+
+pub(crate) async fn a_canary_takes_a_share_first_and_an_alarm_takes_it_back(
+    account: &Account,
+) -> Result<()> {
+    let parameters = [
+        ("CanaryPercent", "25"),
+        ("CanaryBakeTimeMinutes", "2"),
+        ("BakeTimeMinutes", "1"),
+    ];
+    let (application, _) = running_by(account, "CANARY", &parameters).await?;
+    let meow = VersionSpec::meow().build(account.websvc())?;
+
+    let visits = release_version_2(&application, &meow).await?;
+    let shares = visits.shares_while_mixed("MEOW MEOW", 1);
+    assert!((0.15..0.35).contains(&shares[0]), "{shares:?}");
+
+    let visitor = application.visitor();
+    visitor.sees("MEOW MEOW").await?;
+    let third = VersionSpec::meow().version("3").title("Woof");
+    let third = third.build(account.websvc())?;
+    let execution = application.push_and_notice("v3", &third).await?;
+    visitor.sees("Woof").await?;
+    let alarm = application.alarm("ErrorAlarm").await?;
+    alarm.raise().await?;
+    let end = execution.end().await?;
+    let visits = visitor.leave().await;
+    assert_taken_back(account, &application, (&end, &visits), &meow).await?;
+    assert!(visits.by_heading["Woof"] < visits.by_heading["MEOW MEOW"]);
+    // The alarm asks for a rollback of its own, which comes when all is done.
+    let end = account
+        .execution_of_alarm("canary", alarm.name(), 1)
+        .await?
+        .end()
+        .await?;
+    assert_eq!(end.output["verdict"], "nothingToRollBack", "{end:?}");
+    assert_runs(&application, &meow.digest()).await
+}
+
+pub(crate) async fn a_linear_release_takes_over_step_by_step_and_an_unhealthy_one_never_does(
+    account: &Account,
+) -> Result<()> {
+    let parameters = [
+        ("LinearStepPercent", "25"),
+        ("LinearStepBakeTimeMinutes", "1"),
+        ("BakeTimeMinutes", "0"),
+    ];
+    let (application, _) = running_by(account, "LINEAR", &parameters).await?;
+    let meow = VersionSpec::meow().build(account.websvc())?;
+
+    let visits = release_version_2(&application, &meow).await?;
+    let shares = visits.shares_while_mixed("MEOW MEOW", 3);
+    assert!(shares.is_sorted() && shares.len() == 3, "{shares:?}");
+    assert!(shares[0] < 0.4 && shares[2] > 0.6, "{shares:?}");
+
+    let bad = VersionSpec::never_healthy().title("Unhealthy");
+    is_never_seen(account, &application, &bad, &meow).await
+}
