@@ -50,7 +50,7 @@ functions: $(VENV)/installed ## Build the functions' zips for this machine
 package: $(VENV)/installed ## Build the functions' zips for AWS (ARCH=arm64 or x86_64)
 	$(CARGO_LAMBDA) $(if $(filter arm64,$(ARCH)),--arm64,--x86-64)
 
-demo: setup functions ## Watch a pushed image go live (SCENARIO=bad-migration: watch one be refused)
+demo: setup functions ## Watch a pushed image go live (SCENARIO=bad-migration or rollback: watch one be refused, or taken back)
 	cargo build --package local-aws --package websvc --package end-to-end --locked
 	target/debug/demo $(SCENARIO)
 

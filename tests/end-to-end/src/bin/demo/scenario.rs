@@ -1,6 +1,6 @@
 //! The demo's stories: what is pushed, and what must have become of it at the end.
 
-use std::time::Duration;
+use std::time::{Duration, Instant};
 
 use anyhow::Result;
 use clap::ValueEnum;
@@ -15,6 +15,8 @@ use crate::view::{Status, View};
 
 const NAME: &str = "demo";
 const FRAME: Duration = Duration::from_millis(200);
+/// How long the visitor is watched when all is over.
+const AFTERWARDS: Duration = Duration::from_secs(4);
 
 /// A story.
 #[derive(Clone, Copy, Debug, ValueEnum)]
@@ -23,12 +25,14 @@ pub(crate) enum Scenario {
     Happy,
     /// The migration of version 2 fails: version 1 stays.
     BadMigration,
+    /// Version 2 replaces version 1, and soon after an alarm takes it back.
+    Rollback,
 }
 
 impl Scenario {
     fn second_version(self) -> VersionSpec {
         match self {
-            Self::Happy => VersionSpec::meow(),
+            Self::Happy | Self::Rollback => VersionSpec::meow(),
             Self::BadMigration => VersionSpec::bad_migration(),
         }
     }
@@ -43,6 +47,11 @@ impl Scenario {
             Self::BadMigration => Expectation {
                 status: "FAILED",
                 error: "MigrationFailed",
+                heading: "Posts",
+            },
+            Self::Rollback => Expectation {
+                status: "SUCCEEDED",
+                error: "",
                 heading: "Posts",
             },
         }
@@ -64,8 +73,18 @@ impl Scenario {
 
         view.say("Pushing version 2 (MEOW MEOW) with a migration: docker push …/demo:v2");
         let second = self.second_version().build(account.websvc())?;
-        let execution = application.push_and_notice("v2", &second).await?;
-        let end = watch(account, &execution, &visitor, view).await?;
+        let mut execution = application.push_and_notice("v2", &second).await?;
+        let mut end = watch(account, &execution, &visitor, view).await?;
+        if let Self::Rollback = self {
+            let alarm = application.alarm("ErrorAlarm").await?;
+            let name = alarm.name();
+            view.say(&format!(
+                "An alarm goes off that guards the deployments: {name}"
+            ));
+            alarm.raise().await?;
+            execution = account.execution_of_alarm(NAME, name, 1).await?;
+            end = watch(account, &execution, &visitor, view).await?;
+        }
         // The page of the winning version, seen once more after everything has come to rest.
         let heading = application.heading().await?;
         let visits = visitor.leave().await;
@@ -92,12 +111,14 @@ async fn replacing(application: &Application<'_>, stays: &[Stay]) -> Result<Vec<
             application.task_seconds(task).await?,
         ));
     }
-    let updated = &output_of(stays, "UpdateService")["services"][0]["taskDefinition"];
-    if let Some(task_definition) = updated.as_str() {
-        times.push((
-            "ECS replacing tasks".to_owned(),
-            application.deployment_seconds(task_definition).await?,
-        ));
+    for state in ["UpdateService", "RollBack"] {
+        let updated = &output_of(stays, state)["services"][0]["taskDefinition"];
+        if let Some(task_definition) = updated.as_str() {
+            times.push((
+                "ECS replacing tasks".to_owned(),
+                application.deployment_seconds(task_definition).await?,
+            ));
+        }
     }
     Ok(times)
 }
@@ -110,15 +131,16 @@ fn output_of(stays: &[Stay], state: &str) -> serde_json::Value {
         .unwrap_or_default()
 }
 
-/// Shows the execution until its end.
+/// Shows the execution until its end, and for some seconds what the visitor reads then.
 async fn watch(
     account: &Account,
     execution: &Execution,
     visitor: &Visitor,
     view: &mut View,
 ) -> Result<End> {
-    view.say(&format!("The push started {}", execution.arn()));
+    view.follow(execution.arn());
     let mut log = None;
+    let mut quiet = None;
     loop {
         let end = execution.ended().await?;
         let stays = execution.stays().await?;
@@ -131,7 +153,9 @@ async fn watch(
             }
         }
         view.show(&Status::new(&stays, visitor.visits()));
-        if let Some(end) = end {
+        if let Some(end) = end
+            && quiet.get_or_insert_with(Instant::now).elapsed() >= AFTERWARDS
+        {
             return Ok(end);
         }
         tokio::time::sleep(FRAME).await;

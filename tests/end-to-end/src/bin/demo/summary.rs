@@ -40,7 +40,8 @@ impl Summary {
 
     fn text(&self) -> String {
         let mut text = format!("\nExecution: {} {}\n", self.end.status, self.end.error);
-        for line in self.end.cause.lines() {
+        let reason = self.end.output["reason"].as_str().unwrap_or_default();
+        for line in self.end.cause.lines().chain(reason.lines()) {
             text += &format!("  {line}\n");
         }
         text += "\nTime in each state\n";

@@ -97,6 +97,12 @@ impl View {
         self.screen.print(Line::from(text.to_owned()).bold());
     }
 
+    /// From now on another execution is shown.
+    pub(crate) fn follow(&mut self, execution: &str) {
+        self.told = 0;
+        self.say(&format!("That started {execution}"));
+    }
+
     /// A line of the migration's log.
     pub(crate) fn log(&mut self, text: &str) {
         self.screen.print(Line::from(vec![
