@@ -7,7 +7,7 @@
 //! | `PUT /blobs/{digest}` | a blob of an image | 201 |
 //! | `HEAD /blobs/{digest}` | | 200 if it is there, else 404 |
 //! | `POST /shutdown` | | 202; everything ends |
-//! | `POST /faults` | a [`Fault`] | its report: `id`, `fault`, `struck`, `open` |
+//! | `POST /faults` | a [`Fault`] | its report: `id`, `fault`, `struck`, `open`, `lifted` |
 //! | `GET /faults` | | the reports of all faults, the oldest first |
 //! | `GET /faults/{id}` | | its report |
 //! | `DELETE /faults/{id}` | | ends the fault; its report |

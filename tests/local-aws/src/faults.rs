@@ -23,6 +23,7 @@ use std::time::Duration;
 use http::StatusCode;
 use serde::{Deserialize, Serialize};
 use serde_json::Value;
+use tokio::sync::Notify;
 use wildmatch::WildMatch;
 
 use crate::api_call::ApiCall;
@@ -51,6 +52,9 @@ pub struct CallFault {
     /// Only calls whose parameters contain this.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     request_contains: Option<Value>,
+    /// Only calls that have this word in a text of their parameters.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    request_mentions: Option<String>,
     /// How many calls; all until it is lifted where this is missing.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     times: Option<u64>,
@@ -59,6 +63,9 @@ pub struct CallFault {
     /// Whether the call is carried out all the same.
     #[serde(default)]
     after_effect: bool,
+    /// Whether it waits until the fault is lifted.
+    #[serde(default)]
+    held: bool,
     /// Real milliseconds between request and answer, beside what the call itself takes.
     #[serde(default)]
     delay_milliseconds: u64,
@@ -87,6 +94,9 @@ pub(crate) enum Answer {
 pub struct InvocationFault {
     function: String,
     end: InvocationEnd,
+    /// Only invocations that have this word in a text of their event.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    event_mentions: Option<String>,
     #[serde(default, skip_serializing_if = "Option::is_none")]
     times: Option<u64>,
 }
@@ -117,17 +127,19 @@ impl Fault {
     /// Calls of `operation`, as AWS's API names it, of the service with that signing name.
     ///
     /// Give it an answer ([`with`](CallFault::with),
-    /// [`with_closed_connection`](CallFault::with_closed_connection)) or a delay
-    /// ([`late_by`](CallFault::late_by)).
+    /// [`with_closed_connection`](CallFault::with_closed_connection)), a delay
+    /// ([`late_by`](CallFault::late_by)), or let it be [`held`](CallFault::held).
     pub fn of(service: &str, operation: &str) -> CallFault {
         CallFault {
             service: service.to_owned(),
             operation: operation.to_owned(),
             caller: None,
             request_contains: None,
+            request_mentions: None,
             times: None,
             answer: Answer::Own,
             after_effect: false,
+            held: false,
             delay_milliseconds: 0,
         }
     }
@@ -161,7 +173,9 @@ impl Fault {
             return Err("The fault strikes 0 times.");
         }
         match self {
-            Self::Calls(fault) if fault.answer == Answer::Own && fault.delay_milliseconds == 0 => {
+            Self::Calls(fault)
+                if fault.answer == Answer::Own && fault.delay_milliseconds == 0 && !fault.held =>
+            {
                 Err("The fault does nothing: give it an error, a closed connection or a delay.")
             }
             Self::Calls(CallFault {
@@ -223,6 +237,13 @@ impl CallFault {
         self
     }
 
+    /// The call waits until the fault is lifted, and only then is carried out: a test does
+    /// meanwhile what must come before it. After its effect it is the answer that waits.
+    pub fn held(mut self) -> Self {
+        self.held = true;
+        self
+    }
+
     /// Only where the function of this name calls.
     pub fn by(mut self, function: &str) -> Self {
         self.caller = Some(function.to_owned());
@@ -233,6 +254,14 @@ impl CallFault {
     /// all its items somewhere in the list.
     pub fn where_request_contains(mut self, fragment: Value) -> Self {
         self.request_contains = Some(fragment);
+        self
+    }
+
+    /// Only where a text of the parameters, at any depth, has `word` in it, such as the name of a
+    /// stack, which is a part of the names of all it has. Letters and digits beside it make it
+    /// another word.
+    pub fn where_request_mentions(mut self, word: &str) -> Self {
+        self.request_mentions = Some(word.to_owned());
         self
     }
 
@@ -248,9 +277,14 @@ impl CallFault {
             let parameters = call.parameters.as_ref();
             parameters.is_ok_and(|parameters| contains(parameters, fragment))
         };
+        let says = |word: &String| {
+            let parameters = call.parameters.as_ref();
+            parameters.is_ok_and(|parameters| mentions(parameters, word))
+        };
         call.is(&self.service, &self.operation)
             && self.caller.as_ref().is_none_or(by)
             && self.request_contains.as_ref().is_none_or(asks)
+            && self.request_mentions.as_ref().is_none_or(says)
     }
 
     pub(crate) fn answer(&self) -> &Answer {
@@ -259,6 +293,14 @@ impl CallFault {
 
     pub(crate) fn lets_the_call_happen(&self) -> bool {
         self.after_effect || self.answer == Answer::Own
+    }
+
+    pub(crate) fn is_held_before_its_effect(&self) -> bool {
+        self.held && !self.after_effect
+    }
+
+    pub(crate) fn is_held_after_its_effect(&self) -> bool {
+        self.held && self.after_effect
     }
 
     pub(crate) fn delay(&self) -> Duration {
@@ -271,8 +313,16 @@ impl InvocationFault {
         Self {
             function: function.to_owned(),
             end,
+            event_mentions: None,
             times: None,
         }
+    }
+
+    /// Only where a text of the event mentions `word`, as for
+    /// [calls](CallFault::where_request_mentions).
+    pub fn where_event_mentions(mut self, word: &str) -> Self {
+        self.event_mentions = Some(word.to_owned());
+        self
     }
 
     /// Only so many invocations. Each retry is one.
@@ -326,6 +376,21 @@ pub(crate) fn contains(whole: &Value, fragment: &Value) -> bool {
     }
 }
 
+/// Whether a text in `whole`, at any depth, has `word` in it, with no letter or digit beside it.
+pub(crate) fn mentions(whole: &Value, word: &str) -> bool {
+    match whole {
+        Value::Object(members) => members.values().any(|member| mentions(member, word)),
+        Value::Array(items) => items.iter().any(|item| mentions(item, word)),
+        Value::String(text) => text.match_indices(word).any(|(start, found)| {
+            let before = text[..start].chars().next_back();
+            let after = text[start + found.len()..].chars().next();
+            let goes_on = |beside: Option<char>| beside.is_some_and(char::is_alphanumeric);
+            !goes_on(before) && !goes_on(after)
+        }),
+        _ => false,
+    }
+}
+
 /// A fault and what has become of it.
 #[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
 pub struct FaultReport {
@@ -335,6 +400,8 @@ pub struct FaultReport {
     pub struck: u64,
     /// Whether it may strike again.
     pub open: bool,
+    /// Whether somebody has ended it.
+    pub lifted: bool,
 }
 
 /// All faults that were asked for.
@@ -342,6 +409,14 @@ pub struct FaultReport {
 pub(crate) struct Faults {
     /// The oldest first; those that are over stay, for their counts.
     reports: Mutex<Vec<FaultReport>>,
+    lifts: Notify,
+}
+
+/// A fault that strikes a call.
+#[derive(Clone, Debug)]
+pub(crate) struct Strike {
+    pub(crate) id: String,
+    pub(crate) fault: CallFault,
 }
 
 impl Faults {
@@ -356,6 +431,7 @@ impl Faults {
             fault,
             struck: 0,
             open: true,
+            lifted: false,
         };
         self.lock().push(report.clone());
         Ok(report)
@@ -374,31 +450,53 @@ impl Faults {
         let mut reports = self.lock();
         let report = reports.iter_mut().find(|report| report.id == id)?;
         report.open = false;
+        report.lifted = true;
+        self.lifts.notify_waiters();
         Some(report.clone())
     }
 
+    /// Waits until a fault is lifted.
+    pub(crate) async fn lifted(&self, id: &str) {
+        loop {
+            let lifts = self.lifts.notified();
+            if self.get(id).is_none_or(|report| report.lifted) {
+                return;
+            }
+            lifts.await;
+        }
+    }
+
     /// The fault that strikes this call, which is `caller`'s if a function makes it.
-    pub(crate) fn strike_call(&self, call: &ApiCall, caller: Option<&str>) -> Option<CallFault> {
-        self.strike(|fault| match fault {
-            Fault::Calls(fault) if fault.fits(call, caller) => Some(fault.clone()),
+    pub(crate) fn strike_call(&self, call: &ApiCall, caller: Option<&str>) -> Option<Strike> {
+        self.strike(|id, fault| match fault {
+            Fault::Calls(fault) if fault.fits(call, caller) => Some(Strike {
+                id: id.to_owned(),
+                fault: fault.clone(),
+            }),
             _ => None,
         })
     }
 
-    /// How an invocation of this function goes wrong, if it does.
-    pub(crate) fn strike_invocation(&self, function: &str) -> Option<InvocationEnd> {
-        self.strike(|fault| match fault {
-            Fault::Invocations(fault) if WildMatch::new(&fault.function).matches(function) => {
+    /// How an invocation of this function with this event, JSON, goes wrong, if it does.
+    pub(crate) fn strike_invocation(&self, function: &str, event: &[u8]) -> Option<InvocationEnd> {
+        let says = |word: &String| {
+            serde_json::from_slice(event).is_ok_and(|event: Value| mentions(&event, word))
+        };
+        self.strike(|_, fault| match fault {
+            Fault::Invocations(fault)
+                if WildMatch::new(&fault.function).matches(function)
+                    && fault.event_mentions.as_ref().is_none_or(says) =>
+            {
                 Some(fault.end)
             }
             _ => None,
         })
     }
 
-    fn strike<T>(&self, fits: impl Fn(&Fault) -> Option<T>) -> Option<T> {
+    fn strike<T>(&self, fits: impl Fn(&str, &Fault) -> Option<T>) -> Option<T> {
         let mut reports = self.lock();
         for report in reports.iter_mut().filter(|report| report.open) {
-            if let Some(strike) = fits(&report.fault) {
+            if let Some(strike) = fits(&report.id, &report.fault) {
                 report.struck += 1;
                 report.open = report
                     .fault
@@ -499,11 +597,40 @@ mod tests {
         let second = || Fault::of("ecs", "UpdateService").with_closed_connection();
         faults.add(failing().times(1).into()).unwrap();
         faults.add(second().into()).unwrap();
-        assert_eq!(
-            faults.strike_call(&update(), None),
-            Some(failing().times(1))
-        );
-        assert_eq!(faults.strike_call(&update(), None), Some(second()));
+        let strike = || {
+            faults
+                .strike_call(&update(), None)
+                .map(|strike| strike.fault)
+        };
+        assert_eq!(strike(), Some(failing().times(1)));
+        assert_eq!(strike(), Some(second()));
+    }
+
+    #[test]
+    fn a_word_is_mentioned_where_no_letter_or_digit_stands_beside_it() {
+        let services = json!({"services": [{"cluster": "arn:aws:ecs:::cluster/a1-Cluster-X"}]});
+        for (word, expected) in [
+            ("a1", true),
+            ("a1-Cluster", true),
+            ("a", false),
+            ("1", false),
+        ] {
+            assert_eq!(mentions(&services, word), expected, "{word}");
+        }
+        let of_web = failing().where_request_mentions("web");
+        assert!(strikes(of_web, &update(), None));
+        let of_worker = failing().where_request_mentions("worker");
+        assert!(!strikes(of_worker, &update(), None));
+    }
+
+    #[test]
+    fn an_invocation_is_found_by_what_its_event_mentions() {
+        let faults = Faults::default();
+        let crash = Fault::crash_of("plan", Moment::BeforeItsWork).where_event_mentions("a1");
+        faults.add(crash.into()).unwrap();
+        let ends = |event: &str| faults.strike_invocation("plan", event.as_bytes()).is_some();
+        assert!(!ends(r#"{"stack": "a2"}"#));
+        assert!(ends(r#"{"stack": "a1"}"#));
     }
 
     #[test]

@@ -19,7 +19,7 @@ use crate::api_call::ApiCall;
 use crate::connections::ConnectionClosed;
 use crate::control;
 use crate::ecs::{ApiError, Ecs};
-use crate::faults::{Answer, CallFault, Faults};
+use crate::faults::{Answer, Faults, Strike};
 use crate::images::ImageStore;
 use crate::lambda::{self, Completion, InvokeError, LambdaService};
 use crate::load_balancer::LoadBalancers;
@@ -72,9 +72,9 @@ async fn take(State(gateway): State<Arc<Gateway>>, request: Request) -> Response
         Err(response) => return response,
     };
     let caller = gateway.lambda.function_with(&call.access_key);
-    let fault = gateway.faults.strike_call(&call, caller.as_deref());
-    let response = match fault {
-        Some(fault) => struck(&gateway, &fault, &call, request).await,
+    let strike = gateway.faults.strike_call(&call, caller.as_deref());
+    let response = match strike {
+        Some(strike) => struck(&gateway, &strike, &call, request).await,
         None => answer(&gateway, &call, request).await,
     };
     let closed = response.extensions().get::<ConnectionClosed>().is_some();
@@ -93,20 +93,27 @@ async fn take(State(gateway): State<Arc<Gateway>>, request: Request) -> Response
 /// Answers a call that a fault strikes.
 async fn struck(
     gateway: &Arc<Gateway>,
-    fault: &CallFault,
+    strike: &Strike,
     call: &ApiCall,
     request: Request,
 ) -> Response {
+    let Strike { id, fault } = strike;
     tracing::info!(
         service = call.service,
         operation = call.operation,
         "a fault strikes"
     );
+    if fault.is_held_before_its_effect() {
+        gateway.faults.lifted(id).await;
+    }
     let own = if fault.lets_the_call_happen() {
         Some(answer(gateway, call, request).await)
     } else {
         None
     };
+    if fault.is_held_after_its_effect() {
+        gateway.faults.lifted(id).await;
+    }
     tokio::time::sleep(fault.delay()).await;
     match (fault.answer(), own) {
         (Answer::Own, Some(own)) => own,

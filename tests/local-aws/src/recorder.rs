@@ -13,7 +13,7 @@ use serde_json::Value;
 use tokio::fs::File;
 use tokio::io::AsyncWriteExt;
 
-use crate::faults::contains;
+use crate::faults::{contains, mentions};
 
 /// So many calls are remembered, the newest.
 const REMEMBERED: usize = 20_000;
@@ -50,6 +50,12 @@ impl Calls {
     /// ([`where_request_contains`](crate::faults::CallFault::where_request_contains)).
     pub fn containing(&self, fragment: &Value) -> Self {
         self.only(|call| contains(&call.request, fragment))
+    }
+
+    /// Calls that have this word in a text of their parameters
+    /// ([`where_request_mentions`](crate::faults::CallFault::where_request_mentions)).
+    pub fn mentioning(&self, word: &str) -> Self {
+        self.only(|call| mentions(&call.request, word))
     }
 
     /// Calls that are so and so.

@@ -157,6 +157,46 @@ fn runs(notes: &tempfile::NamedTempFile) -> u64 {
 }
 
 #[tokio::test]
+async fn a_call_that_is_held_is_carried_out_when_its_fault_is_lifted() {
+    let cluster = Cluster::create(shared().await).await;
+    let service = cluster.create_service(&cluster.register().await).await;
+    let scaling = Fault::of("ecs", "UpdateService")
+        .where_request_mentions(&cluster.name)
+        .times(1);
+    let held = cluster.aws.fail(scaling.held()).await.unwrap();
+    let meanwhile = async {
+        held.strikes(Duration::from_secs(60)).await.unwrap();
+        assert_eq!(cluster.desired_count(&service).await, 0);
+        held.lift().await.unwrap();
+    };
+    tokio::join!(cluster.scale(&service, 1), meanwhile);
+    assert_eq!(cluster.desired_count(&service).await, 1);
+}
+
+#[tokio::test]
+async fn an_answer_that_is_held_comes_after_the_effect_of_its_call() {
+    let cluster = Cluster::create(shared().await).await;
+    let service = cluster.create_service(&cluster.register().await).await;
+    let scaling = Fault::of("ecs", "UpdateService")
+        .where_request_mentions(&cluster.name)
+        .times(1);
+    let held = cluster
+        .aws
+        .fail(scaling.held().after_effect())
+        .await
+        .unwrap();
+    let meanwhile = async {
+        held.strikes(Duration::from_secs(60)).await.unwrap();
+        eventually(async || {
+            (cluster.desired_count(&service).await == 1).then_some(())
+        })
+        .await;
+        held.lift().await.unwrap();
+    };
+    tokio::join!(cluster.scale(&service, 1), meanwhile);
+}
+
+#[tokio::test]
 async fn a_call_fails_with_the_named_error_as_often_as_was_asked() {
     let cluster = Cluster::create(shared().await).await;
     let fault = cluster.describing().with("ServerException").times(2);

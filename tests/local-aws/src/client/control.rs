@@ -16,6 +16,8 @@ use crate::faults::{Fault, FaultReport};
 use crate::recorder::{Call, Calls};
 use crate::stale_reads::{Lag, StaleReadsReport};
 
+const STRIKE_POLL: Duration = Duration::from_millis(50);
+
 impl LocalAws {
     /// A TCP port on the loopback address for a listener of the load balancer. It stays taken
     /// until the listener exists.
@@ -121,7 +123,13 @@ impl LocalAws {
 
     /// The newest calls of all AWS APIs.
     pub async fn calls(&self) -> anyhow::Result<Calls> {
-        let calls: Vec<Call> = self.ask(Method::GET, "calls").await?;
+        self.calls_since(0.0).await
+    }
+
+    /// The newest calls of all AWS APIs since then, in seconds since the epoch.
+    pub async fn calls_since(&self, time: f64) -> anyhow::Result<Calls> {
+        let path = format!("calls?since={time}");
+        let calls: Vec<Call> = self.ask(Method::GET, &path).await?;
         Ok(calls.into())
     }
 
@@ -173,6 +181,25 @@ impl OpenFault<'_> {
     pub async fn struck(&self) -> anyhow::Result<u64> {
         let report: FaultReport = self.aws.ask(Method::GET, &self.path()).await?;
         Ok(report.struck)
+    }
+
+    /// Waits until it has struck: a call that is [held](crate::faults::CallFault::held) is there.
+    ///
+    /// # Errors
+    /// It has not within `patience`.
+    pub async fn strikes(&self, patience: Duration) -> anyhow::Result<()> {
+        let deadline = tokio::time::Instant::now() + patience;
+        loop {
+            let report: FaultReport = self.aws.ask(Method::GET, &self.path()).await?;
+            if report.struck > 0 {
+                return Ok(());
+            }
+            if tokio::time::Instant::now() > deadline {
+                let fault = serde_json::to_string(&report.fault)?;
+                bail!("{fault} has not struck within {patience:?}");
+            }
+            tokio::time::sleep(STRIKE_POLL).await;
+        }
     }
 
     /// Ends it, and answers how often it has struck.

@@ -184,7 +184,9 @@ impl LambdaService {
     async fn run(&self, function: &Function, request: &Request) -> Result<Completion, InvokeError> {
         let pool = self.pool(&function.arn);
         let _running = self.admit(function, &pool)?;
-        let end = self.faults.strike_invocation(&function.name);
+        let end = self
+            .faults
+            .strike_invocation(&function.name, &request.payload);
         if end == Some(InvocationEnd::Throttle) {
             return Err(InvokeError::Throttled("A fault that was asked for"));
         }
