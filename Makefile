@@ -23,7 +23,7 @@ CARGO_LAMBDA := PATH="$(CURDIR)/$(VENV)/bin:$$PATH" cargo lambda build --release
 # Python leaves nothing beside the sources.
 export PYTHONDONTWRITEBYTECODE := 1
 
-.PHONY: help setup functions package demo up down releases local-aws format lint unit end-to-end test bench clean
+.PHONY: help setup functions package demo up down releases local-aws format lint unit end-to-end test test-faults bench clean
 
 help: ## Show this list
 	@grep -hE '^[a-z-]+:.*##' $(MAKEFILE_LIST) | sed -E 's/:.*## /\t/' | expand -t 14
@@ -95,6 +95,11 @@ end-to-end: setup functions ## Run the end-to-end tests on the local AWS
 	cargo test --package end-to-end --package turn-key --test '*' --locked
 
 test: lint unit end-to-end ## Run everything
+	@echo 'The fault matrix was sampled: make test-faults plays all of it'
+
+test-faults: setup functions ## Play the whole fault matrix, for hours (CASES=text: cases with it in their name)
+	cargo build --package local-aws --package websvc --locked
+	FAULTS=all cargo test --package end-to-end --test faults --locked -- $(CASES)
 
 bench: setup $(filter functions,$(ONLY)) ## Measure the functions against Python, and 200 services deploying at once (ONLY=functions or services)
 	$(MAKE) -C tests/bench --no-print-directory ROOT="$(CURDIR)" ONLY="$(ONLY)"

@@ -301,6 +301,14 @@ impl Account {
         Ok(bodies.map(serde_json::from_str).collect::<Result<_, _>>()?)
     }
 
+    /// The application of this name, which was created before.
+    ///
+    /// # Errors
+    /// There is none.
+    pub async fn application(&self, name: &str) -> Result<Application<'_>> {
+        Application::find(self, name, name).await
+    }
+
     /// Starts an execution as a person does in the console or with the CLI.
     ///
     /// # Errors
@@ -495,6 +503,18 @@ impl Account {
     #[must_use]
     pub fn config(&self) -> &SdkConfig {
         &self.config
+    }
+
+    /// The ARN of the pipeline's state machine.
+    #[must_use]
+    pub fn state_machine(&self) -> &str {
+        &self.state_machine
+    }
+
+    /// The name of the table of the stacks' turns and the records of their releases.
+    #[must_use]
+    pub fn releases_table(&self) -> &str {
+        &self.releases_table
     }
 
     /// The AWS CLI.

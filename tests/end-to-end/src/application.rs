@@ -110,6 +110,10 @@ impl<'a> Application<'a> {
         parameters.extend(owned(settings.parameters));
         let template = template_with(account, name, settings.outputs)?;
         account.deploy(name, &template, &parameters).await?;
+        Self::find(account, name, repository).await
+    }
+
+    pub(crate) async fn find(account: &'a Account, name: &str, repository: &str) -> Result<Self> {
         let outputs = account.outputs(name).await?;
         Ok(Self {
             account,

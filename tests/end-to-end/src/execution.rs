@@ -23,6 +23,8 @@ pub struct Execution {
 /// How an execution ended.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct End {
+    /// When.
+    pub at: Timestamp,
     /// `SUCCEEDED`, `FAILED`, `TIMED_OUT` or `ABORTED`.
     pub status: String,
     /// Its output, JSON; `Null` unless it succeeded.
@@ -47,7 +49,8 @@ pub struct Stay {
 }
 
 impl Execution {
-    pub(crate) fn new(config: &SdkConfig, arn: impl Into<String>) -> Self {
+    /// The execution of this ARN.
+    pub fn new(config: &SdkConfig, arn: impl Into<String>) -> Self {
         Self {
             client: aws_sdk_sfn::Client::new(config),
             arn: arn.into(),
@@ -58,6 +61,12 @@ impl Execution {
     #[must_use]
     pub fn arn(&self) -> &str {
         &self.arn
+    }
+
+    /// The execution's name.
+    #[must_use]
+    pub fn name(&self) -> &str {
+        self.arn.rsplit(':').next().unwrap_or_default()
     }
 
     /// What it was started with.
@@ -79,7 +88,9 @@ impl Execution {
         if status == "RUNNING" {
             return Ok(None);
         }
+        let at = answer.stop_date().context("it ended, but not at a time")?;
         Ok(Some(End {
+            at: Timestamp::from_millisecond(at.to_millis()?)?,
             status: status.to_owned(),
             output: serde_json::from_str(answer.output().unwrap_or("null"))?,
             error: answer.error().unwrap_or_default().to_owned(),
@@ -92,19 +103,44 @@ impl Execution {
     /// # Errors
     /// It does not end within five minutes.
     pub async fn end(&self) -> Result<End> {
-        let deadline = Instant::now() + PATIENCE;
+        self.end_within(PATIENCE).await
+    }
+
+    /// Waits for its end.
+    ///
+    /// # Errors
+    /// It does not end in this time.
+    pub async fn end_within(&self, patience: Duration) -> Result<End> {
+        let deadline = Instant::now() + patience;
         loop {
             if let Some(end) = self.ended().await? {
                 return Ok(end);
             }
             ensure!(
                 Instant::now() < deadline,
-                "{} did not end in {PATIENCE:?}; it is in {:?}",
+                "{} did not end in {patience:?}; it is in {:?}",
                 self.arn,
                 self.stays().await?.last()
             );
             tokio::time::sleep(POLL).await;
         }
+    }
+
+    /// Waits until it has come to this state.
+    ///
+    /// # Errors
+    /// It does not come to it within `patience`.
+    pub async fn reaches(&self, state: &str, patience: Duration) -> Result<()> {
+        let deadline = Instant::now() + patience;
+        while !self.stays().await?.iter().any(|stay| stay.state == state) {
+            ensure!(
+                Instant::now() < deadline,
+                "{} did not come to {state} in {patience:?}",
+                self.arn
+            );
+            tokio::time::sleep(POLL).await;
+        }
+        Ok(())
     }
 
     /// Its way through the state machine so far.

@@ -7,5 +7,6 @@ pub mod cli;
 pub mod execution;
 pub mod image;
 pub mod postgres;
+pub mod processes;
 pub mod visitor;
 pub mod websvc;

@@ -124,6 +124,12 @@ impl Visitor {
     /// Starts to read the page at `url`.
     #[must_use]
     pub fn start(url: &str) -> Self {
+        Self::start_at(url, PACE)
+    }
+
+    /// Starts to read the page at `url` once in so long.
+    #[must_use]
+    pub fn start_at(url: &str, pace: Duration) -> Self {
         let visits = Arc::new(Mutex::new(Visits::default()));
         let requests = TaskTracker::new();
         let stop = CancellationToken::new();
@@ -132,6 +138,7 @@ impl Visitor {
             visits.clone(),
             requests.clone(),
             stop.clone(),
+            pace,
         ));
         Self {
             visits,
@@ -183,9 +190,10 @@ async fn keep_reading(
     visits: Arc<Mutex<Visits>>,
     requests: TaskTracker,
     stop: CancellationToken,
+    pace: Duration,
 ) {
     let client = reqwest::Client::new();
-    let mut ticks = tokio::time::interval(PACE);
+    let mut ticks = tokio::time::interval(pace);
     ticks.set_missed_tick_behavior(MissedTickBehavior::Delay);
     while stop.run_until_cancelled(ticks.tick()).await.is_some() {
         let (client, url, visits) = (client.clone(), url.clone(), visits.clone());

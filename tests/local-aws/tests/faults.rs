@@ -187,10 +187,7 @@ async fn an_answer_that_is_held_comes_after_the_effect_of_its_call() {
         .unwrap();
     let meanwhile = async {
         held.strikes(Duration::from_secs(60)).await.unwrap();
-        eventually(async || {
-            (cluster.desired_count(&service).await == 1).then_some(())
-        })
-        .await;
+        eventually(async || (cluster.desired_count(&service).await == 1).then_some(())).await;
         held.lift().await.unwrap();
     };
     tokio::join!(cluster.scale(&service, 1), meanwhile);

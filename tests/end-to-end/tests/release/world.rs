@@ -1,10 +1,10 @@
 //! The accounts that the stories are played in.
 
 use std::future::Future;
-use std::path::PathBuf;
 
-use anyhow::{Context, Result, ensure};
+use anyhow::{Result, ensure};
 use end_to_end::account::{Account, AccountOptions};
+use end_to_end::processes::working_in;
 use libtest_mimic::Failed;
 use tokio::runtime::Runtime;
 use tokio::sync::OnceCell;
@@ -66,7 +66,7 @@ impl World {
                 if let Some(checked) = self.runtime.block_on(account.close())? {
                     eprintln!("{checked}");
                 }
-                let left = processes_in(&directories)?;
+                let left = working_in(&directories)?;
                 ensure!(left.is_empty(), "processes survived: {left:?}");
             }
         }
@@ -86,26 +86,4 @@ async fn open<'a>(cell: &'a OnceCell<Account>, parameters: &[(&str, &str)]) -> R
         })
     })
     .await
-}
-
-/// The command lines of the processes that work in one of these directories or were started with
-/// a path into one. Linux tells; elsewhere none are found.
-fn processes_in(directories: &[PathBuf]) -> Result<Vec<String>> {
-    let mut found = Vec::new();
-    let Ok(processes) = std::fs::read_dir("/proc") else {
-        return Ok(found);
-    };
-    for process in processes {
-        let path = process.context("/proc cannot be read")?.path();
-        // A process may end while it is looked at.
-        let command = std::fs::read(path.join("cmdline")).unwrap_or_default();
-        let command = String::from_utf8_lossy(&command).replace('\0', " ");
-        let works_in = std::fs::read_link(path.join("cwd")).unwrap_or_default();
-        if directories.iter().any(|directory| {
-            works_in.starts_with(directory) || command.contains(&*directory.to_string_lossy())
-        }) {
-            found.push(command);
-        }
-    }
-    Ok(found)
 }

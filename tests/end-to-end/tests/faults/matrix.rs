@@ -1,0 +1,371 @@
+//! The cases: what may go wrong, in every state, with every strategy.
+
+use std::collections::{BTreeMap, BTreeSet};
+use std::fmt;
+
+use anyhow::{Context, Result};
+
+use crate::machine::{Does, Machine, State};
+use crate::stand::Kind;
+use crate::way::{Way, way_to};
+
+/// What goes wrong, or happens at a bad moment.
+#[derive(Clone, Debug, PartialEq, Eq, PartialOrd, Ord)]
+pub(crate) enum Disturbance {
+    /// The function's process ends before it has done anything, or when it has done all.
+    CrashBefore,
+    CrashAfter,
+    /// The function does not answer in time, and has done nothing, or all.
+    TimeOutBefore,
+    TimeOutAfter,
+    /// The function, or the call of the state, is refused: too many.
+    Throttled,
+    /// The call of the state fails once.
+    Failed,
+    /// The call of the state is carried out, and answered with an error.
+    AnswerLost,
+    /// The call of the state, or every invocation of its function, fails for as long as it is tried.
+    Denied,
+    /// A call of the function is throttled so often that the function gives up.
+    CallThrottled(String),
+    /// A call of the function fails so often that the function gives up.
+    CallFailed(String),
+    /// A call of the function is carried out, and its answer is lost.
+    CallAnswerLost(String),
+    /// Reads are behind writes.
+    Stale,
+    /// The execution is aborted, and what it was about to do happens all the same.
+    AbortedBefore,
+    /// The execution is aborted when the state has done its work.
+    AbortedAfter,
+    /// The same, and the execution is redriven.
+    Redriven,
+    /// The event that started the release comes once more.
+    EventTwice,
+    /// A newer push arrives, of which no event tells.
+    EventLost,
+    /// A newer push arrives.
+    NewerPush,
+    /// An alarm of the stack fires.
+    AlarmFires,
+}
+
+impl fmt::Display for Disturbance {
+    fn fmt(&self, formatter: &mut fmt::Formatter<'_>) -> fmt::Result {
+        let (name, call) = self.words();
+        match call {
+            Some(call) => write!(formatter, "{name}-{}", call.replace(':', "-")),
+            None => formatter.write_str(name),
+        }
+    }
+}
+
+impl Disturbance {
+    /// What it is called, and the call of a function that it is about.
+    pub(crate) fn words(&self) -> (&'static str, Option<&str>) {
+        match self {
+            Self::CrashBefore => ("crash-before", None),
+            Self::CrashAfter => ("crash-after", None),
+            Self::TimeOutBefore => ("time-out-before", None),
+            Self::TimeOutAfter => ("time-out-after", None),
+            Self::Throttled => ("throttled", None),
+            Self::Failed => ("failed", None),
+            Self::AnswerLost => ("answer-lost", None),
+            Self::Denied => ("denied", None),
+            Self::CallThrottled(call) => ("call-throttled", Some(call)),
+            Self::CallFailed(call) => ("call-failed", Some(call)),
+            Self::CallAnswerLost(call) => ("call-answer-lost", Some(call)),
+            Self::Stale => ("stale-reads", None),
+            Self::AbortedBefore => ("aborted-before", None),
+            Self::AbortedAfter => ("aborted-after", None),
+            Self::Redriven => ("redriven", None),
+            Self::EventTwice => ("event-twice", None),
+            Self::EventLost => ("event-lost", None),
+            Self::NewerPush => ("newer-push", None),
+            Self::AlarmFires => ("alarm-fires", None),
+        }
+    }
+
+    /// Whether it is over after one try, so that the release ends as it would have without it.
+    pub(crate) fn passes(&self) -> bool {
+        !matches!(
+            self,
+            Self::Denied
+                | Self::AbortedBefore
+                | Self::AbortedAfter
+                | Self::Redriven
+                | Self::NewerPush
+                | Self::EventLost
+                | Self::AlarmFires
+        )
+    }
+
+    /// Whether it is something that happens while the execution is in the state, rather than what
+    /// the state's own call meets.
+    pub(crate) fn happens_meanwhile(&self) -> bool {
+        matches!(
+            self,
+            Self::AbortedBefore
+                | Self::AbortedAfter
+                | Self::Redriven
+                | Self::EventTwice
+                | Self::EventLost
+                | Self::NewerPush
+                | Self::AlarmFires
+        )
+    }
+
+    /// All that can be thought of for a state, sensible or not.
+    fn all(state: &State) -> Vec<Self> {
+        let mut all = vec![
+            Self::CrashBefore,
+            Self::CrashAfter,
+            Self::TimeOutBefore,
+            Self::TimeOutAfter,
+            Self::Throttled,
+            Self::Failed,
+            Self::AnswerLost,
+            Self::Denied,
+            Self::Stale,
+            Self::AbortedBefore,
+            Self::AbortedAfter,
+            Self::Redriven,
+            Self::EventTwice,
+            Self::EventLost,
+            Self::NewerPush,
+            Self::AlarmFires,
+        ];
+        if let Does::Invoke { calls, .. } = &state.does {
+            for call in calls {
+                all.push(Self::CallThrottled(call.clone()));
+                all.push(Self::CallFailed(call.clone()));
+                all.push(Self::CallAnswerLost(call.clone()));
+            }
+        }
+        all
+    }
+}
+
+/// One case.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub(crate) struct Case {
+    pub(crate) way: Way,
+    pub(crate) kind: Kind,
+    /// Where what goes wrong; nothing does in a case that shows that its way leads where it should.
+    pub(crate) disturbed: Option<(String, Disturbance)>,
+}
+
+impl Case {
+    pub(crate) fn name(&self) -> String {
+        let kind = self.kind.name();
+        match &self.disturbed {
+            Some((state, disturbance)) => format!("{state}::{disturbance}::{kind}"),
+            None => format!("undisturbed::{:?}::{kind}", self.way),
+        }
+    }
+}
+
+/// All cases, and what was left out and why.
+#[derive(Debug, Default)]
+pub(crate) struct Matrix {
+    pub(crate) cases: Vec<Case>,
+    pub(crate) left_out: BTreeMap<&'static str, usize>,
+}
+
+impl Matrix {
+    /// Every state with every disturbance and every kind of stack, where that has a meaning.
+    pub(crate) fn of(machine: &Machine) -> Result<Self> {
+        let mut matrix = Self::default();
+        for way in Way::ALL {
+            for kind in way.kinds() {
+                matrix.cases.push(Case {
+                    way,
+                    kind,
+                    disturbed: None,
+                });
+            }
+        }
+        for state in machine.states() {
+            let way = way_to(&state.name);
+            let way = way.with_context(|| format!("no way leads to state {}", state.name))?;
+            for disturbance in Disturbance::all(state) {
+                for kind in Kind::ALL {
+                    match senseless(state, &disturbance, kind, way) {
+                        Some(reason) => *matrix.left_out.entry(reason).or_default() += 1,
+                        None => matrix.cases.push(Case {
+                            way,
+                            kind,
+                            disturbed: Some((state.name.clone(), disturbance.clone())),
+                        }),
+                    }
+                }
+            }
+        }
+        Ok(matrix)
+    }
+
+    /// So many cases that meet as many states, disturbances and kinds as they can: again and again
+    /// the case that adds the most that was not met yet; of equals the one whose name has the
+    /// smallest hash.
+    pub(crate) fn sample(&self, size: usize) -> BTreeSet<String> {
+        if size >= self.cases.len() {
+            return self.cases.iter().map(Case::name).collect();
+        }
+        let mut left: Vec<(&Case, u64)> = self
+            .cases
+            .iter()
+            .map(|case| (case, hash(&case.name())))
+            .collect();
+        left.sort_by_key(|(_, hash)| *hash);
+        let mut met: BTreeSet<String> = BTreeSet::new();
+        let mut sample = BTreeSet::new();
+        while sample.len() < size && !left.is_empty() {
+            let news = |case: &Case| {
+                let traits = traits(case);
+                traits.into_iter().filter(|one| !met.contains(one)).count()
+            };
+            // The first of equals.
+            let best = (0..left.len()).rev().max_by_key(|at| news(left[*at].0));
+            let (case, _) = left.remove(best.unwrap_or_default());
+            met.extend(traits(case));
+            sample.insert(case.name());
+        }
+        sample
+    }
+}
+
+fn traits(case: &Case) -> Vec<String> {
+    let kind = case.kind.name().to_owned();
+    match &case.disturbed {
+        Some((state, disturbance)) => {
+            let disturbance = disturbance.words().0;
+            vec![
+                state.clone(),
+                disturbance.to_owned(),
+                format!("{disturbance} {kind}"),
+            ]
+        }
+        None => vec![format!("{:?}", case.way)],
+    }
+}
+
+/// FNV-1a: the same on every machine and with every compiler.
+fn hash(text: &str) -> u64 {
+    text.bytes().fold(0xcbf2_9ce4_8422_2325, |hash, byte| {
+        (hash ^ u64::from(byte)).wrapping_mul(0x0100_0000_01b3)
+    })
+}
+
+/// States between the update of the services and the end of their deployment, or of the rollback.
+const STRATEGIES_DIFFER: [&str; 9] = [
+    "UpdateService",
+    "RecordServices",
+    "VerifyHealth",
+    "PauseForHealth",
+    "VerifyAlarms",
+    "FindReleases",
+    "RollBack",
+    "VerifyRollback",
+    "PauseForRollback",
+];
+
+/// Calls that a function may make, and does not on the way that leads to its state.
+const NOT_ON_THE_WAY: [(&str, &str); 6] = [
+    // Only a try after one that failed looks for the task of the first.
+    ("RunMigration", "ecs:DescribeTasks"),
+    ("RunPostDeploy", "ecs:DescribeTasks"),
+    // Only of a command that failed is the log read.
+    ("CheckExitCode", "logs:GetLogEvents"),
+    ("CheckPostDeploy", "logs:GetLogEvents"),
+    // The deployment is over when a person wants it back.
+    ("RollBack", "ecs:StopServiceDeployment"),
+    // What an earlier release has left ends in its time.
+    ("SettleRelease", "ecs:StopServiceDeployment"),
+];
+
+/// Why there is no such case, if there is none.
+fn senseless(
+    state: &State,
+    disturbance: &Disturbance,
+    kind: Kind,
+    way: Way,
+) -> Option<&'static str> {
+    use Disturbance::*;
+    if state.does == Does::Nothing {
+        return Some(
+            "a Choice, Pass, Succeed or Fail state calls nothing and takes no time: what happens \
+             there happens to the next state that does",
+        );
+    }
+    let of_a_function = matches!(
+        disturbance,
+        CrashBefore | CrashAfter | TimeOutBefore | TimeOutAfter
+    );
+    let of_a_call = matches!(disturbance, Failed | AnswerLost);
+    let reads_late = match &state.does {
+        Does::Invoke { calls, .. } => calls.iter().any(|call| is_read_of_ecs(call)),
+        Does::Call { stale, .. } => *stale,
+        _ => false,
+    };
+    match (&state.does, disturbance) {
+        (Does::Wait, AbortedAfter) => {
+            return Some("a Wait state has no work that could be done when it is aborted");
+        }
+        (Does::Wait, other) if !other.happens_meanwhile() => {
+            return Some("a Wait state calls nothing that can fail");
+        }
+        (Does::Call { .. }, _) if of_a_function => {
+            return Some(
+                "a state that calls AWS itself runs no function; that its answer does not come in \
+                 time is the same to it as that it is lost",
+            );
+        }
+        (Does::Invoke { .. }, _) if of_a_call => {
+            return Some(
+                "a state that invokes a function meets the faults of the function's calls",
+            );
+        }
+        (_, Stale) if !reads_late => {
+            return Some(
+                "nothing in the state reads what may be behind: the table is read consistently",
+            );
+        }
+        (_, CallAnswerLost(call)) if is_read(call) => {
+            return Some("a lost answer to a read is the same as a read that failed");
+        }
+        (_, CallThrottled(call) | CallFailed(call) | CallAnswerLost(call))
+            if NOT_ON_THE_WAY.contains(&(state.name.as_str(), call)) =>
+        {
+            return Some("the function does not make that call there");
+        }
+        (_, EventTwice) if !way.is_pushed() => {
+            return Some("a release by hand has no event");
+        }
+        _ => {}
+    }
+    let kinds = match disturbance {
+        AlarmFires => way.kinds_with_alarms(),
+        _ => way.kinds(),
+    };
+    let differ = STRATEGIES_DIFFER.contains(&state.name.as_str());
+    match kinds.iter().position(|one| *one == kind) {
+        None => Some("the way to the state does not depend on that setting of the stack"),
+        Some(0) => None,
+        Some(_) if !differ => Some(
+            "the strategies differ only from UpdateService to the end of the deployment or of the \
+             rollback",
+        ),
+        Some(_) => None,
+    }
+}
+
+fn is_read(call: &str) -> bool {
+    let operation = call.split_once(':').map_or("", |(_, operation)| operation);
+    ["Describe", "List", "Get", "BatchGet"]
+        .iter()
+        .any(|verb| operation.starts_with(verb))
+}
+
+fn is_read_of_ecs(call: &str) -> bool {
+    call.starts_with("ecs:") && is_read(call) && call != "ecs:DescribeTaskDefinition"
+}

@@ -1,0 +1,571 @@
+//! One case: a way is gone, something goes wrong on it, and afterwards all rules hold.
+
+use std::time::Duration;
+
+use anyhow::{Context, Result, bail, ensure};
+use aws_sdk_lambda::primitives::Blob;
+use end_to_end::account::Account;
+use end_to_end::execution::{End, Execution};
+use end_to_end::visitor::Visitor;
+use jiff::Timestamp;
+use local_aws::client::OpenFault;
+use local_aws::faults::{CallFault, Fault};
+use serde_json::{Value, json};
+use tokio::time::Instant;
+
+use crate::aim::{self, Armed};
+use crate::machine::Machine;
+use crate::matrix::{Case, Disturbance};
+use crate::rules::{self, Seen};
+use crate::stand::{Behaviour, Stand, Version};
+use crate::way::{Way, way_to};
+
+/// How long an execution may take to come to a state: after an aborted one more than a minute.
+const PATIENCE: Duration = Duration::from_secs(300);
+/// How long an execution may take to its end: what is denied is tried for minutes.
+const LONG_PATIENCE: Duration = Duration::from_secs(900);
+/// How long the reconciler may take: it leaves a push two minutes, and comes by every minute.
+const RECONCILER_PATIENCE: Duration = Duration::from_secs(400);
+/// A page every so often: enough to notice a gap, little enough for many cases at once.
+const VISITS: Duration = Duration::from_millis(250);
+
+/// What a case has done beside what all have in common.
+#[derive(Debug, Default)]
+pub(crate) struct Played {
+    /// The execution in question.
+    pub(crate) execution: Option<Execution>,
+    /// Versions whose push led, or should have led, to one execution each.
+    pub(crate) pushed: Vec<Version>,
+    /// Versions of which no event told, until the reconciler finds them.
+    lost: Vec<Version>,
+}
+
+/// Plays a case, lets the next release follow, and answers how many rules were checked and what was
+/// wrong.
+pub(crate) async fn case(
+    account: &Account,
+    machine: &Machine,
+    stand: &mut Stand,
+    case: &Case,
+) -> Result<rules::Checked> {
+    let since = Timestamp::now();
+    let application = stand.application(account).await?;
+    let page = format!("{}/posts", application.url());
+    let visitor = Visitor::start_at(&page, VISITS);
+    let mut scene = Scene {
+        account,
+        machine,
+        stand,
+        case,
+        played: Played::default(),
+    };
+    scene.play().await?;
+    scene.all_have_ended(since).await.context("afterwards")?;
+    let mut checked = rules::Checked::default();
+    scene.check_the_end(&mut checked).await?;
+
+    let next = scene.next_release().await?;
+    scene.all_have_ended(since).await?;
+    let visits = visitor.leave().await;
+    let Scene { stand, played, .. } = scene;
+    let seen = Seen {
+        account,
+        stand,
+        case,
+        since,
+        played: &played,
+        visits: &visits,
+        next: &next,
+    };
+    rules::check(&seen, &mut checked).await?;
+    Ok(checked)
+}
+
+struct Scene<'a> {
+    account: &'a Account,
+    machine: &'a Machine,
+    stand: &'a mut Stand,
+    case: &'a Case,
+    played: Played,
+}
+
+/// An execution that another one holds up.
+struct Holder<'a> {
+    execution: Execution,
+    held: OpenFault<'a>,
+}
+
+impl<'a> Scene<'a> {
+    fn state(&self) -> Option<&'a str> {
+        self.case
+            .disturbed
+            .as_ref()
+            .map(|(state, _)| state.as_str())
+    }
+
+    async fn play(&mut self) -> Result<()> {
+        let way = self.case.way;
+        let behaviour = way.behaviour(self.state());
+        match way {
+            Way::Release
+            | Way::FullRelease
+            | Way::BadMigration
+            | Way::LongMigration
+            | Way::LongCommand
+            | Way::Unhealthy => {
+                let trap = self.set_trap(None).await?;
+                let execution = self.push(behaviour).await?;
+                self.go(trap, execution, None).await
+            }
+            Way::ByHand => {
+                self.release_well().await?;
+                let trap = self.set_trap(None).await?;
+                let execution = self.start(json!({"action": "rollback"})).await?;
+                self.go(trap, execution, None).await
+            }
+            Way::Interfered => self.interfere().await,
+            Way::ByAlarm => {
+                self.release_well().await?;
+                let trap = self.set_trap(None).await?;
+                let before = self.stand.executions(self.account).await?;
+                self.stand.set_alarm(self.account, "ALARM").await?;
+                let execution = self.new_execution(&before).await?;
+                self.go(trap, execution, None).await
+            }
+            Way::QuietAlarm => {
+                let alarm = json!({"name": "none", "at": Timestamp::now().to_string()});
+                self.by_hand(json!({"action": "rollback", "alarm": alarm}))
+                    .await
+            }
+            Way::NothingToGoBackTo => {
+                self.by_hand(json!({"action": "rollback", "to": "none"}))
+                    .await
+            }
+            Way::Stale => {
+                let first = self.stand.versions[0].tag.clone();
+                let long_ago = "2020-01-01T00:00:00Z";
+                self.by_hand(json!({"tag": first, "migrate": false, "pushedAt": long_ago}))
+                    .await
+            }
+            Way::Again => {
+                let running = self.running_tag().await?;
+                self.by_hand(json!({"tag": running})).await
+            }
+            Way::Waiting => {
+                let holder = self.holder(Behaviour::default()).await?;
+                let trap = self.set_trap(Some(holder.execution.arn())).await?;
+                let execution = self.push(behaviour).await?;
+                self.go(trap, execution, Some(holder)).await
+            }
+            Way::Orphaned => {
+                self.orphan().await?;
+                let trap = self.set_trap(None).await?;
+                let execution = self.push(behaviour).await?;
+                self.go(trap, execution, None).await
+            }
+            Way::Ousted | Way::Replacing => self.come_between(behaviour).await,
+            Way::Redriven => self.redrive_at("UpdateService").await,
+            Way::Refused => self.refuse().await,
+            Way::Unwritten => self.write_in_vain().await,
+        }
+    }
+
+    async fn by_hand(&mut self, input: Value) -> Result<()> {
+        let trap = self.set_trap(None).await?;
+        let execution = self.start(input).await?;
+        self.go(trap, execution, None).await
+    }
+
+    async fn start(&mut self, input: Value) -> Result<Execution> {
+        self.stand.start(self.account, input).await
+    }
+
+    /// Pushes a version and waits for its execution.
+    async fn push(&mut self, behaviour: Behaviour) -> Result<Execution> {
+        let version = self.stand.push(self.account, behaviour).await?;
+        let noticed = self.stand.noticed(self.account, &version, PATIENCE).await;
+        self.played.pushed.push(version);
+        noticed
+    }
+
+    async fn release_well(&mut self) -> Result<()> {
+        let end = self
+            .push(Behaviour::default())
+            .await?
+            .end_within(PATIENCE)
+            .await?;
+        ensure!(
+            end.output["verdict"] == "succeeded",
+            "the release before: {end:?}"
+        );
+        Ok(())
+    }
+
+    async fn running_tag(&self) -> Result<String> {
+        let application = self.stand.application(self.account).await?;
+        let image = application.service_state().await?.image;
+        let mut versions = self.stand.versions.iter();
+        let runs = versions.find(|version| image.ends_with(&version.digest));
+        Ok(runs
+            .context("the service runs no version of its own")?
+            .tag
+            .clone())
+    }
+
+    /// A release that has its turn and goes no further before it is let go.
+    async fn holder(&mut self, behaviour: Behaviour) -> Result<Holder<'a>> {
+        let held = self.hold("RecordRelease").await?;
+        let execution = self.push(behaviour).await?;
+        held.strikes(PATIENCE).await?;
+        Ok(Holder { execution, held })
+    }
+
+    async fn hold(&self, state: &str) -> Result<OpenFault<'a>> {
+        let state = self.machine.state(state)?;
+        let call = aim::call(&self.stand.name, state, None)?;
+        self.account.aws().fail(call.held().times(1)).await
+    }
+
+    /// Leaves a migration running whose release was aborted: for longer than it takes until the
+    /// turn is taken over.
+    async fn orphan(&mut self) -> Result<()> {
+        let held = self.hold("WaitTask").await?;
+        let execution = self.push(Behaviour {
+            migration_seconds: 75,
+            ..Behaviour::default()
+        });
+        let execution = execution.await?;
+        held.strikes(PATIENCE).await?;
+        self.stop(&execution).await?;
+        held.lift().await?;
+        Ok(())
+    }
+
+    /// A release that waits behind one, and behind a newer one that waits too, or waited.
+    async fn come_between(&mut self, behaviour: Behaviour) -> Result<()> {
+        let now = Timestamp::now().as_second();
+        let digest = |version: &Version, ago: i64| -> Result<Value> {
+            let pushed = Timestamp::from_second(now - ago)?;
+            Ok(json!({"digest": version.digest, "pushedAt": pushed.to_string()}))
+        };
+        let mut versions = Vec::new();
+        for behaviour in [Behaviour::default(), Behaviour::default(), behaviour] {
+            versions.push(self.stand.push_unheard(self.account, behaviour).await?);
+        }
+        let held = self.hold("RecordRelease").await?;
+        let execution = self.start(digest(&versions[0], 4)?).await?;
+        held.strikes(PATIENCE).await?;
+        let holder = Holder { execution, held };
+        let newer = self.start(digest(&versions[1], 0)?).await?;
+        newer.reaches("PauseForTurn", PATIENCE).await?;
+        if self.case.way == Way::Replacing {
+            self.stop(&newer).await?;
+        }
+        let trap = self.set_trap(Some(newer.arn())).await?;
+        let execution = self.start(digest(&versions[2], 2)?).await?;
+        self.go(trap, execution, Some(holder)).await
+    }
+
+    /// Somebody gives the service another revision while it is rolled back.
+    async fn interfere(&mut self) -> Result<()> {
+        self.release_well().await?;
+        let application = self.stand.application(self.account).await?;
+        let revision = application.task_definition().await?;
+        let held = self.hold("VerifyRollback").await?;
+        let execution = self.start(json!({"action": "rollback"})).await?;
+        held.strikes(PATIENCE).await?;
+        aws_sdk_ecs::Client::new(self.account.config())
+            .update_service()
+            .cluster(application.cluster())
+            .service(application.service())
+            .task_definition(revision)
+            .send()
+            .await?;
+        held.lift().await?;
+        self.ends(execution).await?;
+        Ok(())
+    }
+
+    /// ECS refuses what brings the service back.
+    async fn refuse(&mut self) -> Result<()> {
+        self.release_well().await?;
+        let refused = Fault::of("ecs", "UpdateService").by("*RollBackFunction*");
+        let refused = self.deny(refused).await?;
+        let execution = self.start(json!({"action": "rollback"})).await?;
+        self.ends(execution).await?;
+        refused.lift().await?;
+        Ok(())
+    }
+
+    /// The parameter of the stack's image cannot be written.
+    async fn write_in_vain(&mut self) -> Result<()> {
+        let refused = self.deny(Fault::of("ssm", "PutParameter")).await?;
+        let execution = self.push(Behaviour::default()).await?;
+        self.ends(execution).await?;
+        refused.lift().await?;
+        Ok(())
+    }
+
+    /// Refuses all such calls for the stack.
+    async fn deny(&self, calls: CallFault) -> Result<OpenFault<'a>> {
+        let calls = calls.where_request_mentions(&self.stand.name);
+        self.account
+            .aws()
+            .fail(calls.with("AccessDeniedException"))
+            .await
+    }
+
+    async fn redrive_at(&mut self, state: &str) -> Result<()> {
+        let held = self.hold(state).await?;
+        let execution = self.push(Behaviour::default()).await?;
+        held.strikes(PATIENCE).await?;
+        self.stop(&execution).await?;
+        held.lift().await?;
+        self.redrive(&execution).await?;
+        self.ends(execution).await?;
+        Ok(())
+    }
+
+    /// Sets the case's trap, where nothing on the way before could fall into it.
+    async fn set_trap(&self, other: Option<&str>) -> Result<Option<Trap<'a>>> {
+        let Some((state, _)) = &self.case.disturbed else {
+            return Ok(None);
+        };
+        match aim::armed_at(state) {
+            Some(earlier) => Ok(Some(Trap::Later(self.hold(earlier).await?))),
+            None => Ok(Some(Trap::Set(self.arm(other).await?))),
+        }
+    }
+
+    async fn arm(&self, other: Option<&str>) -> Result<Armed<'a>> {
+        let (state, disturbance) = self
+            .case
+            .disturbed
+            .as_ref()
+            .context("an undisturbed case")?;
+        let state = self.machine.state(state)?;
+        aim::arm(self.account, &self.stand.name, state, disturbance, other).await
+    }
+
+    /// Lets the execution walk into the trap, and to its end.
+    async fn go(
+        &mut self,
+        trap: Option<Trap<'a>>,
+        execution: Execution,
+        holder: Option<Holder<'a>>,
+    ) -> Result<()> {
+        let armed = match trap {
+            None => None,
+            Some(Trap::Set(armed)) => Some(armed),
+            Some(Trap::Later(held)) => {
+                held.strikes(PATIENCE).await?;
+                let armed = self.arm(None).await?;
+                held.lift().await?;
+                Some(armed)
+            }
+        };
+        let mut open = None;
+        match armed {
+            None if holder.is_some() => {
+                // The state before which it looks at the holder for the second time.
+                let waits = match self.case.way {
+                    Way::Ousted => "GiveWay",
+                    _ => "PauseForTurn",
+                };
+                execution.reaches(waits, PATIENCE).await?;
+            }
+            None => {}
+            Some(Armed::Stale(stale)) => {
+                execution.end_within(LONG_PATIENCE).await?;
+                stale.end().await?;
+            }
+            Some(Armed::Fault(fault)) => {
+                fault.strikes(PATIENCE).await?;
+                open = Some(fault);
+            }
+            Some(Armed::Held(held)) => {
+                held.strikes(PATIENCE).await?;
+                let happened = self.meanwhile(&execution).await;
+                held.lift().await?;
+                happened?;
+            }
+            Some(Armed::Watched) => {
+                let state = self.state().unwrap_or_default();
+                execution.reaches(state, PATIENCE).await?;
+                self.meanwhile(&execution).await?;
+            }
+        }
+        if let Some(holder) = holder {
+            holder.held.lift().await?;
+        }
+        self.ends(execution.clone()).await?;
+        if let Some(fault) = open {
+            fault.lift().await?;
+        }
+        if matches!(&self.case.disturbed, Some((_, Disturbance::Redriven))) {
+            self.redrive(&execution).await?;
+            self.ends(execution).await?;
+        }
+        for version in std::mem::take(&mut self.played.lost) {
+            let found = self
+                .stand
+                .noticed(self.account, &version, RECONCILER_PATIENCE);
+            found.await?.end_within(LONG_PATIENCE).await?;
+            self.played.pushed.push(version);
+        }
+        Ok(())
+    }
+
+    async fn ends(&mut self, execution: Execution) -> Result<End> {
+        let end = execution.end_within(LONG_PATIENCE).await?;
+        self.played.execution = Some(execution);
+        Ok(end)
+    }
+
+    /// What happens while the execution is in the state.
+    async fn meanwhile(&mut self, execution: &Execution) -> Result<()> {
+        let Some((_, disturbance)) = &self.case.disturbed else {
+            return Ok(());
+        };
+        match disturbance {
+            Disturbance::AbortedBefore | Disturbance::AbortedAfter | Disturbance::Redriven => {
+                self.stop(execution).await
+            }
+            Disturbance::EventTwice => self.repeat_event().await,
+            Disturbance::NewerPush => self.push(Behaviour::default()).await.map(drop),
+            Disturbance::EventLost => {
+                let pushes = json!({
+                    "source": ["aws.ecr"], "detail": {"repository-name": [self.stand.name]}
+                });
+                let lost = self.account.aws().events().matching(pushes).lose(1).await?;
+                let version = self.stand.push(self.account, Behaviour::default()).await?;
+                ensure!(lost.struck().await? == 1, "the event was not lost");
+                self.played.lost.push(version);
+                Ok(())
+            }
+            Disturbance::AlarmFires => self.stand.set_alarm(self.account, "ALARM").await,
+            other => bail!("{other} does not happen meanwhile"),
+        }
+    }
+
+    async fn stop(&self, execution: &Execution) -> Result<()> {
+        aws_sdk_sfn::Client::new(self.account.config())
+            .stop_execution()
+            .execution_arn(execution.arn())
+            .send()
+            .await?;
+        Ok(())
+    }
+
+    async fn redrive(&self, execution: &Execution) -> Result<()> {
+        aws_sdk_sfn::Client::new(self.account.config())
+            .redrive_execution()
+            .execution_arn(execution.arn())
+            .send()
+            .await?;
+        Ok(())
+    }
+
+    /// Delivers the event of the newest push once more.
+    async fn repeat_event(&self) -> Result<()> {
+        let calls = self.account.aws().calls().await?;
+        let calls = calls.of("lambda", "Invoke").mentioning(&self.stand.name);
+        let of_push = calls.only(|call| {
+            let name = call.request["FunctionName"].as_str().unwrap_or_default();
+            name.contains("OnEcrPush")
+        });
+        let event = of_push.last().context("no push was delivered")?;
+        let name = event.request["FunctionName"].as_str().unwrap_or_default();
+        let again = aws_sdk_lambda::Client::new(self.account.config())
+            .invoke()
+            .function_name(name)
+            .payload(Blob::new(event.request["Payload"].to_string()))
+            .send()
+            .await?;
+        ensure!(
+            again.function_error().is_none(),
+            "the repeated event: {again:?}"
+        );
+        Ok(())
+    }
+
+    async fn new_execution(&self, before: &[Execution]) -> Result<Execution> {
+        let deadline = Instant::now() + PATIENCE;
+        loop {
+            let now = self.stand.executions(self.account).await?;
+            let known = |one: &Execution| before.iter().any(|old| old.arn() == one.arn());
+            if let Some(new) = now.into_iter().find(|one| !known(one)) {
+                return Ok(new);
+            }
+            ensure!(Instant::now() < deadline, "no execution was started");
+            tokio::time::sleep(Duration::from_millis(200)).await;
+        }
+    }
+
+    async fn executions_since(&self, since: Timestamp) -> Result<Vec<Execution>> {
+        self.stand.executions_since(self.account, since).await
+    }
+
+    async fn all_have_ended(&self, since: Timestamp) -> Result<()> {
+        for execution in self.executions_since(since).await? {
+            execution.end_within(LONG_PATIENCE).await?;
+        }
+        Ok(())
+    }
+
+    /// The release in question ended as it does undisturbed, where the disturbance passes.
+    async fn check_the_end(&self, checked: &mut rules::Checked) -> Result<()> {
+        let execution = self.played.execution.as_ref().context("no execution")?;
+        let passes = |(_, disturbance): &(String, Disturbance)| disturbance.passes();
+        if self.case.disturbed.as_ref().is_none_or(passes) {
+            let end = execution.end_within(PATIENCE).await?;
+            let verdict = end.output["verdict"].as_str().unwrap_or(&end.error);
+            let expected = self.case.way.ends();
+            checked.rule(
+                "a fault that passes changes nothing",
+                expected.contains(&verdict),
+                || format!("{expected:?} was expected: {end:?}"),
+            );
+        }
+        let stays = execution.stays().await?;
+        let way = self.case.way;
+        let expected = match self.state() {
+            Some(state) => vec![state],
+            // On a stack of another kind it may be a shorter way.
+            None if way.kinds()[0] != self.case.kind => vec![],
+            None => {
+                let names = self.machine.names().into_iter();
+                names.filter(|name| way_to(name) == Some(way)).collect()
+            }
+        };
+        let came = |state: &&str| stays.iter().any(|stay| stay.state == *state);
+        let missed: Vec<_> = expected.into_iter().filter(|state| !came(state)).collect();
+        if !missed.is_empty() {
+            let path: Vec<_> = stays.iter().map(|stay| stay.state.as_str()).collect();
+            let end = execution.ended().await?;
+            bail!(
+                "{} never came to {missed:?}, but by {path:?} to {end:?}",
+                execution.arn()
+            );
+        }
+        checked.visited(stays.into_iter().map(|stay| stay.state));
+        Ok(())
+    }
+
+    /// Whatever has happened: the next release succeeds.
+    async fn next_release(&mut self) -> Result<(Version, End)> {
+        if self.case.kind.has_alarms() {
+            self.stand.set_alarm(self.account, "OK").await?;
+        }
+        let execution = self.push(Behaviour::default()).await?;
+        let end = execution.end_within(LONG_PATIENCE).await?;
+        let version = self.stand.versions.last().context("no version")?.clone();
+        Ok((version, end))
+    }
+}
+
+enum Trap<'a> {
+    Set(Armed<'a>),
+    /// It is set when the call of an earlier state, which is held, has come.
+    Later(OpenFault<'a>),
+}

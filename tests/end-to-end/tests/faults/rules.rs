@@ -1,0 +1,579 @@
+//! The rules that always hold, checked from the state of the world when a case is over.
+
+use std::collections::{BTreeMap, BTreeSet};
+
+use anyhow::{Context, Result};
+use end_to_end::account::Account;
+use end_to_end::application::Application;
+use end_to_end::execution::{End, Execution, Stay};
+use end_to_end::visitor::Visits;
+use jiff::Timestamp;
+use local_aws::recorder::Call;
+use serde_json::Value;
+
+use crate::matrix::{Case, Disturbance};
+use crate::play::Played;
+use crate::stand::{Note, Stand, Version};
+
+/// How many rules were checked, and which did not hold.
+#[derive(Debug, Default)]
+pub(crate) struct Checked {
+    pub(crate) rules: usize,
+    pub(crate) violations: Vec<String>,
+    pub(crate) states: BTreeSet<String>,
+}
+
+impl Checked {
+    /// Counts a rule; where it does not hold, `seen` tells what was.
+    pub(crate) fn rule(&mut self, rule: &str, holds: bool, seen: impl FnOnce() -> String) {
+        self.rules += 1;
+        if !holds {
+            self.violations.push(format!("{rule}: {}", seen()));
+        }
+    }
+
+    pub(crate) fn visited(&mut self, states: impl IntoIterator<Item = String>) {
+        self.states.extend(states);
+    }
+}
+
+/// What there is to be judged.
+pub(crate) struct Seen<'a> {
+    pub(crate) account: &'a Account,
+    pub(crate) stand: &'a Stand,
+    pub(crate) case: &'a Case,
+    pub(crate) since: Timestamp,
+    pub(crate) played: &'a Played,
+    pub(crate) visits: &'a Visits,
+    /// The release after the case.
+    pub(crate) next: &'a (Version, End),
+}
+
+/// An execution, with all that is known of it.
+struct Release {
+    execution: Execution,
+    input: Value,
+    end: End,
+    stays: Vec<Stay>,
+    record: Option<Value>,
+}
+
+/// A deployment of the service.
+#[derive(Debug)]
+struct Deployment {
+    image: String,
+    status: String,
+    created: Timestamp,
+}
+
+/// Checks all rules.
+pub(crate) async fn check(seen: &Seen<'_>, checked: &mut Checked) -> Result<()> {
+    let records = seen.stand.records(seen.account).await?;
+    let releases = seen.releases(&records).await?;
+    for release in &releases {
+        checked.visited(release.stays.iter().map(|stay| stay.state.clone()));
+    }
+    let application = seen.stand.application(seen.account).await?;
+    let deployments = seen.deployments(&application).await?;
+
+    seen.nothing_serves_before_its_migration(checked)?;
+    seen.digests_run(&application, checked).await?;
+    seen.one_at_a_time(&releases, checked)?;
+    seen.each_event_once(&releases, checked);
+    for release in &releases {
+        seen.the_verdict_is_true(release, &deployments, checked);
+    }
+    seen.nothing_is_left(&application, &records, checked)
+        .await?;
+    seen.functions_keep_to_the_stack(checked).await?;
+    seen.nobody_noticed(checked);
+    Ok(())
+}
+
+impl Seen<'_> {
+    async fn releases(&self, records: &[Value]) -> Result<Vec<Release>> {
+        let mut releases = Vec::new();
+        for execution in self
+            .stand
+            .executions_since(self.account, self.since)
+            .await?
+        {
+            let end = execution
+                .ended()
+                .await?
+                .context("an execution still runs")?;
+            let of = |record: &&Value| record["execution"] == execution.arn();
+            releases.push(Release {
+                input: execution.input().await?,
+                stays: execution.stays().await?,
+                record: records.iter().find(of).cloned(),
+                execution,
+                end,
+            });
+        }
+        Ok(releases)
+    }
+
+    async fn deployments(&self, application: &Application<'_>) -> Result<Vec<Deployment>> {
+        let ecs = aws_sdk_ecs::Client::new(self.account.config());
+        let listed = ecs
+            .list_service_deployments()
+            .cluster(application.cluster())
+            .service(application.service())
+            .send()
+            .await?;
+        let mut deployments = Vec::new();
+        for deployment in listed.service_deployments() {
+            let created = deployment.created_at().context("it was never created")?;
+            let created = Timestamp::from_millisecond(created.to_millis()?)?;
+            if created < self.since {
+                continue;
+            }
+            let revision = deployment.target_service_revision_arn().unwrap_or_default();
+            let revisions = ecs
+                .describe_service_revisions()
+                .service_revision_arns(revision);
+            let revisions = revisions.send().await?;
+            let revision = revisions.service_revisions().first();
+            let images = revision
+                .map(|revision| revision.container_images())
+                .unwrap_or_default();
+            let image = images.first().and_then(|image| image.image());
+            deployments.push(Deployment {
+                image: image.unwrap_or_default().to_owned(),
+                status: deployment
+                    .status()
+                    .map(|one| one.to_string())
+                    .unwrap_or_default(),
+                created,
+            });
+        }
+        deployments.sort_by_key(|deployment| deployment.created);
+        Ok(deployments)
+    }
+
+    /// Rule 1.
+    fn nothing_serves_before_its_migration(&self, checked: &mut Checked) -> Result<()> {
+        let first = &self.stand.versions[0].tag;
+        let mut migrated = BTreeSet::from([first.clone()]);
+        let mut early = Vec::new();
+        for note in self.stand.journal()? {
+            match note {
+                Note::Migrated(tag, 0) => {
+                    migrated.insert(tag);
+                }
+                Note::Served(tag) if !migrated.contains(&tag) => early.push(tag),
+                Note::Migrated(..) | Note::Served(_) => {}
+            }
+        }
+        checked.rule(
+            "1, no version is started before its migration exited 0",
+            early.is_empty(),
+            || format!("{early:?}"),
+        );
+        let answered = self.visits.by_heading.keys();
+        let strange: Vec<_> = answered
+            .filter(|heading| {
+                let mut versions = self.stand.versions.iter();
+                !versions.any(|one| one.title == **heading && migrated.contains(&one.tag))
+            })
+            .collect();
+        checked.rule(
+            "1, no version answers that was not migrated",
+            strange.is_empty(),
+            || format!("{strange:?} answered"),
+        );
+        Ok(())
+    }
+
+    /// Rule 2.
+    async fn digests_run(
+        &self,
+        application: &Application<'_>,
+        checked: &mut Checked,
+    ) -> Result<()> {
+        let state = application.service_state().await?;
+        let digest = &self.next.0.digest;
+        let all = state.running_images.iter().chain([&state.image]);
+        let right = all
+            .clone()
+            .all(|image| image.ends_with(&format!("@{digest}")));
+        checked.rule(
+            "2, what runs is the digest of the last release",
+            right,
+            || format!("{digest} should run: {state:?}"),
+        );
+        let at_rest = state.deployments == 1
+            && state.rollout == "COMPLETED"
+            && state.running == state.desired;
+        checked.rule("6, the service is at rest", at_rest, || {
+            format!("{state:?}")
+        });
+        Ok(())
+    }
+
+    /// Rule 3.
+    fn one_at_a_time(&self, releases: &[Release], checked: &mut Checked) -> Result<()> {
+        let overlaps = self.stand.overlaps()?;
+        checked.rule(
+            "3, two migrations never run at once",
+            overlaps.is_empty(),
+            || overlaps.clone(),
+        );
+
+        let mut turns: Vec<(Timestamp, Timestamp, &str)> = Vec::new();
+        let mut idle = Vec::new();
+        for release in releases {
+            let of_it = release.turns();
+            for stay in &release.stays {
+                let within = |(from, to): &(Timestamp, Timestamp)| {
+                    *from <= stay.entered && stay.entered <= *to
+                };
+                if NEEDS_THE_TURN.contains(&stay.state.as_str()) && !of_it.iter().any(within) {
+                    idle.push(format!("{} in {}", release.execution.name(), stay.state));
+                }
+            }
+            let name = release.execution.name();
+            turns.extend(of_it.into_iter().map(|(from, to)| (from, to, name)));
+        }
+        turns.sort();
+        let overlap = turns.windows(2).find(|two| two[0].1 > two[1].0);
+        checked.rule(
+            "3, two releases never have the turn",
+            overlap.is_none(),
+            || format!("{overlap:?}"),
+        );
+        checked.rule(
+            "3, nothing is changed without the turn",
+            idle.is_empty(),
+            || format!("{idle:?}"),
+        );
+
+        let mut updates: Vec<(Timestamp, String, &str)> = Vec::new();
+        for release in releases {
+            let updated = release
+                .stays
+                .iter()
+                .rfind(|stay| stay.state == "RecordServices");
+            if let Some(stay) = updated {
+                updates.push((stay.entered, release.order()?, release.execution.name()));
+            }
+        }
+        updates.sort();
+        let backwards = updates.windows(2).find(|two| two[0].1 > two[1].1);
+        checked.rule(
+            "3, an older push never overwrites a newer one",
+            backwards.is_none(),
+            || format!("{backwards:?}"),
+        );
+        Ok(())
+    }
+
+    /// Rule 4.
+    fn each_event_once(&self, releases: &[Release], checked: &mut Checked) {
+        for version in &self.played.pushed {
+            let of = |release: &&Release| release.input["digest"] == version.digest;
+            let count = releases.iter().filter(of).count();
+            checked.rule("4, a push is released once", count == 1, || {
+                format!("{count} executions for {}", version.tag)
+            });
+        }
+    }
+
+    /// Rule 5.
+    fn the_verdict_is_true(
+        &self,
+        release: &Release,
+        deployments: &[Deployment],
+        checked: &mut Checked,
+    ) {
+        let Release { end, record, .. } = release;
+        let recorded = record
+            .as_ref()
+            .and_then(|record| record["verdict"].as_str());
+        let tell = || {
+            let record = record.clone().unwrap_or_default();
+            format!(
+                "{}: {end:?}, record {record}, deployments {deployments:?}",
+                release.execution.name()
+            )
+        };
+        let verdict = end.output["verdict"].as_str();
+        let healthy = verdict == Some("succeeded") || AFTER_A_RELEASE.contains(&&*end.error);
+        let known = [
+            "succeeded",
+            "superseded",
+            "stale",
+            "nothingToDeploy",
+            "nothingToRollBack",
+        ];
+        let sound = match end.status.as_str() {
+            "SUCCEEDED" => verdict.is_some_and(|verdict| known.contains(&verdict)),
+            "FAILED" => !end.error.is_empty() && !end.cause.is_empty(),
+            status => status == "ABORTED",
+        };
+        checked.rule("5, an execution ends with a verdict", sound, tell);
+
+        let unwritten = self.is_denied("RecordVerdict");
+        let matches = match (recorded, end.status.as_str()) {
+            (None, _) => record.is_none() && !release.came_to("RecordRelease"),
+            (Some("inProgress"), status) => unwritten && status != "ABORTED",
+            // A later release may have taken back what succeeded.
+            (Some("rolledBack"), "SUCCEEDED") => verdict == Some("succeeded"),
+            (Some(recorded), "SUCCEEDED") => verdict == Some(recorded),
+            (Some("succeeded"), "FAILED") => healthy,
+            _ => true,
+        };
+        checked.rule("5, the record says how the execution ended", matches, tell);
+
+        let Some(digest) = release.digest() else {
+            return;
+        };
+        let of_it = |deployment: &&Deployment| deployment.image.ends_with(digest);
+        if healthy && release.input["action"] != "rollback" {
+            let successful = deployments
+                .iter()
+                .filter(of_it)
+                .any(|one| one.status == "SUCCESSFUL");
+            checked.rule("5, what succeeded was deployed", successful, tell);
+        }
+        if !release.came_to("UpdateService") && release.input["action"] != "rollback" {
+            let began = release.stays.first().map(|stay| stay.entered);
+            let within = |one: &Deployment| {
+                began.is_some_and(|began| began < one.created) && one.created < end.at
+            };
+            let deployed = deployments.iter().filter(of_it).any(within);
+            checked.rule("5, what touched nothing was not deployed", !deployed, tell);
+        }
+        let failed = end.status == "FAILED" && !healthy && end.error != "RollbackFailed";
+        if failed && release.came_to("UpdateService") {
+            let mut before = deployments.iter().filter(|one| one.created <= end.at);
+            let left = before
+                .next_back()
+                .is_some_and(|one| one.image.ends_with(digest) && one.status == "SUCCESSFUL");
+            checked.rule("5, what failed does not stay deployed", !left, tell);
+        }
+    }
+
+    /// Rule 6.
+    async fn nothing_is_left(
+        &self,
+        application: &Application<'_>,
+        records: &[Value],
+        checked: &mut Checked,
+    ) -> Result<()> {
+        let turn = self.stand.turn(self.account).await?;
+        let free = ["holder", "waiting", "unsettled"]
+            .iter()
+            .all(|one| turn[*one].is_null());
+        checked.rule("6, the turn is free", free, || turn.to_string());
+        let migrations = application.running_migrations().await?;
+        checked.rule("6, no one-off task runs on", migrations == 0, || {
+            format!("{migrations} run")
+        });
+        let open = records
+            .iter()
+            .find(|record| record["verdict"] == "inProgress");
+        let open = open.filter(|_| !self.is_denied("RecordVerdict"));
+        checked.rule("6, no record stays open", open.is_none(), || {
+            format!("{open:?}")
+        });
+        let known = |tag: &str| {
+            let version = self
+                .stand
+                .versions
+                .iter()
+                .find(|version| version.tag == tag);
+            version.is_some_and(|version| {
+                records
+                    .iter()
+                    .any(|record| record["digest"] == version.digest.as_str())
+            })
+        };
+        let strange: BTreeSet<String> = self
+            .stand
+            .journal()?
+            .into_iter()
+            .filter_map(|note| match note {
+                Note::Served(tag) if !known(&tag) => Some(tag),
+                _ => None,
+            })
+            .collect();
+        checked.rule(
+            "6, no version is started without a record",
+            strange.is_empty(),
+            || format!("{strange:?}"),
+        );
+        Ok(())
+    }
+
+    /// Rule 7.
+    async fn functions_keep_to_the_stack(&self, checked: &mut Checked) -> Result<()> {
+        let since = self.since.as_millisecond() as f64 / 1000.0;
+        let calls = self.account.aws().calls_since(since).await?;
+        let of_it = calls.mentioning(&self.stand.name);
+        let by_functions = of_it.only(|call| call.caller.is_some());
+        let strange: Vec<&Call> = by_functions
+            .iter()
+            .filter(|call| self.names_another_stack(&call.request))
+            .collect();
+        checked.rule("7, no call names two stacks", strange.is_empty(), || {
+            format!("{strange:?}")
+        });
+        let invoked = of_it.of("lambda", "Invoke");
+        let strange: Vec<&Call> = invoked
+            .iter()
+            .filter(|call| self.names_another_stack(&call.request))
+            .collect();
+        checked.rule(
+            "7, no invocation names two stacks",
+            strange.is_empty(),
+            || format!("{strange:?}"),
+        );
+        let writes = by_functions.only(|call| {
+            call.service == "ecs"
+                && !["Describe", "List"]
+                    .iter()
+                    .any(|verb| call.operation.starts_with(verb))
+        });
+        let strange: Vec<&Call> = writes.iter().filter(|call| !may_write(call)).collect();
+        checked.rule(
+            "7, only its own function makes a change",
+            strange.is_empty(),
+            || format!("{strange:?}"),
+        );
+        checked.rule("7, the calls are known", !writes.is_empty(), || {
+            "no function has changed anything".to_owned()
+        });
+        Ok(())
+    }
+
+    /// Whether a text in the value has the name of another stack as a word in it.
+    fn names_another_stack(&self, value: &Value) -> bool {
+        match value {
+            Value::Object(members) => members.values().any(|one| self.names_another_stack(one)),
+            Value::Array(items) => items.iter().any(|one| self.names_another_stack(one)),
+            Value::String(text) => text.split(|one: char| !one.is_alphanumeric()).any(|word| {
+                let number = word.strip_prefix(crate::STACKS);
+                number.is_some_and(|number| number.parse::<u32>().is_ok())
+                    && word != self.stand.name
+            }),
+            _ => false,
+        }
+    }
+
+    fn nobody_noticed(&self, checked: &mut Checked) {
+        let visits = self.visits;
+        checked.rule(
+            "no request fails",
+            visits.failed == 0 && visits.sent() > 0,
+            || format!("{visits:?}"),
+        );
+        let (version, end) = self.next;
+        let succeeded = end.output["verdict"] == "succeeded";
+        checked.rule("the next release succeeds", succeeded, || {
+            format!("{end:?}")
+        });
+        let latest = &visits.latest;
+        checked.rule(
+            "the next release is what is seen",
+            *latest == version.title,
+            || format!("{latest} instead of {}", version.title),
+        );
+    }
+
+    fn is_denied(&self, state: &str) -> bool {
+        let denied = Some((state.to_owned(), Disturbance::Denied));
+        self.case.disturbed == denied
+    }
+}
+
+/// Errors of an execution whose release is healthy and stays.
+const AFTER_A_RELEASE: [&str; 2] = ["PostDeployFailed", "ImageParameterNotWritten"];
+
+/// States that change something of the stack.
+const NEEDS_THE_TURN: [&str; 9] = [
+    "RecordRelease",
+    "RunMigration",
+    "StopMigration",
+    "UpdateService",
+    "WriteImage",
+    "RunPostDeploy",
+    "RollBack",
+    "SettleRelease",
+    "MarkSettled",
+];
+
+/// Which functions change what in ECS.
+fn may_write(call: &Call) -> bool {
+    let allowed: BTreeMap<&str, &[&str]> = BTreeMap::from([
+        (
+            "RegisterTaskDefinition",
+            &["RunMigration", "UpdateService"][..],
+        ),
+        ("RunTask", &["RunMigration"]),
+        ("UpdateService", &["UpdateService", "RollBack"]),
+        ("StopServiceDeployment", &["RollBack", "SettleRelease"]),
+        ("StopTask", &["SettleRelease"]),
+    ]);
+    let caller = call.caller.as_deref().unwrap_or_default();
+    let functions = allowed
+        .get(call.operation.as_str())
+        .copied()
+        .unwrap_or_default();
+    functions
+        .iter()
+        .any(|function| caller.contains(&format!("{function}Function")))
+}
+
+impl Release {
+    fn came_to(&self, state: &str) -> bool {
+        self.stays.iter().any(|stay| stay.state == state)
+    }
+
+    /// The digest that it deploys, as far as it is known.
+    fn digest(&self) -> Option<&str> {
+        let recorded = self
+            .record
+            .as_ref()
+            .and_then(|record| record["digest"].as_str());
+        self.input["digest"].as_str().or(recorded)
+    }
+
+    /// Its place in the order of pushes, as the state machine has it.
+    fn order(&self) -> Result<String> {
+        let began = self
+            .stays
+            .first()
+            .context("it has not begun")?
+            .entered
+            .to_string();
+        let pushed = self.input["pushedAt"].as_str().unwrap_or(&began);
+        Ok(format!("{}#{began}", &pushed[..19]))
+    }
+
+    /// When it had the stack's turn for sure: from the moment it knew until it gave it back.
+    fn turns(&self) -> Vec<(Timestamp, Timestamp)> {
+        let mut turns = Vec::new();
+        let mut since = None;
+        for (at, stay) in self.stays.iter().enumerate() {
+            let next = self.stays.get(at + 1).map(|next| next.state.as_str());
+            let takes = match stay.state.as_str() {
+                "TakeTurn" | "DecideOnHolder" => next == Some("PlanRelease"),
+                "TakeOver" => next == Some("RecordAbandoned"),
+                _ => false,
+            };
+            if takes && since.is_none() {
+                since = stay.left;
+            }
+            let over = ["GiveTurnBack", "ReadTurn"].contains(&stay.state.as_str());
+            if over && let Some(from) = since.take() {
+                turns.push((from, stay.entered));
+            }
+        }
+        if let Some(from) = since {
+            turns.push((from, self.end.at));
+        }
+        turns
+    }
+}

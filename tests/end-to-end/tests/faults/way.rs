@@ -1,0 +1,210 @@
+//! Ways through the state machine: which release comes to which state.
+
+use crate::stand::{Behaviour, Kind};
+
+/// What is done to a stack at rest, so that an execution comes to a state.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord)]
+pub(crate) enum Way {
+    /// A good version is pushed.
+    Release,
+    /// The same, to a stack with alarms and a command after the deployment.
+    FullRelease,
+    /// A version is pushed whose migration fails.
+    BadMigration,
+    /// A version is pushed whose migration does not end.
+    LongMigration,
+    /// A version is pushed whose command after the deployment does not end.
+    LongCommand,
+    /// A version is pushed that crashes.
+    Unhealthy,
+    /// A good version is released, and a person wants the one before it back.
+    ByHand,
+    /// The same, and somebody updates the service meanwhile.
+    Interfered,
+    /// A good version is released, and an alarm fires.
+    ByAlarm,
+    /// An alarm fires that guards no deployment.
+    QuietAlarm,
+    /// A person wants a release back that there never was.
+    NothingToGoBackTo,
+    /// An old version comes late.
+    Stale,
+    /// The version that runs is released again.
+    Again,
+    /// A version is pushed while the release of another goes on.
+    Waiting,
+    /// A version is pushed after the release of another was aborted in its migration.
+    Orphaned,
+    /// A release begins while another goes on and a newer one waits.
+    Ousted,
+    /// A release begins while another goes on and a newer one was aborted as it waited.
+    Replacing,
+    /// A release is aborted where it updates the service, and redriven.
+    Redriven,
+    /// A good version is released, a person wants the one before it back, and ECS refuses.
+    Refused,
+    /// A good version is pushed, and the parameter of the stack's image cannot be written.
+    Unwritten,
+}
+
+impl Way {
+    pub(crate) const ALL: [Self; 20] = [
+        Self::Release,
+        Self::FullRelease,
+        Self::BadMigration,
+        Self::LongMigration,
+        Self::LongCommand,
+        Self::Unhealthy,
+        Self::ByHand,
+        Self::Interfered,
+        Self::ByAlarm,
+        Self::QuietAlarm,
+        Self::NothingToGoBackTo,
+        Self::Stale,
+        Self::Again,
+        Self::Waiting,
+        Self::Orphaned,
+        Self::Ousted,
+        Self::Replacing,
+        Self::Redriven,
+        Self::Refused,
+        Self::Unwritten,
+    ];
+
+    /// The kinds of stack that it is gone with, the plainest first.
+    pub(crate) fn kinds(self) -> Vec<Kind> {
+        let shifting = [Kind::BlueGreen, Kind::Canary, Kind::Linear];
+        match self {
+            Self::Release | Self::Unhealthy | Self::ByHand => {
+                [&[Kind::Rolling][..], &shifting].concat()
+            }
+            Self::FullRelease => [&[Kind::Full][..], &shifting].concat(),
+            Self::LongCommand => vec![Kind::Full],
+            Self::ByAlarm => [&[Kind::Full][..], &shifting].concat(),
+            _ => vec![Kind::Rolling],
+        }
+    }
+
+    /// The same, where an alarm has to be able to fire.
+    pub(crate) fn kinds_with_alarms(self) -> Vec<Kind> {
+        let mut kinds = self.kinds();
+        for kind in &mut kinds {
+            if *kind == Kind::Rolling {
+                *kind = Kind::Full;
+            }
+        }
+        kinds
+    }
+
+    /// Whether the release in question is begun by a push.
+    pub(crate) fn is_pushed(self) -> bool {
+        matches!(
+            self,
+            Self::Release
+                | Self::FullRelease
+                | Self::BadMigration
+                | Self::LongMigration
+                | Self::LongCommand
+                | Self::Unhealthy
+                | Self::Waiting
+                | Self::Orphaned
+                | Self::Redriven
+                | Self::Unwritten
+        )
+    }
+
+    /// What the version in question does.
+    pub(crate) fn behaviour(self, state: Option<&str>) -> Behaviour {
+        let mut behaviour = Behaviour::default();
+        match self {
+            Self::BadMigration => behaviour.migration_exits = 3,
+            Self::LongMigration => behaviour.migration_seconds = 600,
+            Self::LongCommand => behaviour.afterwards_seconds = 600,
+            Self::Unhealthy => behaviour.crashes = true,
+            _ => {}
+        }
+        // Long enough not to be over when it is looked at for the first time.
+        match state {
+            Some("PauseForTask") | None => {
+                behaviour.migration_seconds = behaviour.migration_seconds.max(4);
+            }
+            Some("PauseForPostDeploy") => behaviour.afterwards_seconds = 4,
+            _ => {}
+        }
+        if state.is_none() {
+            behaviour.afterwards_seconds = behaviour.afterwards_seconds.max(4);
+        }
+        behaviour
+    }
+
+    /// How the execution may end when nothing goes wrong: the verdict in its output, or its error.
+    pub(crate) fn ends(self) -> &'static [&'static str] {
+        match self {
+            Self::Release
+            | Self::FullRelease
+            | Self::ByHand
+            | Self::ByAlarm
+            | Self::Waiting
+            | Self::Orphaned
+            | Self::Replacing => &["succeeded"],
+            // What it was about to do when it was aborted may be done when it comes again.
+            Self::Redriven => &["succeeded", "nothingToDeploy"],
+            Self::BadMigration => &["MigrationFailed"],
+            Self::LongMigration => &["MigrationTimedOut"],
+            Self::LongCommand => &["PostDeployFailed"],
+            Self::Unhealthy => &["DeploymentRolledBack"],
+            Self::Interfered | Self::Refused => &["RollbackFailed"],
+            Self::Unwritten => &["ImageParameterNotWritten"],
+            Self::QuietAlarm => &["nothingToRollBack"],
+            Self::NothingToGoBackTo => &["NothingToGoBackTo"],
+            Self::Stale => &["stale"],
+            Self::Again => &["nothingToDeploy"],
+            Self::Ousted => &["superseded"],
+        }
+    }
+}
+
+/// The way to a state; none to a state that is not known here.
+pub(crate) fn way_to(state: &str) -> Option<Way> {
+    Some(match state {
+        "BeginRelease" | "PlanRelease" | "DecideOnTurn" | "AskForTurn" | "TakeTurn"
+        | "DecideOnPlan" | "RecordRelease" | "DecideOnMigration" | "RunMigration"
+        | "RecordMigration" | "WaitTask" | "DecideOnTask" | "PauseForTask" | "CheckExitCode"
+        | "UpdateService" | "RecordServices" | "VerifyHealth" | "DecideOnHealth"
+        | "PauseForHealth" | "DecideOnImage" | "WriteImage" | "DecideOnServing"
+        | "DecideOnPostDeploy" | "ReleaseHealthy" | "RecordVerdict" | "DecideOnGivingBack"
+        | "GiveTurnBack" | "DecideOnEnd" | "Succeeded" => Way::Release,
+        "CheckAlarms"
+        | "DecideOnAlarms"
+        | "VerifyAlarms"
+        | "DecideOnVerifiedAlarms"
+        | "RunPostDeploy"
+        | "WaitPostDeploy"
+        | "DecideOnPostDeployTask"
+        | "PauseForPostDeploy"
+        | "CheckPostDeploy" => Way::FullRelease,
+        "StopMigration" | "MigrationTimedOut" => Way::LongMigration,
+        "StopPostDeploy" | "ExplainPostDeploy" => Way::LongCommand,
+        "ExplainFailure" | "DecideOnFailure" | "ReleaseFailed" => Way::BadMigration,
+        "FindReleases" | "ChooseTarget" | "DecideOnTarget" => Way::Unhealthy,
+        "RollBack" | "VerifyRollback" | "DecideOnRollback" | "PauseForRollback"
+        | "RecordRolledBack" | "ReadTarget" | "DecideOnRevisions" => Way::ByHand,
+        "RollbackFailed" => Way::Interfered,
+        "ExplainRollbackFailure" => Way::Refused,
+        "ExplainUnwrittenImage" => Way::Unwritten,
+        "DecideOnAlarm" => Way::ByAlarm,
+        "NothingToRollBack" => Way::QuietAlarm,
+        "NothingToGoBackTo" => Way::NothingToGoBackTo,
+        "Stale" => Way::Stale,
+        "NothingToDeploy" => Way::Again,
+        "ReadTurn" | "DecideOnHolder" | "DescribeHolder" | "DecideOnOther" | "PauseForTurn" => {
+            Way::Waiting
+        }
+        "PauseForLastCalls" | "TakeOver" | "RecordAbandoned" | "SettleRelease"
+        | "DecideOnSettled" | "PauseForSettling" | "MarkSettled" => Way::Orphaned,
+        "DescribeWaiting" | "DecideOnWaiting" | "GiveWay" | "Superseded" => Way::Ousted,
+        "ReplaceWaiting" => Way::Replacing,
+        "DecideOnRedrive" => Way::Redriven,
+        _ => return None,
+    })
+}
