@@ -388,6 +388,7 @@ fn an_image_is_written_for_the_stack_only_when_it_serves() {
             leading.push((state.name, String::new(), false));
         }
     }
+    leading.sort();
     let names: Vec<&str> = leading.iter().map(|(name, ..)| *name).collect();
     assert_eq!(
         names,
