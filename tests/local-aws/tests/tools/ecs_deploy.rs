@@ -76,10 +76,11 @@ async fn roll_back(world: World, bad: &str, timeout: &str) -> String {
 
 #[tokio::test]
 async fn ecs_deploy_rolls_back_a_version_of_which_ecs_says_that_it_does_not_start() {
-    let world = World::create("ecs-crashing").await;
-    let bad = world.push("#!/bin/sh\nexit 1", &[]).await;
+    let world = World::create("ecs-not-starting").await;
+    // Of tasks that ran, and ended, ECS would not say this.
+    let bad = world.push_what_cannot_start().await;
     let errors = roll_back(world, &bad, PATIENCE).await;
-    let event = "(service ecs-crashing) is unable to consistently start tasks successfully.";
+    let event = "(service ecs-not-starting) is unable to consistently start tasks successfully.";
     assert!(errors.contains(event), "{errors}");
 }
 

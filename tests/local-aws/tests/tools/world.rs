@@ -93,10 +93,19 @@ impl World {
 
     /// Pushes an image of a script, and answers its reference.
     pub(crate) async fn push(&self, script: &str, environment: &[&str]) -> String {
+        self.push_file(script, 0o755, environment).await
+    }
+
+    /// Pushes an image whose only file nobody may execute.
+    pub(crate) async fn push_what_cannot_start(&self) -> String {
+        self.push_file(SERVER, 0o644, &[]).await
+    }
+
+    async fn push_file(&self, script: &str, mode: u32, environment: &[&str]) -> String {
         let mut tar = tar::Builder::new(Vec::new());
         let mut header = tar::Header::new_gnu();
         header.set_size(script.len() as u64);
-        header.set_mode(0o755);
+        header.set_mode(mode);
         tar.append_data(&mut header, "run", script.as_bytes())
             .unwrap();
         let mut layer = self.upload(tar.into_inner().unwrap()).await;
