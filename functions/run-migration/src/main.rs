@@ -5,14 +5,13 @@ mod handler;
 mod log;
 mod task;
 
-use aws_sdk_ecs::Client;
 use lambda_runtime::{Error, LambdaEvent, run, service_fn};
 use serde_json::Value;
 
 #[tokio::main(flavor = "current_thread")]
 async fn main() -> Result<(), Error> {
     bluegreen_sdk_config::init_logging();
-    let client = Client::new(&bluegreen_sdk_config::from_env()?);
+    let client = bluegreen_services::paced_client(&bluegreen_sdk_config::from_env()?);
     run(service_fn(|event: LambdaEvent<Value>| {
         handler::handle(&client, event.payload)
     }))

@@ -167,6 +167,11 @@ async fn an_application_comes_up_goes_on_after_a_failure_changes_nothing_twice_a
         "{told}"
     );
 
+    eprintln!(
+        "{}",
+        end_to_end::secrecy::check(&world.config).await.unwrap()
+    );
+
     // Down, with a snapshot of the database left, and nothing else.
     down::run(&world, &demo, true).await.unwrap();
     let told = screen.read();

@@ -101,19 +101,14 @@ impl Template {
         &found["Properties"]
     }
 
-    /// The statements of a role's own policies, inline ones and those that are resources apart.
+    /// The statements of a role's own policies, whatever the conditions of the template say.
     #[must_use]
     pub fn statements(&self, role: &str) -> Vec<&Value> {
-        let inline = list(&self.properties(role)["Policies"]);
-        let apart = self
-            .resources("AWS::IAM::RolePolicy")
-            .into_iter()
-            .map(|(_, resource)| &resource["Properties"])
-            .filter(|policy| policy["RoleName"]["Ref"] == role);
-        inline
+        list(&self.properties(role)["Policies"])
             .iter()
-            .chain(apart)
+            .flat_map(alternatives)
             .flat_map(|policy| list(&policy["PolicyDocument"]["Statement"]))
+            .flat_map(alternatives)
             .collect()
     }
 
@@ -135,6 +130,14 @@ pub fn strings(value: &Value) -> Vec<&str> {
         || list(value).iter().filter_map(Value::as_str).collect(),
         |one| vec![one],
     )
+}
+
+/// Both values of an `Fn::If`, or the one that does not depend on a condition.
+fn alternatives(value: &Value) -> &[Value] {
+    match list(&value["Fn::If"]) {
+        [] => std::slice::from_ref(value),
+        [_condition, either @ ..] => either,
+    }
 }
 
 fn list(value: &Value) -> &[Value] {

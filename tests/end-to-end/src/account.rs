@@ -108,7 +108,7 @@ impl Account {
     async fn deploy_pipeline(&mut self, options: &AccountOptions) -> Result<()> {
         let artifacts = format!("s3://{ARTIFACTS}");
         self.cli.run(["s3", "mb", &artifacts]).await?;
-        let packaged = self.scratch.path().join("pipeline.packaged.yml");
+        let packaged = self.packaged_pipeline();
         let template = root().join("infra/pipeline.yml");
         self.cli
             .run([
@@ -130,6 +130,19 @@ impl Account {
         self.releases_table = output(&outputs, "ReleasesTableName")?;
         self.dead_letter_queue = output(&outputs, "DeadLetterQueueUrl")?;
         Ok(())
+    }
+
+    /// Updates the pipeline's stack with other parameters: what is not named stays as it is.
+    ///
+    /// # Errors
+    /// The stack was not updated.
+    pub async fn update_pipeline(&self, parameters: &[(String, String)]) -> Result<()> {
+        let packaged = self.packaged_pipeline();
+        self.deploy(PIPELINE, &packaged, parameters).await
+    }
+
+    fn packaged_pipeline(&self) -> PathBuf {
+        self.scratch("pipeline.packaged.yml")
     }
 
     /// Creates or updates a stack as a person would: `aws cloudformation deploy`.

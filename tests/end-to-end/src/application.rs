@@ -320,14 +320,27 @@ impl<'a> Application<'a> {
     /// # Errors
     /// ECS does not answer.
     pub async fn running_migrations(&self) -> Result<usize> {
+        self.tasks_outside_of_the_service(DesiredStatus::Running)
+            .await
+    }
+
+    /// The same of tasks that have stopped in the last hour.
+    ///
+    /// # Errors
+    /// ECS does not answer.
+    pub async fn stopped_migrations(&self) -> Result<usize> {
+        self.tasks_outside_of_the_service(DesiredStatus::Stopped)
+            .await
+    }
+
+    async fn tasks_outside_of_the_service(&self, status: DesiredStatus) -> Result<usize> {
         let ecs = aws_sdk_ecs::Client::new(self.account.config());
-        let all = ecs.list_tasks().cluster(&self.cluster).send().await?;
-        let of_service = ecs
+        let of_cluster = ecs
             .list_tasks()
             .cluster(&self.cluster)
-            .service_name(&self.service)
-            .send()
-            .await?;
+            .desired_status(status);
+        let all = of_cluster.clone().send().await?;
+        let of_service = of_cluster.service_name(&self.service).send().await?;
         // The service may have started tasks between the two answers.
         let of_service = of_service.task_arns();
         let others = all.task_arns().iter();

@@ -143,6 +143,26 @@ impl Execution {
         Ok(())
     }
 
+    /// Aborts it, as a person does in the console.
+    ///
+    /// # Errors
+    /// Step Functions does not answer.
+    pub async fn stop(&self) -> Result<()> {
+        let request = self.client.stop_execution().execution_arn(&self.arn);
+        request.send().await?;
+        Ok(())
+    }
+
+    /// Lets it go on where it was aborted.
+    ///
+    /// # Errors
+    /// Step Functions refuses that.
+    pub async fn redrive(&self) -> Result<()> {
+        let request = self.client.redrive_execution().execution_arn(&self.arn);
+        request.send().await?;
+        Ok(())
+    }
+
     /// Its way through the state machine so far.
     ///
     /// # Errors

@@ -8,5 +8,6 @@ pub mod execution;
 pub mod image;
 pub mod postgres;
 pub mod processes;
+pub mod secrecy;
 pub mod visitor;
 pub mod websvc;

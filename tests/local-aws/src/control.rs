@@ -22,11 +22,13 @@
 //! | `/events/faults`, `/events/faults/lift` | | deliveries of events that go wrong: [`event_faults`](crate::event_faults) |
 //! | `GET /v4/{container}`, `GET /v4/{container}/task` | | ECS's task metadata, for the container that asks |
 //! | `GET /calls?since=SECONDS` | | the newest calls of all AWS APIs, since then, the oldest first: [`Call`](crate::recorder::Call) |
+//! | `GET /asked` | | the IAM actions that each function, by its name, and the state machines have ever asked for: [`permissions`](crate::permissions) |
 //!
 //! What cannot be done is answered with status 400, 404 or 500 and `{"message": …}`, a body that is not
 //! understood with status 422 and a sentence. All of it, typed, is
 //! [`LocalAws`](crate::client::LocalAws).
 
+use std::collections::{BTreeMap, BTreeSet};
 use std::sync::Arc;
 
 use axum::body::Body;
@@ -73,6 +75,7 @@ pub(crate) fn router() -> Router<Arc<Gateway>> {
         .route("/missing-capacity", post(lack_capacity))
         .route("/missing-capacity/{cluster}", get(missing_capacity))
         .route("/calls", get(calls))
+        .route("/asked", get(asked))
 }
 
 async fn reserve_port(State(gateway): State<Arc<Gateway>>) -> Response {
@@ -230,6 +233,10 @@ async fn calls(
     Query(query): Query<CallsQuery>,
 ) -> Json<Vec<Call>> {
     Json(gateway.recorder.calls_since(query.since))
+}
+
+async fn asked(State(gateway): State<Arc<Gateway>>) -> Json<BTreeMap<String, BTreeSet<String>>> {
+    Json(gateway.asked.all())
 }
 
 fn failure(status: StatusCode, message: &str) -> Response {

@@ -23,6 +23,7 @@ use crate::faults::{Answer, Faults, Strike};
 use crate::images::ImageStore;
 use crate::lambda::{self, Completion, InvokeError, LambdaService};
 use crate::load_balancer::LoadBalancers;
+use crate::permissions::Asked;
 use crate::protocol::{ERROR_TYPE, REQUEST_ID};
 use crate::recorder::{Call, Recorder};
 use crate::request_limits::RequestLimits;
@@ -41,6 +42,7 @@ pub(crate) struct Gateway {
     pub(crate) images: ImageStore,
     pub(crate) moto: Proxy,
     pub(crate) recorder: Recorder,
+    pub(crate) asked: Asked,
     pub(crate) faults: Arc<Faults>,
     pub(crate) request_limits: RequestLimits,
     pub(crate) stale_reads: StaleReads,
@@ -72,6 +74,7 @@ async fn take(State(gateway): State<Arc<Gateway>>, request: Request) -> Response
         Err(response) => return response,
     };
     let caller = gateway.lambda.function_with(&call.access_key);
+    gateway.asked.note(&call, caller.as_deref());
     let strike = gateway.faults.strike_call(&call, caller.as_deref());
     let response = match strike {
         Some(strike) => struck(&gateway, &strike, &call, request).await,

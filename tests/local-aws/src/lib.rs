@@ -16,6 +16,7 @@ pub mod images;
 mod lambda;
 pub mod load_balancer;
 mod moto;
+pub mod permissions;
 mod processes;
 mod protocol;
 pub mod recorder;

@@ -21,6 +21,7 @@ use crate::images::ImageStore;
 use crate::lambda::LambdaService;
 use crate::load_balancer::LoadBalancers;
 use crate::moto::Moto;
+use crate::permissions::Asked;
 use crate::recorder::Recorder;
 use crate::request_limits::RequestLimits;
 use crate::stale_reads::StaleReads;
@@ -143,6 +144,7 @@ fn assemble(
         images,
         moto: Proxy::new(moto.authority()),
         recorder,
+        asked: Asked::default(),
         faults,
         request_limits,
         stale_reads: StaleReads::default(),

@@ -236,7 +236,7 @@ impl<'a> Scene<'a> {
         });
         let execution = execution.await?;
         held.strikes(PATIENCE).await?;
-        self.stop(&execution).await?;
+        execution.stop().await?;
         held.lift().await?;
         Ok(())
     }
@@ -259,7 +259,7 @@ impl<'a> Scene<'a> {
         let newer = self.start(digest(&versions[1], 0)?).await?;
         newer.reaches("PauseForTurn", PATIENCE).await?;
         if self.case.way == Way::Replacing {
-            self.stop(&newer).await?;
+            newer.stop().await?;
         }
         let trap = self.set_trap(Some(newer.arn())).await?;
         let execution = self.start(digest(&versions[2], 2)?).await?;
@@ -319,9 +319,9 @@ impl<'a> Scene<'a> {
         let held = self.hold(state).await?;
         let execution = self.push(Behaviour::default()).await?;
         held.strikes(PATIENCE).await?;
-        self.stop(&execution).await?;
+        execution.stop().await?;
         held.lift().await?;
-        self.redrive(&execution).await?;
+        execution.redrive().await?;
         self.ends(execution).await?;
         Ok(())
     }
@@ -403,7 +403,7 @@ impl<'a> Scene<'a> {
             fault.lift().await?;
         }
         if matches!(&self.case.disturbed, Some((_, Disturbance::Redriven))) {
-            self.redrive(&execution).await?;
+            execution.redrive().await?;
             self.ends(execution).await?;
         }
         for version in std::mem::take(&mut self.played.lost) {
@@ -429,7 +429,7 @@ impl<'a> Scene<'a> {
         };
         match disturbance {
             Disturbance::AbortedBefore | Disturbance::AbortedAfter | Disturbance::Redriven => {
-                self.stop(execution).await
+                execution.stop().await
             }
             Disturbance::EventTwice => self.repeat_event().await,
             Disturbance::NewerPush => self.push(Behaviour::default()).await.map(drop),
@@ -446,24 +446,6 @@ impl<'a> Scene<'a> {
             Disturbance::AlarmFires => self.stand.set_alarm(self.account, "ALARM").await,
             other => bail!("{other} does not happen meanwhile"),
         }
-    }
-
-    async fn stop(&self, execution: &Execution) -> Result<()> {
-        aws_sdk_sfn::Client::new(self.account.config())
-            .stop_execution()
-            .execution_arn(execution.arn())
-            .send()
-            .await?;
-        Ok(())
-    }
-
-    async fn redrive(&self, execution: &Execution) -> Result<()> {
-        aws_sdk_sfn::Client::new(self.account.config())
-            .redrive_execution()
-            .execution_arn(execution.arn())
-            .send()
-            .await?;
-        Ok(())
     }
 
     /// Delivers the event of the newest push once more.

@@ -6,7 +6,10 @@
 //! the account when the last story is over.
 
 mod events;
+mod left_behind;
 mod limits;
+mod permissions;
+mod pipeline;
 mod refused;
 mod released;
 mod rolled_back;
@@ -45,6 +48,7 @@ fn main() -> ExitCode {
     // Those that take long begin first.
     let mut trials = stories!(world, usual:
         events::a_push_whose_event_was_lost_is_found_and_deployed,
+        left_behind::a_deployment_that_was_left_in_progress_is_stopped_when_the_stack_goes_back,
         strategies::a_linear_release_takes_over_step_by_step_and_an_unhealthy_one_never_does,
         strategies::a_canary_takes_a_share_first_and_an_alarm_takes_it_back,
         strategies::blue_green_changes_all_requests_at_once_and_a_crashing_version_gets_none,
@@ -67,6 +71,7 @@ fn main() -> ExitCode {
         turns::a_push_that_comes_late_is_stale_until_a_person_forces_it,
         turns::an_event_that_comes_twice_starts_one_release,
         turns::a_redriven_release_plans_anew,
+        left_behind::a_migration_whose_start_nobody_heard_of_is_found_and_not_started_again,
         way_back::a_person_goes_back_to_the_last_good_release,
         way_back::an_alarm_after_a_release_takes_it_back_once,
         way_back::a_command_after_the_release_is_reported_and_takes_nothing_back,
@@ -77,11 +82,18 @@ fn main() -> ExitCode {
         unnoticed::a_push_without_a_tag_starts_nothing,
     );
     trials.extend(stories!(world, impatient:
+        left_behind::a_migration_that_was_left_running_is_stopped_when_it_takes_too_long,
         refused::a_migration_that_takes_too_long_is_stopped,
     ));
+    trials.extend(stories!(world, passing:
+        pipeline::its_stack_is_updated_and_deleted_and_leaves_the_records,
+    ));
+    let all = trials.len() as u64;
     let conclusion = libtest_mimic::run(&arguments, trials);
+    // What was never asked for can be told only when every story was played.
+    let is_complete = conclusion.num_passed == all;
     // The stories are over, and with them all that held the world but this.
-    match Arc::into_inner(world).map_or(Ok(()), World::close) {
+    match Arc::into_inner(world).map_or(Ok(()), |world| world.close(is_complete)) {
         Ok(()) => conclusion.exit_code(),
         Err(error) => {
             eprintln!("the account was not closed as it should be: {error:#}");

@@ -19,7 +19,7 @@ pub(crate) struct Running<'a> {
 }
 
 impl<'a> Running<'a> {
-    async fn new(account: &'a Account, name: &str) -> Result<Self> {
+    pub(crate) async fn new(account: &'a Account, name: &str) -> Result<Self> {
         Self::with(account, name, Settings::default()).await
     }
 

@@ -2,27 +2,15 @@
 
 use std::time::Duration;
 
-use anyhow::{Context, Result, ensure};
+use anyhow::{Context, Result};
 use end_to_end::account::Account;
-use end_to_end::execution::{Execution, Stay};
 use end_to_end::image::VersionSpec;
 use serde_json::{Value, json};
-use tokio::time::Instant;
 
 use crate::released::{assert_runs, release_version_2, running};
 
-const PATIENCE: Duration = Duration::from_secs(60);
-
-/// Waits until the execution has come to the state.
-async fn reaches(execution: &Execution, state: &str) -> Result<()> {
-    let deadline = Instant::now() + PATIENCE;
-    let has_come = |stays: &[Stay]| stays.iter().any(|stay| stay.state == state);
-    while !has_come(&execution.stays().await?) {
-        ensure!(Instant::now() < deadline, "never in {state}");
-        tokio::time::sleep(Duration::from_millis(50)).await;
-    }
-    Ok(())
-}
+/// How long an execution may take to a state.
+pub(crate) const PATIENCE: Duration = Duration::from_secs(60);
 
 pub(crate) async fn of_pushes_that_wait_the_newest_is_deployed_and_the_others_are_superseded(
     account: &Account,
@@ -36,9 +24,9 @@ pub(crate) async fn of_pushes_that_wait_the_newest_is_deployed_and_the_others_ar
     let third = build(VersionSpec::meow().version("waits-last"))?;
 
     let first_execution = application.push_and_notice("v2", &first).await?;
-    reaches(&first_execution, "WaitTask").await?;
+    first_execution.reaches("WaitTask", PATIENCE).await?;
     let second_execution = application.push_and_notice("v3", &second).await?;
-    reaches(&second_execution, "PauseForTurn").await?;
+    second_execution.reaches("PauseForTurn", PATIENCE).await?;
     let third_execution = application.push_and_notice("v4", &third).await?;
 
     let end = second_execution.end().await?;
@@ -63,12 +51,8 @@ pub(crate) async fn a_release_that_was_aborted_keeps_nobody_waiting(
     let (application, _) = running(account, "aborted").await?;
     let slow = VersionSpec::slow_migration(20).build(account.websvc())?;
     let aborted = application.push_and_notice("v2", &slow).await?;
-    reaches(&aborted, "WaitTask").await?;
-    let stop = ["stepfunctions", "stop-execution", "--execution-arn"];
-    account
-        .cli()
-        .run(stop.iter().copied().chain([aborted.arn()]))
-        .await?;
+    aborted.reaches("WaitTask", PATIENCE).await?;
+    aborted.stop().await?;
 
     let next = VersionSpec::meow()
         .version("next")
@@ -125,12 +109,11 @@ pub(crate) async fn a_redriven_release_plans_anew(account: &Account) -> Result<(
     let (application, _) = running(account, "redriven").await?;
     let slow = VersionSpec::slow_migration(12).build(account.websvc())?;
     let execution = application.push_and_notice("v2", &slow).await?;
-    reaches(&execution, "WaitTask").await?;
-    let of = |verb: &'static str| ["stepfunctions", verb, "--execution-arn", execution.arn()];
-    account.cli().run(of("stop-execution")).await?;
+    execution.reaches("WaitTask", PATIENCE).await?;
+    execution.stop().await?;
     let aborted = execution.end().await?;
     assert_eq!(aborted.status, "ABORTED");
-    account.cli().run(of("redrive-execution")).await?;
+    execution.redrive().await?;
     let end = execution.end().await?;
     assert_eq!(end.output["verdict"], "succeeded", "{end:?}");
     let stays = execution.stays().await?;

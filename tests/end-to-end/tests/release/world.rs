@@ -1,13 +1,17 @@
 //! The accounts that the stories are played in.
 
+use std::collections::{BTreeMap, BTreeSet};
 use std::future::Future;
 
 use anyhow::{Result, ensure};
 use end_to_end::account::{Account, AccountOptions};
 use end_to_end::processes::working_in;
+use end_to_end::secrecy;
 use libtest_mimic::Failed;
 use tokio::runtime::Runtime;
 use tokio::sync::OnceCell;
+
+use crate::permissions;
 
 /// How many times faster than AWS the local AWS replaces tasks and checks health.
 const SPEED: f64 = 10.0;
@@ -18,6 +22,7 @@ pub(crate) struct World {
     runtime: Runtime,
     usual: OnceCell<Account>,
     impatient: OnceCell<Account>,
+    passing: OnceCell<Account>,
 }
 
 impl Default for World {
@@ -29,6 +34,7 @@ impl Default for World {
             runtime,
             usual: OnceCell::new(),
             impatient: OnceCell::new(),
+            passing: OnceCell::new(),
         }
     }
 }
@@ -50,35 +56,66 @@ impl World {
 
     /// An account with the pipeline as it comes.
     pub(crate) async fn usual(&self) -> Result<&Account> {
-        open(&self.usual, &[]).await
+        open(&self.usual, &[], true).await
     }
 
-    /// An account whose pipeline gives a migration ten seconds.
+    /// An account whose pipeline gives a migration ten seconds, and traces its executions.
     pub(crate) async fn impatient(&self) -> Result<&Account> {
-        open(&self.impatient, &[("MigrationTimeoutSeconds", "10")]).await
+        let parameters = [("MigrationTimeoutSeconds", "10"), ("Tracing", "true")];
+        open(&self.impatient, &parameters, true).await
     }
 
-    /// Closes the accounts; no process may survive them.
-    pub(crate) fn close(self) -> Result<()> {
+    /// An account whose pipeline may come and go; nobody asks ECS for anything there.
+    pub(crate) async fn passing(&self) -> Result<&Account> {
+        open(&self.passing, &[], false).await
+    }
+
+    /// Closes the accounts; no process may survive them. Where the stories are complete, the accounts
+    /// have told no password, and the roles allow no more than was asked for.
+    pub(crate) fn close(self, is_complete: bool) -> Result<()> {
+        let mut asked = BTreeMap::<_, BTreeSet<_>>::new();
         for account in [self.usual, self.impatient] {
-            if let Some(account) = account.into_inner() {
-                let directories = account.directories();
-                if let Some(checked) = self.runtime.block_on(account.close())? {
-                    eprintln!("{checked}");
+            let Some(account) = account.into_inner() else {
+                continue;
+            };
+            if is_complete {
+                for (caller, actions) in self.runtime.block_on(account.aws().asked())? {
+                    asked.entry(caller).or_default().extend(actions);
                 }
-                let left = working_in(&directories)?;
-                ensure!(left.is_empty(), "processes survived: {left:?}");
+                let searched = self.runtime.block_on(secrecy::check(account.config()))?;
+                eprintln!("{searched}");
             }
+            close(&self.runtime, account)?;
+        }
+        if let Some(account) = self.passing.into_inner() {
+            close(&self.runtime, account)?;
+        }
+        if is_complete {
+            eprintln!("{}", permissions::check(&asked)?);
         }
         Ok(())
     }
 }
 
-async fn open<'a>(cell: &'a OnceCell<Account>, parameters: &[(&str, &str)]) -> Result<&'a Account> {
+fn close(runtime: &Runtime, account: Account) -> Result<()> {
+    let directories = account.directories();
+    if let Some(checked) = runtime.block_on(account.close())? {
+        eprintln!("{checked}");
+    }
+    let left = working_in(&directories)?;
+    ensure!(left.is_empty(), "processes survived: {left:?}");
+    Ok(())
+}
+
+async fn open<'a>(
+    cell: &'a OnceCell<Account>,
+    parameters: &[(&str, &str)],
+    check_ecs_calls: bool,
+) -> Result<&'a Account> {
     cell.get_or_try_init(|| {
         Account::open(AccountOptions {
             speed: SPEED,
-            check_ecs_calls: true,
+            check_ecs_calls,
             pipeline_parameters: parameters
                 .iter()
                 .map(|(name, value)| ((*name).to_owned(), (*value).to_owned()))

@@ -1,5 +1,6 @@
 //! The [control API](crate::control), typed.
 
+use std::collections::{BTreeMap, BTreeSet};
 use std::fmt::Write;
 use std::time::Duration;
 
@@ -131,6 +132,12 @@ impl LocalAws {
         let path = format!("calls?since={time}");
         let calls: Vec<Call> = self.ask(Method::GET, &path).await?;
         Ok(calls.into())
+    }
+
+    /// The IAM actions that each function, by its name, and the state machines
+    /// ([`STATE_MACHINES`](crate::permissions::STATE_MACHINES)) have ever asked for.
+    pub async fn asked(&self) -> anyhow::Result<BTreeMap<String, BTreeSet<String>>> {
+        self.ask(Method::GET, "asked").await
     }
 
     pub(super) async fn check_that_faults_struck(&self) -> anyhow::Result<()> {

@@ -1,0 +1,85 @@
+//! What a release has left at work that was not told what became of it, or was given up.
+
+use anyhow::{Context, Result};
+use end_to_end::account::Account;
+use end_to_end::image::VersionSpec;
+use local_aws::faults::{Fault, Moment};
+use serde_json::json;
+
+use crate::refused::{Running, assert_failed};
+use crate::released::{assert_runs, running};
+use crate::turns::PATIENCE;
+
+pub(crate) async fn a_migration_whose_start_nobody_heard_of_is_found_and_not_started_again(
+    account: &Account,
+) -> Result<()> {
+    let (application, _) = running(account, "started-twice").await?;
+    let crash = Fault::crash_of("*-RunMigrationFunction-*", Moment::AfterItsWork);
+    let crash = crash.where_event_mentions("started-twice").times(1);
+    let crash = account.aws().fail(crash).await?;
+    let before = account.aws().calls().await?;
+
+    let meow = VersionSpec::meow().build(account.websvc())?;
+    let execution = application.push_and_notice("v2", &meow).await?;
+    let end = execution.end().await?;
+
+    assert_eq!(end.output["verdict"], "succeeded", "{end:?}");
+    assert_eq!(crash.lift().await?, 1);
+    assert_runs(&application, &meow.digest()).await?;
+    assert_eq!(application.applied_migrations().await?, ["1", "2"]);
+    // ECS was asked twice to start the task, and has started one.
+    let since = before.last().context("there were calls")?.time;
+    let calls = account.aws().calls_since(since).await?;
+    let starts = calls.of("ecs", "RunTask").mentioning(application.cluster());
+    assert_eq!(starts.len(), 2, "{starts:?}");
+    let migrations = application.stopped_migrations().await?;
+    assert_eq!(migrations, 2, "the first image's, and one of v2");
+    Ok(())
+}
+
+pub(crate) async fn a_migration_that_was_left_running_is_stopped_when_it_takes_too_long(
+    account: &Account,
+) -> Result<()> {
+    let running = Running::new(account, "left-migrating").await?;
+    let application = &running.application;
+    let slow = VersionSpec::slow_migration(300).build(account.websvc())?;
+    let given_up = application.push_and_notice("v2", &slow).await?;
+    given_up.reaches("WaitTask", PATIENCE).await?;
+    given_up.stop().await?;
+
+    // Its own migration would be a second one beside the first.
+    let bad = VersionSpec::bad_migration().build(account.websvc())?;
+    let execution = application.push_and_notice("v3", &bad).await?;
+    let end = execution.end().await?;
+
+    assert_failed(&end, "MigrationFailed", &["exit"]);
+    let stays = execution.stays().await?;
+    let stopped = stays.iter().any(|stay| {
+        let cause = stay.output["cause"].as_str().unwrap_or_default();
+        stay.state == "SettleRelease" && cause.contains("was told to stop")
+    });
+    assert!(stopped, "{stays:?}");
+    running.assert_untouched().await
+}
+
+pub(crate) async fn a_deployment_that_was_left_in_progress_is_stopped_when_the_stack_goes_back(
+    account: &Account,
+) -> Result<()> {
+    let (application, posts) = running(account, "left-deploying").await?;
+    let visitor = application.visitor();
+    visitor.sees("Posts").await?;
+    let image = VersionSpec::never_healthy().build(account.websvc())?;
+    let given_up = application.push_and_notice("v2", &image).await?;
+    given_up.reaches("VerifyHealth", PATIENCE).await?;
+    given_up.stop().await?;
+
+    let input = json!({"stack": "left-deploying", "action": "rollback"});
+    let end = account.start_execution(input).await?.end().await?;
+
+    assert_eq!(end.output["verdict"], "succeeded", "{end:?}");
+    assert_runs(&application, &posts.digest()).await?;
+    let visits = visitor.leave().await;
+    assert_eq!(visits.failed, 0, "{visits:?}");
+    assert_eq!(visits.by_heading.keys().collect::<Vec<_>>(), ["Posts"]);
+    Ok(())
+}
