@@ -1,22 +1,13 @@
 """What a release says whose image could not be written for the stack, and where it writes which."""
 
-import json
 import unittest
-from pathlib import Path
 from typing import Any
 
-from glue.jsonata_evaluator import evaluate
-
-MACHINE = Path(__file__).resolve().parents[2] / "statemachine" / "deploy.asl.json"
-STATES = json.loads(MACHINE.read_text())["States"]
+from definition import STATES, next_of, value
 
 NAME = "/bluegreen/shop/image"
 PLAN = {"stack": "shop", "action": "deploy", "postDeploy": None, "imageParameters": {"shop": NAME}}
 SERVING = {"repository": "shop", "image": "registry/shop@sha256:2"}
-
-
-def value(expression: str, variables: dict[str, Any]) -> Any:
-    return evaluate(expression.removeprefix("{%").removesuffix("%}"), variables)
 
 
 class ImageParameter(unittest.TestCase):
@@ -31,12 +22,6 @@ class ImageParameter(unittest.TestCase):
         explained = STATES["ExplainUnwrittenImage"]["Assign"]["outcome"]
         return {key: value(text, variables) for key, text in explained.items()}
 
-    def next_of(self, state: str, variables: dict[str, Any]) -> str:
-        for choice in STATES[state]["Choices"]:
-            if value(choice["Condition"], variables):
-                return choice["Next"]
-        return STATES[state]["Default"]
-
     def test_only_the_parameter_of_the_repository_is_written(self) -> None:
         for repository, expected in (
             ("shop", "WriteImage"),
@@ -44,7 +29,7 @@ class ImageParameter(unittest.TestCase):
             ("", "DecideOnServing"),
         ):
             variables = {"plan": PLAN, "serving": {"repository": repository, "image": "i"}}
-            self.assertEqual(self.next_of("DecideOnImage", variables), expected)
+            self.assertEqual(next_of("DecideOnImage", variables), expected)
 
     def test_a_release_that_is_healthy_fails_by_name_and_stays_healthy(self) -> None:
         told = self.explained(None, postDeploy={"command": ["contract"]})
@@ -71,7 +56,7 @@ class ImageParameter(unittest.TestCase):
             ("rollback", done, "RecordRolledBack"),
         ):
             variables = {"plan": {"action": plan}, "outcome": outcome}
-            self.assertEqual(self.next_of("DecideOnServing", variables), expected)
+            self.assertEqual(next_of("DecideOnServing", variables), expected)
 
 
 if __name__ == "__main__":

@@ -2,13 +2,9 @@
 
 import json
 import unittest
-from pathlib import Path
 from typing import Any
 
-from glue.jsonata_evaluator import evaluate
-
-MACHINE = Path(__file__).resolve().parents[2] / "statemachine" / "deploy.asl.json"
-STATES = json.loads(MACHINE.read_text())["States"]
+from definition import STATES, value
 
 ASKED_FOR = None
 FAILED = {"verdict": "unhealthy"}
@@ -94,8 +90,7 @@ class RollbackTarget(unittest.TestCase):
         return self.assigned("ChooseTarget", variables)["serving"]
 
     def assigned(self, state: str, variables: dict[str, Any]) -> dict[str, Any]:
-        expression = STATES[state]["Assign"]["target"]
-        return evaluate(expression.removeprefix("{%").removesuffix("%}"), variables)
+        return value(STATES[state]["Assign"]["target"], variables)
 
     def test_a_release_that_failed_goes_back_to_what_ran_before_it(self) -> None:
         before = ["web:50", "worker:50"]

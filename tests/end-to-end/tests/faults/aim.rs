@@ -147,7 +147,7 @@ fn parameters(state: &str, other: Option<&str>) -> Result<Value> {
         "ReplaceWaiting" => turn("SET waiting = :me*", "waiting = :ended"),
         "TakeTurn" => turn("SET holder = :me*", "attribute_not_exists(holder)*"),
         "TakeOver" => turn("SET holder = :me*", "holder = :ended*"),
-        "MarkSettled" => turn("REMOVE unsettled", "holder = :me"),
+        "MarkSettled" => turn("REMOVE unsettled*", "holder = :me"),
         "GiveTurnBack" => turn("*REMOVE holder*", "holder = :me"),
         "RecordAbandoned" => json!({"ExpressionAttributeValues": {":verdict": {"S": "abandoned"}}}),
         "RecordRolledBack" => of_record("*rolledBackBy*"),

@@ -363,7 +363,7 @@ impl Seen<'_> {
         checked: &mut Checked,
     ) -> Result<()> {
         let turn = self.stand.turn(self.account).await?;
-        let free = ["holder", "waiting", "unsettled"]
+        let free = ["holder", "waiting", "unsettled", "openRecord"]
             .iter()
             .all(|one| turn[*one].is_null());
         checked.rule("6, the turn is free", free, || turn.to_string());
@@ -559,8 +559,7 @@ impl Release {
         for (at, stay) in self.stays.iter().enumerate() {
             let next = self.stays.get(at + 1).map(|next| next.state.as_str());
             let takes = match stay.state.as_str() {
-                "TakeTurn" | "DecideOnHolder" => next == Some("PlanRelease"),
-                "TakeOver" => next == Some("RecordAbandoned"),
+                "TakeTurn" | "DecideOnHolder" | "TakeOver" => next == Some("PlanRelease"),
                 _ => false,
             };
             if takes && since.is_none() {

@@ -176,6 +176,7 @@ pub(crate) fn way_to(state: &str) -> Option<Way> {
         | "GiveTurnBack" | "DecideOnEnd" | "Succeeded" => Way::Release,
         "CheckAlarms"
         | "DecideOnAlarms"
+        | "DecideOnUpdate"
         | "VerifyAlarms"
         | "DecideOnVerifiedAlarms"
         | "RunPostDeploy"

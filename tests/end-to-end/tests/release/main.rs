@@ -57,6 +57,7 @@ fn main() -> ExitCode {
         rolled_back::of_two_services_of_which_one_fails_both_go_back,
         rolled_back::a_health_check_url_that_fails_after_healthy_targets_takes_the_release_back,
         refused::an_alarm_that_is_raised_refuses_a_release_until_a_person_ignores_it,
+        refused::an_alarm_that_goes_off_during_the_migration_refuses_the_deployment,
         way_back::a_person_goes_back_to_a_release_by_its_name,
         released::a_pushed_image_is_migrated_deployed_and_verified,
         released::a_release_is_started_by_hand,

@@ -9,6 +9,7 @@ use end_to_end::visitor::Visitor;
 use serde_json::json;
 
 use crate::released::assert_runs;
+use crate::turns::PATIENCE;
 
 /// An application that runs version 1, and somebody who reads it.
 pub(crate) struct Running<'a> {
@@ -142,6 +143,25 @@ pub(crate) async fn an_alarm_that_is_raised_refuses_a_release_until_a_person_ign
     let visits = running.visitor.leave().await;
     assert_eq!(visits.failed, 0, "{visits:?}");
     Ok(())
+}
+
+pub(crate) async fn an_alarm_that_goes_off_during_the_migration_refuses_the_deployment(
+    account: &Account,
+) -> Result<()> {
+    let running = Running::new(account, "alarmed-meanwhile").await?;
+    let application = &running.application;
+    let alarm = application.alarm("ErrorAlarm").await?;
+
+    let image = VersionSpec::slow_migration(8).build(account.websvc())?;
+    let execution = application.push_and_notice("v2", &image).await?;
+    execution.reaches("WaitTask", PATIENCE).await?;
+    alarm.raise().await?;
+    let end = execution.end().await?;
+
+    let told = [alarm.name(), "stays in the database"];
+    assert_failed(&end, "AlarmsInAlarm", &told);
+    assert_eq!(application.applied_migrations().await?, ["1", "2", "3"]);
+    running.assert_untouched().await
 }
 
 pub(crate) async fn malformed_input_changes_nothing(account: &Account) -> Result<()> {
