@@ -55,6 +55,7 @@ fn main() -> ExitCode {
         events::an_event_that_cannot_be_processed_is_kept_and_raises_an_alarm,
         limits::a_stack_has_limits_of_its_own,
         rolled_back::of_two_services_of_which_one_fails_both_go_back,
+        rolled_back::a_deployment_that_takes_longer_than_its_stack_allows_is_taken_back,
         rolled_back::a_health_check_url_that_fails_after_healthy_targets_takes_the_release_back,
         refused::an_alarm_that_is_raised_refuses_a_release_until_a_person_ignores_it,
         refused::an_alarm_that_goes_off_during_the_migration_refuses_the_deployment,

@@ -6,6 +6,7 @@ use end_to_end::image::VersionSpec;
 
 use crate::refused::assert_failed;
 use crate::released::{assert_runs, running};
+use crate::strategies::running_blue_green;
 
 pub(crate) async fn a_version_that_never_becomes_healthy_is_rolled_back_by_ecs(
     account: &Account,
@@ -119,6 +120,34 @@ pub(crate) async fn a_health_check_url_that_fails_after_healthy_targets_takes_th
     let visits = visitor.leave().await;
     assert_eq!(visits.failed, 0, "{visits:?}");
     assert_eq!(visits.latest, "Posts");
+    assert!(visits.by_heading.contains_key("MEOW MEOW"), "{visits:?}");
+    Ok(())
+}
+
+pub(crate) async fn a_deployment_that_takes_longer_than_its_stack_allows_is_taken_back(
+    account: &Account,
+) -> Result<()> {
+    let (application, posts) = running_blue_green(account, "stalled", "5").await?;
+    let limit = [("DeploymentTimeoutSeconds", "15")];
+    application.update_stack(&limit).await?;
+    let visitor = application.visitor();
+    visitor.sees("Posts").await?;
+
+    let meow = VersionSpec::meow().build(account.websvc())?;
+    let end = application
+        .push_and_notice("v2", &meow)
+        .await?
+        .end()
+        .await?;
+
+    assert_failed(&end, "DeploymentStalled", &["15 seconds"]);
+    assert_runs(&application, &posts.digest()).await?;
+    let records = account.releases("stalled").await?;
+    assert_eq!(records[0]["verdict"], "rolledBack", "{records:?}");
+    let visits = visitor.leave().await;
+    assert_eq!(visits.failed, 0, "{visits:?}");
+    assert_eq!(visits.latest, "Posts");
+    // It served all requests while it baked.
     assert!(visits.by_heading.contains_key("MEOW MEOW"), "{visits:?}");
     Ok(())
 }

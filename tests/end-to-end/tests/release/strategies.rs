@@ -31,6 +31,26 @@ async fn running_by<'a>(
     Ok((application, posts))
 }
 
+/// An application that runs version 1 and is deployed blue/green, with so many minutes of ECS's time
+/// until a deployment is over.
+pub(crate) async fn running_blue_green<'a>(
+    account: &'a Account,
+    name: &str,
+    bake_minutes: &str,
+) -> Result<(Application<'a>, Image)> {
+    let posts = VersionSpec::posts().build(account.websvc())?;
+    let parameters = [
+        ("Strategy", "BLUE_GREEN"),
+        ("TestListenerPort", "0"),
+        ("BakeTimeMinutes", bake_minutes),
+    ];
+    let application = account
+        .create_application_with(name, &posts, &parameters)
+        .await?;
+    application.migrate_first_image().await?;
+    Ok((application, posts))
+}
+
 /// Releases version 2, and tells what somebody saw who read meanwhile.
 async fn release_version_2(application: &Application<'_>, meow: &Image) -> Result<Visits> {
     let visitor = application.visitor();
