@@ -414,6 +414,13 @@ class GitHub(TemplateTest):
         [statement] = self.role()["AssumeRolePolicyDocument"]["Statement"]
         subject = statement["Condition"]["StringLike"]
         self.assertIn("repo:octocat/shop:environment:production", subject.values())
+        # In the tokens of newer repositories both names have their IDs.
+        self.bring_about(GitHubRepository="octocat@583231/shop@1296269")
+        [statement] = self.role()["AssumeRolePolicyDocument"]["Statement"]
+        subject = statement["Condition"]["StringLike"]
+        self.assertIn(
+            "repo:octocat@583231/shop@1296269:environment:production", subject.values()
+        )
         # A second stack uses the account's one provider, which outlives both.
         first, self.stack = self.stack, unique("github")
         other = {"GitHubRepository": "octocat/cafe", "RepositoryName": "cafe"}
@@ -449,6 +456,9 @@ class GitHub(TemplateTest):
         for parameter, value in (
             ("GitHubRepository", "octocat"),
             ("GitHubRepository", "octocat/*"),
+            ("GitHubRepository", "octocat@583231/shop"),
+            ("GitHubRepository", "octocat/shop@1296269"),
+            ("GitHubRepository", "octocat@*/shop@*"),
             ("GitHubSubject", "*"),
             ("GitHubSubject", "pull_request"),
             ("OidcProviderArn", "arn:aws:iam::123456789012:oidc-provider/elsewhere"),
