@@ -166,6 +166,35 @@ fn a_role_is_passed_to_the_tasks_of_ecs_alone() {
     }
 }
 
+/// AWS says of `ecs-tasks.amazonaws.com` alone that it names the account when it takes a role on:
+/// <https://docs.aws.amazon.com/AmazonECS/latest/developerguide/task-iam-roles.html>.
+#[test]
+fn ecs_takes_on_the_roles_of_tasks_for_this_account_and_its_own_without_a_condition() {
+    let account = json!({"StringEquals": {"aws:SourceAccount": {"Ref": "AWS::AccountId"}}});
+    let mut trusted = BTreeSet::new();
+    for template in templates() {
+        for (role, resource) in template.resources("AWS::IAM::Role") {
+            let document = &resource["Properties"]["AssumeRolePolicyDocument"];
+            for statement in document["Statement"].as_array().into_iter().flatten() {
+                let condition = match statement["Principal"]["Service"].as_str() {
+                    Some("ecs-tasks.amazonaws.com") => &account,
+                    Some("ecs.amazonaws.com") => &Value::Null,
+                    _ => continue,
+                };
+                assert_eq!(&statement["Condition"], condition, "{role}");
+                trusted.insert(role.to_owned());
+            }
+        }
+    }
+    let expected = [
+        "ExecutionRole",
+        "HookRole",
+        "InfrastructureRole",
+        "TaskRole",
+    ];
+    assert_eq!(trusted, expected.map(str::to_owned).into());
+}
+
 /// A role that changes roles, functions, state machines or stacks could give itself what it lacks.
 #[test]
 fn no_role_can_change_itself() {
