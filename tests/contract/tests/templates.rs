@@ -379,6 +379,33 @@ fn a_push_without_a_tag_never_reaches_the_function() {
     );
 }
 
+/// Nothing keeps the event of a schedule.
+#[test]
+fn somebody_hears_of_a_function_on_a_schedule_that_fails() {
+    let pipeline = pipeline();
+    let rules = pipeline.resources("AWS::Events::Rule");
+    let scheduled = rules.iter().filter_map(|(_, rule)| {
+        let properties = &rule["Properties"];
+        properties.get("ScheduleExpression")?;
+        properties["Targets"][0]["Arn"]["Fn::GetAtt"].as_str()
+    });
+    let alarms = pipeline.resources("AWS::CloudWatch::Alarm");
+    let heard = alarms.iter().filter_map(|(_, alarm)| {
+        let properties = &alarm["Properties"];
+        let errors = properties["Namespace"] == "AWS/Lambda" && properties["MetricName"] == "Errors";
+        let dimension = &properties["Dimensions"][0];
+        let of_function = errors && dimension["Name"] == "FunctionName";
+        let topic = json!({"Fn::If": ["HasAlarmTopic", [{"Ref": "AlarmTopicArn"}], {"Ref": "AWS::NoValue"}]});
+        assert!(!errors || properties["AlarmActions"] == topic);
+        of_function.then(|| dimension["Value"]["Ref"].as_str())?
+    });
+    let scheduled: BTreeSet<&str> = scheduled
+        .filter_map(|arn| arn.strip_suffix(".Arn"))
+        .collect();
+    assert_eq!(scheduled, BTreeSet::from(["ReconcileFunction"]));
+    assert_eq!(heard.collect::<BTreeSet<&str>>(), scheduled);
+}
+
 #[test]
 fn a_push_that_leads_to_no_release_is_kept() {
     let pipeline = pipeline();
