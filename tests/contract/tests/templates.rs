@@ -166,6 +166,28 @@ fn a_role_is_passed_to_the_tasks_of_ecs_alone() {
     }
 }
 
+/// The other roles of an account are not the pipeline's to pass, unless somebody says so.
+#[test]
+fn the_pipeline_passes_the_roles_of_the_tasks_that_the_templates_make_and_no_other() {
+    let pipeline = pipeline();
+    let passed = &pipeline.document()["Parameters"]["TaskRoles"]["Default"];
+    assert_eq!(passed, "bluegreen/*");
+    let mut found = 0;
+    for template in templates() {
+        for (role, resource) in template.resources("AWS::IAM::Role") {
+            let properties = &resource["Properties"];
+            let trust = properties["AssumeRolePolicyDocument"].to_string();
+            if trust.contains("ecs-tasks.amazonaws.com") {
+                found += 1;
+                assert_eq!(properties["Path"], "/bluegreen/", "{role}");
+            } else {
+                assert!(properties["Path"].is_null(), "{role}");
+            }
+        }
+    }
+    assert_eq!(found, 2);
+}
+
 /// AWS says of `ecs-tasks.amazonaws.com` alone that it names the account when it takes a role on:
 /// <https://docs.aws.amazon.com/AmazonECS/latest/developerguide/task-iam-roles.html>.
 #[test]

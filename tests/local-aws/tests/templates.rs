@@ -212,6 +212,22 @@ impl World {
         .await
     }
 
+    /// Those under the path of `pipeline.yml`'s `TaskRoles`.
+    async fn has_roles_that_the_pipeline_may_pass(&self, outputs: &Texts) {
+        let ecs = aws_sdk_ecs::Client::new(&self.aws.sdk_config());
+        let services = ecs.describe_services().cluster(&outputs["ClusterName"]);
+        let services = services.services(&outputs["ServiceName"]).send().await;
+        let services = services.unwrap();
+        let definition = services.services()[0].task_definition().unwrap();
+        let described = ecs.describe_task_definition().task_definition(definition);
+        let described = described.send().await.unwrap();
+        let definition = described.task_definition().unwrap();
+        for role in [definition.task_role_arn(), definition.execution_role_arn()] {
+            let passed = "arn:aws:iam::123456789012:role/bluegreen/";
+            assert!(role.unwrap().starts_with(passed), "{role:?}");
+        }
+    }
+
     async fn read(&self, url: &str) -> String {
         let answer = self.http.get(url).send().await.unwrap();
         answer.text().await.unwrap()
@@ -250,6 +266,7 @@ async fn an_application_runs_on_a_network_and_a_database_of_its_own() {
     assert_eq!(world.read(url).await, "v1");
     let user = world.read(&format!("{url}/user")).await;
     assert_eq!(user, format!("app@{}", database["DatabaseHost"]));
+    world.has_roles_that_the_pipeline_may_pass(&outputs).await;
 
     let more = texts([
         ("WorkerCommand", "/run"),
