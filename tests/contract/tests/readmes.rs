@@ -30,6 +30,21 @@ fn item(function: &Crate, word: &str) -> String {
     lines.join("\n")
 }
 
+/// Such a one is deployed by way of S3 alone.
+/// <https://docs.aws.amazon.com/AWSCloudFormation/latest/UserGuide/cloudformation-limits.html>
+#[test]
+fn the_readme_names_the_templates_that_are_too_long_for_a_request() {
+    let long = templates()
+        .into_iter()
+        .filter(|template| template.text().len() > 51_200);
+    let long: Vec<String> = long.map(|template| format!("`{}`", template.name)).collect();
+    let sentence = format!(
+        "A template in a request may have 51,200 bytes, and {} has more.",
+        long.join(" and ")
+    );
+    assert!(read("README.md").contains(&sentence), "{sentence}");
+}
+
 #[test]
 fn every_function_s_readme_says_what_goes_in_and_what_comes_out() {
     for function in functions() {
