@@ -584,7 +584,12 @@ class Cluster(TemplateTest):
         for parameter, value in (
             ("ImageParameter", "registry/shop:v1"),
             ("MigrationCommand", "websvc migrate"),
+            ("MigrationCommand", "[1]"),
+            ("MigrationCommand", "[a]"),
+            ("MigrationCommand", '["a",]'),
+            ("MigrationCommand", '["a" "b"]'),
             ("PostDeployCommand", "[]"),
+            ("PostDeployCommand", r'["\x"]'),
             ("ImageTags", ""),
             ("ContainerPort", "0"),
             ("DatabaseSecretArn", "secret"),
@@ -649,6 +654,20 @@ class Cluster(TemplateTest):
                 self.refused(
                     f"{parameter} failed to satisfy", **{**self.good(), parameter: value}
                 )
+
+    def test_every_command_that_is_an_array_of_strings_is_taken(self) -> None:
+        parameters = parsed(self.text())["Parameters"]
+        commands = (
+            ["rails", "db:migrate"],
+            ["sh", "-c", 'echo "a, b" \\ [c] \n \u0007'],
+            ["", "ü"],
+        )
+        for parameter in ("MigrationCommand", "PostDeployCommand"):
+            pattern = re.compile(parameters[parameter]["AllowedPattern"])
+            for command in commands:
+                for text in (json.dumps(command), json.dumps(command, indent=1)):
+                    with self.subTest(parameter, text=text):
+                        self.assertTrue(pattern.match(text))
 
     def test_every_number_of_seconds_within_the_limits_is_taken(self) -> None:
         parameters = parsed(self.text())["Parameters"]
