@@ -1,16 +1,39 @@
 """What the checks find in machines that are wrong in one place."""
 
 import sys
+import tempfile
 import unittest
+from pathlib import Path
 
 sys.dont_write_bytecode = True
 
+import check  # noqa: E402
 import dataflow  # noqa: E402
 from expressions import Expression  # noqa: E402
 
 
 def machine(**states: dict) -> dict:
     return {"StartAt": "First", "States": states}
+
+
+class Templates(unittest.TestCase):
+    def test_a_number_that_is_written_as_a_string_is_named(self) -> None:
+        with tempfile.TemporaryDirectory() as folder:
+            template = Path(folder) / "template.yml"
+            template.write_text(
+                """
+                AWSTemplateFormatVersion: '2010-09-09'
+                Resources:
+                  LogGroup:
+                    Type: AWS::Logs::LogGroup
+                    DeletionPolicy: Delete
+                    UpdateReplacePolicy: Delete
+                    Properties:
+                      RetentionInDays: '30'
+                """
+            )
+            [finding] = check.cfn_lint(template)
+        self.assertIn("E3012", finding)
 
 
 class Variables(unittest.TestCase):
