@@ -37,7 +37,9 @@ fn the_readme_names_the_templates_that_are_too_long_for_a_request() {
     let long = templates()
         .into_iter()
         .filter(|template| template.text().len() > 51_200);
-    let long: Vec<String> = long.map(|template| format!("`{}`", template.name)).collect();
+    let long: Vec<String> = long
+        .map(|template| format!("`{}`", template.name))
+        .collect();
     let sentence = format!(
         "A template in a request may have 51,200 bytes, and {} has more.",
         long.join(" and ")

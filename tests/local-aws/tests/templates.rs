@@ -11,7 +11,8 @@ use aws_sdk_cloudformation::types::{Capability, Parameter, StackStatus};
 use aws_sdk_ecs::types::{DeploymentLifecycleHookAction, DeploymentLifecycleHookStatus};
 use aws_sdk_ssm::types::ParameterType;
 use local_aws::client::LocalAws;
-use support::{eventually, push};
+use serde_json::{Value, json};
+use support::{NewFunction, eventually, push, python};
 
 /// Answers with its version, and at `/user` with the database's user and server; a worker where
 /// it is told no port.
@@ -128,11 +129,21 @@ impl World {
         format!("{bucket}/{name}")
     }
 
-    /// What the AWS CLI answers.
+    /// What the AWS CLI answers, as text.
     async fn cli(&self, arguments: &[&str]) -> String {
+        self.cli_in("text", arguments).await
+    }
+
+    /// What it answers to a question, as JSON.
+    async fn ask(&self, arguments: &[&str]) -> Value {
+        let answer = self.cli_in("json", arguments).await;
+        serde_json::from_str(&answer).unwrap()
+    }
+
+    async fn cli_in(&self, format: &str, arguments: &[&str]) -> String {
         let output = tokio::process::Command::new(support::venv().join("bin/aws"))
             .args(arguments)
-            .args(["--endpoint-url", self.aws.endpoint(), "--output", "text"])
+            .args(["--endpoint-url", self.aws.endpoint(), "--output", format])
             .envs(self.aws.environment())
             .output()
             .await
@@ -140,6 +151,50 @@ impl World {
         let error = String::from_utf8_lossy(&output.stderr);
         assert!(output.status.success(), "{arguments:?}: {error}");
         String::from_utf8(output.stdout).unwrap().trim().to_owned()
+    }
+
+    /// The physical id of a resource of the stack `shop`.
+    async fn resource(&self, name: &str) -> String {
+        let asked = ["cloudformation", "describe-stack-resource"];
+        let which = ["--stack-name", "shop", "--logical-resource-id", name];
+        let answer = self.ask(&[&asked[..], &which].concat()).await;
+        let id = answer["StackResourceDetail"]["PhysicalResourceId"].as_str();
+        id.unwrap().to_owned()
+    }
+
+    /// The actions that a policy of a role of the stack `shop` allows, each with its resource.
+    async fn allowed(&self, role: &str, policy: &str) -> Vec<(String, Value)> {
+        let role = self.resource(role).await;
+        let asked = ["iam", "get-role-policy", "--role-name", &role];
+        let answer = self
+            .ask(&[&asked[..], &["--policy-name", policy]].concat())
+            .await;
+        let statements = answer["PolicyDocument"]["Statement"].as_array().unwrap();
+        let allowed = statements.iter().flat_map(|statement| {
+            let actions = match &statement["Action"] {
+                Value::Array(actions) => actions.clone(),
+                one => vec![one.clone()],
+            };
+            let resource = statement["Resource"].clone();
+            actions
+                .into_iter()
+                .map(move |action| (action.as_str().unwrap().to_owned(), resource.clone()))
+        });
+        allowed.collect()
+    }
+
+    /// The attributes of the load balancer of the stack `shop`.
+    async fn load_balancer(&self) -> Texts {
+        let arn = self.resource("LoadBalancer").await;
+        let asked = ["elbv2", "describe-load-balancer-attributes"];
+        let asked = [&asked[..], &["--load-balancer-arn", &arn]].concat();
+        let answer = self.ask(&asked).await;
+        let attributes = answer["Attributes"].as_array().unwrap().iter();
+        let attributes = attributes.map(|it| (it["Key"].as_str(), it["Value"].as_str()));
+        let owned = |text: Option<&str>| text.unwrap().to_owned();
+        attributes
+            .map(|(key, value)| (owned(key), owned(value)))
+            .collect()
     }
 
     async fn settled(&self, stack: &str, expected: &StackStatus) -> Texts {
@@ -268,17 +323,51 @@ async fn an_application_runs_on_a_network_and_a_database_of_its_own() {
     assert_eq!(user, format!("app@{}", database["DatabaseHost"]));
     world.has_roles_that_the_pipeline_may_pass(&outputs).await;
 
+    assert_eq!(
+        world.load_balancer().await["access_logs.s3.enabled"],
+        "false"
+    );
+
+    world
+        .cli(&["s3api", "create-bucket", "--bucket", "access-logs"])
+        .await;
     let more = texts([
         ("WorkerCommand", "/run"),
         ("Autoscaling", "true"),
+        ("MinCount", "1"),
+        ("MaxCount", "5"),
         ("ExecuteCommand", "true"),
+        ("AccessLogBucket", "access-logs"),
     ]);
     let outputs = world.change("shop", more).await;
     let ecs = aws_sdk_ecs::Client::new(&world.aws.sdk_config());
     let services = ecs.describe_services().cluster(&outputs["ClusterName"]);
     let services = services.services(&outputs["WorkerServiceName"]);
+    let services = services.services(&outputs["ServiceName"]);
     let services = services.send().await.unwrap();
-    assert_eq!(services.services()[0].running_count(), 1);
+    let [worker, web] = services.services() else {
+        panic!("{services:?}");
+    };
+    assert_eq!(worker.running_count(), 1);
+    assert!(worker.enable_execute_command() && web.enable_execute_command());
+    let allowed = world.allowed("TaskRole", "application").await;
+    let channel = ("ssmmessages:CreateControlChannel".to_owned(), json!("*"));
+    assert!(allowed.contains(&channel), "{allowed:?}");
+    let asked = ["application-autoscaling", "describe-scalable-targets"];
+    let asked = [&asked[..], &["--service-namespace", "ecs"]].concat();
+    let scaled = &world.ask(&asked).await["ScalableTargets"];
+    let (cluster, service) = (&outputs["ClusterName"], &outputs["ServiceName"]);
+    let which = format!("service/{cluster}/{service}");
+    assert_eq!(scaled.as_array().map(Vec::len), Some(1), "{scaled}");
+    assert_eq!(scaled[0]["ResourceId"], which);
+    assert_eq!(
+        (&scaled[0]["MinCapacity"], &scaled[0]["MaxCapacity"]),
+        (&json!(1), &json!(5))
+    );
+    let attributes = world.load_balancer().await;
+    assert_eq!(attributes["access_logs.s3.enabled"], "true");
+    assert_eq!(attributes["access_logs.s3.bucket"], "access-logs");
+    assert_eq!(attributes["access_logs.s3.prefix"], "shop");
     assert_eq!(world.read(url).await, "v1");
 
     for stack in ["shop", "database", "network"] {
@@ -354,6 +443,38 @@ async fn every_strategy_brings_a_new_version_into_service_once_somebody_has_veri
         assert_eq!(world.read(url).await, version, "{strategy}");
         before = version;
     }
+
+    // A function in place of the person: it sees the new version where the test listener shows it.
+    support::create_role(world.aws.endpoint()).await;
+    let seen = tempfile::NamedTempFile::new().unwrap();
+    let verify = format!(
+        "seen = [urllib.request.urlopen(url).read().decode() for url in ({test_url:?}, {url:?})]\n\
+         with open({:?}, 'a') as file: file.write(json.dumps(seen))\n\
+         return {{'hookStatus': 'SUCCEEDED'}}",
+        seen.path()
+    );
+    let new = NewFunction {
+        bootstrap: python(&verify),
+        ..NewFunction::default()
+    };
+    let lambda = aws_sdk_lambda::Client::new(&world.aws.sdk_config());
+    let name = support::create(&lambda, new).await;
+    let function = format!("arn:aws:lambda:us-east-1:123456789012:function:{name}");
+    world.name_image(&world.push("v5").await).await;
+    let next = texts([
+        ("Strategy", "BLUE_GREEN"),
+        ("Hook", "LAMBDA"),
+        ("HookFunctionArn", &function),
+    ]);
+    world.change("shop", next).await;
+    assert_eq!(world.read(url).await, "v5");
+    let seen = std::fs::read_to_string(seen.path()).unwrap();
+    assert_eq!(seen, r#"["v5", "v4"]"#);
+    let allowed = world.allowed("HookRole", "call-hook").await;
+    assert_eq!(
+        allowed,
+        [("lambda:InvokeFunction".to_owned(), json!(function))]
+    );
     world.delete("shop").await;
     world.aws.shut_down().await.unwrap();
 }
@@ -390,6 +511,15 @@ async fn a_name_and_a_certificate_come_and_go_and_the_pipeline_asks_where_they_h
     let outputs = world.change("shop", secured).await;
     assert_eq!(outputs["LoadBalancerUrl"], "https://localhost:443");
     assert!(!outputs.contains_key("HealthCheckUrl"), "{outputs:?}");
+    let led = reqwest::Client::builder().no_proxy();
+    let led = led.redirect(reqwest::redirect::Policy::none()).build();
+    let led = led.unwrap().get(format!("{url}/posts?page=2")).send().await;
+    let led = led.unwrap();
+    assert_eq!(led.status(), 301);
+    assert_eq!(
+        led.headers()["location"],
+        "https://localhost:443/posts?page=2"
+    );
 
     let named = texts([
         ("DomainName", "shop.example.com"),

@@ -715,6 +715,10 @@ class Cluster(TemplateTest):
             ),
             ("needs a HookFunctionArn", {"Strategy": "CANARY", "Hook": "LAMBDA"}),
             ("a Hook needs another Strategy", {"Hook": "PAUSE"}),
+            (
+                "it needs a TestListenerPort",
+                {"Strategy": "CANARY", "Hook": "PAUSE", "TestListenerPort": "0"},
+            ),
         ):
             with self.subTest(says):
                 self.refused(says, **{**self.good(), **parameters})
