@@ -379,6 +379,29 @@ async fn an_application_runs_on_a_network_and_a_database_of_its_own() {
 }
 
 #[tokio::test]
+async fn the_aws_cli_finds_every_template_valid() {
+    let world = World::new().await;
+    let infra = std::fs::read_dir(Path::new(env!("CARGO_MANIFEST_DIR")).join("../../infra"));
+    let paths = infra.unwrap().map(|entry| entry.unwrap().path());
+    let paths = paths.filter(|path| path.extension().is_some_and(|it| it == "yml"));
+    let mut found = 0;
+    for path in paths {
+        let url = world.upload(&path).await;
+        let validate = [
+            "cloudformation",
+            "validate-template",
+            "--template-url",
+            &url,
+        ];
+        let described = world.cli(&validate).await;
+        assert!(described.contains("bluegreen"), "{path:?}: {described}");
+        found += 1;
+    }
+    assert_ne!(found, 0);
+    world.aws.shut_down().await.unwrap();
+}
+
+#[tokio::test]
 async fn an_update_for_another_reason_keeps_the_image_that_was_released_last() {
     let world = World::new().await;
     world.name_image(&world.push("v1").await).await;
