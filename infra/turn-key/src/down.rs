@@ -17,6 +17,10 @@ const REPOSITORY_TAG: &str = "bluegreen:stacks";
 pub struct Inventory {
     /// Its stacks that exist, in the order of their deletion.
     pub stacks: Vec<String>,
+    /// Its ECS clusters.
+    pub clusters: Vec<String>,
+    /// The families of its task definitions, of which the pipeline registered revisions.
+    pub families: Vec<String>,
     /// Its database.
     pub database: Option<Database>,
     /// Its ECR repository.
@@ -184,6 +188,13 @@ pub async fn take(world: &World, application: &Application) -> Result<Inventory>
             inventory.stacks.push(stack);
         }
     }
+    if inventory.stacks.iter().any(|it| it == application.stack()) {
+        let stack = application.stack();
+        inventory.clusters = stacks.resources(stack, "AWS::ECS::Cluster").await?;
+        let definitions = stacks.resources(stack, "AWS::ECS::TaskDefinition").await?;
+        let families = definitions.iter().filter_map(|arn| family(arn));
+        inventory.families = families.map(str::to_owned).collect();
+    }
     if inventory.stacks.contains(&application.database()) {
         inventory.database = database(&stacks, application).await?;
     }
@@ -199,6 +210,12 @@ pub async fn take(world: &World, application: &Application) -> Result<Inventory>
         };
     }
     Ok(inventory)
+}
+
+/// That of `arn:…:task-definition/FAMILY:REVISION`.
+fn family(arn: &str) -> Option<&str> {
+    let (_, revision) = arn.rsplit_once('/')?;
+    Some(revision.rsplit_once(':')?.0)
 }
 
 async fn database(stacks: &Stacks, application: &Application) -> Result<Option<Database>> {
@@ -349,7 +366,16 @@ async fn delete(
     let mut kept = Vec::new();
     if let Some(database) = &inventory.database {
         kept.extend(snapshots(world, database).await?);
+        kept.extend(automated_backups(world, database).await?);
         kept.extend(logs_of_database(world, database).await?);
+    }
+    for cluster in &inventory.clusters {
+        // Container Insights makes it.
+        let prefix = format!("/aws/ecs/containerinsights/{cluster}/");
+        kept.extend(log_groups(world, &prefix).await?);
+    }
+    for family in &inventory.families {
+        kept.extend(revisions(world, family).await?);
     }
     if let Pipeline::Unused { table } = &inventory.pipeline {
         stacks.delete(PIPELINE).await?;
@@ -437,6 +463,42 @@ async fn snapshots(world: &World, database: &Database) -> Result<Vec<String>> {
         .collect())
 }
 
+/// RDS keeps those of an instance as `database.yml` asks for, and charges for them.
+/// <https://docs.aws.amazon.com/AmazonRDS/latest/UserGuide/USER_WorkingWithAutomatedBackups.Retaining.html>
+async fn automated_backups(world: &World, database: &Database) -> Result<Option<String>> {
+    // By an identifier, only backups of instances that exist are found.
+    let asked = ["rds", "describe-db-instance-automated-backups"];
+    let answer = world.cli.ask(&asked).await?;
+    let mut found = texts(
+        &answer["DBInstanceAutomatedBackups"],
+        "DBInstanceIdentifier",
+    );
+    Ok(found.any(|id| id == database.id).then(|| {
+        format!(
+            "automated backups of the database {}, which are paid for until they expire \
+             (BackupRetentionDays)",
+            database.id
+        )
+    }))
+}
+
+/// What the pipeline registered, which no stack knows of.
+async fn revisions(world: &World, family: &str) -> Result<Option<String>> {
+    let asked = [
+        "ecs",
+        "list-task-definitions",
+        "--status",
+        "ACTIVE",
+        "--family-prefix",
+        family,
+    ];
+    let answer = world.cli.ask(&asked).await?;
+    let count = answer["taskDefinitionArns"].as_array().map_or(0, Vec::len);
+    Ok((count > 0).then(|| {
+        format!("revisions of the task definition {family} ({count}), which cost nothing")
+    }))
+}
+
 /// RDS makes these log groups itself, so that no stack deletes them.
 async fn logs_of_database(world: &World, database: &Database) -> Result<Vec<String>> {
     let kind = if database.is_cluster {
@@ -444,12 +506,15 @@ async fn logs_of_database(world: &World, database: &Database) -> Result<Vec<Stri
     } else {
         "instance"
     };
-    let prefix = format!("/aws/rds/{kind}/{}/", database.id);
+    log_groups(world, &format!("/aws/rds/{kind}/{}/", database.id)).await
+}
+
+async fn log_groups(world: &World, prefix: &str) -> Result<Vec<String>> {
     let asked = [
         "logs",
         "describe-log-groups",
         "--log-group-name-prefix",
-        &prefix,
+        prefix,
     ];
     let answer = world.cli.ask(&asked).await?;
     let found = texts(&answer["logGroups"], "logGroupName");
@@ -482,6 +547,8 @@ mod tests {
     fn inventory() -> Inventory {
         Inventory {
             stacks: vec!["demo".to_owned(), "demo-database".to_owned()],
+            clusters: Vec::new(),
+            families: Vec::new(),
             database: Some(Database {
                 id: "demo-database-1".to_owned(),
                 is_cluster: false,
@@ -507,6 +574,13 @@ mod tests {
         ] {
             assert!(told.contains(words), "{told}");
         }
+    }
+
+    #[test]
+    fn a_revision_is_of_a_family() {
+        let arn = "arn:aws:ecs:us-east-1:123456789012:task-definition/demo-Web-1:12";
+        assert_eq!(family(arn), Some("demo-Web-1"));
+        assert_eq!(family("demo"), None);
     }
 
     #[test]

@@ -172,13 +172,22 @@ async fn an_application_comes_up_goes_on_after_a_failure_changes_nothing_twice_a
         end_to_end::secrecy::check(&world.config).await.unwrap()
     );
 
-    // Down, with a snapshot of the database left, and nothing else.
+    // Down, with what is left of it told. CloudWatch makes the log group where there is one.
+    let group = format!(
+        "/aws/ecs/containerinsights/{}/performance",
+        outputs["ClusterName"]
+    );
+    let create = ["logs", "create-log-group", "--log-group-name", &group];
+    world.cli.run(&create).await.unwrap();
     down::run(&world, &demo, true).await.unwrap();
     let told = screen.read();
     for words in [
         "the database demo",
         "repository demo with all its images (1)",
         "Kept: snapshot demo",
+        "Kept: automated backups of the database demo",
+        &format!("Kept: log group {group}"),
+        "Kept: revisions of the task definition demo",
         "Kept: DynamoDB table bluegreen",
     ] {
         assert!(told.contains(words), "{told}");

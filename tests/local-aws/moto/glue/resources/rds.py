@@ -142,6 +142,8 @@ class _Database(_Rds):
         if self.properties.get("DBClusterIdentifier") and self.noun == "DBInstance":
             # A cluster's data are in the cluster's snapshot.
             last = {"SkipFinalSnapshot": True}
+        if "DeleteAutomatedBackups" in self.properties:
+            last["DeleteAutomatedBackups"] = self.properties["DeleteAutomatedBackups"]
         ignoring_missing(
             getattr(self.client("rds"), f"delete_{self.name_of_boto}"),
             self.missing,
