@@ -56,6 +56,35 @@ pub struct Repository {
     pub uri: String,
 }
 
+/// Refuses to make a repository that is there already, which CloudFormation would say less helpfully.
+///
+/// # Errors
+/// There is one, or ECR does not answer.
+pub async fn ensure_no_repository(world: &World, name: &str, stack: &str) -> Result<()> {
+    let ecr = aws_sdk_ecr::Client::new(&world.config);
+    match ecr
+        .describe_repositories()
+        .repository_names(name)
+        .send()
+        .await
+    {
+        Ok(_) => bail!(
+            "There is an ECR repository {name}, but no stack {stack} that has it. Where a make \
+             down was interrupted, run make down STACK={name} again: it deletes the repository \
+             with its images. Otherwise take it into a stack {stack} (create a stack with \
+             existing resources, of infra/image-repository.yml), or give the application another \
+             name. Then run make up again: it goes on from here."
+        ),
+        Err(error) => match error.as_service_error() {
+            Some(known) if known.is_repository_not_found_exception() => Ok(()),
+            _ => Err(failed(
+                error,
+                &format!("Repository {name} can not be looked at"),
+            )),
+        },
+    }
+}
+
 /// Sees that the application's image parameter names an image. Answers whether it was set now.
 ///
 /// # Errors

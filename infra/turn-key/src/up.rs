@@ -101,6 +101,9 @@ impl<'a> Up<'a> {
     async fn repository(&mut self) -> Result<Repository> {
         let stack = self.application().repository();
         let name = self.application().stack();
+        if self.stacks.find(&stack).await?.is_none() {
+            first_image::ensure_no_repository(self.world, name, &stack).await?;
+        }
         let mut wanted = self.wanted(&stack, "image-repository").await?;
         // Other stacks may have been added.
         wanted.at_first.insert("Stacks".to_owned(), name.to_owned());

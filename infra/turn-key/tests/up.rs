@@ -94,6 +94,16 @@ async fn an_application_comes_up_goes_on_after_a_failure_changes_nothing_twice_a
     let demo: Application = "demo".parse().unwrap();
     let aws = LocalAws::attach(world.config.endpoint_url().unwrap()).unwrap();
 
+    // A repository without its stack is left where make down was interrupted between the two.
+    let ecr = aws_sdk_ecr::Client::new(&world.config);
+    let create = ecr.create_repository().repository_name("demo");
+    create.send().await.unwrap();
+    let error = up::run(&world, &options(&demo)).await.unwrap_err();
+    let error = format!("{error:#}");
+    assert!(error.contains("run make down STACK=demo again"), "{error}");
+    let delete = ecr.delete_repository().repository_name("demo");
+    delete.send().await.unwrap();
+
     // The application's stack breaks: all before it stays, and the person is told why.
     let fault = Fault::of("ecs", "CreateService")
         .with("ClientException")
@@ -193,7 +203,6 @@ async fn an_application_comes_up_goes_on_after_a_failure_changes_nothing_twice_a
         assert!(told.contains(words), "{told}");
     }
     assert_eq!(stacks(&world).await, [] as [String; 0]);
-    let ecr = aws_sdk_ecr::Client::new(&world.config);
     let repositories = ecr.describe_repositories().send().await.unwrap();
     assert_eq!(repositories.repositories(), []);
     assert!(reqwest::get(&posts).await.is_err());
