@@ -30,6 +30,27 @@ fn item(function: &Crate, word: &str) -> String {
     lines.join("\n")
 }
 
+#[test]
+fn the_monthly_cost_is_the_sum_of_its_rows_and_the_readme_has_it() {
+    let page = read("docs/getting-started.md");
+    let rows = page
+        .lines()
+        .skip_while(|line| !line.starts_with("| what, by the templates' defaults |"))
+        .take_while(|line| line.starts_with('|'));
+    let costs = rows.filter_map(|row| row.trim_end_matches(" |").rsplit("| ").next());
+    let cents = |cost: &str| cost.replacen('.', "", 1).parse::<u32>().ok();
+    let (mut sum, mut total) = (0, None);
+    for cost in costs {
+        match cost.strip_prefix("**").and_then(|it| it.strip_suffix("**")) {
+            Some(bold) => total = cents(bold),
+            None => sum += cents(cost).unwrap_or_default(),
+        }
+    }
+    assert_eq!(total, Some(sum));
+    let dollars = format!("about {} dollars a month", (sum + 50) / 100);
+    assert!(read("README.md").contains(&dollars), "{dollars}");
+}
+
 /// Such a one is deployed by way of S3 alone.
 /// <https://docs.aws.amazon.com/AWSCloudFormation/latest/UserGuide/cloudformation-limits.html>
 #[test]
