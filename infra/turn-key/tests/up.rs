@@ -6,9 +6,10 @@ use std::io::Write;
 use std::path::{Path, PathBuf};
 use std::sync::{Arc, Mutex};
 
+use end_to_end::secrecy;
 use local_aws::client::LocalAws;
 use local_aws::faults::Fault;
-use serde_json::json;
+use serde_json::{Value, json};
 use turn_key::first_image::Given;
 use turn_key::local::{self, Start};
 use turn_key::names::{ARTIFACTS, Application, PIPELINE};
@@ -17,13 +18,19 @@ use turn_key::up::Options;
 use turn_key::world::World;
 use turn_key::{down, releases, up};
 
-/// What a person has read since it was looked at last.
+/// What a person is shown.
 #[derive(Clone, Default)]
-struct Screen(Arc<Mutex<Vec<u8>>>);
+struct Screen(Arc<Mutex<Shown>>);
+
+#[derive(Default)]
+struct Shown {
+    bytes: Vec<u8>,
+    read: usize,
+}
 
 impl Write for Screen {
     fn write(&mut self, bytes: &[u8]) -> std::io::Result<usize> {
-        self.0.lock().unwrap().write(bytes)
+        self.0.lock().unwrap().bytes.write(bytes)
     }
 
     fn flush(&mut self) -> std::io::Result<()> {
@@ -32,11 +39,18 @@ impl Write for Screen {
 }
 
 impl Screen {
+    /// What has come since it was read last.
     fn read(&self) -> String {
-        let bytes = std::mem::take(&mut *self.0.lock().unwrap());
-        let text = String::from_utf8(bytes).unwrap();
+        let mut shown = self.0.lock().unwrap();
+        let new = shown.bytes[shown.read..].to_vec();
+        shown.read = shown.bytes.len();
+        let text = String::from_utf8(new).unwrap();
         eprintln!("{text}");
         text
+    }
+
+    fn all(&self) -> String {
+        String::from_utf8(self.0.lock().unwrap().bytes.clone()).unwrap()
     }
 }
 
@@ -76,6 +90,38 @@ async fn stacks(world: &World) -> Vec<String> {
     let mut names: Vec<_> = names.collect();
     names.sort();
     names
+}
+
+/// The search for passwords finds nothing where there is nothing: here it has to find one.
+async fn passwords_are_found_where_they_are_told(world: &World) {
+    let secrets = world.cli.ask(&["secretsmanager", "list-secrets"]).await;
+    let id = secrets.unwrap()["SecretList"][0]["ARN"].clone();
+    let get = ["secretsmanager", "get-secret-value", "--secret-id"];
+    let secret = [&get[..], &[id.as_str().unwrap()]].concat();
+    let secret = world.cli.ask(&secret).await.unwrap();
+    let secret: Value = serde_json::from_str(secret["SecretString"].as_str().unwrap()).unwrap();
+    let password = secret["password"].as_str().unwrap();
+
+    let now = jiff::Timestamp::now().as_millisecond();
+    let events = json!([{"timestamp": now, "message": format!("as {password}")}]).to_string();
+    let group = ["--log-group-name", "/control"];
+    let stream = [&group[..], &["--log-stream-name", "one"]].concat();
+    let put = [&stream[..], &["--log-events", &events]].concat();
+    for (operation, arguments) in [
+        ("create-log-group", &group[..]),
+        ("create-log-stream", &stream),
+        ("put-log-events", &put),
+    ] {
+        let command = [&["logs", operation], arguments].concat();
+        world.cli.run(&command).await.unwrap();
+    }
+    let error = secrecy::check(&world.config, password).await.unwrap_err();
+    let error = error.to_string();
+    for place in ["log /control", "screen"] {
+        assert!(error.contains(place), "{error}");
+    }
+    let delete = [&["logs", "delete-log-group"], &group[..]].concat();
+    world.cli.run(&delete).await.unwrap();
 }
 
 #[tokio::test(flavor = "multi_thread")]
@@ -177,10 +223,9 @@ async fn an_application_comes_up_goes_on_after_a_failure_changes_nothing_twice_a
         "{told}"
     );
 
-    eprintln!(
-        "{}",
-        end_to_end::secrecy::check(&world.config).await.unwrap()
-    );
+    let checked = secrecy::check(&world.config, &screen.all()).await.unwrap();
+    eprintln!("{checked}");
+    passwords_are_found_where_they_are_told(&world).await;
 
     // Down, with what is left of it told. CloudWatch makes the log group where there is one.
     let group = format!(

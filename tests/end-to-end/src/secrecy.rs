@@ -3,6 +3,7 @@
 use std::collections::BTreeSet;
 
 use anyhow::{Context, Result, ensure};
+use aws_sdk_ecs::types::DesiredStatus;
 use aws_types::SdkConfig;
 use serde_json::Value;
 
@@ -12,14 +13,15 @@ use serde_json::Value;
 /// Nothing shorter is a password here: it would be found everywhere.
 const SHORTEST: usize = 16;
 
-/// Reads all that templates, parameters and outputs of stacks, task definitions, functions'
-/// environments, logs, executions and their histories, tables, queues and parameters say, and looks
-/// for each password that Secrets Manager keeps. Answers a sentence with how much was read.
+/// Reads all that templates, parameters, outputs and events of stacks, task definitions, tasks'
+/// overrides, functions' environments, logs, executions and their histories, tables, queues and
+/// parameters say, and `screen`, what a person was shown, and looks for each password that Secrets
+/// Manager keeps. Answers a sentence with how much was read.
 ///
 /// # Errors
 /// A password was found, and where; there is none to look for; or a kind of text is missing, so that
 /// the search would prove nothing.
-pub async fn check(config: &SdkConfig) -> Result<String> {
+pub async fn check(config: &SdkConfig, screen: &str) -> Result<String> {
     let passwords = passwords(config).await?;
     ensure!(!passwords.is_empty(), "there is no password to look for");
     let mut search = Search {
@@ -27,8 +29,10 @@ pub async fn check(config: &SdkConfig) -> Result<String> {
         read: Vec::new(),
         found: Vec::new(),
     };
+    search.look("screen", "of the person", screen);
     stacks(config, &mut search).await?;
     task_definitions(config, &mut search).await?;
+    tasks(config, &mut search).await?;
     functions(config, &mut search).await?;
     logs(config, &mut search).await?;
     executions(config, &mut search).await?;
@@ -126,12 +130,11 @@ async fn stacks(config: &SdkConfig, search: &mut Search) -> Result<()> {
         search.look(STACK, name, &format!("{stack:?}"));
         let template = client.get_template().stack_name(name).send().await?;
         search.look(STACK, name, template.template_body().unwrap_or_default());
-        let events = client
-            .describe_stack_events()
-            .stack_name(name)
-            .send()
-            .await?;
-        search.look(STACK, name, &format!("{:?}", events.stack_events()));
+        let events = client.describe_stack_events().stack_name(name);
+        let mut events = events.into_paginator().items().send();
+        while let Some(event) = events.try_next().await? {
+            search.look(STACK, name, &format!("{event:?}"));
+        }
     }
     Ok(())
 }
@@ -152,6 +155,30 @@ async fn task_definitions(config: &SdkConfig, search: &mut Search) -> Result<()>
         for container in containers {
             let environment = container.environment();
             search.look(TASK_DEFINITION, &arn, &format!("{environment:?}"));
+        }
+    }
+    Ok(())
+}
+
+/// What running and stopped tasks were told beyond their task definitions.
+async fn tasks(config: &SdkConfig, search: &mut Search) -> Result<()> {
+    let client = aws_sdk_ecs::Client::new(config);
+    let mut clusters = client.list_clusters().into_paginator().items().send();
+    while let Some(cluster) = clusters.try_next().await? {
+        for status in [DesiredStatus::Running, DesiredStatus::Stopped] {
+            let tasks = client.list_tasks().cluster(&cluster).desired_status(status);
+            let mut arns = tasks.into_paginator().items().send();
+            while let Some(arn) = arns.try_next().await? {
+                let described = client.describe_tasks().cluster(&cluster).tasks(arn);
+                for task in described.send().await?.tasks() {
+                    let arn = task.task_arn().unwrap_or_default();
+                    let overrides = task.overrides().map(|it| it.container_overrides());
+                    for container in overrides.unwrap_or_default() {
+                        let (command, variables) = (container.command(), container.environment());
+                        search.look("task", arn, &format!("{command:?} {variables:?}"));
+                    }
+                }
+            }
         }
     }
     Ok(())

@@ -82,7 +82,7 @@ impl World {
                 for (caller, actions) in self.runtime.block_on(account.aws().asked())? {
                     asked.entry(caller).or_default().extend(actions);
                 }
-                let searched = self.runtime.block_on(secrecy::check(account.config()))?;
+                let searched = self.runtime.block_on(secrecy::check(account.config(), ""))?;
                 eprintln!("{searched}");
             }
             close(&self.runtime, account)?;
