@@ -6,7 +6,7 @@ use std::io::Write;
 use std::path::{Path, PathBuf};
 use std::sync::{Arc, Mutex};
 
-use end_to_end::secrecy;
+use end_to_end::{permissions, secrecy};
 use local_aws::client::LocalAws;
 use local_aws::faults::Fault;
 use serde_json::{Value, json};
@@ -226,6 +226,7 @@ async fn an_application_comes_up_goes_on_after_a_failure_changes_nothing_twice_a
     let checked = secrecy::check(&world.config, &screen.all()).await.unwrap();
     eprintln!("{checked}");
     passwords_are_found_where_they_are_told(&world).await;
+    permissions::check(&aws.asked().await.unwrap()).unwrap();
 
     // Down, with what is left of it told. CloudWatch makes the log group where there is one.
     let group = format!(

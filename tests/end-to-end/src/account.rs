@@ -17,6 +17,7 @@ use crate::application::{Application, Settings};
 use crate::cli::Cli;
 use crate::execution::Execution;
 use crate::image::Image;
+use crate::permissions;
 use crate::postgres::Postgres;
 use crate::websvc;
 
@@ -487,10 +488,13 @@ impl Account {
     /// Ends the local AWS and PostgreSQL. Where calls of ECS are checked, says how many were.
     ///
     /// # Errors
-    /// The local AWS did not end as it should, or a call does not conform to the API model.
+    /// The local AWS did not end as it should, a role does not allow what was asked for, or a call
+    /// does not conform to the API model.
     pub async fn close(self) -> Result<Option<String>> {
+        let asked = self.aws.asked().await;
         self.aws.shut_down().await?;
         self.postgres.stop();
+        permissions::check(&asked?)?;
         match self.ecs_calls {
             Some(calls) => Ok(Some(check_ecs_calls(&venv(), &calls).await?)),
             None => Ok(None),

@@ -6,6 +6,7 @@ pub mod application;
 pub mod cli;
 pub mod execution;
 pub mod image;
+pub mod permissions;
 pub mod postgres;
 pub mod processes;
 pub mod secrecy;

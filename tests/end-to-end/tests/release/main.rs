@@ -8,7 +8,6 @@
 mod events;
 mod left_behind;
 mod limits;
-mod permissions;
 mod pipeline;
 mod refused;
 mod released;

@@ -5,13 +5,12 @@ use std::future::Future;
 
 use anyhow::{Result, ensure};
 use end_to_end::account::{Account, AccountOptions};
+use end_to_end::permissions;
 use end_to_end::processes::working_in;
 use end_to_end::secrecy;
 use libtest_mimic::Failed;
 use tokio::runtime::Runtime;
 use tokio::sync::OnceCell;
-
-use crate::permissions;
 
 /// How many times faster than AWS the local AWS replaces tasks and checks health.
 const SPEED: f64 = 10.0;
@@ -82,7 +81,9 @@ impl World {
                 for (caller, actions) in self.runtime.block_on(account.aws().asked())? {
                     asked.entry(caller).or_default().extend(actions);
                 }
-                let searched = self.runtime.block_on(secrecy::check(account.config(), ""))?;
+                let searched = self
+                    .runtime
+                    .block_on(secrecy::check(account.config(), ""))?;
                 eprintln!("{searched}");
             }
             close(&self.runtime, account)?;
@@ -91,7 +92,7 @@ impl World {
             close(&self.runtime, account)?;
         }
         if is_complete {
-            eprintln!("{}", permissions::check(&asked)?);
+            eprintln!("{}", permissions::check_both_ways(&asked)?);
         }
         Ok(())
     }
