@@ -101,12 +101,16 @@ impl Template {
         &found["Properties"]
     }
 
-    /// The statements of a role's own policies, whatever the conditions of the template say.
+    /// The statements of a role's own policies and of those apart from it, whatever the conditions of
+    /// the template say.
     #[must_use]
     pub fn statements(&self, role: &str) -> Vec<&Value> {
-        list(&self.properties(role)["Policies"])
-            .iter()
-            .flat_map(alternatives)
+        let inside = list(&self.properties(role)["Policies"]);
+        let apart = self.resources("AWS::IAM::RolePolicy").into_iter();
+        let apart = apart.map(|(_, policy)| &policy["Properties"]);
+        let apart = apart.filter(|policy| policy["RoleName"]["Ref"] == role);
+        let policies = inside.iter().flat_map(alternatives).chain(apart);
+        policies
             .flat_map(|policy| list(&policy["PolicyDocument"]["Statement"]))
             .flat_map(alternatives)
             .collect()

@@ -132,6 +132,20 @@ fn the_machine_may_call_the_functions_it_calls_and_no_other() {
 }
 
 #[test]
+fn the_machine_may_ask_about_its_own_executions_and_no_other() {
+    let pipeline = pipeline();
+    let statements = pipeline.statements("StateMachineRole");
+    let asks = |statement: &&&Value| statement["Action"] == "states:DescribeExecution";
+    let asked: Vec<&Value> = statements
+        .iter()
+        .filter(asks)
+        .map(|it| &it["Resource"])
+        .collect();
+    let arn = "arn:${AWS::Partition}:states:${AWS::Region}:${AWS::AccountId}:execution:${StateMachine.Name}:*";
+    assert_eq!(asked, [&json!({ "Fn::Sub": arn })]);
+}
+
+#[test]
 fn no_role_allows_an_action_by_a_wildcard() {
     for template in templates() {
         for (role, _) in template.resources("AWS::IAM::Role") {

@@ -210,6 +210,16 @@ class Identity(ResourceTest):
         self.one(stack, "AWS::IAM::Role", properties)
         attached = client.list_attached_role_policies(RoleName=name)
         self.assertEqual(attached["AttachedPolicies"][0]["PolicyArn"], arn)
+        # Policies of stacks' own come and go beside the role's.
+        apart, properties = unique("policy"), {"RoleName": name, **policy("c", "s3:A")}
+        self.one(apart, "AWS::IAM::RolePolicy", properties)
+        self.one(apart, "AWS::IAM::RolePolicy", {**properties, **policy("c", "s3:B")})
+        document = client.get_role_policy(RoleName=name, PolicyName="c")
+        self.assertIn("s3:B", json.dumps(document["PolicyDocument"]))
+        self.delete(apart)
+        wait_for(lambda: apart not in self.stack_names())
+        policies = client.list_role_policies(RoleName=name)["PolicyNames"]
+        self.assertEqual(policies, ["a"])
 
 
 class Functions(ResourceTest):

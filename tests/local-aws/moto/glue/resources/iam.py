@@ -90,6 +90,31 @@ class Role(Resource):
             )
 
 
+class RolePolicy(Resource):
+    """A policy apart from its role, for what needs the role before it can be named."""
+
+    type_name = "AWS::IAM::RolePolicy"
+    replacing = frozenset({"PolicyName", "RoleName"})
+
+    def create(self, name: str) -> None:
+        self.physical_resource_id = "|".join(self._identity().values())
+        self.update({})
+
+    def update(self, old: dict[str, Any]) -> None:
+        self.client("iam").put_role_policy(
+            **self._identity(),
+            PolicyDocument=document(self.properties["PolicyDocument"]),
+        )
+
+    def remove(self) -> None:
+        ignoring_missing(
+            self.client("iam").delete_role_policy, MISSING, **self._identity()
+        )
+
+    def _identity(self) -> dict[str, str]:
+        return {key: self.properties[key] for key in ("PolicyName", "RoleName")}
+
+
 class OidcProvider(Resource):
     type_name = "AWS::IAM::OIDCProvider"
     attribute_names = frozenset({"Arn"})
