@@ -1,7 +1,7 @@
 //! Linear deployments: equal steps.
 
 use crate::account::{Account, eventually};
-use crate::strategies::{deploy, linear, serve_version_1};
+use crate::strategies::{deploy, linear, serve_version_1, shares_traffic_until};
 use crate::timeline::{Observer, weights};
 use crate::visitors::Visitors;
 
@@ -37,26 +37,15 @@ pub(crate) async fn a_user_stops_a_linear_deployment_midway() {
     let (_, pair) = serve_version_1(&account, name, linear(50.0, 600)).await;
     let visitors = Visitors::of(&pair.production);
     let deployment = deploy(&account, name, "2", &[], None).await;
-    eventually("the first step", async || {
-        let newest = account.history(name).await.remove(0);
-        let weight = weights(newest.target_service_revision()?).0;
-        (weight > 0.0).then_some(())
-    })
-    .await;
     let observer = Observer::of(&account.ecs, &deployment);
-    let request = account.stop_with_rollback(&deployment);
-    request.send().await.unwrap();
-    account.newest_deployment(name, "ROLLBACK_SUCCESSFUL").await;
-    let stages = observer.report().await;
-    let stages = stages.stages();
-    assert_eq!(stages.last(), Some(&"CLEAN_UP"), "{stages:?}");
-    let answer = reqwest::get(&pair.production).await.unwrap();
-    assert_eq!(answer.text().await.unwrap(), "1");
-    let seen = visitors.leave().await;
-    assert!(
-        seen.keys().all(|answer| answer == "1" || answer == "2"),
-        "{seen:?}"
-    );
+    let stop = async || {
+        let request = account.stop_with_rollback(&deployment);
+        request.send().await.unwrap();
+    };
+    shares_traffic_until(&account, name, visitors, 50.0, stop).await;
+    let timeline = observer.report().await;
+    assert_eq!(timeline.production_weights(), [0.0, 50.0, 0.0]);
+    assert_eq!(timeline.stages().last(), Some(&"CLEAN_UP"));
     account.delete_service(name).await;
 }
 

@@ -1,5 +1,7 @@
 //! What the stories of blue/green, canary and linear deployments have in common.
 
+use std::time::Instant;
+
 use aws_sdk_cloudwatch::types::{ComparisonOperator, StateValue, Statistic};
 use aws_sdk_ecs::types::{
     CanaryConfiguration, DeploymentAlarms, DeploymentCircuitBreaker, DeploymentConfiguration,
@@ -8,7 +10,8 @@ use aws_sdk_ecs::types::{
 };
 
 use crate::account::{Account, Pair, eventually};
-use crate::timeline::stage;
+use crate::timeline::{stage, weights};
+use crate::visitors::Visitors;
 
 /// All stages of a deployment that has one revision to replace.
 pub(crate) const STAGES: [&str; 10] = [
@@ -198,4 +201,40 @@ pub(crate) async fn target_groups(account: &Account, name: &str) -> Vec<String> 
         balancer.target_group_arn().unwrap().to_owned()
     };
     arns.iter().map(group).collect()
+}
+
+/// Lets two versions share the traffic for a while, this percentage for the newer one, until
+/// `taken_back` makes ECS roll back. No request fails, the share is as told, and when ECS says that
+/// it has rolled back, nobody sees the newer version any more.
+pub(crate) async fn shares_traffic_until(
+    account: &Account,
+    name: &str,
+    visitors: Visitors,
+    percent: f64,
+    taken_back: impl AsyncFnOnce(),
+) {
+    eventually("a share of the traffic", async || {
+        let newest = account.history(name).await.remove(0);
+        let weight = weights(newest.target_service_revision()?).0;
+        (weight > 0.0).then_some(())
+    })
+    .await;
+    // A rule changes a moment after ECS has told that it wants it to.
+    visitors.stay_for(100).await;
+    let shared = Instant::now();
+    visitors.stay_for(400).await;
+    let ended = Instant::now();
+    taken_back().await;
+    account.newest_deployment(name, "ROLLBACK_SUCCESSFUL").await;
+    let back = Instant::now();
+    visitors.stay_for(100).await;
+    let visits = visitors.report().await;
+
+    let counted = visits.counts();
+    assert!(counted.keys().eq(["1", "2"].iter()), "{counted:?}");
+    assert!(visits.first("1") < visits.first("2"));
+    let share = 100.0 * visits.between(shared, ended).share("2");
+    assert!((share - percent).abs() < 8.0, "{share}");
+    assert!(visits.last("2").unwrap() < back);
+    assert!(visits.last("1").unwrap() > back);
 }

@@ -2,13 +2,17 @@
 
 use std::collections::BTreeMap;
 use std::sync::Arc;
-use std::sync::atomic::{AtomicBool, Ordering};
+use std::sync::atomic::{AtomicBool, AtomicUsize, Ordering};
 use std::time::{Duration, Instant};
 
 use tokio::task::JoinHandle;
 
+/// Between two requests of a client.
+const PAUSE: Duration = Duration::from_millis(10);
+
 pub(crate) struct Visitors {
     leaving: Arc<AtomicBool>,
+    answered: Arc<AtomicUsize>,
     visits: Vec<JoinHandle<Vec<Visit>>>,
 }
 
@@ -28,10 +32,23 @@ impl Visitors {
     /// Some clients, each with a connection it keeps.
     pub(crate) fn of(url: &str) -> Self {
         let leaving = Arc::new(AtomicBool::new(false));
+        let answered = Arc::new(AtomicUsize::new(0));
         let visits = (0..3)
-            .map(|_| tokio::spawn(visit(url.to_owned(), leaving.clone())))
+            .map(|_| tokio::spawn(visit(url.to_owned(), leaving.clone(), answered.clone())))
             .collect();
-        Self { leaving, visits }
+        Self {
+            leaving,
+            answered,
+            visits,
+        }
+    }
+
+    /// Waits until so many more requests have been answered.
+    pub(crate) async fn stay_for(&self, requests: usize) {
+        let enough = self.answered.load(Ordering::Relaxed) + requests;
+        while self.answered.load(Ordering::Relaxed) < enough {
+            tokio::time::sleep(PAUSE).await;
+        }
     }
 
     /// How often each answer was seen; failures are counted under what went wrong.
@@ -86,7 +103,7 @@ impl Visits {
     }
 }
 
-async fn visit(url: String, leaving: Arc<AtomicBool>) -> Vec<Visit> {
+async fn visit(url: String, leaving: Arc<AtomicBool>, answered: Arc<AtomicUsize>) -> Vec<Visit> {
     let client = reqwest::Client::builder().no_proxy().build().unwrap();
     let mut seen = Vec::new();
     while !leaving.load(Ordering::Relaxed) {
@@ -102,7 +119,8 @@ async fn visit(url: String, leaving: Arc<AtomicBool>) -> Vec<Visit> {
             answered: Instant::now(),
             answer,
         });
-        tokio::time::sleep(Duration::from_millis(10)).await;
+        answered.fetch_add(1, Ordering::Relaxed);
+        tokio::time::sleep(PAUSE).await;
     }
     seen
 }
