@@ -76,11 +76,13 @@ pub(super) struct Departure {
 /// Without a blue revision there is nobody to share traffic or to bake with: all of it goes to
 /// green in one step.
 ///
-/// Hooks are for rolling deployments too
-/// (<https://worldtechobserver.com/?p=1623> repeats the announcement of pauses, which names all
-/// four strategies). Which stages one has is not documented. Here it has those that do not speak
-/// of traffic, since no rule divides it: RECONCILE_SERVICE, PRE_SCALE_UP before the first new
-/// task, SCALE_UP while tasks replace each other, and POST_SCALE_UP when all have been replaced.
+/// Hooks are for rolling deployments too. AWS's announcement of pauses (May 2026) is said to name
+/// all four strategies; it could not be read, and AWS's guide
+/// (<https://docs.aws.amazon.com/AmazonECS/latest/developerguide/pause-lifecycle-hooks.html>) names
+/// none. Which stages a rolling deployment has could not be confirmed either. Here it has those
+/// that do not speak of traffic, since no rule divides it: RECONCILE_SERVICE, PRE_SCALE_UP before
+/// the first new task, SCALE_UP while tasks replace each other, and POST_SCALE_UP when all have
+/// been replaced.
 /// A hook that is configured for another stage is accepted, as the API's reference lists the
 /// stages for any strategy, and never runs.
 pub(super) fn forward(departure: Departure) -> Vec<Step> {
