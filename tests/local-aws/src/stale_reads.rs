@@ -1,7 +1,8 @@
 //! Eventual consistency on demand: reads of ECS that do not know of the newest write yet.
 //!
 //! The ECS API is eventually consistent: what a request has changed, those that follow need not see
-//! at once (<https://docs.aws.amazon.com/AmazonECS/latest/APIReference/API_RunTask.html>). Here the
+//! at once (<https://docs.aws.amazon.com/AmazonECS/latest/APIReference/API_RunTask.html>, which
+//! says so of "all subsequent commands" and excepts none). Here the
 //! whole state of ECS from before the newest write is kept, and reads are answered from it,
 //! whatever they ask. Such a read counts as stale where the current state would have given another
 //! answer.
@@ -15,10 +16,12 @@ use serde_json::Value;
 use crate::ecs::{ApiError, Ecs};
 
 /// Writes that reads may be behind.
-const WRITES: [&str; 7] = [
+const WRITES: [&str; 9] = [
     "ContinueServiceDeployment",
     "CreateService",
     "DeleteService",
+    "DeregisterTaskDefinition",
+    "RegisterTaskDefinition",
     "RunTask",
     "StopServiceDeployment",
     "StopTask",
@@ -26,9 +29,11 @@ const WRITES: [&str; 7] = [
 ];
 
 /// Reads that may be behind.
-const READS: [&str; 6] = [
+const READS: [&str; 8] = [
     "DescribeServiceDeployments",
+    "DescribeServiceRevisions",
     "DescribeServices",
+    "DescribeTaskDefinition",
     "DescribeTasks",
     "ListServiceDeployments",
     "ListServices",

@@ -76,10 +76,15 @@ impl<'a> Cluster<'a> {
     /// Registers a task definition of an image that does not exist.
     async fn register(&self) -> String {
         let family = unique("family");
+        self.register_in(&family).await;
+        family
+    }
+
+    async fn register_in(&self, family: &str) {
         let container = ContainerDefinition::builder()
             .name("web")
             .image("no/such:image");
-        let request = self.ecs.register_task_definition().family(&family);
+        let request = self.ecs.register_task_definition().family(family);
         request
             .requires_compatibilities(Compatibility::Fargate)
             .network_mode(NetworkMode::Awsvpc)
@@ -89,7 +94,29 @@ impl<'a> Cluster<'a> {
             .send()
             .await
             .unwrap();
-        family
+    }
+
+    /// The newest revision of a family's task definition.
+    async fn revision(&self, family: &str) -> i32 {
+        let request = self.ecs.describe_task_definition();
+        let answer = request.task_definition(family).send().await.unwrap();
+        answer.task_definition().unwrap().revision()
+    }
+
+    /// Begins another deployment; answers the service revision that is deployed.
+    async fn deploy_again(&self, service: &str) -> String {
+        let request = self.ecs.update_service().cluster(&self.name);
+        let request = request.service(service).force_new_deployment(true);
+        let answer = request.send().await.unwrap();
+        let service = answer.service().unwrap();
+        let revisions = service.current_service_revisions();
+        revisions[0].arn().unwrap().to_owned()
+    }
+
+    async fn knows_revision(&self, revision: &str) -> bool {
+        let request = self.ecs.describe_service_revisions();
+        let answer = request.service_revision_arns(revision).send().await;
+        !answer.unwrap().service_revisions().is_empty()
     }
 
     /// A service without tasks.
@@ -621,6 +648,18 @@ async fn the_next_reads_may_be_from_before_the_newest_write() {
     assert_eq!(cluster.desired_count(&arn).await, 0);
     assert_eq!(cluster.desired_count(&service).await, 1);
     assert_eq!(stale.end().await.unwrap(), 2);
+
+    let stale = cluster.aws.next_reads_are_stale(1).await.unwrap();
+    cluster.register_in(&family).await;
+    assert_eq!(cluster.revision(&family).await, 1);
+    assert_eq!(cluster.revision(&family).await, 2);
+    assert_eq!(stale.end().await.unwrap(), 1);
+
+    let stale = cluster.aws.next_reads_are_stale(1).await.unwrap();
+    let revision = cluster.deploy_again(&service).await;
+    assert!(!cluster.knows_revision(&revision).await);
+    assert!(cluster.knows_revision(&revision).await);
+    assert_eq!(stale.end().await.unwrap(), 1);
 
     let lag = Duration::from_secs(2);
     let stale = cluster.aws.read_late(lag).await.unwrap();
