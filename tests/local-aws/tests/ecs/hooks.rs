@@ -16,7 +16,9 @@ use aws_smithy_types::Document;
 use serde_json::{Value, json};
 
 use crate::account::{Account, eventually};
-use crate::strategies::{blue_green, deploy, deploy_again, serve_version_1, serve_worker};
+use crate::strategies::{
+    blue_green, canary, deploy, deploy_again, linear, serve_version_1, serve_worker,
+};
 use crate::support::{NewFunction, create, python};
 use crate::timeline::stage;
 
@@ -64,6 +66,43 @@ impl Check {
         events
             .map(|event| serde_json::from_str(event).unwrap())
             .collect()
+    }
+
+    /// What it was told of a deployment's traffic each time it was invoked.
+    fn seen_of(&self, deployment: &ServiceDeployment) -> Vec<Seen> {
+        let green = deployment.target_service_revision().unwrap().arn().unwrap();
+        let blue = deployment.source_service_revisions()[0].arn().unwrap();
+        let seen_in = |event: Value| {
+            let details = &event["executionDetails"];
+            assert_eq!(details["targetServiceRevisionArn"], green);
+            let told = |weights: &str| {
+                let weight = |revision: &str| details[weights].get(revision)?.as_f64();
+                weight(blue).zip(weight(green))
+            };
+            seen(
+                event["lifecycleStage"].as_str().unwrap(),
+                told("testTrafficWeights"),
+                told("productionTrafficWeights"),
+            )
+        };
+        self.events().into_iter().map(seen_in).collect()
+    }
+}
+
+/// What a function is told of traffic: the percents of the old revision and of the new one.
+#[derive(Debug, PartialEq)]
+struct Seen {
+    stage: String,
+    test: Option<(f64, f64)>,
+    production: Option<(f64, f64)>,
+}
+
+fn seen(stage: &str, test: Option<(f64, f64)>, production: Option<(f64, f64)>) -> Seen {
+    let stage = stage.to_owned();
+    Seen {
+        stage,
+        test,
+        production,
     }
 }
 
@@ -207,10 +246,8 @@ fn rolling_with_hooks(
         .build()
 }
 
-/// Which stages a rolling deployment has is not documented; that it can be paused is
-/// (<https://docs.aws.amazon.com/AmazonECS/latest/developerguide/pause-lifecycle-hooks.html>, and
-/// the announcement of pauses names all strategies). Here it has those that do not speak of
-/// traffic, since no listener rule divides it. A hook of another stage is not asked.
+/// The stages of a rolling deployment are a choice of the local AWS (`src/ecs/route.rs` says why).
+/// A hook of another stage is not asked.
 pub(crate) async fn a_rolling_deployment_waits_before_its_first_and_after_its_last_task() {
     let account = Account::open();
     let name = "hooks-rolling";
@@ -287,36 +324,49 @@ pub(crate) async fn a_function_sees_traffic_shift_and_in_a_rollback_shift_back()
         .unwrap();
     account.newest_deployment(name, "ROLLBACK_SUCCESSFUL").await;
 
-    let green = deployment.target_service_revision().unwrap().arn().unwrap();
-    let blue = deployment.source_service_revisions()[0].arn().unwrap();
-    let events = check.events();
-    let seen: Vec<_> = events
-        .iter()
-        .map(|event| {
-            let details = &event["executionDetails"];
-            assert_eq!(details["targetServiceRevisionArn"], green);
-            let told = |weights: &str| {
-                let weights = details[weights].as_object().unwrap();
-                let weight = |revision: &str| weights.get(revision).and_then(Value::as_u64);
-                weight(blue).zip(weight(green))
-            };
-            (
-                event["lifecycleStage"].as_str().unwrap(),
-                told("testTrafficWeights"),
-                told("productionTrafficWeights"),
-            )
-        })
-        .collect();
     assert_eq!(
-        seen,
+        check.seen_of(&deployment),
         [
-            ("TEST_TRAFFIC_SHIFT", Some((0, 100)), None),
-            ("PRODUCTION_TRAFFIC_SHIFT", None, Some((0, 100))),
-            ("PRODUCTION_TRAFFIC_SHIFT", None, Some((100, 0))),
-            ("TEST_TRAFFIC_SHIFT", Some((100, 0)), None),
+            seen("TEST_TRAFFIC_SHIFT", Some((0.0, 100.0)), None),
+            seen("PRODUCTION_TRAFFIC_SHIFT", None, Some((0.0, 100.0))),
+            seen("PRODUCTION_TRAFFIC_SHIFT", None, Some((100.0, 0.0))),
+            seen("TEST_TRAFFIC_SHIFT", Some((100.0, 0.0)), None),
         ]
     );
     account.delete_service(name).await;
+}
+
+/// <https://docs.aws.amazon.com/AmazonECS/latest/developerguide/deployment-lifecycle-hooks.html>
+/// (stages that are invoked more than once)
+pub(crate) async fn a_function_is_asked_at_each_step_of_a_canary_and_of_a_linear_deployment() {
+    let account = Account::open();
+    for (name, configuration, green_shares) in [
+        ("hooks-canary", canary(20.0, 0), &[20.0, 100.0][..]),
+        ("hooks-linear", linear(40.0, 0), &[40.0, 80.0, 100.0]),
+    ] {
+        serve_version_1(&account, name, configuration.clone()).await;
+        let check = Check::that_succeeds(&account).await;
+        let hook = check.hook(&[
+            Stage::PostTestTrafficShift,
+            Stage::PreProductionTrafficShift,
+            Stage::ProductionTrafficShift,
+            Stage::PostProductionTrafficShift,
+        ]);
+        let configuration = configuration.lifecycle_hooks(hook.build()).build();
+        let deployment = deploy(&account, name, "2", &[], Some(configuration)).await;
+        account.newest_deployment(name, "SUCCESSFUL").await;
+        let mut expected = vec![seen("POST_TEST_TRAFFIC_SHIFT", None, None)];
+        let mut before = (100.0, 0.0);
+        for green in green_shares {
+            let after = (100.0 - green, *green);
+            expected.push(seen("PRE_PRODUCTION_TRAFFIC_SHIFT", None, Some(before)));
+            expected.push(seen("PRODUCTION_TRAFFIC_SHIFT", None, Some(after)));
+            before = after;
+        }
+        expected.push(seen("POST_PRODUCTION_TRAFFIC_SHIFT", None, None));
+        assert_eq!(check.seen_of(&deployment), expected);
+        account.delete_service(name).await;
+    }
 }
 
 pub(crate) async fn a_function_that_is_still_at_work_is_asked_again_with_the_details_it_gave() {

@@ -79,6 +79,7 @@ fn main() -> ExitCode {
         hooks::a_rolling_deployment_waits_before_its_first_and_after_its_last_task,
         hooks::a_rolling_deployment_whose_hook_fails_is_rolled_back,
         hooks::a_function_sees_traffic_shift_and_in_a_rollback_shift_back,
+        hooks::a_function_is_asked_at_each_step_of_a_canary_and_of_a_linear_deployment,
         hooks::a_function_that_is_still_at_work_is_asked_again_with_the_details_it_gave,
         hooks::a_function_that_says_failed_rolls_the_deployment_back,
         hooks::a_function_that_crashes_or_answers_nonsense_or_is_not_there_rolls_back,
