@@ -112,6 +112,27 @@ mod tests {
     }
 
     #[test]
+    fn every_bucket_has_the_documented_burst_and_rate() {
+        for (operations, burst, sustained) in [
+            (&["RegisterTaskDefinition"][..], 20, 1),
+            (&["UpdateService"], 50, 5),
+            (&["RunTask", "StopTask"], 100, 40),
+            (&["DescribeTasks", "ListTasks"], 100, 20),
+            (&["DescribeServices", "ListServices"], 100, 20),
+            (&["DescribeServiceDeployments"], 50, 20),
+            (&["DescribeTaskDefinition"], 50, 20),
+        ] {
+            for operation in operations {
+                let limits = RequestLimits::new(true);
+                let start = Instant::now();
+                let later = start + Duration::from_secs(1);
+                assert_eq!(allowed(&limits, operation, start), burst, "{operation}");
+                assert_eq!(allowed(&limits, operation, later), sustained, "{operation}");
+            }
+        }
+    }
+
+    #[test]
     fn operations_of_one_bucket_share_its_tokens() {
         let limits = RequestLimits::new(true);
         let now = Instant::now();

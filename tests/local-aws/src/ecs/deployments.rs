@@ -580,6 +580,9 @@ impl Ecs {
                 ));
             }
             Status::Pending | Status::InProgress => {
+                // What ECS does without a revision to return to is not documented; the operation's
+                // ConflictException is the error that fits best.
+                // https://docs.aws.amazon.com/AmazonECS/latest/APIReference/API_StopServiceDeployment.html
                 if requested == Status::RollbackRequested && !can_roll_back {
                     return Err(ApiError::client(
                         "ConflictException",
@@ -594,5 +597,29 @@ impl Ecs {
             _ => {}
         }
         Ok(json!({"serviceDeploymentArn": arn}))
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::super::in_process;
+    use super::*;
+
+    #[tokio::test]
+    async fn a_first_deployment_cannot_be_rolled_back_but_be_aborted() {
+        let ecs = in_process::ecs(1.0).await;
+        in_process::register(&ecs, "web").await;
+        in_process::create_service(&ecs, &json!({})).await;
+        let newest = in_process::newest_deployment(&ecs).await;
+        let stop = |stop_type: &str| {
+            let arn = &newest["serviceDeploymentArn"];
+            let request = json!({"serviceDeploymentArn": arn, "stopType": stop_type});
+            ecs.call("StopServiceDeployment", request)
+        };
+        let refused = stop("ROLLBACK").await.unwrap_err();
+        assert_eq!(refused.name, "ConflictException");
+        let unchanged = in_process::newest_deployment(&ecs).await;
+        assert_eq!(unchanged["status"], newest["status"]);
+        stop("ABORT").await.unwrap();
     }
 }

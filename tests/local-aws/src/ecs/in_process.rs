@@ -87,6 +87,30 @@ pub(super) fn run_task(family: &str, more: &Value) -> Value {
     request
 }
 
+/// Creates the service `web` of the family `web`; `more` adds to the request.
+pub(super) async fn create_service(ecs: &Ecs, more: &Value) {
+    let mut request = json!({
+        "cluster": CLUSTER,
+        "serviceName": "web",
+        "taskDefinition": "web",
+        "desiredCount": 1,
+        "launchType": "FARGATE",
+        "networkConfiguration": network(),
+    });
+    merge(&mut request, more);
+    ecs.call("CreateService", request).await.unwrap();
+}
+
+/// The newest deployment of that service, as it is described.
+pub(super) async fn newest_deployment(ecs: &Ecs) -> Value {
+    let request = json!({"cluster": CLUSTER, "service": "web"});
+    let listed = ecs.call("ListServiceDeployments", request).await.unwrap();
+    let arn = &listed["serviceDeployments"][0]["serviceDeploymentArn"];
+    let request = json!({"serviceDeploymentArns": [arn]});
+    let answer = ecs.call("DescribeServiceDeployments", request).await;
+    answer.unwrap()["serviceDeployments"][0].take()
+}
+
 fn merge(object: &mut Value, more: &Value) {
     let (Value::Object(object), Value::Object(more)) = (object, more) else {
         panic!("two objects are merged");

@@ -236,3 +236,45 @@ impl Ecs {
         }
     }
 }
+
+#[cfg(test)]
+mod tests {
+    use serde_json::json;
+
+    use super::*;
+
+    /// The API reference of each operation names its limit.
+    #[tokio::test]
+    async fn so_many_things_are_described_at_once_and_no_more() {
+        let ecs = in_process::ecs(1.0).await;
+        let of_a_kind = |kind: &str| format!("arn:aws:ecs:us-east-1:123456789012:{kind}/tests/x");
+        for (operation, list, kind, limit) in [
+            ("DescribeTasks", "tasks", "task", 100),
+            ("DescribeServices", "services", "service", 10),
+            (
+                "DescribeServiceDeployments",
+                "serviceDeploymentArns",
+                "service-deployment",
+                20,
+            ),
+            (
+                "DescribeServiceRevisions",
+                "serviceRevisionArns",
+                "service-revision",
+                20,
+            ),
+        ] {
+            let describe = |count: usize| {
+                let arns = vec![of_a_kind(kind); count];
+                ecs.call(
+                    operation,
+                    json!({"cluster": in_process::CLUSTER, (list): arns}),
+                )
+            };
+            let answer = describe(limit).await.unwrap();
+            assert_eq!(answer["failures"].as_array().unwrap().len(), limit);
+            let refused = describe(limit + 1).await.unwrap_err();
+            assert_eq!(refused.name, "InvalidParameterException", "{operation}");
+        }
+    }
+}

@@ -269,7 +269,7 @@ impl Ecs {
 
 #[cfg(test)]
 mod tests {
-    use super::super::in_process::{CLUSTER, definition, ecs, network, run_task};
+    use super::super::in_process::{CLUSTER, definition, ecs, network, register, run_task};
     use super::*;
 
     const ROLE: &str = "arn:aws:iam::123456789012:role/tests";
@@ -295,6 +295,30 @@ mod tests {
 
     fn volume(more: Value) -> Value {
         json!({"volumeConfigurations": [{"name": "data", "managedEBSVolume": more}]})
+    }
+
+    #[tokio::test]
+    async fn a_client_token_is_forgotten_after_24_hours() {
+        // An hour is four seconds, for which the task is described.
+        let ecs = ecs(900.0).await;
+        register(&ecs, "web").await;
+        let request = run_task("web", &json!({"clientToken": "once"}));
+        let run = async || {
+            let answer = ecs.call("RunTask", request.clone()).await.unwrap();
+            answer["tasks"][0]["taskArn"].clone()
+        };
+        let was_used = |hours: u64| {
+            let hours = Duration::from_secs(hours * 3600).div_f64(900.0);
+            let mut state = ecs.lock();
+            for started in state.tokens.values_mut() {
+                started.started_at = Instant::now() - hours;
+            }
+        };
+        let first = run().await;
+        was_used(23);
+        assert_eq!(run().await, first);
+        was_used(24);
+        assert_ne!(run().await, first);
     }
 
     #[tokio::test]

@@ -615,6 +615,12 @@ fn end(service: &mut Service, state: &mut State) -> Next {
         return Next::Wait(None);
     }
     service.status = ServiceStatus::Inactive;
+    // What a deleted service has run last is told of it for as long as it is described.
+    if let Some(primary) = service.deployments.first() {
+        let definition = primary.definition.arn.clone();
+        let fields = &mut service.fields;
+        fields.insert("taskDefinition".to_owned(), definition.into());
+    }
     service.deployments.clear();
     service.history.clear();
     service.revisions.clear();
@@ -731,15 +737,7 @@ mod tests {
         ecs.call("RegisterTaskDefinition", definition)
             .await
             .unwrap();
-        let request = json!({
-            "cluster": in_process::CLUSTER,
-            "serviceName": "web",
-            "taskDefinition": "web",
-            "desiredCount": 2,
-            "launchType": "FARGATE",
-            "networkConfiguration": in_process::network(),
-        });
-        ecs.call("CreateService", request).await.unwrap();
+        in_process::create_service(&ecs, &json!({"desiredCount": 2})).await;
         let key = (in_process::CLUSTER.to_owned(), "web".to_owned());
         ecs.look_at(&key);
         (ecs, key)

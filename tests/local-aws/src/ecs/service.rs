@@ -541,15 +541,7 @@ mod tests {
         // An hour is half a second.
         let ecs = in_process::ecs(7200.0).await;
         in_process::register(&ecs, "web").await;
-        let request = json!({
-            "cluster": in_process::CLUSTER,
-            "serviceName": "web",
-            "taskDefinition": "web",
-            "desiredCount": 1,
-            "launchType": "FARGATE",
-            "networkConfiguration": in_process::network(),
-        });
-        ecs.call("CreateService", request).await.unwrap();
+        in_process::create_service(&ecs, &json!({})).await;
         let updates = MAX_HISTORY + 50;
         for _ in 0..updates {
             let update = json!({

@@ -585,6 +585,7 @@ impl Ecs {
 
 #[cfg(test)]
 mod tests {
+    use super::super::in_process;
     use super::*;
 
     fn fargate(change: impl FnOnce(&mut Value)) -> Result<(), String> {
@@ -704,6 +705,24 @@ mod tests {
             let refused = fargate(|request| request[field] = value);
             let message = refused.unwrap_err();
             assert!(message.contains(problem), "{message}");
+        }
+    }
+
+    #[tokio::test]
+    async fn a_family_without_a_revision_is_its_latest_active_one() {
+        let ecs = in_process::ecs(1.0).await;
+        for _ in 0..3 {
+            in_process::register(&ecs, "web").await;
+        }
+        for (deregistered, latest) in [("web:1", 3), ("web:3", 2)] {
+            let request = json!({"taskDefinition": deregistered});
+            ecs.call("DeregisterTaskDefinition", request).await.unwrap();
+            let described = ecs.call("DescribeTaskDefinition", json!({"taskDefinition": "web"}));
+            let described = described.await.unwrap();
+            assert_eq!(described["taskDefinition"]["revision"], latest);
+            let run = ecs.call("RunTask", in_process::run_task("web", &json!({})));
+            let started = run.await.unwrap()["tasks"][0]["taskDefinitionArn"].to_string();
+            assert!(started.contains(&format!("/web:{latest}")), "{started}");
         }
     }
 

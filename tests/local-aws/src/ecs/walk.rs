@@ -464,3 +464,50 @@ impl Ecs {
         service.wake.notify_one();
     }
 }
+
+#[cfg(test)]
+mod tests {
+    use serde_json::json;
+
+    use super::super::in_process::{self, CLUSTER};
+    use super::*;
+
+    #[tokio::test]
+    async fn a_stage_that_has_not_ended_after_24_hours_rolls_the_deployment_back() {
+        let day = Duration::from_millis(500);
+        let ecs = in_process::ecs(STAGE_LIMIT.div_duration_f64(day)).await;
+        in_process::register(&ecs, "web").await;
+        let strategy = json!({"strategy": "BLUE_GREEN", "bakeTimeInMinutes": 0});
+        let without_tasks = json!({"desiredCount": 0, "deploymentConfiguration": strategy});
+        in_process::create_service(&ecs, &without_tasks).await;
+        ended(&ecs, "SUCCESSFUL").await;
+        // Nobody can pull the image of its task.
+        let update = json!({
+            "cluster": CLUSTER,
+            "service": "web",
+            "desiredCount": 1,
+            "forceNewDeployment": true,
+        });
+        let began = Instant::now();
+        ecs.call("UpdateService", update).await.unwrap();
+        let deployment = ended(&ecs, "ROLLBACK_SUCCESSFUL").await;
+        assert!(began.elapsed() >= day);
+        let reason = deployment["statusReason"].to_string();
+        assert!(reason.contains("SCALE_UP did not end"), "{reason}");
+    }
+
+    /// Waits until the newest deployment has ended in that way.
+    async fn ended(ecs: &Ecs, status: &str) -> serde_json::Value {
+        let limit = Duration::from_secs(20);
+        let ended = tokio::time::timeout(limit, async {
+            loop {
+                let newest = in_process::newest_deployment(ecs).await;
+                if newest["status"] == status {
+                    return newest;
+                }
+                tokio::time::sleep(Duration::from_millis(10)).await;
+            }
+        });
+        ended.await.unwrap()
+    }
+}
