@@ -42,6 +42,71 @@ DOCUMENTED_VALUES = {
     "ServiceDeploymentLifecycleStage": {"PRE_PRODUCTION_TRAFFIC_SHIFT"},
 }
 
+# What AWS's answers always have although the model requires next to nothing of them: a client
+# that reads it would see a default where the local ECS forgets it.
+# https://docs.aws.amazon.com/AmazonECS/latest/APIReference/API_DescribeTasks.html
+# https://docs.aws.amazon.com/AmazonECS/latest/APIReference/API_DescribeServices.html
+# https://docs.aws.amazon.com/AmazonECS/latest/APIReference/API_DescribeServiceDeployments.html
+# (the examples of answers)
+ALWAYS_GIVEN = {
+    "Task": {
+        "clusterArn",
+        "containers",
+        "createdAt",
+        "desiredStatus",
+        "group",
+        "lastStatus",
+        "overrides",
+        "taskArn",
+        "taskDefinitionArn",
+        "version",
+    },
+    "Service": {
+        "clusterArn",
+        "createdAt",
+        "deploymentConfiguration",
+        "deployments",
+        "desiredCount",
+        "events",
+        "loadBalancers",
+        "pendingCount",
+        "runningCount",
+        "serviceArn",
+        "serviceName",
+        "status",
+        "taskDefinition",
+    },
+    "ServiceDeployment": {
+        "clusterArn",
+        "createdAt",
+        "deploymentConfiguration",
+        "serviceArn",
+        "serviceDeploymentArn",
+        "sourceServiceRevisions",
+        "status",
+        "targetServiceRevision",
+        "updatedAt",
+    },
+}
+
+# What they have as well in a status, by the member that tells it.
+GIVEN_WHEN = {
+    "Task": {
+        "lastStatus": {
+            "RUNNING": {"startedAt"},
+            "STOPPED": {"stopCode", "stoppedAt", "stoppedReason"},
+        }
+    },
+    "ServiceDeployment": {
+        "status": {
+            "SUCCESSFUL": {"finishedAt"},
+            "STOPPED": {"stoppedAt"},
+            "ROLLBACK_IN_PROGRESS": {"rollback"},
+            "ROLLBACK_SUCCESSFUL": {"rollback"},
+        }
+    },
+}
+
 Findings = Iterator[str]
 
 
@@ -100,7 +165,7 @@ def values(shape: Shape, value: Any, place: str) -> Findings:
 
 def members(shape: Shape, value: dict[str, Any], place: str) -> Findings:
     """The members of a structure: all that it must have, none that it may not."""
-    for name in shape.required_members:
+    for name in sorted(required(shape, value)):
         if name not in value:
             yield f"{place}.{name}: is missing"
     for name, item in value.items():
@@ -108,6 +173,14 @@ def members(shape: Shape, value: dict[str, Any], place: str) -> Findings:
             yield from values(shape.members[name], item, f"{place}.{name}")
         else:
             yield f"{place}.{name}: {shape.name} has no such member"
+
+
+def required(shape: Shape, value: dict[str, Any]) -> set[str]:
+    """The members that a structure must have."""
+    names = set(shape.required_members) | ALWAYS_GIVEN.get(shape.name, set())
+    for status, given in GIVEN_WHEN.get(shape.name, {}).items():
+        names |= given.get(value.get(status), set())
+    return names
 
 
 def check_all(lines: Iterable[str]) -> tuple[int, Counter[str]]:

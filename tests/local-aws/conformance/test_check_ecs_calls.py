@@ -20,8 +20,43 @@ REQUEST = {
 }
 TASK = {
     "taskArn": "arn:aws:ecs:us-east-1:123456789012:task/c/1",
+    "clusterArn": "arn:aws:ecs:us-east-1:123456789012:cluster/c",
+    "taskDefinitionArn": "arn:aws:ecs:us-east-1:123456789012:task-definition/web:1",
+    "group": "family:web",
+    "lastStatus": "PENDING",
+    "desiredStatus": "RUNNING",
+    "overrides": {},
+    "version": 2,
     "createdAt": 1767225600.5,
     "containers": [{"name": "web", "exitCode": 0}],
+}
+
+
+DEPLOYMENT = {
+    "serviceDeploymentArn": "arn:aws:ecs:us-east-1:123456789012:service-deployment/c/s/1",
+    "serviceArn": "arn:aws:ecs:us-east-1:123456789012:service/c/s",
+    "clusterArn": "arn:aws:ecs:us-east-1:123456789012:cluster/c",
+    "createdAt": 1767225600.5,
+    "updatedAt": 1767225600.5,
+    "status": "IN_PROGRESS",
+    "deploymentConfiguration": {},
+    "sourceServiceRevisions": [],
+    "targetServiceRevision": {},
+}
+SERVICE = {
+    "serviceArn": "arn:aws:ecs:us-east-1:123456789012:service/c/s",
+    "serviceName": "s",
+    "clusterArn": "arn:aws:ecs:us-east-1:123456789012:cluster/c",
+    "status": "ACTIVE",
+    "taskDefinition": "arn:aws:ecs:us-east-1:123456789012:task-definition/web:1",
+    "desiredCount": 1,
+    "pendingCount": 0,
+    "runningCount": 1,
+    "createdAt": 1767225600.5,
+    "deploymentConfiguration": {},
+    "deployments": [],
+    "events": [],
+    "loadBalancers": [],
 }
 
 
@@ -40,6 +75,17 @@ def findings(
     }
     _, found = check_ecs_calls.check_all([json.dumps(call)])
     return list(found)
+
+
+def service(described: Any) -> list[str]:
+    answer = {"services": [described]}
+    return findings("DescribeServices", {"services": ["s"]}, response=answer)
+
+
+def deployment(described: Any) -> list[str]:
+    answer = {"serviceDeployments": [described]}
+    request = {"serviceDeploymentArns": ["arn"]}
+    return findings("DescribeServiceDeployments", request, response=answer)
 
 
 def error(name: str, **members: Any) -> list[str]:
@@ -90,9 +136,7 @@ class Requests(unittest.TestCase):
 
     def test_a_value_that_only_the_documentation_has_is_not_found(self) -> None:
         def stage(name: str) -> list[str]:
-            answer = {"serviceDeployments": [{"lifecycleStage": name}]}
-            request = {"serviceDeploymentArns": ["arn"]}
-            return findings("DescribeServiceDeployments", request, response=answer)
+            return deployment({**DEPLOYMENT, "lifecycleStage": name})
 
         self.assertEqual(stage("PRE_PRODUCTION_TRAFFIC_SHIFT"), [])
         self.assertEqual(len(stage("PRE_PRODUCTION")), 1)
@@ -145,6 +189,24 @@ class Answers(unittest.TestCase):
             containers=[], overrides={}, attributes=[{"value": "x86_64"}]
         )
         self.assertEqual(found, "RunTask answer.tasks[].attributes[].name: is missing")
+
+    def test_what_aws_always_gives_is_found_missing(self) -> None:
+        self.assertEqual(service(SERVICE), [])
+        for describe, whole, shape in (
+            (lambda task: findings(response={"tasks": [task]}), TASK, "Task"),
+            (service, SERVICE, "Service"),
+            (deployment, DEPLOYMENT, "ServiceDeployment"),
+        ):
+            for name in check_ecs_calls.ALWAYS_GIVEN[shape]:
+                rest = {key: value for key, value in whole.items() if key != name}
+                (found,) = describe(rest)
+                self.assertTrue(found.endswith(f"[].{name}: is missing"), found)
+
+    def test_what_aws_gives_in_a_status_is_found_missing(self) -> None:
+        found = self.task(lastStatus="STOPPED", stoppedAt=1.0, stoppedReason="no")
+        self.assertEqual(found, ["RunTask answer.tasks[].stopCode: is missing"])
+        (found,) = deployment({**DEPLOYMENT, "status": "ROLLBACK_SUCCESSFUL"})
+        self.assertIn("serviceDeployments[].rollback: is missing", found)
 
     def test_a_map_has_values_of_its_type(self) -> None:
         options = {"awslogs-group": 1}

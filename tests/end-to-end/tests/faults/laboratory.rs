@@ -122,7 +122,9 @@ impl Laboratory {
             .into_inner()
             .unwrap_or_else(PoisonError::into_inner);
         directories.extend(idle.values().flatten().map(Stand::directory));
-        self.runtime.block_on(account.close())?;
+        if let Some(checked) = self.runtime.block_on(account.close())? {
+            eprintln!("{checked}");
+        }
         let left = end_to_end::processes::working_in(&directories)?;
         ensure!(left.is_empty(), "processes survived: {left:?}");
         Ok(())
@@ -138,7 +140,7 @@ async fn open() -> Result<Account> {
     ];
     Account::open(AccountOptions {
         speed: SPEED,
-        check_ecs_calls: false,
+        check_ecs_calls: true,
         pipeline_parameters: parameters
             .map(|(name, value)| (name.to_owned(), value))
             .to_vec(),

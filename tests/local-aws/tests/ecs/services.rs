@@ -334,7 +334,7 @@ pub(crate) async fn the_desired_count_changes_without_a_deployment() {
 pub(crate) async fn a_deleted_service_drains_and_is_inactive() {
     let account = Account::open();
     let name = "deleted";
-    serve_version_1(&account, name).await;
+    let (definition, _) = serve_version_1(&account, name).await;
     let kept = account
         .ecs
         .delete_service()
@@ -345,11 +345,12 @@ pub(crate) async fn a_deleted_service_drains_and_is_inactive() {
     let error = kept.unwrap_err().into_service_error();
     assert!(error.is_invalid_parameter_exception(), "{error}");
     account.delete_service(name).await;
-    eventually("an inactive service", async || {
+    let service = eventually("an inactive service", async || {
         let service = account.service(name).await;
-        (service.status() == Some("INACTIVE")).then_some(())
+        (service.status() == Some("INACTIVE")).then_some(service)
     })
     .await;
+    assert_eq!(service.task_definition(), Some(definition.as_str()));
     let update = account.update_service(name).desired_count(1).send().await;
     let error = update.unwrap_err().into_service_error();
     assert!(error.is_service_not_active_exception(), "{error}");
