@@ -18,7 +18,7 @@ use super::rolling::CircuitBreaker;
 use super::service::{Scale, Service};
 use super::stages::Stage;
 use super::task::{LastStatus, Placement, Task};
-use super::task_definitions::TaskDefinition;
+use super::task_definitions::{ContainerDefinition, TaskDefinition};
 use super::traffic::Traffic;
 use super::walk::Walk;
 use super::{ApiError, Ecs, State, names};
@@ -371,12 +371,34 @@ pub(super) struct ServiceRevision {
     pub(super) fields: Object,
     /// The target groups and listener rules it really uses.
     pub(super) resolved_configuration: Value,
-    /// Digests of the containers' images, by container, as far as tasks have pulled them.
+    /// The digests of the containers' images, by container, that its tasks are started with.
     pub(super) digests: HashMap<String, String>,
     pub(super) created_at: f64,
 }
 
 impl ServiceRevision {
+    /// What a task pulls for a container: what the task definition names until a first task has
+    /// pulled it, and from then on the same image, even if its tag moves.
+    ///
+    /// <https://docs.aws.amazon.com/AmazonECS/latest/APIReference/API_ContainerImage.html>
+    pub(super) fn image(&self, container: &ContainerDefinition) -> String {
+        match self.digests.get(&container.name) {
+            Some(digest) if !container.image.contains('@') => {
+                format!("{}@{digest}", container.image)
+            }
+            _ => container.image.clone(),
+        }
+    }
+
+    /// Takes note of what a container's image has turned out to be. Tasks that pull at the same
+    /// time may find different ones, and the first holds.
+    pub(super) fn establish(&mut self, container: &ContainerDefinition, digest: &str) {
+        if container.is_version_consistent() {
+            let digests = self.digests.entry(container.name.clone());
+            digests.or_insert_with(|| digest.to_owned());
+        }
+    }
+
     fn describe(&self, service: &Service) -> Value {
         let images: Vec<Value> = self
             .definition

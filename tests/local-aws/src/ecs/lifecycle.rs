@@ -13,6 +13,7 @@ use tokio::time::{Instant, sleep_until};
 use tokio_util::sync::{CancellationToken, DropGuard};
 
 use super::dependencies::{self, Dependency, Progress, Readiness};
+use super::deployments::ServiceRevision;
 use super::health_check::{self, HealthStatus};
 use super::preparation::{Ports, Prepared, StartFailure, Subject};
 use super::request::now;
@@ -247,22 +248,31 @@ impl Life {
     async fn pull_all(&self, subject: &Subject) -> Result<Vec<Image>, StartFailure> {
         let mut images = Vec::new();
         for (position, container) in subject.containers().iter().enumerate() {
-            let image = self
-                .ecs
-                .inner
-                .settings
-                .images
-                .pull(&container.image)
-                .await
-                .map_err(|error| StartFailure {
-                    stopped_reason: error.to_string(),
-                    container: Some((position, error.to_string())),
-                })?;
+            let reference = self.in_revision(|revision| revision.image(container));
+            let reference = reference.unwrap_or_else(|| container.image.clone());
+            let pulled = self.ecs.inner.settings.images.pull(&reference).await;
+            let image = pulled.map_err(|error| StartFailure {
+                stopped_reason: error.to_string(),
+                container: Some((position, error.to_string())),
+            })?;
+            self.in_revision(|revision| revision.establish(container, &image.digest));
             let digest = image.digest.clone();
             self.update(|task| task.containers[position].image_digest = Some(digest));
             images.push(image);
         }
         Ok(images)
+    }
+
+    /// Looks at the revision of the service that the task belongs to, if it does.
+    fn in_revision<T>(&self, look: impl FnOnce(&mut ServiceRevision) -> T) -> Option<T> {
+        let mut state = self.ecs.lock();
+        let owner = state.tasks.get(&self.id)?.owner.clone()?;
+        let mut services = state.services.values_mut();
+        let service = services.find(|service| service.arn == owner.service_arn)?;
+        let position = service.position(&owner.deployment_id)?;
+        let arn = service.deployments[position].revision_arn.clone();
+        let mut revisions = service.revisions.iter_mut();
+        revisions.find(|revision| revision.arn == arn).map(look)
     }
 
     /// Starts each container when what it depends on has come far enough, until all have been

@@ -417,11 +417,7 @@ fn take_note(service: &mut Service, state: &mut State, view: &View, clock: Clock
     for position in 0..service.deployments.len() {
         let news = News::of(service, position, state, view);
         let deployment = &service.deployments[position];
-        let revision = deployment.revision_arn.clone();
         let targets = deployment.targets.clone();
-        if let Some(revision) = service.revisions.iter_mut().find(|r| r.arn == revision) {
-            revision.digests.extend(news.digests);
-        }
         if news.registered > 0 {
             for target in targets {
                 service.event(&format!(
@@ -455,8 +451,6 @@ struct News {
     /// Whether one has begun to run.
     ran: bool,
     recovered: bool,
-    /// The containers' images, by container.
-    digests: Vec<(String, String)>,
 }
 
 impl News {
@@ -492,11 +486,6 @@ impl News {
                 owner.noted.failed = true;
                 news.failed += 1;
                 news.never_ran += u64::from(!runs);
-            }
-            for container in &task.containers {
-                if let Some(digest) = &container.image_digest {
-                    news.digests.push((container.name.clone(), digest.clone()));
-                }
             }
         }
         news

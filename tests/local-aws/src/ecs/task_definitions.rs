@@ -100,6 +100,14 @@ pub(super) struct ContainerDefinition {
     pub(super) cpu: Option<i64>,
     pub(super) memory: Option<i64>,
     pub(super) memory_reservation: Option<i64>,
+    version_consistency: Option<String>,
+}
+
+impl ContainerDefinition {
+    /// Whether all tasks of a service revision have the same image of it.
+    pub(super) fn is_version_consistent(&self) -> bool {
+        self.version_consistency.as_deref() != Some("disabled")
+    }
 }
 
 fn yes() -> bool {

@@ -5,6 +5,7 @@ use std::sync::OnceLock;
 use std::time::{Duration, Instant};
 
 use aws_sdk_cloudwatchlogs::types::OutputLogEvent;
+use aws_sdk_ecr::types::ImageIdentifier;
 use aws_sdk_ecs::error::SdkError;
 use aws_sdk_ecs::operation::register_task_definition::RegisterTaskDefinitionError;
 use aws_sdk_ecs::types::{
@@ -322,11 +323,31 @@ impl Account {
 
     /// An image of the HTTP server.
     pub(crate) async fn push_server(&self, version: &str, env: &[&str]) -> String {
+        let repository = uuid::Uuid::new_v4().to_string();
+        self.push_server_to(&repository, version, env).await
+    }
+
+    async fn push_server_to(&self, repository: &str, version: &str, env: &[&str]) -> String {
         let version = format!("VERSION={version}");
         let env: Vec<&str> = [version.as_str()].iter().chain(env).copied().collect();
         let script = format!("#!/usr/bin/env python3\n{SERVER}");
-        self.push(&uuid::Uuid::new_v4().to_string(), &script, &env)
-            .await
+        self.push(repository, &script, &env).await
+    }
+
+    /// Lets a tag of the repository name an image of the HTTP server; answers the references by
+    /// tag and by digest.
+    pub(crate) async fn tag_server(&self, repository: &str, version: &str) -> (String, String) {
+        const TAG: &str = "live";
+        let image = self.push_server_to(repository, version, &[]).await;
+        let (name, digest) = image.split_once('@').unwrap();
+        let id = ImageIdentifier::builder().image_digest(digest).build();
+        let request = self.ecr.batch_get_image().repository_name(repository);
+        let answer = request.image_ids(id).send().await.unwrap();
+        let manifest = answer.images()[0].image_manifest().unwrap();
+        let request = self.ecr.put_image().repository_name(repository);
+        let request = request.image_tag(TAG).image_manifest(manifest);
+        request.send().await.unwrap();
+        (format!("{name}:{TAG}"), image)
     }
 
     /// Registers a task definition of these containers.

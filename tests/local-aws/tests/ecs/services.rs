@@ -4,10 +4,10 @@ use std::time::{Duration, Instant};
 
 use aws_sdk_ecs::types::{
     DeploymentCircuitBreaker, DeploymentConfiguration, DeploymentEarlySuccessCriteria,
-    DeploymentRolloutState, ServiceDeploymentCircuitBreaker,
+    DeploymentRolloutState, ServiceDeploymentCircuitBreaker, VersionConsistency,
 };
 
-use crate::account::{Account, Balancer, CLUSTER, eventually};
+use crate::account::{Account, Balancer, CLUSTER, container, eventually};
 use crate::visitors::Visitors;
 
 pub(crate) fn circuit_breaker(rollback: bool) -> DeploymentConfiguration {
@@ -309,6 +309,52 @@ pub(crate) async fn a_task_that_dies_is_replaced() {
     })
     .await;
     account.delete_service(name).await;
+}
+
+/// <https://docs.aws.amazon.com/AmazonECS/latest/APIReference/API_ContainerImage.html>
+pub(crate) async fn a_tag_that_moves_changes_a_service_with_its_next_deployment() {
+    use VersionConsistency::{Disabled, Enabled};
+    let account = Account::open();
+    for (name, consistency, after_the_move) in [
+        ("tag-pinned", Enabled, "1"),
+        ("tag-followed", Disabled, "2"),
+    ] {
+        let (tag, first) = account.tag_server(name, "1").await;
+        let container = container(&tag).version_consistency(consistency.clone());
+        let definition = account.register(name, vec![container.build()]).await;
+        let balancer = account.balancer(name).await;
+        let request = account.create_service(name, &definition, Some(&balancer));
+        request.send().await.unwrap();
+        let deployment = account.newest_deployment(name, "SUCCESSFUL").await;
+        let before = account.tasks_of(name).await;
+        account.tag_server(name, "2").await;
+        for task in &before {
+            account.stop(task).await;
+        }
+        eventually("other tasks", async || {
+            let now = account.tasks_of(name).await;
+            let running = account.service(name).await.running_count();
+            let replaced = now.iter().all(|task| !before.contains(task));
+            (replaced && running == 2).then_some(())
+        })
+        .await;
+        only(&balancer.url, after_the_move).await;
+
+        let revision = deployment.target_service_revision().unwrap();
+        let request = account.ecs.describe_service_revisions();
+        let request = request.service_revision_arns(revision.arn().unwrap());
+        let answer = request.send().await.unwrap();
+        let digest = answer.service_revisions()[0].container_images()[0].image_digest();
+        let established = (consistency == Enabled).then_some(first.as_str());
+        let established = established.and_then(|image| Some(image.split_once('@')?.1));
+        assert_eq!(digest, established);
+
+        let request = account.update_service(name).force_new_deployment(true);
+        request.send().await.unwrap();
+        account.newest_deployment(name, "SUCCESSFUL").await;
+        only(&balancer.url, "2").await;
+        account.delete_service(name).await;
+    }
 }
 
 pub(crate) async fn the_desired_count_changes_without_a_deployment() {
