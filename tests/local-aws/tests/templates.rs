@@ -8,14 +8,15 @@ use std::path::Path;
 
 use aws_sdk_cloudformation::Client;
 use aws_sdk_cloudformation::types::{Capability, Parameter, StackStatus};
+use aws_sdk_cloudwatch::types::StateValue;
 use aws_sdk_ecs::types::{DeploymentLifecycleHookAction, DeploymentLifecycleHookStatus};
 use aws_sdk_ssm::types::ParameterType;
 use local_aws::client::LocalAws;
 use serde_json::{Value, json};
 use support::{NewFunction, eventually, push, python};
 
-/// Answers with its version, and at `/user` with the database's user and server; a worker where
-/// it is told no port.
+/// Answers with its version, at `/user` with the database's user and server, and at `/fail` with an
+/// error; is unhealthy once it has been asked for `/sicken`. A worker where it is told no port.
 const SERVER: &str = r#"#!/usr/bin/env python3
 import http.server, os, signal, sys, threading, time
 
@@ -24,13 +25,18 @@ if "PORT" not in os.environ:
     time.sleep(10000)
 
 class Handler(http.server.BaseHTTPRequestHandler):
+    sick = False
+
     def log_message(self, *arguments):
         pass
 
     def do_GET(self):
+        if self.path == "/sicken":
+            Handler.sick = True
+        failing = self.path == "/fail" or self.path == "/health" and self.sick
         user = "{}@{}".format(os.environ.get("PGUSER"), os.environ.get("PGHOST"))
         body = user if self.path == "/user" else "VERSION"
-        self.send_response(200)
+        self.send_response(500 if failing else 200)
         self.send_header("Content-Length", str(len(body)))
         self.end_headers()
         self.wfile.write(body.encode())
@@ -283,6 +289,20 @@ impl World {
         }
     }
 
+    /// The name of an alarm of a stack.
+    async fn alarm(&self, stack: &str, resource: &str) -> String {
+        let request = ["cloudformation", "describe-stack-resource"];
+        let of = ["--stack-name", stack, "--logical-resource-id", resource];
+        let query = ["--query", "StackResourceDetail.PhysicalResourceId"];
+        self.cli(&[&request[..], &of, &query].concat()).await
+    }
+
+    async fn is_in_state(&self, alarm: &str, state: &StateValue) -> bool {
+        let cloudwatch = aws_sdk_cloudwatch::Client::new(&self.aws.sdk_config());
+        let described = cloudwatch.describe_alarms().alarm_names(alarm).send().await;
+        described.unwrap().metric_alarms()[0].state_value() == Some(state)
+    }
+
     async fn read(&self, url: &str) -> String {
         let answer = self.http.get(url).send().await.unwrap();
         answer.text().await.unwrap()
@@ -422,6 +442,46 @@ async fn an_update_for_another_reason_keeps_the_image_that_was_released_last() {
     world.name_image(&world.push("v2").await).await;
     world.change("shop", texts([("MaxErrors", "30")])).await;
     assert_eq!(world.read(url).await, "v2");
+    world.aws.shut_down().await.unwrap();
+}
+
+#[tokio::test]
+async fn the_alarms_of_an_application_are_raised_by_its_errors_and_by_its_unhealthy_tasks() {
+    let world = World::new().await;
+    world.name_image(&world.push("v1").await).await;
+    let network = world.create("network", "network.yml", Texts::new()).await;
+    let port = world.aws.reserve_port().await.unwrap().to_string();
+    let shop = texts([
+        ("ImageParameter", "/bluegreen/shop/image"),
+        ("VpcId", &network["VpcId"]),
+        ("SubnetIds", &network["PublicSubnetIds"]),
+        ("ListenerPort", &port),
+        ("DesiredCount", "1"),
+        // ECS is not to replace the task before its alarm is raised.
+        ("HealthCheckGracePeriodSeconds", "3600"),
+    ]);
+    let outputs = world.create("shop", "cluster.yml", shop).await;
+    let url = &outputs["LoadBalancerUrl"];
+    let errors = world.alarm("shop", "ErrorAlarm").await;
+    let unhealthy = world.alarm("shop", "UnhealthyHostAlarm").await;
+    let in_state = async |alarm: &str, state: StateValue| {
+        eventually(async || world.is_in_state(alarm, &state).await.then_some(())).await;
+    };
+    in_state(&errors, StateValue::Ok).await;
+    in_state(&unhealthy, StateValue::Ok).await;
+
+    eventually(async || {
+        world.read(&format!("{url}/fail")).await;
+        let raised = world.is_in_state(&errors, &StateValue::Alarm).await;
+        raised.then_some(())
+    })
+    .await;
+    assert!(world.is_in_state(&unhealthy, &StateValue::Ok).await);
+    in_state(&errors, StateValue::Ok).await;
+
+    world.read(&format!("{url}/sicken")).await;
+    in_state(&unhealthy, StateValue::Alarm).await;
+    assert!(world.is_in_state(&errors, &StateValue::Ok).await);
     world.aws.shut_down().await.unwrap();
 }
 
