@@ -19,6 +19,7 @@
 //! | `DELETE /request-limits` | | 204; they do not hold any more |
 //! | `POST /missing-capacity` | `{"cluster": NAME, "tasks": N}` | 204; the next N tasks of the cluster find no capacity |
 //! | `GET /missing-capacity/{cluster}` | | `{"tasks": N}`: how many still will |
+//! | `POST /interruptions` | `{"taskArn": ARN, "stopCode": CODE, "reason": TEXT}` | 204; AWS ends the task, by the stop code of an [`Interruption`]; 404 where it does not run |
 //! | `/events/faults`, `/events/faults/lift` | | deliveries of events that go wrong: [`event_faults`](crate::event_faults) |
 //! | `GET /v4/{container}`, `GET /v4/{container}/task` | | ECS's task metadata, for the container that asks |
 //! | `GET /calls?since=SECONDS` | | the newest calls of all AWS APIs, since then, the oldest first: [`Call`](crate::recorder::Call) |
@@ -40,6 +41,7 @@ use axum::{Json, Router};
 use serde::{Deserialize, Serialize};
 use serde_json::{Value, json};
 
+use crate::ecs::Interruption;
 use crate::faults::{Fault, FaultReport};
 use crate::gateway::{Gateway, small_body};
 use crate::images::PutBlobError;
@@ -74,6 +76,7 @@ pub(crate) fn router() -> Router<Arc<Gateway>> {
         )
         .route("/missing-capacity", post(lack_capacity))
         .route("/missing-capacity/{cluster}", get(missing_capacity))
+        .route("/interruptions", post(interrupt))
         .route("/calls", get(calls))
         .route("/asked", get(asked))
 }
@@ -220,6 +223,25 @@ async fn missing_capacity(
 ) -> Response {
     let tasks = gateway.ecs.lacking_capacity(&cluster);
     Json(json!({ "tasks": tasks })).into_response()
+}
+
+#[derive(Deserialize, Serialize)]
+#[serde(rename_all = "camelCase", deny_unknown_fields)]
+pub(crate) struct InterruptedTask {
+    pub(crate) task_arn: String,
+    pub(crate) stop_code: Interruption,
+    pub(crate) reason: String,
+}
+
+async fn interrupt(
+    State(gateway): State<Arc<Gateway>>,
+    Json(task): Json<InterruptedTask>,
+) -> Response {
+    let ecs = &gateway.ecs;
+    match ecs.interrupt(&task.task_arn, task.stop_code, &task.reason) {
+        true => StatusCode::NO_CONTENT.into_response(),
+        false => failure(StatusCode::NOT_FOUND, "No such task runs."),
+    }
 }
 
 #[derive(Deserialize)]

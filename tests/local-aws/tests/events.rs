@@ -11,6 +11,7 @@ use aws_sdk_ecs::types::{
     DeploymentConfiguration, LaunchType, NetworkConfiguration, NetworkMode,
 };
 use local_aws::client::LocalAws;
+use local_aws::ecs::Interruption;
 use serde_json::{Value, json};
 use support::{ROLE, eventually, push, settled, shared};
 
@@ -320,6 +321,27 @@ async fn every_change_of_a_task_reaches_a_queue_in_order_with_the_documented_fie
     let described = cluster.ecs.describe_tasks().cluster(&cluster.name);
     let described = described.tasks(&task).send().await.unwrap();
     assert_eq!(stopped["version"], described.tasks()[0].version());
+}
+
+#[tokio::test]
+async fn a_task_that_aws_interrupts_gets_sigterm_and_its_event_says_why() {
+    let aws = shared().await;
+    let cluster = Cluster::create(aws).await;
+    let mut queue = listen(aws, cluster.pattern("ECS Task State Change")).await;
+    let script = "trap 'exit 7' TERM; while true; do sleep 0.1; done";
+    let task = cluster.run(aws, script).await;
+    queue
+        .until(|event| event["detail"]["lastStatus"] == "RUNNING")
+        .await;
+    let spot = Interruption::SpotInterruption;
+    let reason = "Your Spot Task was interrupted.";
+    aws.interrupt(&task, spot, reason).await.unwrap();
+    let events = queue.until(is_stopped).await;
+    let stopped = events.last().unwrap();
+    assert_eq!(text(stopped, "stopCode"), "SpotInterruption");
+    assert_eq!(text(stopped, "stoppedReason"), reason);
+    assert_eq!(stopped["detail"]["containers"][0]["exitCode"], 7);
+    aws.interrupt(&task, spot, reason).await.unwrap_err();
 }
 
 #[tokio::test]

@@ -12,7 +12,8 @@ use serde::de::DeserializeOwned;
 use sha2::{Digest, Sha256};
 
 use super::LocalAws;
-use crate::control::MissingCapacity;
+use crate::control::{InterruptedTask, MissingCapacity};
+use crate::ecs::Interruption;
 use crate::faults::{Fault, FaultReport};
 use crate::recorder::{Call, Calls};
 use crate::stale_reads::{Lag, StaleReadsReport};
@@ -120,6 +121,26 @@ impl LocalAws {
         let path = format!("missing-capacity/{cluster}");
         let missing: Missing = self.ask(Method::GET, &path).await?;
         Ok(missing.tasks)
+    }
+
+    /// Ends a task as AWS does when it takes away what the task runs on.
+    ///
+    /// # Errors
+    /// It does not run.
+    pub async fn interrupt(
+        &self,
+        task_arn: &str,
+        interruption: Interruption,
+        reason: &str,
+    ) -> anyhow::Result<()> {
+        let task = InterruptedTask {
+            task_arn: task_arn.to_owned(),
+            stop_code: interruption,
+            reason: reason.to_owned(),
+        };
+        let request = self.request(Method::POST, "interruptions");
+        send(request.json(&task)).await?;
+        Ok(())
     }
 
     /// The newest calls of all AWS APIs.

@@ -16,6 +16,7 @@ mod health_check;
 mod hooks;
 #[cfg(test)]
 mod in_process;
+mod interruption;
 mod lifecycle;
 pub(crate) mod metadata;
 mod names;
@@ -49,6 +50,7 @@ use tokio_util::sync::CancellationToken;
 use tokio_util::task::TaskTracker;
 
 pub use error::ApiError;
+pub use interruption::Interruption;
 
 use crate::clock::Clock;
 use crate::event_bus::EventBus;

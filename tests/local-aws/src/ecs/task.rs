@@ -11,6 +11,7 @@ use tokio_util::sync::CancellationToken;
 use super::ApiError;
 use super::events::AnnouncedTask;
 use super::health_check::HealthStatus;
+use super::interruption::Interruption;
 use super::names;
 use super::preparation::Subject;
 use super::request::{KeyValue, Object, Tag, now, put, tags_to_json};
@@ -52,6 +53,7 @@ pub(super) enum StopCode {
     EssentialContainerExited,
     UserInitiated,
     ServiceSchedulerInitiated,
+    Interrupted(Interruption),
 }
 
 impl StopCode {
@@ -61,6 +63,7 @@ impl StopCode {
             Self::EssentialContainerExited => "EssentialContainerExited",
             Self::UserInitiated => "UserInitiated",
             Self::ServiceSchedulerInitiated => "ServiceSchedulerInitiated",
+            Self::Interrupted(interruption) => interruption.as_str(),
         }
     }
 }
