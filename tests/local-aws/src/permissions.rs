@@ -1,5 +1,9 @@
 //! The IAM actions that calls of AWS's APIs ask for: what a role must allow, and all that it need
 //! allow.
+//!
+//! Only of those who call: functions and state machines. What the local ECS does in a role that it
+//! would assume (execution role, task role, those of load balancers and hooks) is no call to this
+//! endpoint in that role's name, so that nothing here says whether the role allows it.
 
 use std::collections::{BTreeMap, BTreeSet};
 use std::sync::{Mutex, PoisonError};
