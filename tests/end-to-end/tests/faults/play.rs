@@ -3,6 +3,7 @@
 use std::time::Duration;
 
 use anyhow::{Context, Result, bail, ensure};
+use aws_sdk_ecs::types::{ServiceDeploymentStatus as Status, StopServiceDeploymentStopType};
 use aws_sdk_lambda::primitives::Blob;
 use end_to_end::account::Account;
 use end_to_end::execution::{End, Execution};
@@ -123,7 +124,7 @@ impl<'a> Scene<'a> {
                 let execution = self.start(json!({"action": "rollback"})).await?;
                 self.go(trap, execution, None).await
             }
-            Way::Interfered => self.interfere().await,
+            Way::Interfered | Way::Overtaken => self.interfere().await,
             Way::ByAlarm => {
                 self.release_well().await?;
                 let trap = self.set_trap(None).await?;
@@ -266,7 +267,7 @@ impl<'a> Scene<'a> {
         self.go(trap, execution, Some(holder)).await
     }
 
-    /// Somebody gives the service another revision while it is rolled back.
+    /// Somebody stops the way back of the service, or gives it another revision meanwhile.
     async fn interfere(&mut self) -> Result<()> {
         self.release_well().await?;
         let application = self.stand.application(self.account).await?;
@@ -274,13 +275,30 @@ impl<'a> Scene<'a> {
         let held = self.hold("VerifyRollback").await?;
         let execution = self.start(json!({"action": "rollback"})).await?;
         held.strikes(PATIENCE).await?;
-        aws_sdk_ecs::Client::new(self.account.config())
-            .update_service()
-            .cluster(application.cluster())
-            .service(application.service())
-            .task_definition(revision)
-            .send()
-            .await?;
+        let ecs = aws_sdk_ecs::Client::new(self.account.config());
+        if self.case.way == Way::Overtaken {
+            ecs.update_service()
+                .cluster(application.cluster())
+                .service(application.service())
+                .task_definition(revision)
+                .send()
+                .await?;
+        } else {
+            let listed = ecs
+                .list_service_deployments()
+                .cluster(application.cluster())
+                .service(application.service())
+                .set_status(Some(vec![Status::Pending, Status::InProgress]))
+                .send()
+                .await?;
+            let way_back = listed.service_deployments().first();
+            let way_back = way_back.and_then(|deployment| deployment.service_deployment_arn());
+            ecs.stop_service_deployment()
+                .service_deployment_arn(way_back.context("the way back is over already")?)
+                .stop_type(StopServiceDeploymentStopType::Rollback)
+                .send()
+                .await?;
+        }
         held.lift().await?;
         self.ends(execution).await?;
         Ok(())

@@ -19,8 +19,10 @@ pub(crate) enum Way {
     Unhealthy,
     /// A good version is released, and a person wants the one before it back.
     ByHand,
-    /// The same, and somebody updates the service meanwhile.
+    /// The same, and somebody stops the way back, so that ECS goes back from it in turn.
     Interfered,
+    /// The same, and somebody updates the service meanwhile.
+    Overtaken,
     /// A good version is released, and an alarm fires.
     ByAlarm,
     /// An alarm fires that guards no deployment.
@@ -48,7 +50,7 @@ pub(crate) enum Way {
 }
 
 impl Way {
-    pub(crate) const ALL: [Self; 20] = [
+    pub(crate) const ALL: [Self; 21] = [
         Self::Release,
         Self::FullRelease,
         Self::BadMigration,
@@ -57,6 +59,7 @@ impl Way {
         Self::Unhealthy,
         Self::ByHand,
         Self::Interfered,
+        Self::Overtaken,
         Self::ByAlarm,
         Self::QuietAlarm,
         Self::NothingToGoBackTo,
@@ -153,7 +156,7 @@ impl Way {
             Self::LongMigration => &["MigrationTimedOut"],
             Self::LongCommand => &["PostDeployFailed"],
             Self::Unhealthy => &["DeploymentRolledBack"],
-            Self::Interfered | Self::Refused => &["RollbackFailed"],
+            Self::Interfered | Self::Overtaken | Self::Refused => &["RollbackFailed"],
             Self::Unwritten => &["ImageParameterNotWritten"],
             Self::QuietAlarm => &["nothingToRollBack"],
             Self::NothingToGoBackTo => &["NothingToGoBackTo"],
