@@ -7,7 +7,7 @@ use anyhow::{Context, Result};
 
 use crate::machine::{Does, Machine, State};
 use crate::stand::Kind;
-use crate::way::{Way, way_to};
+use crate::way::{Way, way_to, way_to_call};
 
 /// What goes wrong, or happens at a bad moment.
 #[derive(Clone, Debug, PartialEq, Eq, PartialOrd, Ord)]
@@ -189,6 +189,10 @@ impl Matrix {
             let way = way_to(&state.name);
             let way = way.with_context(|| format!("no way leads to state {}", state.name))?;
             for disturbance in Disturbance::all(state) {
+                let of_call = disturbance.words().1;
+                let way = of_call
+                    .and_then(|call| way_to_call(&state.name, call))
+                    .unwrap_or(way);
                 for kind in Kind::ALL {
                     match senseless(state, &disturbance, kind, way) {
                         Some(reason) => *matrix.left_out.entry(reason).or_default() += 1,
@@ -270,15 +274,13 @@ const STRATEGIES_DIFFER: [&str; 9] = [
 ];
 
 /// Calls that a function may make, and does not on the way that leads to its state.
-const NOT_ON_THE_WAY: [(&str, &str); 6] = [
+const NOT_ON_THE_WAY: [(&str, &str); 5] = [
     // Only a try after one that failed looks for the task of the first.
     ("RunMigration", "ecs:DescribeTasks"),
     ("RunPostDeploy", "ecs:DescribeTasks"),
     // Only of a command that failed is the log read.
     ("CheckExitCode", "logs:GetLogEvents"),
     ("CheckPostDeploy", "logs:GetLogEvents"),
-    // The deployment is over when a person wants it back.
-    ("RollBack", "ecs:StopServiceDeployment"),
     // What an earlier release has left ends in its time.
     ("SettleRelease", "ecs:StopServiceDeployment"),
 ];

@@ -118,6 +118,12 @@ impl<'a> Scene<'a> {
                 let execution = self.push(behaviour).await?;
                 self.go(trap, execution, None).await
             }
+            Way::Unmigrated => {
+                let before = self.running_tag().await?;
+                self.release_well().await?;
+                self.by_hand(json!({"tag": before, "migrate": false})).await
+            }
+            Way::Unseen => self.lose_sight(behaviour).await,
             Way::ByHand => {
                 self.release_well().await?;
                 let trap = self.set_trap(None).await?;
@@ -302,6 +308,18 @@ impl<'a> Scene<'a> {
         held.lift().await?;
         self.ends(execution).await?;
         Ok(())
+    }
+
+    /// What became of the deployment cannot be asked, so that it is taken back while it goes on.
+    async fn lose_sight(&mut self, behaviour: Behaviour) -> Result<()> {
+        let state = self.machine.state("VerifyHealth")?;
+        // Nothing that passes: it is not tried again.
+        let lost = aim::call(&self.stand.name, state, None)?.with("ResourceNotFoundException");
+        let lost = self.account.aws().fail(lost).await?;
+        let trap = self.set_trap(None).await?;
+        let execution = self.push(behaviour).await?;
+        self.go(trap, execution, None).await?;
+        lost.lift().await.map(drop)
     }
 
     /// ECS refuses what brings the service back.

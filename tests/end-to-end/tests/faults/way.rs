@@ -9,6 +9,10 @@ pub(crate) enum Way {
     Release,
     /// The same, to a stack with alarms and a command after the deployment.
     FullRelease,
+    /// A good version is released, and a person wants the one before it again, without a migration.
+    Unmigrated,
+    /// A good version is pushed, and the pipeline cannot ask what becomes of its deployment.
+    Unseen,
     /// A version is pushed whose migration fails.
     BadMigration,
     /// A version is pushed whose migration does not end.
@@ -50,9 +54,11 @@ pub(crate) enum Way {
 }
 
 impl Way {
-    pub(crate) const ALL: [Self; 21] = [
+    pub(crate) const ALL: [Self; 23] = [
         Self::Release,
         Self::FullRelease,
+        Self::Unmigrated,
+        Self::Unseen,
         Self::BadMigration,
         Self::LongMigration,
         Self::LongCommand,
@@ -78,7 +84,7 @@ impl Way {
     pub(crate) fn kinds(self) -> Vec<Kind> {
         let shifting = [Kind::BlueGreen, Kind::Canary, Kind::Linear];
         match self {
-            Self::Release | Self::Unhealthy | Self::ByHand => {
+            Self::Release | Self::Unmigrated | Self::Unseen | Self::Unhealthy | Self::ByHand => {
                 [&[Kind::Rolling][..], &shifting].concat()
             }
             Self::FullRelease => [&[Kind::Full][..], &shifting].concat(),
@@ -105,6 +111,7 @@ impl Way {
             self,
             Self::Release
                 | Self::FullRelease
+                | Self::Unseen
                 | Self::BadMigration
                 | Self::LongMigration
                 | Self::LongCommand
@@ -145,6 +152,7 @@ impl Way {
         match self {
             Self::Release
             | Self::FullRelease
+            | Self::Unmigrated
             | Self::ByHand
             | Self::ByAlarm
             | Self::Waiting
@@ -152,6 +160,7 @@ impl Way {
             | Self::Replacing => &["succeeded"],
             // What it was about to do when it was aborted may be done when it comes again.
             Self::Redriven => &["succeeded", "nothingToDeploy"],
+            Self::Unseen => &["PipelineFault"],
             Self::BadMigration => &["MigrationFailed"],
             Self::LongMigration => &["MigrationTimedOut"],
             Self::LongCommand => &["PostDeployFailed"],
@@ -164,6 +173,19 @@ impl Way {
             Self::Again => &["nothingToDeploy"],
             Self::Ousted => &["superseded"],
         }
+    }
+}
+
+/// The way to a call of a state's function that the way to the state does not make.
+pub(crate) fn way_to_call(state: &str, call: &str) -> Option<Way> {
+    match (state, call) {
+        // The revision that was migrated with is the one that is deployed.
+        ("UpdateService", "ecs:DescribeTaskDefinition" | "ecs:RegisterTaskDefinition") => {
+            Some(Way::Unmigrated)
+        }
+        // The deployment is over when a person wants it back.
+        ("RollBack", "ecs:StopServiceDeployment") => Some(Way::Unseen),
+        _ => None,
     }
 }
 
