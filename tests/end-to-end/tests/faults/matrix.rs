@@ -274,15 +274,21 @@ const STRATEGIES_DIFFER: [&str; 9] = [
 ];
 
 /// Calls that a function may make, and does not on the way that leads to its state.
-const NOT_ON_THE_WAY: [(&str, &str); 5] = [
+const NOT_ON_THE_WAY: [(&str, &str); 7] = [
     // Only a try after one that failed looks for the task of the first.
     ("RunMigration", "ecs:DescribeTasks"),
     ("RunPostDeploy", "ecs:DescribeTasks"),
     // Only of a command that failed is the log read.
     ("CheckExitCode", "logs:GetLogEvents"),
     ("CheckPostDeploy", "logs:GetLogEvents"),
-    // What an earlier release has left ends in its time.
+    // A deployment that an earlier release has left is over when its turn can be taken over.
+    ("SettleRelease", "ecs:DescribeServiceDeployments"),
     ("SettleRelease", "ecs:StopServiceDeployment"),
+    // A release that is gone back to was found healthy when it was deployed.
+    (
+        "VerifyRollback",
+        "elasticloadbalancing:DescribeTargetHealth",
+    ),
 ];
 
 /// Why there is no such case, if there is none.

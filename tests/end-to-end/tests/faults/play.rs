@@ -164,7 +164,7 @@ impl<'a> Scene<'a> {
                 let execution = self.push(behaviour).await?;
                 self.go(trap, execution, Some(holder)).await
             }
-            Way::Orphaned => {
+            Way::Orphaned | Way::Stuck => {
                 self.orphan().await?;
                 let trap = self.set_trap(None).await?;
                 let execution = self.push(behaviour).await?;
@@ -234,11 +234,14 @@ impl<'a> Scene<'a> {
     }
 
     /// Leaves a migration running whose release was aborted: for longer than it takes until the
-    /// turn is taken over.
+    /// turn is taken over, or than any migration may take.
     async fn orphan(&mut self) -> Result<()> {
         let held = self.hold("WaitTask").await?;
         let execution = self.push(Behaviour {
-            migration_seconds: 75,
+            migration_seconds: match self.case.way {
+                Way::Stuck => 600,
+                _ => 75,
+            },
             ..Behaviour::default()
         });
         let execution = execution.await?;
@@ -305,9 +308,13 @@ impl<'a> Scene<'a> {
                 .send()
                 .await?;
         }
+        // Only now: it was verified before, when the release was good.
+        let trap = match &self.case.disturbed {
+            Some(_) => Some(Trap::Set(self.arm(None).await?)),
+            None => None,
+        };
         held.lift().await?;
-        self.ends(execution).await?;
-        Ok(())
+        self.go(trap, execution, None).await
     }
 
     /// What became of the deployment cannot be asked, so that it is taken back while it goes on.

@@ -41,6 +41,8 @@ pub(crate) enum Way {
     Waiting,
     /// A version is pushed after the release of another was aborted in its migration.
     Orphaned,
+    /// The same, and that migration does not end.
+    Stuck,
     /// A release begins while another goes on and a newer one waits.
     Ousted,
     /// A release begins while another goes on and a newer one was aborted as it waited.
@@ -54,7 +56,7 @@ pub(crate) enum Way {
 }
 
 impl Way {
-    pub(crate) const ALL: [Self; 23] = [
+    pub(crate) const ALL: [Self; 24] = [
         Self::Release,
         Self::FullRelease,
         Self::Unmigrated,
@@ -73,6 +75,7 @@ impl Way {
         Self::Again,
         Self::Waiting,
         Self::Orphaned,
+        Self::Stuck,
         Self::Ousted,
         Self::Replacing,
         Self::Redriven,
@@ -118,6 +121,7 @@ impl Way {
                 | Self::Unhealthy
                 | Self::Waiting
                 | Self::Orphaned
+                | Self::Stuck
                 | Self::Redriven
                 | Self::Unwritten
         )
@@ -157,6 +161,7 @@ impl Way {
             | Self::ByAlarm
             | Self::Waiting
             | Self::Orphaned
+            | Self::Stuck
             | Self::Replacing => &["succeeded"],
             // What it was about to do when it was aborted may be done when it comes again.
             Self::Redriven => &["succeeded", "nothingToDeploy"],
@@ -184,7 +189,16 @@ pub(crate) fn way_to_call(state: &str, call: &str) -> Option<Way> {
             Some(Way::Unmigrated)
         }
         // The deployment is over when a person wants it back.
-        ("RollBack", "ecs:StopServiceDeployment") => Some(Way::Unseen),
+        (
+            "RollBack",
+            "ecs:DescribeServiceDeployments"
+            | "ecs:DescribeServiceRevisions"
+            | "ecs:StopServiceDeployment",
+        ) => Some(Way::Unseen),
+        // The service says itself that it is back, but for one that somebody else has brought away.
+        ("VerifyRollback", "ecs:ListServiceDeployments") => Some(Way::Interfered),
+        // What an earlier release has left ends in its time.
+        ("SettleRelease", "ecs:StopTask") => Some(Way::Stuck),
         _ => None,
     }
 }
