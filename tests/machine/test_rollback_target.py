@@ -92,6 +92,15 @@ class RollbackTarget(unittest.TestCase):
     def assigned(self, state: str, variables: dict[str, Any]) -> dict[str, Any]:
         return value(STATES[state]["Assign"]["target"], variables)
 
+    def test_a_release_that_was_aborted_before_it_had_a_record_changes_nothing(self) -> None:
+        """It touched nothing. `RecordAbandoned` knows of it only what the stack's turn said."""
+        aborted = {key: f"d3-{key}" for key in ("digest", "execution", "startedAt")}
+        aborted |= {"record": "release#0003#name-3", "verdict": "abandoned", "action": "deploy"}
+        good = [release(1, "succeeded"), release(2, "succeeded")]
+        for outcome in (ASKED_FOR, FAILED):
+            expected = self.target(good, outcome, current=2)
+            self.assertEqual(self.target([*good, aborted], outcome, current=2), expected)
+
     def test_a_release_that_failed_goes_back_to_what_ran_before_it(self) -> None:
         before = ["web:50", "worker:50"]
         for newest in (

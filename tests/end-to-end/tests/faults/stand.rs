@@ -88,6 +88,8 @@ pub(crate) struct Behaviour {
     pub(crate) migration_exits: u8,
     /// How long its command after the deployment takes.
     pub(crate) afterwards_seconds: u32,
+    /// How long its server takes until it serves.
+    pub(crate) start_seconds: u32,
     /// Whether its server ends as soon as it was started.
     pub(crate) crashes: bool,
 }
@@ -195,6 +197,7 @@ impl Stand {
             migration_seconds,
             migration_exits,
             afterwards_seconds,
+            start_seconds,
             ..
         } = behaviour;
         let (websvc, journal) = (websvc.display(), self.directory.path().display());
@@ -220,6 +223,7 @@ crash)
     exit 2 ;;
 *)
     echo "served $VERSION" >>{journal}/notes
+    sleep {start_seconds}
     exec {websvc} "$@" ;;
 esac
 "#

@@ -135,6 +135,8 @@ impl Way {
             Self::LongMigration => behaviour.migration_seconds = 600,
             Self::LongCommand => behaviour.afterwards_seconds = 600,
             Self::Unhealthy => behaviour.crashes = true,
+            // Its deployment is not over before it is taken back.
+            Self::Unseen => behaviour.start_seconds = 30,
             _ => {}
         }
         // Long enough not to be over when it is looked at for the first time.

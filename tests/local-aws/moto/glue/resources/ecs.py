@@ -10,6 +10,8 @@ from glue.resources.base import Resource, ignoring_missing, parameters
 
 #: CloudFormation gives up on a service that is not steady after three hours.
 STEADY_LIMIT_SECONDS = 3 * 60 * 60
+#: How long ECS may take to tell of a deployment that was begun.
+UNTOLD_LIMIT_SECONDS = 10
 POLL_SECONDS = 0.5
 
 
@@ -114,11 +116,17 @@ class Service(Resource):
     def _await_steady(self, service: dict[str, Any]) -> None:
         """Waits for the deployment that this change began."""
         primary = _primary(service)
-        deadline = time.monotonic() + STEADY_LIMIT_SECONDS
-        while time.monotonic() < deadline:
+        told = False
+        began = time.monotonic()
+        while time.monotonic() < began + STEADY_LIMIT_SECONDS:
             service = self._describe()
             deployments = {it["id"]: it for it in service.get("deployments", [])}
             deployment = deployments.get(primary["id"])
+            told = told or deployment is not None
+            # Reads of ECS may be behind its writes, as CloudFormation knows.
+            if not told and time.monotonic() < began + UNTOLD_LIMIT_SECONDS:
+                time.sleep(POLL_SECONDS)
+                continue
             if deployment is None or deployment.get("rolloutState") == "FAILED":
                 raise RuntimeError(
                     "Error occurred during operation 'ECS Deployment Circuit Breaker was "

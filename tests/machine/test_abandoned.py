@@ -1,0 +1,51 @@
+"""What is recorded of a release whose execution ended without giving the stack's turn back."""
+
+import json
+import unittest
+from pathlib import Path
+from typing import Any
+
+from glue.jsonata_evaluator import evaluate
+
+MACHINE = Path(__file__).resolve().parents[2] / "statemachine" / "deploy.asl.json"
+STATES = json.loads(MACHINE.read_text())["States"]
+
+HOLDER = "arn:aws:states:eu-west-1:123456789012:execution:deploy:shop-v2"
+RECORD = "release#2026-05-04T09:10:11.123Z#shop-v2"
+
+
+def value(text: Any, variables: dict[str, Any]) -> Any:
+    if isinstance(text, dict):
+        return {key: value(one, variables) for key, one in text.items()}
+    if not text.startswith("{%"):
+        return text
+    expression = text.removeprefix("{%").removesuffix("%}")
+    return evaluate(expression.replace("${RecordRetentionDays}", "90"), variables)
+
+
+class Abandoned(unittest.TestCase):
+    def arguments(self, digest: str) -> dict[str, Any]:
+        texts = {"holder": HOLDER, "heldRecord": RECORD, "heldDigest": digest}
+        variables = {
+            "plan": {"stack": "shop"},
+            "turn": {name: {"S": text} for name, text in texts.items()},
+            "other": {"Status": "ABORTED"},
+        }
+        return value(STATES["RecordAbandoned"]["Arguments"], variables)
+
+    def test_a_push_that_had_no_record_yet_is_known_from_now_on(self) -> None:
+        arguments = self.arguments("sha256:2")
+        self.assertEqual(
+            arguments["ConditionExpression"], "verdict = :open OR attribute_not_exists(verdict)"
+        )
+        values = arguments["ExpressionAttributeValues"]
+        self.assertEqual(values[":digest"], {"S": "sha256:2"})
+        self.assertEqual(values[":execution"], {"S": HOLDER})
+        self.assertEqual(values[":started"], {"S": "2026-05-04T09:10:11.123Z"})
+
+    def test_a_rollback_that_had_no_record_yet_gets_none(self) -> None:
+        self.assertEqual(self.arguments("none")["ConditionExpression"], "verdict = :open")
+
+
+if __name__ == "__main__":
+    unittest.main()
