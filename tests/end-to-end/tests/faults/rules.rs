@@ -83,7 +83,7 @@ pub(crate) async fn check(seen: &Seen<'_>, checked: &mut Checked) -> Result<()> 
     for release in &releases {
         seen.the_verdict_is_true(release, &deployments, checked);
     }
-    seen.nothing_is_left(&application, &records, checked)
+    seen.nothing_is_left(&application, &releases, &records, checked)
         .await?;
     seen.functions_keep_to_the_stack(checked).await?;
     seen.nobody_noticed(checked);
@@ -314,10 +314,10 @@ impl Seen<'_> {
         };
         checked.rule("5, an execution ends with a verdict", sound, tell);
 
-        let unwritten = self.is_denied("RecordVerdict");
+        let unwritten = self.is_denied(closes_the_record(&end.status));
         let matches = match (recorded, end.status.as_str()) {
             (None, _) => record.is_none() && !release.came_to("RecordRelease"),
-            (Some("inProgress"), status) => unwritten && status != "ABORTED",
+            (Some("inProgress"), _) => unwritten,
             // A later release may have taken back what succeeded.
             (Some("rolledBack"), "SUCCEEDED") => verdict == Some("succeeded"),
             (Some(recorded), "SUCCEEDED") => verdict == Some(recorded),
@@ -359,6 +359,7 @@ impl Seen<'_> {
     async fn nothing_is_left(
         &self,
         application: &Application<'_>,
+        releases: &[Release],
         records: &[Value],
         checked: &mut Checked,
     ) -> Result<()> {
@@ -371,10 +372,14 @@ impl Seen<'_> {
         checked.rule("6, no one-off task runs on", migrations == 0, || {
             format!("{migrations} run")
         });
+        let unwritten = |record: &Value| {
+            let of = |release: &&Release| record["execution"] == release.execution.arn();
+            let release = releases.iter().find(of);
+            release.is_some_and(|release| self.is_denied(closes_the_record(&release.end.status)))
+        };
         let open = records
             .iter()
-            .find(|record| record["verdict"] == "inProgress");
-        let open = open.filter(|_| !self.is_denied("RecordVerdict"));
+            .find(|record| record["verdict"] == "inProgress" && !unwritten(record));
         checked.rule("6, no record stays open", open.is_none(), || {
             format!("{open:?}")
         });
@@ -485,6 +490,16 @@ impl Seen<'_> {
     fn is_denied(&self, state: &str) -> bool {
         let denied = Some((state.to_owned(), Disturbance::Denied));
         self.case.disturbed == denied
+    }
+}
+
+/// The state that says in a record how the execution ended: its own, or that of the release that
+/// takes the turn of one that cannot say it any more. Where every call of that state is denied, the
+/// record has to stay open: nobody else writes it.
+fn closes_the_record(status: &str) -> &'static str {
+    match status {
+        "ABORTED" => "RecordAbandoned",
+        _ => "RecordVerdict",
     }
 }
 
