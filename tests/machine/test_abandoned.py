@@ -46,6 +46,16 @@ class Abandoned(unittest.TestCase):
     def test_a_rollback_that_had_no_record_yet_gets_none(self) -> None:
         self.assertEqual(self.arguments("none")["ConditionExpression"], "verdict = :open")
 
+    def test_the_turn_is_taken_over_only_when_that_is_recorded(self) -> None:
+        """Who takes it may end as well, and nothing leads to the record then."""
+        leads = [
+            name
+            for name, state in STATES.items()
+            for way in (state, *state.get("Catch", []), *state.get("Choices", []))
+            if "TakeOver" in (way.get("Next"), way.get("Default"))
+        ]
+        self.assertEqual(set(leads), {"RecordAbandoned"})
+
 
 if __name__ == "__main__":
     unittest.main()
