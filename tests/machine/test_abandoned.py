@@ -1,14 +1,10 @@
 """What is recorded of a release whose execution ended without giving the stack's turn back."""
 
-import json
 import unittest
-from pathlib import Path
 from typing import Any
 
-from glue.jsonata_evaluator import evaluate
-
-MACHINE = Path(__file__).resolve().parents[2] / "statemachine" / "deploy.asl.json"
-STATES = json.loads(MACHINE.read_text())["States"]
+from definition import STATES
+from definition import value as value_of
 
 HOLDER = "arn:aws:states:eu-west-1:123456789012:execution:deploy:shop-v2"
 RECORD = "release#2026-05-04T09:10:11.123Z#shop-v2"
@@ -19,8 +15,7 @@ def value(text: Any, variables: dict[str, Any]) -> Any:
         return {key: value(one, variables) for key, one in text.items()}
     if not text.startswith("{%"):
         return text
-    expression = text.removeprefix("{%").removesuffix("%}")
-    return evaluate(expression.replace("${RecordRetentionDays}", "90"), variables)
+    return value_of(text.replace("${RecordRetentionDays}", "90"), variables)
 
 
 class Abandoned(unittest.TestCase):

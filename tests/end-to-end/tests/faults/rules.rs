@@ -364,7 +364,7 @@ impl Seen<'_> {
         checked: &mut Checked,
     ) -> Result<()> {
         let turn = self.stand.turn(self.account).await?;
-        let free = ["holder", "waiting", "unsettled", "openRecord"]
+        let free = ["holder", "waiting", "unsettled"]
             .iter()
             .all(|one| turn[*one].is_null());
         checked.rule("6, the turn is free", free, || turn.to_string());
@@ -573,10 +573,8 @@ impl Release {
         let mut since = None;
         for (at, stay) in self.stays.iter().enumerate() {
             let next = self.stays.get(at + 1).map(|next| next.state.as_str());
-            let takes = match stay.state.as_str() {
-                "TakeTurn" | "DecideOnHolder" | "TakeOver" => next == Some("PlanRelease"),
-                _ => false,
-            };
+            let takes = ["TakeTurn", "DecideOnHolder", "TakeOver"].contains(&stay.state.as_str())
+                && next == Some("PlanRelease");
             if takes && since.is_none() {
                 since = stay.left;
             }
