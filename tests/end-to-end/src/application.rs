@@ -10,7 +10,7 @@ use futures_util::stream::{self, StreamExt, TryStreamExt};
 
 use crate::account::{Account, output, root};
 use crate::alarm::Alarm;
-use crate::execution::Execution;
+use crate::execution::{End, Execution};
 use crate::image::{self, Image};
 use crate::visitor::Visitor;
 
@@ -175,6 +175,14 @@ impl<'a> Application<'a> {
     pub async fn push_and_notice(&self, tag: &str, image: &Image) -> Result<Execution> {
         let digest = self.push(tag, image).await?;
         self.account.execution_of_push(&self.name, &digest).await
+    }
+
+    /// Pushes an image under a tag and waits for the end of the execution that this starts.
+    ///
+    /// # Errors
+    /// It was not taken, started no execution, or that does not end.
+    pub async fn release(&self, tag: &str, image: &Image) -> Result<End> {
+        self.push_and_notice(tag, image).await?.end().await
     }
 
     /// What ECS says of the service now.

@@ -289,14 +289,6 @@ impl World {
         }
     }
 
-    /// The name of an alarm of a stack.
-    async fn alarm(&self, stack: &str, resource: &str) -> String {
-        let request = ["cloudformation", "describe-stack-resource"];
-        let of = ["--stack-name", stack, "--logical-resource-id", resource];
-        let query = ["--query", "StackResourceDetail.PhysicalResourceId"];
-        self.cli(&[&request[..], &of, &query].concat()).await
-    }
-
     async fn is_in_state(&self, alarm: &str, state: &StateValue) -> bool {
         let cloudwatch = aws_sdk_cloudwatch::Client::new(&self.aws.sdk_config());
         let described = cloudwatch.describe_alarms().alarm_names(alarm).send().await;
@@ -462,8 +454,8 @@ async fn the_alarms_of_an_application_are_raised_by_its_errors_and_by_its_unheal
     ]);
     let outputs = world.create("shop", "cluster.yml", shop).await;
     let url = &outputs["LoadBalancerUrl"];
-    let errors = world.alarm("shop", "ErrorAlarm").await;
-    let unhealthy = world.alarm("shop", "UnhealthyHostAlarm").await;
+    let errors = world.resource("ErrorAlarm").await;
+    let unhealthy = world.resource("UnhealthyHostAlarm").await;
     let in_state = async |alarm: &str, state: StateValue| {
         eventually(async || world.is_in_state(alarm, &state).await.then_some(())).await;
     };

@@ -20,11 +20,7 @@ pub(crate) async fn a_stack_has_limits_of_its_own(account: &Account) -> Result<(
     let application = &running.application;
 
     let slow = VersionSpec::slow_migration(120).build(account.websvc())?;
-    let end = application
-        .push_and_notice("v2", &slow)
-        .await?
-        .end()
-        .await?;
+    let end = application.release("v2", &slow).await?;
     assert_failed(&end, "MigrationTimedOut", &["5 seconds", "stopped"]);
 
     let alarm = application.alarm("ErrorAlarm").await?;

@@ -22,11 +22,7 @@ pub(crate) async fn release_version_2(
     application: &Application<'_>,
 ) -> Result<Image> {
     let meow = VersionSpec::meow().build(account.websvc())?;
-    let end = application
-        .push_and_notice("v2", &meow)
-        .await?
-        .end()
-        .await?;
+    let end = application.release("v2", &meow).await?;
     assert_eq!(end.output["verdict"], "succeeded", "{end:?}");
     Ok(meow)
 }

@@ -60,11 +60,7 @@ pub(crate) async fn of_two_services_of_which_one_fails_both_go_back(
     assert!(worker.image.ends_with(&posts.digest()), "{worker:?}");
 
     let image = VersionSpec::crashing_worker().build(account.websvc())?;
-    let end = application
-        .push_and_notice("v2", &image)
-        .await?
-        .end()
-        .await?;
+    let end = application.release("v2", &image).await?;
 
     let all = format!("All services of stack {}", application.name());
     let told = [application.worker()?, &all];
@@ -106,11 +102,7 @@ pub(crate) async fn a_health_check_url_that_fails_after_healthy_targets_takes_th
         .await?;
 
     let meow = VersionSpec::meow().build(account.websvc())?;
-    let end = application
-        .push_and_notice("v2", &meow)
-        .await?
-        .end()
-        .await?;
+    let end = application.release("v2", &meow).await?;
 
     assert_failed(&end, "DeploymentUnhealthy", &["/health", "503"]);
     assert_runs(&application, &posts.digest()).await?;
@@ -134,11 +126,7 @@ pub(crate) async fn a_deployment_that_takes_longer_than_its_stack_allows_is_take
     visitor.sees("Posts").await?;
 
     let meow = VersionSpec::meow().build(account.websvc())?;
-    let end = application
-        .push_and_notice("v2", &meow)
-        .await?
-        .end()
-        .await?;
+    let end = application.release("v2", &meow).await?;
 
     assert_failed(&end, "DeploymentStalled", &["15 seconds"]);
     assert_runs(&application, &posts.digest()).await?;

@@ -55,7 +55,7 @@ pub(crate) async fn running_blue_green<'a>(
 async fn release_version_2(application: &Application<'_>, meow: &Image) -> Result<Visits> {
     let visitor = application.visitor();
     visitor.sees("Posts").await?;
-    let end = application.push_and_notice("v2", meow).await?.end().await?;
+    let end = application.release("v2", meow).await?;
     assert_eq!(end.output["verdict"], "succeeded", "{end:?}");
     visitor.sees("MEOW MEOW").await?;
     let visits = visitor.leave().await;
@@ -99,11 +99,7 @@ async fn is_never_seen(
     let visitor = application.visitor();
     visitor.sees("MEOW MEOW").await?;
     let image = bad.build(account.websvc())?;
-    let end = application
-        .push_and_notice("v3", &image)
-        .await?
-        .end()
-        .await?;
+    let end = application.release("v3", &image).await?;
     let visits = visitor.leave().await;
     assert_taken_back(account, application, (&end, &visits), before).await?;
     let seen: Vec<_> = visits.by_heading.keys().collect();

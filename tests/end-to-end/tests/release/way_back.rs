@@ -72,11 +72,7 @@ pub(crate) async fn a_person_goes_back_to_a_release_by_its_name(account: &Accoun
     let application = &released.application;
     let third = VersionSpec::meow().version("3").title("Woof");
     let third = third.build(account.websvc())?;
-    let end = application
-        .push_and_notice("v3", &third)
-        .await?
-        .end()
-        .await?;
+    let end = application.release("v3", &third).await?;
     assert_eq!(end.output["verdict"], "succeeded", "{end:?}");
     let executions = account.executions("by-name").await?;
     let first = executions.last().context("there are executions")?;
@@ -138,11 +134,7 @@ pub(crate) async fn a_command_after_the_release_is_reported_and_takes_nothing_ba
         .create_application_with("afterwards", &posts, &command)
         .await?;
     let meow = VersionSpec::meow().build(account.websvc())?;
-    let end = application
-        .push_and_notice("v2", &meow)
-        .await?
-        .end()
-        .await?;
+    let end = application.release("v2", &meow).await?;
     assert_eq!(end.error, "PostDeployFailed", "{end:?}");
     assert_runs(&application, &meow.digest()).await?;
     let records = account.releases("afterwards").await?;
