@@ -289,6 +289,21 @@ impl World {
         }
     }
 
+    /// Creates the stack `shop`, in public subnets and with version 1, and answers its outputs.
+    async fn create_shop(&self, more: Texts) -> Texts {
+        self.name_image(&self.push("v1").await).await;
+        let network = self.create("network", "network.yml", Texts::new()).await;
+        let port = self.aws.reserve_port().await.unwrap().to_string();
+        let mut parameters = texts([
+            ("ImageParameter", "/bluegreen/shop/image"),
+            ("VpcId", &network["VpcId"]),
+            ("SubnetIds", &network["PublicSubnetIds"]),
+            ("ListenerPort", &port),
+        ]);
+        parameters.extend(more);
+        self.create("shop", "cluster.yml", parameters).await
+    }
+
     async fn is_in_state(&self, alarm: &str, state: &StateValue) -> bool {
         let cloudwatch = aws_sdk_cloudwatch::Client::new(&self.aws.sdk_config());
         let described = cloudwatch.describe_alarms().alarm_names(alarm).send().await;
@@ -416,16 +431,7 @@ async fn the_aws_cli_finds_every_template_valid() {
 #[tokio::test]
 async fn an_update_for_another_reason_keeps_the_image_that_was_released_last() {
     let world = World::new().await;
-    world.name_image(&world.push("v1").await).await;
-    let network = world.create("network", "network.yml", Texts::new()).await;
-    let port = world.aws.reserve_port().await.unwrap().to_string();
-    let shop = texts([
-        ("ImageParameter", "/bluegreen/shop/image"),
-        ("VpcId", &network["VpcId"]),
-        ("SubnetIds", &network["PublicSubnetIds"]),
-        ("ListenerPort", &port),
-    ]);
-    let outputs = world.create("shop", "cluster.yml", shop).await;
+    let outputs = world.create_shop(Texts::new()).await;
     let url = &outputs["LoadBalancerUrl"];
     world.change("shop", texts([("MaxErrors", "20")])).await;
     assert_eq!(world.read(url).await, "v1");
@@ -440,19 +446,12 @@ async fn an_update_for_another_reason_keeps_the_image_that_was_released_last() {
 #[tokio::test]
 async fn the_alarms_of_an_application_are_raised_by_its_errors_and_by_its_unhealthy_tasks() {
     let world = World::new().await;
-    world.name_image(&world.push("v1").await).await;
-    let network = world.create("network", "network.yml", Texts::new()).await;
-    let port = world.aws.reserve_port().await.unwrap().to_string();
-    let shop = texts([
-        ("ImageParameter", "/bluegreen/shop/image"),
-        ("VpcId", &network["VpcId"]),
-        ("SubnetIds", &network["PublicSubnetIds"]),
-        ("ListenerPort", &port),
+    let one_task = texts([
         ("DesiredCount", "1"),
-        // ECS is not to replace the task before its alarm is raised.
+        // ECS is not to replace it before its alarm is raised.
         ("HealthCheckGracePeriodSeconds", "3600"),
     ]);
-    let outputs = world.create("shop", "cluster.yml", shop).await;
+    let outputs = world.create_shop(one_task).await;
     let url = &outputs["LoadBalancerUrl"];
     let errors = world.resource("ErrorAlarm").await;
     let unhealthy = world.resource("UnhealthyHostAlarm").await;
