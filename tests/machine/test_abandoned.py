@@ -19,8 +19,8 @@ def value(text: Any, variables: dict[str, Any]) -> Any:
 
 
 class Abandoned(unittest.TestCase):
-    def arguments(self, digest: str) -> dict[str, Any]:
-        texts = {"holder": HOLDER, "heldRecord": RECORD, "heldDigest": digest}
+    def arguments(self, digest: str, **more: str) -> dict[str, Any]:
+        texts = {"holder": HOLDER, "heldRecord": RECORD, "heldDigest": digest, **more}
         variables = {
             "plan": {"stack": "shop"},
             "turn": {name: {"S": text} for name, text in texts.items()},
@@ -40,6 +40,13 @@ class Abandoned(unittest.TestCase):
 
     def test_a_rollback_that_had_no_record_yet_gets_none(self) -> None:
         self.assertEqual(self.arguments("none")["ConditionExpression"], "verdict = :open")
+
+    def test_one_that_the_stacks_item_calls_current_had_succeeded(self) -> None:
+        for current, verdict in ((RECORD, "succeeded"), ("release#another", "abandoned")):
+            arguments = self.arguments("sha256:2", currentRecord=current)
+            self.assertEqual(arguments["ExpressionAttributeValues"][":verdict"], {"S": verdict})
+        values = self.arguments("sha256:2")["ExpressionAttributeValues"]
+        self.assertEqual(values[":verdict"], {"S": "abandoned"})
 
     def test_the_turn_is_taken_over_only_when_that_is_recorded(self) -> None:
         """Who takes it may end as well, and nothing leads to the record then."""

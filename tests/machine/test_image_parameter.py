@@ -51,8 +51,8 @@ class ImageParameter(unittest.TestCase):
         done = {"verdict": "succeeded"}
         for plan, outcome, expected in (
             ("deploy", None, "DecideOnPostDeploy"),
-            ("deploy", {"verdict": "rolledBack"}, "RecordVerdict"),
-            ("none", {"verdict": "nothingToDeploy"}, "RecordVerdict"),
+            ("deploy", {"verdict": "rolledBack"}, "DecideOnCurrent"),
+            ("none", {"verdict": "nothingToDeploy"}, "DecideOnCurrent"),
             ("rollback", done, "RecordRolledBack"),
         ):
             variables = {"plan": {"action": plan}, "outcome": outcome}

@@ -4,7 +4,7 @@ import json
 import unittest
 from typing import Any
 
-from definition import STATES, value
+from definition import STATES, next_of, value
 
 ASKED_FOR = None
 FAILED = {"verdict": "unhealthy"}
@@ -170,6 +170,25 @@ class RollbackTarget(unittest.TestCase):
     def test_without_an_earlier_release_there_is_nothing_to_go_back_to(self) -> None:
         self.assertEqual(self.target([], ASKED_FOR), (None, []))
         self.assertEqual(self.target([release(1, "succeeded")], ASKED_FOR, current=1), (None, []))
+
+
+class UnreadTable(unittest.TestCase):
+    def test_a_release_that_failed_goes_back_to_what_ran_before_it(self) -> None:
+        for state in ("FindReleases", "ReadTarget"):
+            (unread,) = STATES[state]["Catch"]
+            self.assertEqual((unread["Next"], unread["Assign"]), ("DecideOnUnread", {"releases": []}))
+        failed = {"outcome": FAILED, "suspect": False}
+        self.assertEqual(next_of("DecideOnUnread", failed), "ChooseTarget")
+        target = RollbackTarget().target([], FAILED, current=2)
+        self.assertEqual(target, (None, ["web:50", "worker:50"]))
+
+    def test_what_an_earlier_try_has_changed_is_no_good_to_go_back_to(self) -> None:
+        suspect = {"outcome": FAILED, "suspect": True}
+        self.assertEqual(next_of("DecideOnUnread", suspect), "ExplainRollbackFailure")
+
+    def test_a_rollback_that_was_asked_for_has_changed_nothing(self) -> None:
+        asked_for = {"outcome": ASKED_FOR, "suspect": False}
+        self.assertEqual(next_of("DecideOnUnread", asked_for), "ExplainFailure")
 
 
 if __name__ == "__main__":

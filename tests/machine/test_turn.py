@@ -74,6 +74,24 @@ class Waiting(unittest.TestCase):
         self.assertEqual(way(ROLLBACK, turn, **alarm), ["DescribeHolder"])
         self.assertEqual(way(ROLLBACK, {}, **alarm), ["TakeTurn"])
 
+    def test_a_turn_is_taken_over_only_as_it_was_when_its_holder_was_seen_dead(self) -> None:
+        self.assertEqual(way("web", {"holder": {"S": ME}}), ["ConfirmTurn"])
+        confirmed = STATES["ConfirmTurn"]["Arguments"]
+        self.assertEqual(confirmed["UpdateExpression"], "SET heldSince = :now")
+        take_over = STATES["TakeOver"]["Arguments"]
+        since = {"S": "2026-01-01T00:00:00.000Z"}
+        variables = {
+            "request": {},
+            "record": "release#me",
+            "plan": {"digest": "sha256:2"},
+            "turn": {"holder": {"S": OTHER}, "heldSince": since},
+            "states": {"context": {"Execution": {"Id": ME}}},
+        }
+        condition = value(take_over["ConditionExpression"], variables)
+        self.assertIn("holder = :ended AND heldSince = :since", condition)
+        values = value(take_over["ExpressionAttributeValues"], variables)
+        self.assertEqual(values[":since"], since)
+
     def asks(self, waits_for: str) -> tuple[str, dict[str, Any]]:
         arguments = STATES["AskForTurn"]["Arguments"]
         variables = {
