@@ -57,6 +57,14 @@ pub struct ServiceState {
     pub desired: i32,
 }
 
+impl ServiceState {
+    /// Whether one deployment is complete and no task is missing or too many.
+    #[must_use]
+    pub fn is_at_rest(&self) -> bool {
+        self.deployments == 1 && self.rollout == "COMPLETED" && self.running == self.desired
+    }
+}
+
 impl<'a> Application<'a> {
     pub(crate) async fn create(
         account: &'a Account,
@@ -201,6 +209,23 @@ impl<'a> Application<'a> {
         self.state_of(self.worker()?).await
     }
 
+    /// The names of all its ECS services, the one behind the load balancer first.
+    pub fn services(&self) -> impl Iterator<Item = &str> {
+        std::iter::once(self.service.as_str()).chain(self.worker.as_deref())
+    }
+
+    /// What ECS says of each of its services now, in the order of [`services`](Self::services).
+    ///
+    /// # Errors
+    /// ECS does not know one of them.
+    pub async fn service_states(&self) -> Result<Vec<ServiceState>> {
+        let mut states = Vec::new();
+        for service in self.services() {
+            states.push(self.state_of(service).await?);
+        }
+        Ok(states)
+    }
+
     async fn state_of(&self, name: &str) -> Result<ServiceState> {
         let ecs = aws_sdk_ecs::Client::new(self.account.config());
         let service = self.describe_service(&ecs, name).await?;
@@ -323,13 +348,12 @@ impl<'a> Application<'a> {
         Ok(started)
     }
 
-    /// The tasks of the cluster that run and are no part of the service: migrations.
+    /// The tasks of the cluster that run and are no part of a service: migrations.
     ///
     /// # Errors
     /// ECS does not answer.
     pub async fn running_migrations(&self) -> Result<usize> {
-        self.tasks_outside_of_the_service(DesiredStatus::Running)
-            .await
+        self.tasks_outside_of_services(DesiredStatus::Running).await
     }
 
     /// The same of tasks that have stopped in the last hour.
@@ -337,22 +361,27 @@ impl<'a> Application<'a> {
     /// # Errors
     /// ECS does not answer.
     pub async fn stopped_migrations(&self) -> Result<usize> {
-        self.tasks_outside_of_the_service(DesiredStatus::Stopped)
-            .await
+        self.tasks_outside_of_services(DesiredStatus::Stopped).await
     }
 
-    async fn tasks_outside_of_the_service(&self, status: DesiredStatus) -> Result<usize> {
+    async fn tasks_outside_of_services(&self, status: DesiredStatus) -> Result<usize> {
         let ecs = aws_sdk_ecs::Client::new(self.account.config());
         let of_cluster = ecs
             .list_tasks()
             .cluster(&self.cluster)
             .desired_status(status);
-        let all = of_cluster.clone().send().await?;
-        let of_service = of_cluster.service_name(&self.service).send().await?;
-        // The service may have started tasks between the two answers.
-        let of_service = of_service.task_arns();
-        let others = all.task_arns().iter();
-        Ok(others.filter(|task| !of_service.contains(task)).count())
+        let mut others = of_cluster
+            .clone()
+            .send()
+            .await?
+            .task_arns
+            .unwrap_or_default();
+        // A service may have started tasks between the two answers.
+        for service in self.services() {
+            let of_service = of_cluster.clone().service_name(service).send().await?;
+            others.retain(|task| !of_service.task_arns().contains(task));
+        }
+        Ok(others.len())
     }
 
     /// How long a stopped task existed, in seconds.

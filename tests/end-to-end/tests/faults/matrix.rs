@@ -86,20 +86,6 @@ impl Disturbance {
         }
     }
 
-    /// Whether it is over after one try, so that the release ends as it would have without it.
-    pub(crate) fn passes(&self) -> bool {
-        !matches!(
-            self,
-            Self::Denied
-                | Self::AbortedBefore
-                | Self::AbortedAfter
-                | Self::Redriven
-                | Self::NewerPush
-                | Self::EventLost
-                | Self::AlarmFires
-        )
-    }
-
     /// Whether it is something that happens while the execution is in the state, rather than what
     /// the state's own call meets.
     pub(crate) fn happens_meanwhile(&self) -> bool {
@@ -156,6 +142,11 @@ pub(crate) struct Case {
 }
 
 impl Case {
+    /// Whether the call of this state is refused for as long as it is tried.
+    pub(crate) fn denies(&self, state: &str) -> bool {
+        self.disturbed == Some((state.to_owned(), Disturbance::Denied))
+    }
+
     pub(crate) fn name(&self) -> String {
         let kind = self.kind.name();
         match &self.disturbed {

@@ -4,15 +4,16 @@ use std::collections::{BTreeMap, BTreeSet};
 
 use anyhow::{Context, Result};
 use end_to_end::account::Account;
-use end_to_end::application::Application;
-use end_to_end::execution::{End, Execution, Stay};
+use end_to_end::application::{Application, ServiceState};
+use end_to_end::execution::End;
 use end_to_end::visitor::Visits;
 use jiff::Timestamp;
 use local_aws::recorder::Call;
 use serde_json::Value;
 
-use crate::matrix::{Case, Disturbance};
+use crate::matrix::Case;
 use crate::play::Played;
+use crate::release::{Release, releases};
 use crate::stand::{Note, Stand, Version};
 
 /// How many rules were checked, and which did not hold.
@@ -49,18 +50,10 @@ pub(crate) struct Seen<'a> {
     pub(crate) next: &'a (Version, End),
 }
 
-/// An execution, with all that is known of it.
-struct Release {
-    execution: Execution,
-    input: Value,
-    end: End,
-    stays: Vec<Stay>,
-    record: Option<Value>,
-}
-
 /// A deployment of the service.
 #[derive(Debug)]
 struct Deployment {
+    service: String,
     image: String,
     status: String,
     created: Timestamp,
@@ -69,7 +62,7 @@ struct Deployment {
 /// Checks all rules.
 pub(crate) async fn check(seen: &Seen<'_>, checked: &mut Checked) -> Result<()> {
     let records = seen.stand.records(seen.account).await?;
-    let releases = seen.releases(&records).await?;
+    let releases = releases(seen.account, seen.stand, seen.since, &records).await?;
     for release in &releases {
         checked.visited(release.stays.iter().map(|stay| stay.state.clone()));
     }
@@ -77,13 +70,18 @@ pub(crate) async fn check(seen: &Seen<'_>, checked: &mut Checked) -> Result<()> 
     let deployments = seen.deployments(&application).await?;
 
     seen.nothing_serves_before_its_migration(checked)?;
-    seen.digests_run(&application, checked).await?;
+    seen.digests_run(&application, &deployments, checked)
+        .await?;
     seen.one_at_a_time(&releases, checked)?;
     seen.each_event_once(&releases, checked);
     for release in &releases {
-        seen.the_verdict_is_true(release, &deployments, checked);
+        for service in application.services() {
+            let of_it = |one: &&Deployment| one.service == service;
+            let of_service: Vec<_> = deployments.iter().filter(of_it).collect();
+            seen.the_verdict_is_true(release, &of_service, checked);
+        }
     }
-    seen.nothing_is_left(&application, &releases, &records, checked)
+    seen.nothing_is_left(&application, &records, checked)
         .await?;
     seen.functions_keep_to_the_stack(checked).await?;
     seen.nobody_noticed(checked);
@@ -91,39 +89,21 @@ pub(crate) async fn check(seen: &Seen<'_>, checked: &mut Checked) -> Result<()> 
 }
 
 impl Seen<'_> {
-    async fn releases(&self, records: &[Value]) -> Result<Vec<Release>> {
-        let mut releases = Vec::new();
-        for execution in self
-            .stand
-            .executions_since(self.account, self.since)
-            .await?
-        {
-            let end = execution
-                .ended()
-                .await?
-                .context("an execution still runs")?;
-            let of = |record: &&Value| record["execution"] == execution.arn();
-            releases.push(Release {
-                input: execution.input().await?,
-                stays: execution.stays().await?,
-                record: records.iter().find(of).cloned(),
-                execution,
-                end,
-            });
-        }
-        Ok(releases)
-    }
-
     async fn deployments(&self, application: &Application<'_>) -> Result<Vec<Deployment>> {
         let ecs = aws_sdk_ecs::Client::new(self.account.config());
-        let listed = ecs
-            .list_service_deployments()
-            .cluster(application.cluster())
-            .service(application.service())
-            .send()
-            .await?;
+        let mut listed = Vec::new();
+        for service in application.services() {
+            let deployments = ecs
+                .list_service_deployments()
+                .cluster(application.cluster())
+                .service(service)
+                .send()
+                .await?;
+            let deployments = deployments.service_deployments.unwrap_or_default();
+            listed.extend(deployments.into_iter().map(|one| (service.to_owned(), one)));
+        }
         let mut deployments = Vec::new();
-        for deployment in listed.service_deployments() {
+        for (service, deployment) in listed {
             let created = deployment.created_at().context("it was never created")?;
             let created = Timestamp::from_millisecond(created.to_millis()?)?;
             if created < self.since {
@@ -140,6 +120,7 @@ impl Seen<'_> {
                 .unwrap_or_default();
             let image = images.first().and_then(|image| image.image());
             deployments.push(Deployment {
+                service,
                 image: image.unwrap_or_default().to_owned(),
                 status: deployment
                     .status()
@@ -190,24 +171,30 @@ impl Seen<'_> {
     async fn digests_run(
         &self,
         application: &Application<'_>,
+        deployments: &[Deployment],
         checked: &mut Checked,
     ) -> Result<()> {
-        let state = application.service_state().await?;
-        let digest = &self.next.0.digest;
-        let all = state.running_images.iter().chain([&state.image]);
-        let right = all
-            .clone()
-            .all(|image| image.ends_with(&format!("@{digest}")));
+        let states = application.service_states().await?;
+        let digest = format!("@{}", self.next.0.digest);
+        let right = states
+            .iter()
+            .flat_map(|state| state.running_images.iter().chain([&state.image]))
+            .all(|image| image.ends_with(&digest));
         checked.rule(
             "2, what runs is the digest of the last release",
             right,
-            || format!("{digest} should run: {state:?}"),
+            || format!("{digest} should run: {states:?}"),
         );
-        let at_rest = state.deployments == 1
-            && state.rollout == "COMPLETED"
-            && state.running == state.desired;
-        checked.rule("6, the service is at rest", at_rest, || {
-            format!("{state:?}")
+        let by_tag: Vec<_> = deployments
+            .iter()
+            .filter(|one| !one.image.contains("@sha256:"))
+            .collect();
+        checked.rule("2, nothing is deployed by a tag", by_tag.is_empty(), || {
+            format!("{by_tag:?}")
+        });
+        let at_rest = states.iter().all(ServiceState::is_at_rest);
+        checked.rule("6, every service is at rest", at_rest, || {
+            format!("{states:?}")
         });
         Ok(())
     }
@@ -284,13 +271,11 @@ impl Seen<'_> {
     fn the_verdict_is_true(
         &self,
         release: &Release,
-        deployments: &[Deployment],
+        deployments: &[&Deployment],
         checked: &mut Checked,
     ) {
         let Release { end, record, .. } = release;
-        let recorded = record
-            .as_ref()
-            .and_then(|record| record["verdict"].as_str());
+        let recorded = release.recorded("verdict");
         let tell = || {
             let record = record.clone().unwrap_or_default();
             format!(
@@ -299,7 +284,7 @@ impl Seen<'_> {
             )
         };
         let verdict = end.output["verdict"].as_str();
-        let healthy = verdict == Some("succeeded") || AFTER_A_RELEASE.contains(&&*end.error);
+        let healthy = release.is_healthy();
         let known = [
             "succeeded",
             "superseded",
@@ -314,10 +299,13 @@ impl Seen<'_> {
         };
         checked.rule("5, an execution ends with a verdict", sound, tell);
 
-        let unwritten = self.is_denied(closes_the_record(&end.status));
+        let unwritten = self.case.denies("RecordVerdict");
         let matches = match (recorded, end.status.as_str()) {
             (None, _) => record.is_none() && !release.came_to("RecordRelease"),
-            (Some("inProgress"), _) => unwritten,
+            (Some("inProgress"), status) => {
+                status == "ABORTED" && self.case.denies("RecordAbandoned")
+            }
+            (Some("abandoned"), status) => status == "ABORTED" || unwritten,
             // A later release may have taken back what succeeded.
             (Some("rolledBack"), "SUCCEEDED") => verdict == Some("succeeded"),
             (Some(recorded), "SUCCEEDED") => verdict == Some(recorded),
@@ -329,17 +317,17 @@ impl Seen<'_> {
         let Some(digest) = release.digest() else {
             return;
         };
-        let of_it = |deployment: &&Deployment| deployment.image.ends_with(digest);
-        if healthy && release.input["action"] != "rollback" {
+        let of_it = |deployment: &&&Deployment| deployment.image.ends_with(digest);
+        if healthy && !release.is_rollback() {
             let successful = deployments
                 .iter()
                 .filter(of_it)
                 .any(|one| one.status == "SUCCESSFUL");
             checked.rule("5, what succeeded was deployed", successful, tell);
         }
-        if !release.came_to("UpdateService") && release.input["action"] != "rollback" {
+        if !release.came_to("UpdateService") && !release.is_rollback() {
             let began = release.stays.first().map(|stay| stay.entered);
-            let within = |one: &Deployment| {
+            let within = |one: &&Deployment| {
                 began.is_some_and(|began| began < one.created) && one.created < end.at
             };
             let deployed = deployments.iter().filter(of_it).any(within);
@@ -359,7 +347,6 @@ impl Seen<'_> {
     async fn nothing_is_left(
         &self,
         application: &Application<'_>,
-        releases: &[Release],
         records: &[Value],
         checked: &mut Checked,
     ) -> Result<()> {
@@ -372,14 +359,10 @@ impl Seen<'_> {
         checked.rule("6, no one-off task runs on", migrations == 0, || {
             format!("{migrations} run")
         });
-        let unwritten = |record: &Value| {
-            let of = |release: &&Release| record["execution"] == release.execution.arn();
-            let release = releases.iter().find(of);
-            release.is_some_and(|release| self.is_denied(closes_the_record(&release.end.status)))
-        };
         let open = records
             .iter()
-            .find(|record| record["verdict"] == "inProgress" && !unwritten(record));
+            .find(|record| record["verdict"] == "inProgress");
+        let open = open.filter(|_| !self.case.denies("RecordAbandoned"));
         checked.rule("6, no record stays open", open.is_none(), || {
             format!("{open:?}")
         });
@@ -486,28 +469,10 @@ impl Seen<'_> {
             || format!("{latest} instead of {}", version.title),
         );
     }
-
-    fn is_denied(&self, state: &str) -> bool {
-        let denied = Some((state.to_owned(), Disturbance::Denied));
-        self.case.disturbed == denied
-    }
 }
-
-/// The state that says in a record how the execution ended: its own, or that of the release that
-/// takes the turn of one that cannot say it any more. Where every call of that state is denied, the
-/// record has to stay open: nobody else writes it.
-fn closes_the_record(status: &str) -> &'static str {
-    match status {
-        "ABORTED" => "RecordAbandoned",
-        _ => "RecordVerdict",
-    }
-}
-
-/// Errors of an execution whose release is healthy and stays.
-const AFTER_A_RELEASE: [&str; 2] = ["PostDeployFailed", "ImageParameterNotWritten"];
 
 /// States that change something of the stack.
-const NEEDS_THE_TURN: [&str; 9] = [
+const NEEDS_THE_TURN: [&str; 10] = [
     "RecordRelease",
     "RunMigration",
     "StopMigration",
@@ -517,6 +482,7 @@ const NEEDS_THE_TURN: [&str; 9] = [
     "RollBack",
     "SettleRelease",
     "MarkSettled",
+    "RecordCurrent",
 ];
 
 /// Which functions change what in ECS.
@@ -539,53 +505,4 @@ fn may_write(call: &Call) -> bool {
     functions
         .iter()
         .any(|function| caller.contains(&format!("{function}Function")))
-}
-
-impl Release {
-    fn came_to(&self, state: &str) -> bool {
-        self.stays.iter().any(|stay| stay.state == state)
-    }
-
-    /// The digest that it deploys, as far as it is known.
-    fn digest(&self) -> Option<&str> {
-        let recorded = self
-            .record
-            .as_ref()
-            .and_then(|record| record["digest"].as_str());
-        self.input["digest"].as_str().or(recorded)
-    }
-
-    /// Its place in the order of pushes, as the state machine has it.
-    fn order(&self) -> Result<String> {
-        let began = self
-            .stays
-            .first()
-            .context("it has not begun")?
-            .entered
-            .to_string();
-        let pushed = self.input["pushedAt"].as_str().unwrap_or(&began);
-        Ok(format!("{}#{began}", &pushed[..19]))
-    }
-
-    /// When it had the stack's turn for sure: from the moment it knew until it gave it back.
-    fn turns(&self) -> Vec<(Timestamp, Timestamp)> {
-        let mut turns = Vec::new();
-        let mut since = None;
-        for (at, stay) in self.stays.iter().enumerate() {
-            let next = self.stays.get(at + 1).map(|next| next.state.as_str());
-            let takes = ["TakeTurn", "DecideOnHolder", "TakeOver"].contains(&stay.state.as_str())
-                && next == Some("PlanRelease");
-            if takes && since.is_none() {
-                since = stay.left;
-            }
-            let over = ["GiveTurnBack", "ReadTurn"].contains(&stay.state.as_str());
-            if over && let Some(from) = since.take() {
-                turns.push((from, stay.entered));
-            }
-        }
-        if let Some(from) = since {
-            turns.push((from, self.end.at));
-        }
-        turns
-    }
 }

@@ -17,7 +17,7 @@ use tokio::time::Instant;
 pub(crate) enum Kind {
     /// ROLLING, and no more than that.
     Rolling,
-    /// ROLLING with alarms that guard the deployments, and a command after them.
+    /// ROLLING with workers, alarms that guard the deployments, and a command after them.
     Full,
     BlueGreen,
     Canary,
@@ -60,7 +60,10 @@ impl Kind {
         ];
         parameters.extend_from_slice(match self {
             Self::Rolling => &[("DeploymentAlarms", "false")],
-            Self::Full => &[("PostDeployCommand", r#"["websvc","afterwards"]"#)],
+            Self::Full => &[
+                ("PostDeployCommand", r#"["websvc","afterwards"]"#),
+                ("WorkerCommand", "websvc,serve"),
+            ],
             Self::BlueGreen => &[("Strategy", "BLUE_GREEN"), ("BakeTimeMinutes", "1")],
             Self::Canary => &[
                 ("Strategy", "CANARY"),
@@ -168,6 +171,14 @@ impl Stand {
 
     pub(crate) async fn application<'a>(&self, account: &'a Account) -> Result<Application<'a>> {
         account.application(&self.name).await
+    }
+
+    /// The version that its service runs.
+    pub(crate) async fn running(&self, application: &Application<'_>) -> Result<&Version> {
+        let image = application.service_state().await?.image;
+        let mut versions = self.versions.iter();
+        let runs = versions.find(|version| image.ends_with(&version.digest));
+        runs.with_context(|| format!("{image} is no version of its own"))
     }
 
     fn build(&mut self, account: &Account, behaviour: Behaviour) -> Result<Version> {

@@ -53,10 +53,12 @@ pub(crate) enum Way {
     Refused,
     /// A good version is pushed, and the parameter of the stack's image cannot be written.
     Unwritten,
+    /// A version is pushed that crashes, and nobody can read which releases there were.
+    Unread,
 }
 
 impl Way {
-    pub(crate) const ALL: [Self; 24] = [
+    pub(crate) const ALL: [Self; 25] = [
         Self::Release,
         Self::FullRelease,
         Self::Unmigrated,
@@ -81,6 +83,7 @@ impl Way {
         Self::Redriven,
         Self::Refused,
         Self::Unwritten,
+        Self::Unread,
     ];
 
     /// The kinds of stack that it is gone with, the plainest first.
@@ -124,6 +127,7 @@ impl Way {
                 | Self::Stuck
                 | Self::Redriven
                 | Self::Unwritten
+                | Self::Unread
         )
     }
 
@@ -134,7 +138,7 @@ impl Way {
             Self::BadMigration => behaviour.migration_exits = 3,
             Self::LongMigration => behaviour.migration_seconds = 600,
             Self::LongCommand => behaviour.afterwards_seconds = 600,
-            Self::Unhealthy => behaviour.crashes = true,
+            Self::Unhealthy | Self::Unread => behaviour.crashes = true,
             // Its deployment is not over before it is taken back.
             Self::Unseen => behaviour.start_seconds = 30,
             _ => {}
@@ -171,7 +175,7 @@ impl Way {
             Self::BadMigration => &["MigrationFailed"],
             Self::LongMigration => &["MigrationTimedOut"],
             Self::LongCommand => &["PostDeployFailed"],
-            Self::Unhealthy => &["DeploymentRolledBack"],
+            Self::Unhealthy | Self::Unread => &["DeploymentRolledBack"],
             Self::Interfered | Self::Overtaken | Self::Refused => &["RollbackFailed"],
             Self::Unwritten => &["ImageParameterNotWritten"],
             Self::QuietAlarm => &["nothingToRollBack"],
@@ -213,8 +217,10 @@ pub(crate) fn way_to(state: &str) -> Option<Way> {
         | "RecordMigration" | "WaitTask" | "DecideOnTask" | "PauseForTask" | "CheckExitCode"
         | "UpdateService" | "RecordServices" | "VerifyHealth" | "DecideOnHealth"
         | "PauseForHealth" | "DecideOnImage" | "WriteImage" | "DecideOnServing"
-        | "DecideOnPostDeploy" | "ReleaseHealthy" | "RecordVerdict" | "DecideOnGivingBack"
-        | "GiveTurnBack" | "DecideOnEnd" | "Succeeded" => Way::Release,
+        | "DecideOnPostDeploy" | "ReleaseHealthy" | "DecideOnCurrent" | "RecordCurrent"
+        | "RecordVerdict" | "DecideOnGivingBack" | "GiveTurnBack" | "DecideOnEnd" | "Succeeded" => {
+            Way::Release
+        }
         "CheckAlarms"
         | "DecideOnAlarms"
         | "DecideOnUpdate"
@@ -246,7 +252,8 @@ pub(crate) fn way_to(state: &str) -> Option<Way> {
         | "DecideOnSettled" | "PauseForSettling" | "MarkSettled" => Way::Orphaned,
         "DescribeWaiting" | "DecideOnWaiting" | "GiveWay" | "Superseded" => Way::Ousted,
         "ReplaceWaiting" => Way::Replacing,
-        "DecideOnRedrive" => Way::Redriven,
+        "DecideOnRedrive" | "ConfirmTurn" => Way::Redriven,
+        "DecideOnUnread" => Way::Unread,
         _ => return None,
     })
 }

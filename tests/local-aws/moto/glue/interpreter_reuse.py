@@ -1,0 +1,54 @@
+"""Step Functions: what is always the same is made once.
+
+Hole in moto 5.2.5: its interpreter parses the definition anew for every execution, half a second of
+work for one of 90 states, and makes a boto3 client for every task. Both hold up whatever else moto
+does in its one process.
+"""
+
+from functools import cache, lru_cache
+from types import SimpleNamespace
+from typing import Any
+
+import boto3
+from antlr4 import ParserRuleContext
+from moto.stepfunctions.parser.asl.component.eval_component import EvalComponent
+from moto.stepfunctions.parser.asl.parse.asl_parser import AmazonStateLanguageParser
+from moto.stepfunctions.parser.asl.parse.preprocessor import Preprocessor
+from moto.stepfunctions.parser.asl.utils import boto_client
+
+DEFINITIONS = 16
+
+
+def _parse_once() -> None:
+    parse = AmazonStateLanguageParser.parse
+
+    @lru_cache(maxsize=DEFINITIONS)
+    def tree_of(definition: str) -> ParserRuleContext:
+        return parse(definition)[1]
+
+    def parse_with_known_tree(definition: str) -> tuple[EvalComponent, ParserRuleContext]:
+        # An execution changes its program, but not the tree.
+        tree = tree_of(definition)
+        return Preprocessor().visit(tree), tree
+
+    AmazonStateLanguageParser.parse = staticmethod(parse_with_known_tree)
+
+
+def _make_clients_once() -> None:
+    settings: dict[str, Any] = {}
+
+    @cache
+    def client_of(service_name: str, region_name: str) -> Any:
+        return boto3.client(service_name, region_name=region_name, **settings)
+
+    def client(service_name: str, region_name: str, **others: Any) -> Any:
+        settings.update(others)
+        return client_of(service_name, region_name)
+
+    # A client serves any number of threads, and moto makes all of them with the same settings.
+    boto_client.boto3 = SimpleNamespace(client=client)
+
+
+def install() -> None:
+    _parse_once()
+    _make_clients_once()
