@@ -152,7 +152,7 @@ impl Outcome<'_> {
             runs.is_some_and(|digest| possible.contains(digest)),
             || format!("{runs:?} runs, not {possible:?}: {:?}", endings()),
         );
-        let Some((_, disturbance)) = &self.case.disturbed else {
+        let Some((state, disturbance)) = &self.case.disturbed else {
             return;
         };
         let newest = self.stand.versions.last().map(|one| one.digest.as_str());
@@ -162,7 +162,7 @@ impl Outcome<'_> {
                     format!("{runs:?} runs, not {newest:?}: {:?}", endings())
                 });
             }
-            Disturbance::AlarmFires if self.case.way.is_pushed() => {
+            Disturbance::AlarmFires if self.case.way.is_pushed() && !is_before_update(state) => {
                 checked.rule(
                     "the release that an alarm fired on is taken back",
                     runs != newest,
@@ -173,23 +173,24 @@ impl Outcome<'_> {
         }
     }
 
-    /// Rule 6: the turn is free, or its holder has not been able to give it back.
+    /// Rule 6: the turn is free, or its holder has not been able to give it back. A place in the
+    /// queue may be kept by one that failed: it is taken from it as from one that was aborted.
     fn the_turn_is_free(&self, turn: &Value, releases: &[Release], checked: &mut Checked) {
-        let kept = |arn: &str| {
+        let status = |of: &str| {
+            let arn = turn[of].as_str()?;
             let mut releases = releases.iter();
-            let holder = releases.find(|release| release.execution.arn() == arn);
-            holder.is_some_and(|release| {
-                release.end.status == "ABORTED"
-                    || self.case.denies("RecordVerdict")
-                    || self.case.denies("GiveTurnBack")
-            })
+            let release = releases.find(|release| release.execution.arn() == arn);
+            Some(release.map_or("unknown", |release| &release.end.status))
         };
-        for of in ["holder", "waiting"] {
-            let free = turn[of].as_str().is_none_or(kept);
-            checked.rule("6, a release that ended has no turn", free, || {
-                format!("{of}: {turn}")
-            });
-        }
+        let kept = ["RecordVerdict", "GiveTurnBack"];
+        let kept = kept.iter().any(|state| self.case.denies(state));
+        let free = status("holder").is_none_or(|holder| holder == "ABORTED" || kept);
+        let placed = status("waiting").is_none_or(|waits| ["ABORTED", "FAILED"].contains(&waits));
+        checked.rule(
+            "6, a release that ended well has no turn and no place",
+            free && placed,
+            || turn.to_string(),
+        );
     }
 
     /// Rule 6: the stack's item names the last release that succeeded, which a rollback starts from.
@@ -249,6 +250,10 @@ const BEFORE_THE_UPDATE: [&str; 11] = [
     "CheckExitCode",
 ];
 
+fn is_before_update(state: &str) -> bool {
+    BEFORE_THE_TURN.contains(&state) || BEFORE_THE_UPDATE.contains(&state)
+}
+
 /// States without which a release ends as it ends all the same.
 const NOTES: [&str; 5] = [
     "RecordAbandoned",
@@ -295,14 +300,13 @@ fn denied(state: &str, undisturbed: &[&'static str]) -> Vec<&'static str> {
     }
 }
 
-/// How a release that is good but for the alarm ends: ECS goes back in a deployment, and ignores an
-/// alarm that was in ALARM before it; after the deployment the pipeline looks itself, and an alarm
-/// that comes later still starts a rollback of its own.
+/// How a release that is good but for the alarm ends: it is refused, unless the alarm, which no
+/// metric keeps up, is over when it is looked at. In a deployment ECS goes back, but ignores an alarm
+/// that was in ALARM before; after the deployment the pipeline looks itself, and an alarm that comes
+/// later still starts a rollback of its own.
 fn alarmed(state: &str) -> Vec<&'static str> {
-    if BEFORE_THE_TURN.contains(&state) || BEFORE_THE_UPDATE.contains(&state) {
-        return vec!["AlarmsInAlarm"];
-    }
     match state {
+        _ if is_before_update(state) => vec!["AlarmsInAlarm", "succeeded"],
         "UpdateService" | "RecordServices" | "VerifyHealth" | "PauseForHealth" => {
             vec!["DeploymentRolledBack", "DeploymentUnhealthy"]
         }
@@ -322,7 +326,8 @@ fn endings_of_others(case: &Case) -> Vec<&'static str> {
         _ => {}
     }
     if case.disturbed.as_ref().map(|(_, one)| one) == Some(&Disturbance::AlarmFires) {
-        endings.extend(["AlarmsInAlarm", "nothingToRollBack"]);
+        // On a new stack there may be nothing to go back to yet.
+        endings.extend(["AlarmsInAlarm", "nothingToRollBack", "NothingToGoBackTo"]);
     }
     endings
 }

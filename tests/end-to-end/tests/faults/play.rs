@@ -40,6 +40,8 @@ pub(crate) struct Played {
     pub(crate) pushed: Vec<Version>,
     /// Versions of which no event told, until the reconciler finds them.
     lost: Vec<Version>,
+    /// The executions that there were when an alarm fired, which starts one more.
+    before_alarm: Option<Vec<Execution>>,
 }
 
 /// Plays a case, lets the next release follow, and answers how many rules were checked and what was
@@ -376,9 +378,9 @@ impl<'a> Scene<'a> {
         held.strikes(PATIENCE).await?;
         execution.stop().await?;
         held.lift().await?;
+        let trap = self.set_trap(None).await?;
         execution.redrive().await?;
-        self.ends(execution).await?;
-        Ok(())
+        self.go(trap, execution, None).await
     }
 
     /// Sets the case's trap, where nothing on the way before could fall into it.
@@ -461,6 +463,10 @@ impl<'a> Scene<'a> {
             execution.redrive().await?;
             self.ends(execution).await?;
         }
+        if let Some(before) = self.played.before_alarm.take() {
+            let by_alarm = self.new_execution(&before).await?;
+            by_alarm.end_within(LONG_PATIENCE).await?;
+        }
         for version in std::mem::take(&mut self.played.lost) {
             let found = self
                 .stand
@@ -498,7 +504,10 @@ impl<'a> Scene<'a> {
                 self.played.lost.push(version);
                 Ok(())
             }
-            Disturbance::AlarmFires => self.stand.set_alarm(self.account, "ALARM").await,
+            Disturbance::AlarmFires => {
+                self.played.before_alarm = Some(self.stand.executions(self.account).await?);
+                self.stand.set_alarm(self.account, "ALARM").await
+            }
             other => bail!("{other} does not happen meanwhile"),
         }
     }
