@@ -2,8 +2,10 @@
 
 use std::collections::BTreeMap;
 use std::path::PathBuf;
+use std::time::Duration;
 
 use anyhow::{Context, Result, bail, ensure};
+use aws_sdk_ecs::client::Waiters;
 use aws_sdk_ecs::primitives::DateTime;
 use aws_sdk_ecs::types::DesiredStatus;
 use futures_util::stream::{self, StreamExt, TryStreamExt};
@@ -18,6 +20,9 @@ use crate::visitor::Visitor;
 pub const FIRST_TAG: &str = "v1";
 /// Creating one is mostly the AWS CLI's work.
 const STACKS_AT_ONCE: usize = 4;
+
+/// How long a service may take that a person has updated.
+const STABLE_WITHIN: Duration = Duration::from_secs(60);
 
 /// An application: stack and database of one name, and a repository.
 #[derive(Debug)]
@@ -165,6 +170,53 @@ impl<'a> Application<'a> {
         self.account
             .deploy(&self.name, &template, &parameters)
             .await
+    }
+
+    /// Lets the workers run an image of a repository of their own, as somebody does who takes a part
+    /// of an application out of it.
+    ///
+    /// # Errors
+    /// There are no workers, or they do not run it.
+    pub async fn give_workers_a_repository(&self, repository: &str, image: &Image) -> Result<()> {
+        let uri = deploy_repository(self.account, repository, &self.name).await?;
+        let (aws, config) = (self.account.aws(), self.account.config());
+        let digest = image::push(aws, config, repository, None, image).await?;
+        let ecs = aws_sdk_ecs::Client::new(config);
+        let service = self.describe_service(&ecs, self.worker()?).await?;
+        let described = ecs
+            .describe_task_definition()
+            .set_task_definition(service.task_definition)
+            .send()
+            .await?;
+        let mut worker = described.task_definition.context("no task definition")?;
+        for container in worker.container_definitions.iter_mut().flatten() {
+            container.image = Some(format!("{uri}@{digest}"));
+        }
+        let registered = ecs
+            .register_task_definition()
+            .set_family(worker.family)
+            .set_container_definitions(worker.container_definitions)
+            .set_execution_role_arn(worker.execution_role_arn)
+            .set_task_role_arn(worker.task_role_arn)
+            .set_network_mode(worker.network_mode)
+            .set_requires_compatibilities(worker.requires_compatibilities)
+            .set_cpu(worker.cpu)
+            .set_memory(worker.memory)
+            .send()
+            .await?;
+        let revision = registered.task_definition.context("no task definition")?;
+        ecs.update_service()
+            .cluster(&self.cluster)
+            .service(self.worker()?)
+            .set_task_definition(revision.task_definition_arn)
+            .send()
+            .await?;
+        ecs.wait_until_services_stable()
+            .cluster(&self.cluster)
+            .services(self.worker()?)
+            .wait(STABLE_WITHIN)
+            .await?;
+        Ok(())
     }
 
     /// Pushes an image under a tag; answers its digest.
@@ -522,14 +574,19 @@ async fn create_repository(
     stacks: &str,
     image: &Image,
 ) -> Result<String> {
+    let uri = deploy_repository(account, repository, stacks).await?;
+    let (aws, config) = (account.aws(), account.config());
+    image::push(aws, config, repository, Some(FIRST_TAG), image).await?;
+    Ok(format!("{uri}:{FIRST_TAG}"))
+}
+
+/// Creates the stack of a repository that names these stacks, and answers the repository's URI.
+async fn deploy_repository(account: &Account, repository: &str, stacks: &str) -> Result<String> {
     let stack = format!("{repository}-repository");
     let template = root().join("infra/image-repository.yml");
     let parameters = owned(&[("RepositoryName", repository), ("Stacks", stacks)]);
     account.deploy(&stack, &template, &parameters).await?;
-    let uri = output(&account.outputs(&stack).await?, "RepositoryUri")?;
-    let (aws, config) = (account.aws(), account.config());
-    image::push(aws, config, repository, Some(FIRST_TAG), image).await?;
-    Ok(format!("{uri}:{FIRST_TAG}"))
+    output(&account.outputs(&stack).await?, "RepositoryUri")
 }
 
 /// The template of an application's stack, or a copy of it with these outputs at its end.

@@ -2,7 +2,7 @@
 
 use std::time::Duration;
 
-use anyhow::{Context, Result, ensure};
+use anyhow::{Context, Result, bail, ensure};
 use aws_sdk_sfn::types::HistoryEvent;
 use aws_types::SdkConfig;
 use jiff::Timestamp;
@@ -129,10 +129,17 @@ impl Execution {
     /// Waits until it has come to this state.
     ///
     /// # Errors
-    /// It does not come to it within `patience`.
+    /// It does not come to it within `patience`, or has ended without.
     pub async fn reaches(&self, state: &str, patience: Duration) -> Result<()> {
         let deadline = Instant::now() + patience;
-        while !self.stays().await?.iter().any(|stay| stay.state == state) {
+        loop {
+            let ended = self.ended().await?;
+            if self.stays().await?.iter().any(|stay| stay.state == state) {
+                return Ok(());
+            }
+            if let Some(end) = ended {
+                bail!("{} ended without coming to {state}: {end:?}", self.arn);
+            }
             ensure!(
                 Instant::now() < deadline,
                 "{} did not come to {state} in {patience:?}",
@@ -140,7 +147,6 @@ impl Execution {
             );
             tokio::time::sleep(POLL).await;
         }
-        Ok(())
     }
 
     /// Aborts it, as a person does in the console.

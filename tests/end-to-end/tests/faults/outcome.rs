@@ -137,9 +137,11 @@ impl Outcome<'_> {
                 continue;
             };
             let touched = release.came_to("UpdateService") || release.came_to("RollBack");
+            let left = ["ABORTED", "RollbackFailed"].contains(&release.ending())
+                || release.recorded("verdict") == Some("abandoned");
             if release.is_healthy() || release.ending() == "nothingToDeploy" {
                 possible = BTreeSet::from([digest.to_owned()]);
-            } else if touched && ["ABORTED", "RollbackFailed"].contains(&release.ending()) {
+            } else if touched && left {
                 possible.insert(digest.to_owned());
             }
         }

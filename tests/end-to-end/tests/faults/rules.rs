@@ -305,7 +305,7 @@ impl Seen<'_> {
             (Some("inProgress"), status) => {
                 status == "ABORTED" && self.case.denies("RecordAbandoned")
             }
-            (Some("abandoned"), status) => status == "ABORTED" || unwritten,
+            (Some("abandoned"), status) => status != "SUCCEEDED" || unwritten,
             // A later release may have taken back what succeeded.
             (Some("rolledBack"), "SUCCEEDED") => verdict == Some("succeeded"),
             (Some(recorded), "SUCCEEDED") => verdict == Some(recorded),
@@ -333,7 +333,10 @@ impl Seen<'_> {
             let deployed = deployments.iter().filter(of_it).any(within);
             checked.rule("5, what touched nothing was not deployed", !deployed, tell);
         }
-        let failed = end.status == "FAILED" && !healthy && end.error != "RollbackFailed";
+        // What an earlier try of a redriven execution has deployed is left to the next release where
+        // the turn cannot be had again.
+        let left_to_the_next = end.error == "RollbackFailed" || recorded == Some("abandoned");
+        let failed = end.status == "FAILED" && !healthy && !left_to_the_next;
         if failed && release.came_to("UpdateService") {
             let mut before = deployments.iter().filter(|one| one.created <= end.at);
             let left = before

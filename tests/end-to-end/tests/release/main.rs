@@ -67,6 +67,7 @@ fn main() -> ExitCode {
         refused::malformed_input_changes_nothing,
         rolled_back::a_version_that_never_becomes_healthy_is_rolled_back_by_ecs,
         rolled_back::a_version_that_crashes_is_rolled_back_by_ecs,
+        turns::releases_of_two_repositories_of_a_stack_take_turns_and_each_is_deployed,
         turns::of_pushes_that_wait_the_newest_is_deployed_and_the_others_are_superseded,
         turns::a_release_that_was_aborted_keeps_nobody_waiting,
         turns::a_push_that_comes_late_is_stale_until_a_person_forces_it,

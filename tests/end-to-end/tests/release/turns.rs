@@ -4,7 +4,7 @@ use std::time::Duration;
 
 use anyhow::{Context, Result};
 use end_to_end::account::Account;
-use end_to_end::image::VersionSpec;
+use end_to_end::image::{self, Image, VersionSpec};
 use serde_json::{Value, json};
 
 use crate::released::{assert_runs, release_version_2, running};
@@ -40,6 +40,59 @@ pub(crate) async fn of_pushes_that_wait_the_newest_is_deployed_and_the_others_ar
         assert_eq!(end.output["verdict"], "succeeded", "{end:?}");
     }
     assert_runs(&application, &third.digest()).await?;
+    let visits = visitor.leave().await;
+    assert_eq!(visits.failed, 0, "{visits:?}");
+    Ok(())
+}
+
+pub(crate) async fn releases_of_two_repositories_of_a_stack_take_turns_and_each_is_deployed(
+    account: &Account,
+) -> Result<()> {
+    let build = |spec: VersionSpec| spec.build(account.websvc());
+    let first = build(VersionSpec::posts())?;
+    let parameters = [
+        ("WorkerCommand", "websvc,serve"),
+        ("DeploymentAlarms", "false"),
+    ];
+    let application = account
+        .create_application_with("duo", &first, &parameters)
+        .await?;
+    application.migrate_first_image().await?;
+    application
+        .give_workers_a_repository("duo-worker", &first)
+        .await?;
+    let visitor = application.visitor();
+    visitor.sees("Posts").await?;
+    let push_worker = async |tag: &str, image: &Image| {
+        let (aws, config) = (account.aws(), account.config());
+        let digest = image::push(aws, config, "duo-worker", Some(tag), image).await?;
+        account.execution_of_push("duo", &digest).await
+    };
+
+    let web = build(VersionSpec::slow_migration(12))?;
+    let deploys_web = application.push_and_notice("v2", &web).await?;
+    deploys_web.reaches("WaitTask", PATIENCE).await?;
+    let older = push_worker("w2", &build(VersionSpec::meow().version("older"))?).await?;
+    older.reaches("PauseForTurn", PATIENCE).await?;
+    let worker = build(VersionSpec::meow().version("worker"))?;
+    let deploys_worker = push_worker("w3", &worker).await?;
+    deploys_worker.reaches("PauseForTurn", PATIENCE).await?;
+    let newer_web = build(VersionSpec::meow().version("newer"))?;
+    let deploys_newer_web = application.push_and_notice("v3", &newer_web).await?;
+
+    assert_eq!(older.end().await?.output["verdict"], "superseded");
+    for execution in [&deploys_web, &deploys_worker, &deploys_newer_web] {
+        let end = execution.end().await?;
+        assert_eq!(end.output["verdict"], "succeeded", "{end:?}");
+    }
+    assert_runs(&application, &newer_web.digest()).await?;
+    let state = application.worker_state().await?;
+    let image = format!("/duo-worker@{}", worker.digest());
+    assert!(
+        state.is_at_rest() && state.image.ends_with(&image),
+        "{state:?}"
+    );
+    assert_eq!(state.running_images, [&*state.image]);
     let visits = visitor.leave().await;
     assert_eq!(visits.failed, 0, "{visits:?}");
     Ok(())

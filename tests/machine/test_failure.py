@@ -1,0 +1,53 @@
+"""Where a failure leads, by what the release may have changed."""
+
+import unittest
+from typing import Any
+
+from definition import STATES, next_of, value
+
+
+class Failure(unittest.TestCase):
+    def variables(self, **more: Any) -> dict[str, Any]:
+        usual = {
+            "touched": False,
+            "suspect": False,
+            "holding": True,
+            "plan": {"action": "deploy"},
+            "request": {},
+            "outcome": {"verdict": "failed", "error": "PipelineFault", "cause": "It failed."},
+        }
+        return {**usual, **more}
+
+    def test_services_that_were_touched_are_taken_back(self) -> None:
+        for touched in ({"touched": True}, {"suspect": True}):
+            given = self.variables(**touched)
+            self.assertEqual(next_of("DecideOnFailure", given), "FindReleases", touched)
+
+    def test_what_nothing_touched_is_recorded_as_it_is(self) -> None:
+        self.assertEqual(next_of("DecideOnFailure", self.variables()), "DecideOnCurrent")
+        unplanned = self.variables(plan=None)
+        self.assertEqual(next_of("DecideOnFailure", unplanned), "ReleaseFailed")
+
+    def test_what_an_earlier_try_touched_is_left_to_the_next_release_where_it_cannot_be_taken_back(
+        self,
+    ) -> None:
+        """As after an execution that was aborted: nobody found healthy what the services run."""
+        for unable in ({"holding": False}, {"plan": {"action": "rollback"}}):
+            given = self.variables(suspect=True, **unable)
+            self.assertEqual(next_of("DecideOnFailure", given), "DecideOnCurrent", unable)
+            choices = STATES["DecideOnFailure"]["Choices"]
+            (assigned,) = (choice["Assign"] for choice in choices if "leftRunning" in str(choice))
+            self.assertEqual(value(assigned["outcome"], given)["verdict"], "abandoned")
+            self.assertTrue(assigned["leftRunning"])
+
+    def test_nobody_is_told_that_nothing_was_touched_where_an_earlier_try_may_have(self) -> None:
+        text = STATES["PlanRelease"]["Assign"]["untouched"]
+        states = {"result": {"Payload": {"stack": "shop"}}}
+        untouched = value(text, {"suspect": False, "states": states})
+        self.assertTrue(untouched.startswith("No service was touched"))
+        redriven = value(text, {"suspect": True, "states": states})
+        self.assertIn("earlier try", redriven)
+
+
+if __name__ == "__main__":
+    unittest.main()
