@@ -37,6 +37,24 @@ pub(crate) fn post_deploy(
     command(stack, services, repository, POST_DEPLOY)
 }
 
+/// The other repository whose image the stack's commands belong to: that of the container which the
+/// stack names for them, where it is in a service that runs nothing of `repository`.
+pub(crate) fn other_owner<'a>(
+    stack: &Stack,
+    services: &'a [AppService],
+    repository: &str,
+) -> Option<&'a str> {
+    let named = stack.output(CONTAINER)?;
+    let runs_it = |service: &&AppService| !service.containers_of(&[repository]).is_empty();
+    let is_named_here =
+        |service: &AppService| service.containers_of(&[repository]).contains(&named);
+    if services.iter().any(is_named_here) {
+        return None;
+    }
+    let mut others = services.iter().filter(|service| !runs_it(service));
+    others.find_map(|service| service.repository_of(named))
+}
+
 /// The container is one whose image is the repository's, in the first service that has it: another
 /// container would run another image than the one that is released.
 fn command(

@@ -33,9 +33,21 @@ async fn deploy(
 ) -> Result<Plan, Failure> {
     let wanted = input.repository.as_deref();
     let repository = repository::choose(&clients.ecr, &stack.name, &services, wanted).await?;
+    let owner = commands::other_owner(stack, &services, &repository).map(str::to_owned);
     let unit = unit(services, &[&repository])?;
+    let commands_are_its_own = match owner {
+        Some(owner) => !repository::is_linked(&clients.ecr, &stack.name, &unit, &owner).await?,
+        None => true,
+    };
     let digest = image::digest(&clients.ecr, &repository, &input).await?;
-    plan(input, stack, &unit, repository, digest)
+    plan(
+        input,
+        stack,
+        &unit,
+        repository,
+        digest,
+        commands_are_its_own,
+    )
 }
 
 /// Back from whatever the services run now. Where to is not known here: releases are not recorded
@@ -90,13 +102,15 @@ fn alarms(unit: &[AppService]) -> Vec<String> {
     names.into_iter().map(str::to_owned).collect()
 }
 
-/// Whether there is anything to do, and what.
+/// Whether there is anything to do, and what. Without commands of its own an image is released with
+/// neither a migration nor a command after it.
 fn plan(
     input: ExecutionInput,
     stack: &Stack,
     unit: &[AppService],
     repository: String,
     digest: String,
+    commands_are_its_own: bool,
 ) -> Result<Plan, Failure> {
     let image = unit
         .iter()
@@ -104,9 +118,13 @@ fn plan(
         .unwrap_or_default();
     let migration = match input.migrate {
         Some(false) => None,
+        _ if !commands_are_its_own => None,
         _ => commands::migration(stack, unit, &repository)?,
     };
-    let post_deploy = commands::post_deploy(stack, unit, &repository)?;
+    let post_deploy = match commands_are_its_own {
+        true => commands::post_deploy(stack, unit, &repository)?,
+        false => None,
+    };
     let asked_to_migrate = input.migrate == Some(true) && migration.is_some();
     let (action, reason) = decide(stack, unit, &image, asked_to_migrate);
     let deploys = action == Action::Deploy;

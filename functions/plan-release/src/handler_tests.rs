@@ -541,6 +541,30 @@ async fn the_migrations_container_can_be_named() {
 }
 
 #[tokio::test]
+async fn the_commands_of_another_repository_that_names_the_stack_too_are_not_run() {
+    let mut world = world();
+    world
+        .services
+        .push(("tools", vec![("tools", image("tools:v1"))]));
+    world.repositories.push(("tools", "demo"));
+    world.outputs = vec![
+        COMMAND,
+        ("PostDeployCommand", r#"["warm-up"]"#),
+        ("MigrationContainer", "tools"),
+    ];
+    let of = |repository| json!({"stack": "demo", "tag": "v2", "repository": repository});
+    let plan = world.plan(of("demo")).await.unwrap();
+    assert_eq!((plan.migration, plan.post_deploy), (None, None));
+    let plan = world.plan(of("tools")).await.unwrap();
+    assert_eq!(plan.migration.unwrap().container, "tools");
+
+    // A repository that does not name the stack is none of its: nobody would run the migration.
+    world.repositories = vec![("demo", "demo")];
+    let failure = world.refusal(of("demo")).await;
+    assert_eq!(failure.error_type, "InvalidStackOutput");
+}
+
+#[tokio::test]
 async fn outputs_that_cannot_be_used_are_invalid_stack_output() {
     let two_containers = vec![(
         "web",

@@ -59,6 +59,19 @@ pub(crate) async fn linked(
     }
 }
 
+/// Whether the tag of a repository beside the services names the stack.
+pub(crate) async fn is_linked(
+    client: &Client,
+    stack: &str,
+    services: &[AppService],
+    repository: &str,
+) -> Result<bool, AwsRequestFailed> {
+    match services.first() {
+        Some(service) => names_stack(client, service.arn(), repository, stack).await,
+        None => Ok(false),
+    }
+}
+
 fn no_services(stack: &str, wanted: Option<&str>) -> Failure {
     Failure::NoServices {
         stack: stack.to_owned(),

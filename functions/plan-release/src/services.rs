@@ -84,6 +84,13 @@ impl AppService {
         self.ecr_containers().map(|(_, image)| image.repository)
     }
 
+    /// The one of those repositories whose image this container has.
+    pub(crate) fn repository_of(&self, container: &str) -> Option<&str> {
+        self.ecr_containers()
+            .find(|(name, _)| *name == container)
+            .map(|(_, image)| image.repository)
+    }
+
     /// Names of the containers with an image of one of the repositories.
     pub(crate) fn containers_of(&self, repositories: &[&str]) -> Vec<&str> {
         self.ecr_containers()

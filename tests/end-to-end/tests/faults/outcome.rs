@@ -327,9 +327,14 @@ fn endings_of_others(case: &Case) -> Vec<&'static str> {
         Way::Unseen => endings.push("PipelineFault"),
         _ => {}
     }
-    if case.disturbed.as_ref().map(|(_, one)| one) == Some(&Disturbance::AlarmFires) {
+    match case.disturbed.as_ref().map(|(_, disturbance)| disturbance) {
         // On a new stack there may be nothing to go back to yet.
-        endings.extend(["AlarmsInAlarm", "nothingToRollBack", "NothingToGoBackTo"]);
+        Some(Disturbance::AlarmFires) => {
+            endings.extend(["AlarmsInAlarm", "nothingToRollBack", "NothingToGoBackTo"]);
+        }
+        // The one that waits already gives way to it.
+        Some(Disturbance::NewerPush) if case.way == Way::Ousted => endings.push("superseded"),
+        _ => {}
     }
     endings
 }
