@@ -149,7 +149,7 @@ fn parameters(state: &str, other: Option<&str>) -> Result<Value> {
         "TakeOver" => turn("SET holder = :me*", "holder = :ended*"),
         "MarkSettled" => turn("REMOVE unsettled*", "holder = :me"),
         "ConfirmTurn" => turn("SET heldSince = :now", "holder = :me"),
-        "RecordCurrent" => turn("SET #deployed*", "holder = :me"),
+        "RecordCurrent" => turn("SET *currentRecord*", "holder = :me"),
         "GiveTurnBack" => turn("*REMOVE holder*", "holder = :me"),
         "RecordAbandoned" => json!({"ExpressionAttributeValues": {":verdict": {"S": "abandoned"}}}),
         "RecordRolledBack" => of_record("*rolledBackBy*"),

@@ -7,7 +7,7 @@ use anyhow::{Context, Result};
 
 use crate::machine::{Does, Machine, State};
 use crate::stand::Kind;
-use crate::way::{Way, way_to, way_to_call};
+use crate::way::{Way, other_ways_to, way_to, way_to_call};
 
 /// What goes wrong, or happens at a bad moment.
 #[derive(Clone, Debug, PartialEq, Eq, PartialOrd, Ord)]
@@ -150,7 +150,13 @@ impl Case {
     pub(crate) fn name(&self) -> String {
         let kind = self.kind.name();
         match &self.disturbed {
-            Some((state, disturbance)) => format!("{state}::{disturbance}::{kind}"),
+            Some((state, disturbance)) => {
+                let name = format!("{state}::{disturbance}::{kind}");
+                match other_ways_to(state).contains(&self.way) {
+                    true => format!("{name}::{:?}", self.way),
+                    false => name,
+                }
+            }
             None => format!("undisturbed::{:?}::{kind}", self.way),
         }
     }
@@ -177,26 +183,32 @@ impl Matrix {
             }
         }
         for state in machine.states() {
-            let way = way_to(&state.name);
-            let way = way.with_context(|| format!("no way leads to state {}", state.name))?;
+            let first = way_to(&state.name);
+            let first = first.with_context(|| format!("no way leads to state {}", state.name))?;
             for disturbance in Disturbance::all(state) {
                 let of_call = disturbance.words().1;
-                let way = of_call
-                    .and_then(|call| way_to_call(&state.name, call))
-                    .unwrap_or(way);
-                for kind in Kind::ALL {
-                    match senseless(state, &disturbance, kind, way) {
-                        Some(reason) => *matrix.left_out.entry(reason).or_default() += 1,
-                        None => matrix.cases.push(Case {
-                            way,
-                            kind,
-                            disturbed: Some((state.name.clone(), disturbance.clone())),
-                        }),
-                    }
+                let way = of_call.and_then(|call| way_to_call(&state.name, call));
+                matrix.add(state, &disturbance, way.unwrap_or(first));
+                for other in other_ways_to(&state.name) {
+                    matrix.add(state, &disturbance, *other);
                 }
             }
         }
         Ok(matrix)
+    }
+
+    /// The cases of a disturbance of a state, for each kind of stack.
+    fn add(&mut self, state: &State, disturbance: &Disturbance, way: Way) {
+        for kind in Kind::ALL {
+            match senseless(state, disturbance, kind, way) {
+                Some(reason) => *self.left_out.entry(reason).or_default() += 1,
+                None => self.cases.push(Case {
+                    way,
+                    kind,
+                    disturbed: Some((state.name.clone(), disturbance.clone())),
+                }),
+            }
+        }
     }
 
     /// So many cases that meet as many states, disturbances and kinds as they can: again and again

@@ -184,7 +184,7 @@ impl Outcome<'_> {
             let release = releases.find(|release| release.execution.arn() == arn);
             Some(release.map_or("unknown", |release| &release.end.status))
         };
-        let kept = ["RecordVerdict", "GiveTurnBack"];
+        let kept = ["ConfirmTurn", "RecordVerdict", "GiveTurnBack"];
         let kept = kept.iter().any(|state| self.case.denies(state));
         let free = status("holder").is_none_or(|holder| holder == "ABORTED" || kept);
         let placed = status("waiting").is_none_or(|waits| ["ABORTED", "FAILED"].contains(&waits));

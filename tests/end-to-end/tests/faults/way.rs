@@ -209,6 +209,15 @@ pub(crate) fn way_to_call(state: &str, call: &str) -> Option<Way> {
     }
 }
 
+/// Other ways to a state on which what it writes, and what follows from a fault, is another thing.
+pub(crate) fn other_ways_to(state: &str) -> &'static [Way] {
+    match state {
+        "RecordRelease" | "RecordCurrent" => &[Way::ByHand],
+        "RecordVerdict" | "GiveTurnBack" => &[Way::ByHand, Way::Unhealthy],
+        _ => &[],
+    }
+}
+
 /// The way to a state; none to a state that is not known here.
 pub(crate) fn way_to(state: &str) -> Option<Way> {
     Some(match state {
