@@ -151,7 +151,7 @@ def variables(machine: dict) -> Findings:
 def waits(machine: dict) -> Findings:
     """A wait is a tenth of the time already waited, at least a second and at most a minute, or a fiftieth."""
     for name, state in machine["States"].items():
-        if state["Type"] != "Wait" or SINCE not in state["Seconds"]:
+        if state["Type"] != "Wait" or SINCE not in str(state["Seconds"]):
             continue
         for waited, expected in WAITS.items():
             seconds = next_wait(state, waited)

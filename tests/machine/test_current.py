@@ -14,6 +14,7 @@ def variables(verdict: str, **more: Any) -> dict[str, Any]:
     return {
         "holding": True,
         "leftRunning": False,
+        "unsettled": False,
         "plan": PLAN,
         "outcome": {"verdict": verdict},
         "rolledBack": None,
@@ -68,8 +69,14 @@ class Current(unittest.TestCase):
         self.assertEqual(STATES["RecordVerdict"]["Next"], "DecideOnGivingBack")
         update = STATES["GiveTurnBack"]["Arguments"]["UpdateExpression"]
         self.assertTrue(value(update, variables("succeeded")).startswith("REMOVE holder"))
-        left = value(update, variables("failed", leftRunning=True))
-        self.assertTrue(left.startswith("SET unsettled = :me REMOVE holder"))
+        for left in ("leftRunning", "unsettled"):
+            noted = value(update, variables("failed", **{left: True}))
+            self.assertTrue(noted.startswith("SET unsettled = :me REMOVE holder"), left)
+
+    def test_what_is_not_known_to_be_in_service_is_not_recorded_as_a_success(self) -> None:
+        """Another release has the turn, or the item cannot be written."""
+        leads = {catch["Next"] for catch in STATES["RecordCurrent"]["Catch"]}
+        self.assertEqual(leads, {"DecideOnRedrive", "DecideOnEnd"})
 
 
 if __name__ == "__main__":

@@ -49,5 +49,46 @@ class Failure(unittest.TestCase):
         self.assertIn("earlier try", redriven)
 
 
+class Redriven(unittest.TestCase):
+    def assigned(self, name: str, **variables: Any) -> Any:
+        (choice,) = STATES["DecideOnRedrive"]["Choices"]
+        usual = {"suspect": False, "touched": False, "rolledBack": None, "untouched": "", "plan": {}}
+        return value(choice["Assign"][name], {**usual, **variables})
+
+    def test_whatever_an_earlier_try_has_touched_makes_a_release_suspect(self) -> None:
+        self.assertFalse(self.assigned("suspect"))
+        for touched in ({"touched": True}, {"rolledBack": {"services": []}}, {"suspect": True}):
+            self.assertTrue(self.assigned("suspect", **touched), touched)
+            self.assertIn("earlier try", self.assigned("untouched", **touched), touched)
+
+    def test_it_waits_until_no_call_of_the_earlier_try_is_at_work(self) -> None:
+        (choice,) = STATES["DecideOnRedrive"]["Choices"]
+        pause = STATES[choice["Next"]]
+        self.assertEqual((pause["Type"], pause["Next"]), ("Wait", "ReadTurn"))
+        longest = max(
+            state["TimeoutSeconds"]
+            for state in STATES.values()
+            if state.get("Resource", "").endswith("lambda:invoke")
+        )
+        self.assertGreaterEqual(longest, 60)
+        self.assertGreater(pause["Seconds"], 60)
+
+    def test_nobody_has_verified_what_an_earlier_try_brought(self) -> None:
+        def decided(verified: str, suspect: bool) -> str:
+            variables = {
+                "plan": {"action": "none", "digest": "sha256:2", "reason": ""},
+                "request": {},
+                "order": "2",
+                "deployedOrder": "",
+                "verifiedDigest": verified,
+                "suspect": suspect,
+            }
+            return next_of("DecideOnPlan", variables)
+
+        self.assertEqual(decided("", False), "DecideOnImage")
+        self.assertEqual(decided("", True), "RecordRelease")
+        self.assertEqual(decided("sha256:2", True), "DecideOnImage")
+
+
 if __name__ == "__main__":
     unittest.main()

@@ -173,22 +173,44 @@ class RollbackTarget(unittest.TestCase):
 
 
 class UnreadTable(unittest.TestCase):
+    def leads(self, **variables: Any) -> str:
+        return next_of("DecideOnUnread", {"suspect": False, "unread": True, **variables})
+
     def test_a_release_that_failed_goes_back_to_what_ran_before_it(self) -> None:
         for state in ("FindReleases", "ReadTarget"):
             (unread,) = STATES[state]["Catch"]
-            self.assertEqual((unread["Next"], unread["Assign"]), ("DecideOnUnread", {"releases": []}))
-        failed = {"outcome": FAILED, "suspect": False}
-        self.assertEqual(next_of("DecideOnUnread", failed), "ChooseTarget")
+            self.assertEqual(unread["Next"], "DecideOnUnread", state)
+        self.assertEqual(self.leads(outcome=FAILED), "ChooseTarget")
         target = RollbackTarget().target([], FAILED, current=2)
         self.assertEqual(target, (None, ["web:50", "worker:50"]))
 
-    def test_what_an_earlier_try_has_changed_is_no_good_to_go_back_to(self) -> None:
-        suspect = {"outcome": FAILED, "suspect": True}
-        self.assertEqual(next_of("DecideOnUnread", suspect), "ExplainRollbackFailure")
+    def test_nobody_vouches_for_what_ran_before_it(self) -> None:
+        """The next release that fails looks further back."""
+        for unread, verdict in ((False, "rolledBack"), (True, "failed")):
+            variables = {
+                "unread": unread,
+                "outcome": {**FAILED, "cause": ""},
+                "plan": {"stack": "shop"},
+                "target": {"release": None},
+            }
+            outcome = value(STATES["DecideOnRollback"]["Choices"][1]["Assign"]["outcome"], variables)
+            self.assertEqual(outcome["verdict"], verdict)
+
+    def test_what_is_known_to_be_uncertain_is_no_good_to_go_back_to(self) -> None:
+        self.assertEqual(self.leads(outcome=FAILED, suspect=True), "ExplainRollbackFailure")
+        # Of the releases it was read which one is the good one, but not what that ran.
+        self.assertEqual(self.leads(outcome=FAILED, unread=False), "ExplainRollbackFailure")
 
     def test_a_rollback_that_was_asked_for_has_changed_nothing(self) -> None:
-        asked_for = {"outcome": ASKED_FOR, "suspect": False}
-        self.assertEqual(next_of("DecideOnUnread", asked_for), "ExplainFailure")
+        self.assertEqual(self.leads(outcome=ASKED_FOR), "ExplainFailure")
+
+
+class NoGoodRelease(unittest.TestCase):
+    def test_a_redriven_release_is_not_called_rolled_back_to_itself(self) -> None:
+        target = {"release": None, "services": [service("web", 50)]}
+        for suspect, leads in ((False, "RollBack"), (True, "ExplainRollbackFailure")):
+            variables = {"target": target, "outcome": FAILED, "suspect": suspect}
+            self.assertEqual(next_of("DecideOnTarget", variables), leads)
 
 
 if __name__ == "__main__":

@@ -118,7 +118,7 @@ fn plan(
         .unwrap_or_default();
     let migration = match input.migrate {
         Some(false) => None,
-        _ if !commands_are_its_own => None,
+        None if !commands_are_its_own => None,
         _ => commands::migration(stack, unit, &repository)?,
     };
     let post_deploy = match commands_are_its_own {

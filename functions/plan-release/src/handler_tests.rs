@@ -558,6 +558,12 @@ async fn the_commands_of_another_repository_that_names_the_stack_too_are_not_run
     let plan = world.plan(of("tools")).await.unwrap();
     assert_eq!(plan.migration.unwrap().container, "tools");
 
+    // A person who wants the migration has to hear that there is none.
+    let mut migrated = of("demo");
+    migrated["migrate"] = json!(true);
+    let failure = world.refusal(migrated).await;
+    assert_eq!(failure.error_type, "InvalidStackOutput");
+
     // A repository that does not name the stack is none of its: nobody would run the migration.
     world.repositories = vec![("demo", "demo")];
     let failure = world.refusal(of("demo")).await;

@@ -283,6 +283,10 @@ fn endings(case: &Case) -> Vec<&'static str> {
         Disturbance::AlarmFires if undisturbed == ["succeeded"] && case.way.is_pushed() => {
             alarmed(state)
         }
+        // The way back is a deployment too, which ECS takes back for an alarm.
+        Disturbance::AlarmFires if ["VerifyRollback", "PauseForRollback"].contains(&state) => {
+            [undisturbed, &["RollbackFailed"]].concat()
+        }
         _ => undisturbed.to_vec(),
     }
 }
@@ -304,13 +308,13 @@ fn denied(state: &str, undisturbed: &[&'static str]) -> Vec<&'static str> {
 
 /// How a release that is good but for the alarm ends: it is refused, unless the alarm, which no
 /// metric keeps up, is over when it is looked at. In a deployment ECS goes back, but ignores an alarm
-/// that was in ALARM before; after the deployment the pipeline looks itself, and an alarm that comes
-/// later still starts a rollback of its own.
+/// that was in ALARM before; after the deployment the pipeline looks itself. One that was over by then,
+/// or comes later still, starts a rollback of its own.
 fn alarmed(state: &str) -> Vec<&'static str> {
     match state {
         _ if is_before_update(state) => vec!["AlarmsInAlarm", "succeeded"],
         "UpdateService" | "RecordServices" | "VerifyHealth" | "PauseForHealth" => {
-            vec!["DeploymentRolledBack", "DeploymentUnhealthy"]
+            vec!["DeploymentRolledBack", "DeploymentUnhealthy", "succeeded"]
         }
         "VerifyAlarms" => vec!["DeploymentUnhealthy"],
         _ => vec!["succeeded"],

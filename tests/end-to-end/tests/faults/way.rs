@@ -261,7 +261,7 @@ pub(crate) fn way_to(state: &str) -> Option<Way> {
         | "DecideOnSettled" | "PauseForSettling" | "MarkSettled" => Way::Orphaned,
         "DescribeWaiting" | "DecideOnWaiting" | "GiveWay" | "Superseded" => Way::Ousted,
         "ReplaceWaiting" => Way::Replacing,
-        "DecideOnRedrive" | "ConfirmTurn" => Way::Redriven,
+        "DecideOnRedrive" | "PauseForOwnCalls" | "ConfirmTurn" => Way::Redriven,
         "DecideOnUnread" => Way::Unread,
         _ => return None,
     })
