@@ -5,6 +5,7 @@
 
 use std::collections::HashMap;
 use std::sync::Arc;
+use std::time::Duration;
 
 use serde::Deserialize;
 use serde_json::{Value, json};
@@ -69,6 +70,14 @@ pub(super) struct Throttle {
     pub(super) next_start: Option<Instant>,
 }
 
+impl Throttle {
+    /// How long the next start has to wait, where it has to.
+    pub(super) fn pause(&self) -> Option<Duration> {
+        let pause = self.next_start?.saturating_duration_since(Instant::now());
+        (!pause.is_zero()).then_some(pause)
+    }
+}
+
 /// One of a service's `deployments[]`. The first of them is the primary one.
 #[derive(Clone, Debug)]
 pub(super) struct Deployment {
@@ -89,6 +98,8 @@ pub(super) struct Deployment {
     /// Tasks that failed one after the other.
     pub(super) failed_tasks: u64,
     pub(super) throttle: Throttle,
+    /// How many of its tasks a rolling deployment has replaced by those of a newer one.
+    pub(super) replaced: usize,
     pub(super) created_at: f64,
     pub(super) updated_at: f64,
 }

@@ -269,6 +269,7 @@ fn roll_back(service: &mut Service, cause: &str, failure: Option<&str>) {
     let target = &mut service.deployments[0];
     let (id, revision_arn) = (target.id.clone(), target.revision_arn.clone());
     target.failed_tasks = 0;
+    target.replaced = 0;
     target.throttle = Throttle::default();
     let reason = format!("{cause}: rolling back to deploymentId {id}.");
     target.set_rollout(Rollout::InProgress, reason.clone());

@@ -4,13 +4,11 @@ use std::collections::{BTreeMap, HashMap};
 use std::sync::Arc;
 use std::time::Duration;
 
-use tokio::time::Instant;
-
 use super::capacity;
 use super::deployments::{Deployment, Rollout};
 use super::health_check::HealthStatus;
 use super::request::now;
-use super::rolling::{self, Candidate, Condition, Limits, StopReason};
+use super::rolling::{self, Candidate, Condition, Limits, Part, Progress, StopReason};
 use super::rollout;
 use super::service::{Scale, Service, ServiceStatus};
 use super::task::{LastStatus, NewTask, Noted, Owner, StopCode, TargetHealth, Task};
@@ -126,12 +124,11 @@ impl Ecs {
             let candidates: Vec<Candidate> = members
                 .iter()
                 .map(|task| Candidate {
-                    primary: task.deployment_id == crew.id,
+                    part: crew.part(&task.deployment_id),
                     condition: task.condition,
                 })
                 .collect();
-            let may_start = crew.starts && crew.pause.is_none();
-            let plan = rolling::plan(crew.limits, &candidates, crew.rolling, may_start);
+            let plan = rolling::plan(crew.limits, &candidates, crew.progress());
             if plan.blocked {
                 service.event_unless_repeated(
                     "was unable to stop or start tasks during a deployment because of the \
@@ -145,6 +142,15 @@ impl Ecs {
                 .map(|(position, reason)| (members[*position].id.clone(), *reason))
                 .collect();
             stop_tasks(service, state, &stop);
+            if let Some(serving) = &crew.serving {
+                if let Some(position) = service.position(&serving.id) {
+                    service.deployments[position].replaced = plan.replaced;
+                }
+                if plan.restart > 0 {
+                    self.start_tasks(service, state, &serving.id, plan.restart);
+                }
+                longest = longest.into_iter().chain(serving.pause).min();
+            }
             // A failure just counted may have been one too many.
             if plan.start > 0 && rollout::failure(service).is_none() {
                 self.start_tasks(service, state, &crew.id, plan.start);
@@ -248,9 +254,38 @@ struct Crew {
     starts: bool,
     /// How long the next start has to wait.
     pause: Option<Duration>,
+    /// The completed deployment that it replaces.
+    serving: Option<Serving>,
+}
+
+#[derive(Clone)]
+struct Serving {
+    id: String,
+    /// How many of its tasks have given way.
+    replaced: usize,
+    /// How long the next start of one of its tasks has to wait.
+    pause: Option<Duration>,
 }
 
 impl Crew {
+    fn part(&self, deployment_id: &str) -> Part {
+        match &self.serving {
+            _ if deployment_id == self.id => Part::Primary,
+            Some(serving) if deployment_id == serving.id => Part::Serving,
+            _ => Part::Superseded,
+        }
+    }
+
+    fn progress(&self) -> Progress {
+        let serving = self.serving.as_ref();
+        Progress {
+            rolling: self.rolling,
+            starts: self.starts && self.pause.is_none(),
+            restarts: serving.is_some_and(|serving| serving.pause.is_none()),
+            replaced: serving.map_or(0, |serving| serving.replaced),
+        }
+    }
+
     fn has(&self, deployment_id: &str) -> bool {
         self.is_whole || self.id == deployment_id
     }
@@ -258,6 +293,16 @@ impl Crew {
 
 fn crews(service: &Service) -> Vec<Crew> {
     let side_by_side = service.is_side_by_side();
+    let completed = service.completed_deployment();
+    let serving = completed.filter(|position| !side_by_side && *position > 0);
+    let serving = serving.map(|position| {
+        let deployment = &service.deployments[position];
+        Serving {
+            id: deployment.id.clone(),
+            replaced: deployment.replaced,
+            pause: deployment.throttle.pause(),
+        }
+    });
     let crew = |deployment: &Deployment| {
         let limits = match deployment.scale {
             Scale::Rolling => service.limits(),
@@ -271,11 +316,8 @@ fn crews(service: &Service) -> Vec<Crew> {
             limits,
             rolling: deployment.rollout != Rollout::Completed,
             starts: deployment.rollout != Rollout::Failed,
-            pause: deployment
-                .throttle
-                .next_start
-                .map(|next| next.saturating_duration_since(Instant::now()))
-                .filter(|pause| !pause.is_zero()),
+            pause: deployment.throttle.pause(),
+            serving: serving.clone(),
         })
     };
     let deployments = service.deployments.iter();
@@ -621,6 +663,7 @@ mod tests {
     use std::sync::Arc;
 
     use serde_json::json;
+    use tokio::time::Instant;
 
     use super::super::deployments::Throttle;
     use super::super::in_process;

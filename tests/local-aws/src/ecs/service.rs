@@ -331,6 +331,7 @@ impl Service {
                 rollout: Rollout::InProgress,
                 failed_tasks: 0,
                 throttle: Throttle::default(),
+                replaced: 0,
                 created_at: now(),
                 updated_at: now(),
             },

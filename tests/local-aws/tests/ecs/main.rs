@@ -102,6 +102,7 @@ fn main() -> ExitCode {
         services::without_rollback_a_failed_deployment_is_stopped_and_the_old_tasks_stay,
         services::a_deployment_can_be_stopped_with_a_rollback,
         services::a_task_that_dies_is_replaced,
+        services::in_a_rolling_deployment_each_revision_replaces_its_own_tasks_and_grows,
         services::a_tag_that_moves_changes_a_service_with_its_next_deployment,
         services::the_desired_count_changes_without_a_deployment,
         services::a_deleted_service_drains_and_is_inactive,

@@ -311,6 +311,71 @@ pub(crate) async fn a_task_that_dies_is_replaced() {
     account.delete_service(name).await;
 }
 
+/// <https://aws.amazon.com/about-aws/whats-new/2025/11/amazon-ecs-service-availability-rolling-deployments>
+///
+/// Application Auto Scaling is named there as who wants more tasks; all it does is UpdateService
+/// with another `desiredCount`, so here it is the same whoever asks.
+pub(crate) async fn in_a_rolling_deployment_each_revision_replaces_its_own_tasks_and_grows() {
+    let account = Account::open();
+    let name = "kept-up";
+    let (definition, balancer) = serve_version_1(&account, name).await;
+    let bad = account.push_server("2", &["BAD=1"]).await;
+    let bad = account.define(name, &bad).await;
+    let request = account.update_service(name).task_definition(&bad);
+    let request = request.health_check_grace_period_seconds(3600);
+    request.send().await.unwrap();
+    let (serving, next) = running_of_both(&account, name, &definition, &bad, 2).await;
+    for dying in [&serving[0], &next[0]] {
+        account.stop(dying).await;
+    }
+    eventually("another task in the place of each", async || {
+        let now = account.tasks_of(name).await;
+        (!now.contains(&serving[0]) && !now.contains(&next[0])).then_some(())
+    })
+    .await;
+    running_of_both(&account, name, &definition, &bad, 2).await;
+    only(&balancer.url, "1").await;
+
+    let request = account.update_service(name).desired_count(3);
+    request.send().await.unwrap();
+    running_of_both(&account, name, &definition, &bad, 3).await;
+    only(&balancer.url, "1").await;
+    let deployment = account.newest_deployment(name, "IN_PROGRESS").await;
+    account
+        .stop_with_rollback(&deployment)
+        .send()
+        .await
+        .unwrap();
+    account.newest_deployment(name, "ROLLBACK_SUCCESSFUL").await;
+    account.delete_service(name).await;
+}
+
+/// The tasks of two task definitions, once so many of each run and no more of either.
+async fn running_of_both(
+    account: &Account,
+    name: &str,
+    first: &str,
+    second: &str,
+    count: usize,
+) -> (Vec<String>, Vec<String>) {
+    eventually("running tasks of both revisions", async || {
+        let (mut of_first, mut of_second) = (Vec::new(), Vec::new());
+        for arn in account.tasks_of(name).await {
+            let task = account.task(&arn).await;
+            if task.last_status() != Some("RUNNING") {
+                return None;
+            }
+            match task.task_definition_arn().unwrap() {
+                definition if definition == first => of_first.push(arn),
+                definition if definition == second => of_second.push(arn),
+                other => panic!("a task of {other}"),
+            }
+        }
+        ([of_first.len(), of_second.len()] == [count; 2]).then_some((of_first, of_second))
+    })
+    .await
+}
+
 /// <https://docs.aws.amazon.com/AmazonECS/latest/APIReference/API_ContainerImage.html>
 pub(crate) async fn a_tag_that_moves_changes_a_service_with_its_next_deployment() {
     use VersionConsistency::{Disabled, Enabled};
