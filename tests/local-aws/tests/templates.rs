@@ -14,9 +14,11 @@ use aws_sdk_ssm::types::ParameterType;
 use local_aws::client::LocalAws;
 use serde_json::{Value, json};
 use support::{NewFunction, eventually, push, python};
+use tokio::task::JoinSet;
 
-/// Answers with its version, at `/user` with the database's user and server, and at `/fail` with an
-/// error; is unhealthy once it has been asked for `/sicken`. A worker where it is told no port.
+/// Answers with its version, at `/user` with the database's user and server, at `/fail` with an
+/// error, and at `/slow` after a second; is unhealthy once it has been asked for `/sicken`. A worker
+/// where it is told no port.
 const SERVER: &str = r#"#!/usr/bin/env python3
 import http.server, os, signal, sys, threading, time
 
@@ -33,6 +35,8 @@ class Handler(http.server.BaseHTTPRequestHandler):
     def do_GET(self):
         if self.path == "/sicken":
             Handler.sick = True
+        if self.path == "/slow":
+            time.sleep(1)
         failing = self.path == "/fail" or self.path == "/health" and self.sick
         user = "{}@{}".format(os.environ.get("PGUSER"), os.environ.get("PGHOST"))
         body = user if self.path == "/user" else "VERSION"
@@ -310,6 +314,10 @@ impl World {
         described.unwrap().metric_alarms()[0].state_value() == Some(state)
     }
 
+    async fn has_state(&self, alarm: &str, state: StateValue) {
+        eventually(async || self.is_in_state(alarm, &state).await.then_some(())).await;
+    }
+
     async fn read(&self, url: &str) -> String {
         let answer = self.http.get(url).send().await.unwrap();
         answer.text().await.unwrap()
@@ -455,11 +463,8 @@ async fn the_alarms_of_an_application_are_raised_by_its_errors_and_by_its_unheal
     let url = &outputs["LoadBalancerUrl"];
     let errors = world.resource("ErrorAlarm").await;
     let unhealthy = world.resource("UnhealthyHostAlarm").await;
-    let in_state = async |alarm: &str, state: StateValue| {
-        eventually(async || world.is_in_state(alarm, &state).await.then_some(())).await;
-    };
-    in_state(&errors, StateValue::Ok).await;
-    in_state(&unhealthy, StateValue::Ok).await;
+    world.has_state(&errors, StateValue::Ok).await;
+    world.has_state(&unhealthy, StateValue::Ok).await;
 
     eventually(async || {
         world.read(&format!("{url}/fail")).await;
@@ -468,11 +473,63 @@ async fn the_alarms_of_an_application_are_raised_by_its_errors_and_by_its_unheal
     })
     .await;
     assert!(world.is_in_state(&unhealthy, &StateValue::Ok).await);
-    in_state(&errors, StateValue::Ok).await;
+    world.has_state(&errors, StateValue::Ok).await;
 
     world.read(&format!("{url}/sicken")).await;
-    in_state(&unhealthy, StateValue::Alarm).await;
+    world.has_state(&unhealthy, StateValue::Alarm).await;
     assert!(world.is_in_state(&errors, &StateValue::Ok).await);
+    world.aws.shut_down().await.unwrap();
+}
+
+/// Asks again and again, by so many visitors, until it is dropped.
+fn crowd(url: &str, visitors: usize) -> JoinSet<()> {
+    let visit = async |url: String| {
+        let client = reqwest::Client::builder().no_proxy().build().unwrap();
+        loop {
+            client.get(&url).send().await.unwrap();
+        }
+    };
+    (0..visitors).map(|_| visit(url.to_owned())).collect()
+}
+
+#[tokio::test]
+async fn an_application_that_shifts_traffic_raises_alarms_by_slow_answers_and_by_either_group() {
+    let world = World::new().await;
+    let test_port = world.aws.reserve_port().await.unwrap().to_string();
+    let shifting = texts([
+        ("Strategy", "BLUE_GREEN"),
+        ("BakeTimeMinutes", "0"),
+        ("TestListenerPort", &test_port),
+        ("DesiredCount", "1"),
+        ("MaxLatencySeconds", "0.5"),
+        // ECS is not to replace a task before the alarm that it raises.
+        ("HealthCheckGracePeriodSeconds", "3600"),
+    ]);
+    let outputs = world.create_shop(shifting).await;
+    let url = &outputs["LoadBalancerUrl"];
+    let slow = world.resource("LatencyAlarm").await;
+    let unhealthy = world.resource("UnhealthyHostAlarm").await;
+    world.has_state(&slow, StateValue::Ok).await;
+    world.has_state(&unhealthy, StateValue::Ok).await;
+
+    // A minute, which is three seconds here, has more than the hundred requests that count.
+    let waiting = crowd(&format!("{url}/slow"), 60);
+    world.has_state(&slow, StateValue::Alarm).await;
+    assert!(world.is_in_state(&unhealthy, &StateValue::Ok).await);
+    drop(waiting);
+    world.has_state(&slow, StateValue::Ok).await;
+
+    for version in ["v1", "v2"] {
+        if version == "v2" {
+            world.name_image(&world.push(version).await).await;
+            let changed = texts([("MaxErrors", "20")]);
+            world.change("shop", changed).await;
+        }
+        assert_eq!(world.read(url).await, version);
+        world.has_state(&unhealthy, StateValue::Ok).await;
+        world.read(&format!("{url}/sicken")).await;
+        world.has_state(&unhealthy, StateValue::Alarm).await;
+    }
     world.aws.shut_down().await.unwrap();
 }
 
