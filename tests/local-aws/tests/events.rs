@@ -6,9 +6,12 @@ mod support;
 use std::collections::VecDeque;
 use std::time::Duration;
 
+use aws_sdk_ecs::operation::create_service::builders::CreateServiceFluentBuilder;
 use aws_sdk_ecs::types::{
     AwsVpcConfiguration, Compatibility, ContainerDefinition, DeploymentCircuitBreaker,
-    DeploymentConfiguration, LaunchType, NetworkConfiguration, NetworkMode,
+    DeploymentConfiguration, DeploymentLifecycleHook, DeploymentLifecycleHookStage,
+    DeploymentLifecycleHookTargetType, DeploymentStrategy, LaunchType, NetworkConfiguration,
+    NetworkMode,
 };
 use local_aws::client::LocalAws;
 use local_aws::ecs::Interruption;
@@ -120,12 +123,77 @@ async fn listener(aws: &LocalAws, mut resources: Value) -> Listener {
 
 /// A queue that gets the events that match a pattern.
 async fn listen(aws: &LocalAws, pattern: Value) -> Listener {
+    listener(aws, json!({"Rule": rule_for_the_queue(pattern)})).await
+}
+
+fn rule_for_the_queue(pattern: Value) -> Value {
     let queue = json!({"Fn::GetAtt": ["Queue", "Arn"]});
-    let rule = json!({
+    json!({
         "Type": "AWS::Events::Rule",
         "Properties": {"EventPattern": pattern, "Targets": [{"Id": "queue", "Arn": queue}]},
-    });
-    listener(aws, json!({"Rule": rule})).await
+    })
+}
+
+fn role(service: &str, action: &str) -> Value {
+    json!({
+        "Type": "AWS::IAM::Role",
+        "Properties": {
+            "AssumeRolePolicyDocument": {
+                "Version": "2012-10-17",
+                "Statement": [{
+                    "Effect": "Allow",
+                    "Principal": {"Service": service},
+                    "Action": "sts:AssumeRole",
+                }],
+            },
+            "Policies": [{
+                "PolicyName": "one-thing",
+                "PolicyDocument": {
+                    "Version": "2012-10-17",
+                    "Statement": [{"Effect": "Allow", "Action": action, "Resource": "*"}],
+                },
+            }],
+        },
+    })
+}
+
+/// A state machine that makes one call of an AWS service, as the role `MachineRole`.
+fn machine(call: &str, arguments: Value) -> Value {
+    json!({
+        "Type": "AWS::StepFunctions::StateMachine",
+        "Properties": {
+            "RoleArn": {"Fn::GetAtt": ["MachineRole", "Arn"]},
+            "Definition": {
+                "QueryLanguage": "JSONata",
+                "StartAt": "Call",
+                "States": {
+                    "Call": {
+                        "Type": "Task",
+                        "Resource": format!("arn:aws:states:::aws-sdk:{call}"),
+                        "Arguments": arguments,
+                        "End": true,
+                    },
+                },
+            },
+            "DefinitionSubstitutions": {"QueueUrl": {"Ref": "Queue"}},
+        },
+    })
+}
+
+/// A rule that starts the state machine `Machine`, as the role `RuleRole`.
+fn rule_for_the_machine(pattern: Value, input: Value) -> Value {
+    json!({
+        "Type": "AWS::Events::Rule",
+        "Properties": {
+            "EventPattern": pattern,
+            "Targets": [{
+                "Id": "machine",
+                "Arn": {"Ref": "Machine"},
+                "RoleArn": {"Fn::GetAtt": ["RuleRole", "Arn"]},
+                "InputTransformer": input,
+            }],
+        },
+    })
 }
 
 /// A cluster of its own, and a way to run shell scripts in it.
@@ -183,10 +251,26 @@ impl Cluster {
         })
     }
 
-    /// The ARN of a service that does not have to exist.
-    fn service(&self, name: &str) -> String {
+    /// The ARN of the service `web`, which does not have to exist.
+    fn service(&self) -> String {
         let service = self.arn.replace(":cluster/", ":service/");
-        format!("{service}/{name}")
+        format!("{service}/web")
+    }
+
+    /// Creates the service `web`, of one task.
+    fn create_service(&self, definition: &str) -> CreateServiceFluentBuilder {
+        let request = self.ecs.create_service().cluster(&self.name);
+        request
+            .service_name("web")
+            .task_definition(definition)
+            .desired_count(1)
+            .launch_type(LaunchType::Fargate)
+            .network_configuration(network())
+    }
+
+    async fn delete_service(&self) {
+        let delete = self.ecs.delete_service().cluster(&self.name);
+        delete.service("web").force(true).send().await.unwrap();
     }
 }
 
@@ -348,7 +432,7 @@ async fn a_task_that_aws_interrupts_gets_sigterm_and_its_event_says_why() {
 async fn a_deployment_tells_of_its_start_its_end_its_failure_and_its_rollback() {
     let aws = shared().await;
     let cluster = Cluster::create(aws).await;
-    let service = cluster.service("web");
+    let service = cluster.service();
     let pattern = json!({
         "source": ["aws.ecs"],
         "detail-type": ["ECS Deployment State Change"],
@@ -362,14 +446,8 @@ async fn a_deployment_tells_of_its_start_its_end_its_failure_and_its_rollback() 
         .rollback(true);
     let configuration =
         DeploymentConfiguration::builder().deployment_circuit_breaker(breaker.build());
-    let request = cluster.ecs.create_service().cluster(&cluster.name);
-    let request = request
-        .service_name("web")
-        .task_definition(&good)
-        .desired_count(1)
-        .launch_type(LaunchType::Fargate)
-        .network_configuration(network())
-        .deployment_configuration(configuration.build());
+    let request = cluster.create_service(&good);
+    let request = request.deployment_configuration(configuration.build());
     request.send().await.unwrap();
     let started = queue.next().await;
     assert_eq!(names(&started), ENVELOPE);
@@ -436,88 +514,95 @@ async fn a_deployment_tells_of_its_start_its_end_its_failure_and_its_rollback() 
     // https://docs.aws.amazon.com/AmazonECS/latest/developerguide/ecs_service_events.html
     let fields = ["clusterArn", "createdAt", "eventName", "eventType"];
     assert_eq!(self::names(&steady["detail"]), fields);
-    let delete = cluster.ecs.delete_service().cluster(&cluster.name);
-    delete.service("web").force(true).send().await.unwrap();
+    cluster.delete_service().await;
 }
 
 #[tokio::test]
 async fn a_state_machine_is_started_with_what_the_rule_makes_of_a_tasks_event() {
     let aws = shared().await;
     let cluster = Cluster::create(aws).await;
-    let role = |service: &str, action: &str| {
-        json!({
-            "Type": "AWS::IAM::Role",
-            "Properties": {
-                "AssumeRolePolicyDocument": {
-                    "Version": "2012-10-17",
-                    "Statement": [{
-                        "Effect": "Allow",
-                        "Principal": {"Service": service},
-                        "Action": "sts:AssumeRole",
-                    }],
-                },
-                "Policies": [{
-                    "PolicyName": "one-thing",
-                    "PolicyDocument": {
-                        "Version": "2012-10-17",
-                        "Statement": [{"Effect": "Allow", "Action": action, "Resource": "*"}],
-                    },
-                }],
-            },
-        })
-    };
     let mut pattern = cluster.pattern("ECS Task State Change");
     pattern["detail"]["lastStatus"] = json!(["STOPPED"]);
     pattern["detail"]["containers"] = json!({"exitCode": [{"numeric": [">", 0]}]});
     let resources = json!({
         "MachineRole": role("states.amazonaws.com", "sqs:SendMessage"),
-        "Machine": {
-            "Type": "AWS::StepFunctions::StateMachine",
-            "Properties": {
-                "RoleArn": {"Fn::GetAtt": ["MachineRole", "Arn"]},
-                "Definition": {
-                    "QueryLanguage": "JSONata",
-                    "StartAt": "Tell",
-                    "States": {
-                        "Tell": {
-                            "Type": "Task",
-                            "Resource": "arn:aws:states:::aws-sdk:sqs:sendMessage",
-                            "Arguments": {
-                                "QueueUrl": "${QueueUrl}",
-                                "MessageBody": "{% $string($states.input) %}",
-                            },
-                            "End": true,
-                        },
-                    },
-                },
-                "DefinitionSubstitutions": {"QueueUrl": {"Ref": "Queue"}},
-            },
-        },
+        "Machine": machine("sqs:sendMessage", json!({
+            "QueueUrl": "${QueueUrl}",
+            "MessageBody": "{% $string($states.input) %}",
+        })),
         "RuleRole": role("events.amazonaws.com", "states:StartExecution"),
-        "Rule": {
-            "Type": "AWS::Events::Rule",
-            "Properties": {
-                "EventPattern": pattern,
-                "Targets": [{
-                    "Id": "machine",
-                    "Arn": {"Ref": "Machine"},
-                    "RoleArn": {"Fn::GetAtt": ["RuleRole", "Arn"]},
-                    "InputTransformer": {
-                        "InputPathsMap": {
-                            "task": "$.detail.taskArn",
-                            "code": "$.detail.containers[0].exitCode",
-                        },
-                        "InputTemplate": r#"{"task": <task>, "code": <code>, "text": "<code>!"}"#,
-                    },
-                }],
+        "Rule": rule_for_the_machine(pattern, json!({
+            "InputPathsMap": {
+                "task": "$.detail.taskArn",
+                "code": "$.detail.containers[0].exitCode",
             },
-        },
+            "InputTemplate": r#"{"task": <task>, "code": <code>, "text": "<code>!"}"#,
+        })),
     });
     let mut queue = listener(aws, resources).await;
     cluster.run(aws, "exit 0").await;
     let failed = cluster.run(aws, "exit 4").await;
     let told = queue.next().await;
     assert_eq!(told, json!({"task": failed, "code": 4, "text": "4!"}));
+}
+
+/// A state machine in place of a person: what it needs to know is in the event.
+#[tokio::test]
+async fn a_hook_that_awaits_action_reaches_a_queue_and_a_state_machine_that_continues_it() {
+    let aws = shared().await;
+    let cluster = Cluster::create(aws).await;
+    let hooks = cluster.pattern("ECS Hook State Change");
+    let mut awaiting = hooks.clone();
+    awaiting["detail"]["eventName"] = json!(["HOOK_AWAITING_ACTION"]);
+    let go_on = json!({
+        "ServiceDeploymentArn": "{% $states.input.deployment %}",
+        "HookId": "{% $states.input.hook %}",
+        "Action": "CONTINUE",
+    });
+    let resources = json!({
+        "MachineRole": role("states.amazonaws.com", "ecs:ContinueServiceDeployment"),
+        "Machine": machine("ecs:continueServiceDeployment", go_on),
+        "RuleRole": role("events.amazonaws.com", "states:StartExecution"),
+        "Rule": rule_for_the_machine(awaiting, json!({
+            "InputPathsMap": {
+                "deployment": "$.detail.serviceDeploymentArn",
+                "hook": "$.detail.hookId",
+            },
+            "InputTemplate": r#"{"deployment": <deployment>, "hook": <hook>}"#,
+        })),
+        "Told": rule_for_the_queue(hooks),
+    });
+    let mut queue = listener(aws, resources).await;
+    let definition = cluster.register(aws, "exec sleep 1000").await;
+    let pause = DeploymentLifecycleHook::builder()
+        .target_type(DeploymentLifecycleHookTargetType::Pause)
+        .lifecycle_stages(DeploymentLifecycleHookStage::PostScaleUp);
+    let configuration = DeploymentConfiguration::builder()
+        .strategy(DeploymentStrategy::BlueGreen)
+        .bake_time_in_minutes(0)
+        .lifecycle_hooks(pause.build());
+    let request = cluster.create_service(&definition);
+    let request = request.deployment_configuration(configuration.build());
+    request.send().await.unwrap();
+
+    let waiting = queue.next().await;
+    assert_eq!(names(&waiting), ENVELOPE);
+    assert_eq!(text(&waiting, "eventName"), "HOOK_AWAITING_ACTION");
+    assert_eq!(text(&waiting, "lifecycleStage"), "POST_SCALE_UP");
+    let deployment = text(&waiting, "serviceDeploymentArn");
+    assert_eq!(waiting["resources"], json!([deployment]));
+    let continued = queue.next().await;
+    assert_eq!(text(&continued, "eventName"), "HOOK_SUCCEEDED");
+    assert_eq!(text(&continued, "hookId"), text(&waiting, "hookId"));
+    eventually(async || {
+        let request = cluster.ecs.describe_service_deployments();
+        let request = request.service_deployment_arns(&deployment);
+        let described = request.send().await.unwrap();
+        let status = described.service_deployments()[0].status().unwrap();
+        (status.as_str() == "SUCCESSFUL").then_some(())
+    })
+    .await;
+    cluster.delete_service().await;
 }
 
 #[tokio::test]
