@@ -36,6 +36,11 @@ pub struct Application<'a> {
     url: String,
 }
 
+/// Lets the alarms of an application's stack guard the deployments of its services, as they do by
+/// default. A rolling deployment then goes on for the minutes that they take to judge it, so that
+/// only what is about alarms has them.
+pub const WATCHED: (&str, &str) = ("DeploymentAlarms", "true");
+
 /// How an application's stack differs from the usual one.
 #[derive(Clone, Copy, Debug, Default)]
 pub struct Settings<'a> {
@@ -120,6 +125,10 @@ impl<'a> Application<'a> {
             ("SubnetIds", subnets),
             ("ListenerPort", &port),
         ]);
+        let (alarms, _) = WATCHED;
+        if settings.parameters.iter().all(|(name, _)| *name != alarms) {
+            parameters.extend(owned(&[(alarms, "false")]));
+        }
         parameters.extend(owned(settings.parameters));
         let template = template_with(account, name, settings.outputs)?;
         account.deploy(name, &template, &parameters).await?;

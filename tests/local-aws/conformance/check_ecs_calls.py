@@ -43,42 +43,75 @@ DOCUMENTED_VALUES = {
 }
 
 # What AWS's answers always have although the model requires next to nothing of them: a client
-# that reads it would see a default where the local ECS forgets it.
-# https://docs.aws.amazon.com/AmazonECS/latest/APIReference/API_DescribeTasks.html
-# https://docs.aws.amazon.com/AmazonECS/latest/APIReference/API_DescribeServices.html
-# https://docs.aws.amazon.com/AmazonECS/latest/APIReference/API_DescribeServiceDeployments.html
-# (the examples of answers)
+# that reads it would see a default where the local ECS forgets it. It is what all examples of
+# answers have in the AWS CLI's reference, beside those from before a member was introduced:
+# https://docs.aws.amazon.com/cli/latest/reference/ecs/run-task.html#examples, and in the same way
+# of create-cluster, create-service, describe-clusters, describe-services,
+# describe-service-deployments, describe-service-revisions, describe-task-definition,
+# describe-tasks, list-service-deployments, register-task-definition, start-task, stop-task and
+# update-service. What depends on network mode, launch type or platform is left out.
 ALWAYS_GIVEN = {
-    "Task": {
+    "Attachment": {"details", "id", "status", "type"},
+    "Cluster": {
+        "activeServicesCount",
         "clusterArn",
-        "containers",
-        "createdAt",
-        "desiredStatus",
-        "group",
+        "clusterName",
+        "pendingTasksCount",
+        "registeredContainerInstancesCount",
+        "runningTasksCount",
+        "status",
+    },
+    "Container": {
+        "containerArn",
+        "cpu",
+        "image",
         "lastStatus",
-        "overrides",
+        "name",
+        "networkInterfaces",
         "taskArn",
-        "taskDefinitionArn",
-        "version",
+    },
+    "ContainerImage": {"containerName", "image"},
+    "Deployment": {
+        "createdAt",
+        "desiredCount",
+        "failedTasks",
+        "id",
+        "pendingCount",
+        "rolloutState",
+        "rolloutStateReason",
+        "runningCount",
+        "status",
+        "taskDefinition",
+        "updatedAt",
     },
     "Service": {
         "clusterArn",
         "createdAt",
         "deploymentConfiguration",
+        "deploymentController",
         "deployments",
         "desiredCount",
+        "enableECSManagedTags",
+        "enableExecuteCommand",
         "events",
         "loadBalancers",
         "pendingCount",
+        "placementConstraints",
+        "placementStrategy",
+        "propagateTags",
         "runningCount",
+        "schedulingStrategy",
         "serviceArn",
         "serviceName",
+        "serviceRegistries",
         "status",
         "taskDefinition",
     },
     "ServiceDeployment": {
+        "alarms",
         "clusterArn",
         "createdAt",
+        "deploymentCircuitBreaker",
         "deploymentConfiguration",
         "serviceArn",
         "serviceDeploymentArn",
@@ -87,24 +120,88 @@ ALWAYS_GIVEN = {
         "targetServiceRevision",
         "updatedAt",
     },
+    "ServiceDeploymentBrief": {
+        "clusterArn",
+        "createdAt",
+        "serviceArn",
+        "serviceDeploymentArn",
+        "status",
+        "targetServiceRevisionArn",
+    },
+    "ServiceDeploymentCircuitBreaker": {"failureCount", "status", "threshold"},
+    "ServiceEvent": {"createdAt", "id", "message"},
+    "ServiceRevision": {
+        "clusterArn",
+        "containerImages",
+        "createdAt",
+        "guardDutyEnabled",
+        "serviceArn",
+        "serviceRevisionArn",
+        "taskDefinition",
+    },
+    "ServiceRevisionSummary": {
+        "arn",
+        "pendingTaskCount",
+        "requestedTaskCount",
+        "runningTaskCount",
+    },
+    "Task": {
+        "attachments",
+        "attributes",
+        "clusterArn",
+        "containers",
+        "cpu",
+        "createdAt",
+        "desiredStatus",
+        "enableExecuteCommand",
+        "group",
+        "lastStatus",
+        "launchType",
+        "memory",
+        "overrides",
+        "tags",
+        "taskArn",
+        "taskDefinitionArn",
+        "version",
+    },
+    "TaskDefinition": {
+        "compatibilities",
+        "containerDefinitions",
+        "family",
+        "placementConstraints",
+        "revision",
+        "status",
+        "taskDefinitionArn",
+        "volumes",
+    },
 }
 
-# What they have as well in a status, by the member that tells it.
+# What they have as well in a status, by the member that tells it; and of what ends a service
+# deployment, what the API's reference says of the members.
+# https://docs.aws.amazon.com/AmazonECS/latest/APIReference/API_ServiceDeployment.html
 GIVEN_WHEN = {
     "Task": {
         "lastStatus": {
-            "RUNNING": {"startedAt"},
-            "STOPPED": {"stopCode", "stoppedAt", "stoppedReason"},
+            "RUNNING": {
+                "connectivity",
+                "connectivityAt",
+                "pullStartedAt",
+                "pullStoppedAt",
+                "startedAt",
+            },
+            "STOPPED": {"stopCode", "stoppedAt", "stoppedReason", "stoppingAt"},
         }
     },
     "ServiceDeployment": {
         "status": {
-            "SUCCESSFUL": {"finishedAt"},
+            "IN_PROGRESS": {"startedAt"},
+            "SUCCESSFUL": {"finishedAt", "startedAt"},
             "STOPPED": {"stoppedAt"},
             "ROLLBACK_IN_PROGRESS": {"rollback"},
             "ROLLBACK_SUCCESSFUL": {"rollback"},
         }
     },
+    "ServiceDeploymentBrief": {"status": {"SUCCESSFUL": {"finishedAt", "startedAt"}}},
 }
 
 Findings = Iterator[str]

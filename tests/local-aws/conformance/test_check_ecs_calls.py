@@ -18,6 +18,16 @@ REQUEST = {
     "launchType": "FARGATE",
     "count": 1,
 }
+CONTAINER = {
+    "containerArn": "arn:aws:ecs:us-east-1:123456789012:container/c/1/2",
+    "taskArn": "arn:aws:ecs:us-east-1:123456789012:task/c/1",
+    "name": "web",
+    "image": "web:1",
+    "cpu": "0",
+    "lastStatus": "PENDING",
+    "networkInterfaces": [],
+    "exitCode": 0,
+}
 TASK = {
     "taskArn": "arn:aws:ecs:us-east-1:123456789012:task/c/1",
     "clusterArn": "arn:aws:ecs:us-east-1:123456789012:cluster/c",
@@ -28,20 +38,43 @@ TASK = {
     "overrides": {},
     "version": 2,
     "createdAt": 1767225600.5,
-    "containers": [{"name": "web", "exitCode": 0}],
+    "containers": [CONTAINER],
+    "launchType": "FARGATE",
+    "cpu": "256",
+    "memory": "512",
+    "enableExecuteCommand": False,
+    "attachments": [],
+    "attributes": [],
+    "tags": [],
 }
-
-
+DEFINITION = {
+    "taskDefinitionArn": "arn:aws:ecs:us-east-1:123456789012:task-definition/web:1",
+    "family": "web",
+    "revision": 1,
+    "status": "ACTIVE",
+    "compatibilities": ["EC2", "FARGATE"],
+    "containerDefinitions": [],
+    "placementConstraints": [],
+    "volumes": [],
+}
+SUMMARY = {
+    "arn": "arn:aws:ecs:us-east-1:123456789012:service-revision/c/s/1",
+    "pendingTaskCount": 0,
+    "requestedTaskCount": 1,
+    "runningTaskCount": 1,
+}
 DEPLOYMENT = {
     "serviceDeploymentArn": "arn:aws:ecs:us-east-1:123456789012:service-deployment/c/s/1",
     "serviceArn": "arn:aws:ecs:us-east-1:123456789012:service/c/s",
     "clusterArn": "arn:aws:ecs:us-east-1:123456789012:cluster/c",
     "createdAt": 1767225600.5,
     "updatedAt": 1767225600.5,
-    "status": "IN_PROGRESS",
+    "status": "PENDING",
+    "alarms": {},
+    "deploymentCircuitBreaker": {"failureCount": 0, "status": "DISABLED", "threshold": 3},
     "deploymentConfiguration": {},
     "sourceServiceRevisions": [],
-    "targetServiceRevision": {},
+    "targetServiceRevision": SUMMARY,
 }
 SERVICE = {
     "serviceArn": "arn:aws:ecs:us-east-1:123456789012:service/c/s",
@@ -54,9 +87,17 @@ SERVICE = {
     "runningCount": 1,
     "createdAt": 1767225600.5,
     "deploymentConfiguration": {},
+    "deploymentController": {"type": "ECS"},
     "deployments": [],
+    "enableECSManagedTags": False,
+    "enableExecuteCommand": False,
     "events": [],
     "loadBalancers": [],
+    "placementConstraints": [],
+    "placementStrategy": [],
+    "propagateTags": "NONE",
+    "schedulingStrategy": "REPLICA",
+    "serviceRegistries": [],
 }
 
 
@@ -192,8 +233,10 @@ class Answers(unittest.TestCase):
 
     def test_what_aws_always_gives_is_found_missing(self) -> None:
         self.assertEqual(service(SERVICE), [])
+        self.assertEqual(deployment(DEPLOYMENT), [])
         for describe, whole, shape in (
             (lambda task: findings(response={"tasks": [task]}), TASK, "Task"),
+            (lambda it: self.task(containers=[it]), CONTAINER, "Container"),
             (service, SERVICE, "Service"),
             (deployment, DEPLOYMENT, "ServiceDeployment"),
         ):
@@ -203,7 +246,8 @@ class Answers(unittest.TestCase):
                 self.assertTrue(found.endswith(f"[].{name}: is missing"), found)
 
     def test_what_aws_gives_in_a_status_is_found_missing(self) -> None:
-        found = self.task(lastStatus="STOPPED", stoppedAt=1.0, stoppedReason="no")
+        stopped = {"stoppingAt": 1.0, "stoppedAt": 2.0, "stoppedReason": "no"}
+        found = self.task(lastStatus="STOPPED", **stopped)
         self.assertEqual(found, ["RunTask answer.tasks[].stopCode: is missing"])
         (found,) = deployment({**DEPLOYMENT, "status": "ROLLBACK_SUCCESSFUL"})
         self.assertIn("serviceDeployments[].rollback: is missing", found)
@@ -211,9 +255,11 @@ class Answers(unittest.TestCase):
     def test_a_map_has_values_of_its_type(self) -> None:
         options = {"awslogs-group": 1}
         container = {"logConfiguration": {"logDriver": "awslogs", "options": options}}
-        definition = {"taskDefinition": {"containerDefinitions": [container]}}
+        definition = {**DEFINITION, "containerDefinitions": [container]}
         (found,) = findings(
-            "DescribeTaskDefinition", {"taskDefinition": "web"}, response=definition
+            "DescribeTaskDefinition",
+            {"taskDefinition": "web"},
+            response={"taskDefinition": definition},
         )
         self.assertIn("logConfiguration.options.*: 1 is no string", found)
 

@@ -5,7 +5,7 @@ use std::time::Duration;
 
 use anyhow::{Context, Result};
 use end_to_end::account::Account;
-use end_to_end::application::Application;
+use end_to_end::application::{Application, WATCHED};
 use end_to_end::execution::Execution;
 use end_to_end::image::{Image, VersionSpec};
 use jiff::Timestamp;
@@ -58,8 +58,11 @@ impl Kind {
             ("MaxErrors", "1000000"),
             ("MaxLatencySeconds", "3600"),
         ];
+        if self.has_alarms() {
+            parameters.push(WATCHED);
+        }
         parameters.extend_from_slice(match self {
-            Self::Rolling => &[("DeploymentAlarms", "false")],
+            Self::Rolling => &[],
             Self::Full => &[
                 ("PostDeployCommand", r#"["websvc","afterwards"]"#),
                 ("WorkerCommand", "websvc,serve"),

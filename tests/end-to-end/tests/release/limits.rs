@@ -2,7 +2,7 @@
 
 use anyhow::Result;
 use end_to_end::account::Account;
-use end_to_end::application::Settings;
+use end_to_end::application::{Settings, WATCHED};
 use end_to_end::image::VersionSpec;
 
 use crate::refused::{Running, assert_failed};
@@ -14,7 +14,7 @@ pub(crate) async fn a_stack_has_limits_of_its_own(account: &Account) -> Result<(
     ];
     let settings = Settings {
         outputs: &outputs,
-        ..Settings::default()
+        parameters: &[WATCHED],
     };
     let running = Running::with(account, "own-limits", settings).await?;
     let application = &running.application;

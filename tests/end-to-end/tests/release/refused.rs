@@ -2,7 +2,7 @@
 
 use anyhow::Result;
 use end_to_end::account::Account;
-use end_to_end::application::{Application, Settings};
+use end_to_end::application::{Application, Settings, WATCHED};
 use end_to_end::execution::End;
 use end_to_end::image::{Image, VersionSpec, push_manifest};
 use end_to_end::visitor::Visitor;
@@ -42,6 +42,15 @@ impl<'a> Running<'a> {
             first,
             visitor,
         })
+    }
+
+    /// The same where the alarms of the stack guard its deployments.
+    async fn watched(account: &'a Account, name: &str) -> Result<Self> {
+        let settings = Settings {
+            parameters: &[WATCHED],
+            ..Settings::default()
+        };
+        Self::with(account, name, settings).await
     }
 
     /// ECS and the visitors have seen nothing, and no migration is left running.
@@ -119,7 +128,7 @@ pub(crate) async fn a_migration_that_takes_too_long_is_stopped(account: &Account
 pub(crate) async fn an_alarm_that_is_raised_refuses_a_release_until_a_person_ignores_it(
     account: &Account,
 ) -> Result<()> {
-    let running = Running::new(account, "in-alarm").await?;
+    let running = Running::watched(account, "in-alarm").await?;
     let application = &running.application;
     let alarm = application.alarm("ErrorAlarm").await?;
     alarm.raise().await?;
@@ -148,7 +157,7 @@ pub(crate) async fn an_alarm_that_is_raised_refuses_a_release_until_a_person_ign
 pub(crate) async fn an_alarm_that_goes_off_during_the_migration_refuses_the_deployment(
     account: &Account,
 ) -> Result<()> {
-    let running = Running::new(account, "alarmed-meanwhile").await?;
+    let running = Running::watched(account, "alarmed-meanwhile").await?;
     let application = &running.application;
     let alarm = application.alarm("ErrorAlarm").await?;
 

@@ -10,8 +10,19 @@ pub(crate) async fn running<'a>(
     account: &'a Account,
     name: &str,
 ) -> Result<(Application<'a>, Image)> {
+    running_with(account, name, &[]).await
+}
+
+/// The same with further parameters of `infra/cluster.yml`.
+pub(crate) async fn running_with<'a>(
+    account: &'a Account,
+    name: &str,
+    parameters: &[(&str, &str)],
+) -> Result<(Application<'a>, Image)> {
     let posts = VersionSpec::posts().build(account.websvc())?;
-    let application = account.create_application(name, &posts).await?;
+    let application = account
+        .create_application_with(name, &posts, parameters)
+        .await?;
     application.migrate_first_image().await?;
     Ok((application, posts))
 }

@@ -46,10 +46,7 @@ pub(crate) async fn of_two_services_of_which_one_fails_both_go_back(
     account: &Account,
 ) -> Result<()> {
     let posts = VersionSpec::posts().build(account.websvc())?;
-    let parameters = [
-        ("WorkerCommand", "websvc,serve"),
-        ("DeploymentAlarms", "false"),
-    ];
+    let parameters = [("WorkerCommand", "websvc,serve")];
     let application = account
         .create_application_with("two-services", &posts, &parameters)
         .await?;

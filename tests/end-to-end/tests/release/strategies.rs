@@ -4,7 +4,7 @@ use std::time::Duration;
 
 use anyhow::{Context, Result};
 use end_to_end::account::Account;
-use end_to_end::application::Application;
+use end_to_end::application::{Application, WATCHED};
 use end_to_end::execution::End;
 use end_to_end::image::{Image, VersionSpec};
 use end_to_end::visitor::Visits;
@@ -129,6 +129,7 @@ pub(crate) async fn a_canary_takes_a_share_first_and_an_alarm_takes_it_back(
         ("CanaryPercent", "25"),
         ("CanaryBakeTimeMinutes", "2"),
         ("BakeTimeMinutes", "1"),
+        WATCHED,
     ];
     let (application, _) = running_by(account, "CANARY", &parameters).await?;
     let meow = VersionSpec::meow().build(account.websvc())?;

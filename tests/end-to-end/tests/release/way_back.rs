@@ -2,12 +2,12 @@
 
 use anyhow::{Context, Result};
 use end_to_end::account::Account;
-use end_to_end::application::Application;
+use end_to_end::application::{Application, WATCHED};
 use end_to_end::execution::{End, Execution};
 use end_to_end::image::{Image, VersionSpec};
 use serde_json::{Value, json};
 
-use crate::released::{assert_runs, release_version_2, running};
+use crate::released::{assert_runs, release_version_2, running_with};
 
 /// An application that ran version 1 and runs version 2.
 struct Released<'a> {
@@ -18,7 +18,11 @@ struct Released<'a> {
 
 impl<'a> Released<'a> {
     async fn new(account: &'a Account, name: &str) -> Result<Self> {
-        let (application, posts) = running(account, name).await?;
+        Self::with(account, name, &[]).await
+    }
+
+    async fn with(account: &'a Account, name: &str, parameters: &[(&str, &str)]) -> Result<Self> {
+        let (application, posts) = running_with(account, name, parameters).await?;
         release_version_2(account, &application).await?;
         Ok(Self {
             account,
@@ -99,7 +103,7 @@ pub(crate) async fn a_person_goes_back_to_a_release_by_its_name(account: &Accoun
 }
 
 pub(crate) async fn an_alarm_after_a_release_takes_it_back_once(account: &Account) -> Result<()> {
-    let released = Released::new(account, "by-alarm").await?;
+    let released = Released::with(account, "by-alarm", &[WATCHED]).await?;
 
     let end = released.alarm_fires(1).await?.end().await?;
     assert_eq!(end.output["verdict"], "succeeded", "{end:?}");

@@ -11,9 +11,9 @@ from glue.alarm_evaluation import (
 
 RETAIN = "retain the state"
 
-# What the documentation says of an evaluation range of five datapoints, of which three are wanted:
-# the datapoints from the oldest to the newest (0 within the threshold, X beyond it, - missing),
-# and the state for each treatment of missing data.
+# The two tables of "How alarm state is evaluated when data is missing", row by row: an evaluation
+# range of five datapoints, of which three are wanted, from the oldest to the newest (0 within the
+# threshold, X beyond it, - missing), and the state for each treatment of missing data.
 # https://docs.aws.amazon.com/AmazonCloudWatch/latest/monitoring/alarms-and-missing-data.html
 THREE_OUT_OF_THREE = {
     # datapoints: missing, ignore, breaching, notBreaching
@@ -72,9 +72,13 @@ class MissingData(unittest.TestCase):
 
     # "Avoiding premature transitions to alarm state", on the page of the tables: breaching data,
     # and nothing but missing data behind them, make an alarm once the oldest of them is as old as
-    # the datapoints that are wanted, however few they are.
+    # the datapoints that are wanted, however few they are. Those with three out of three are the
+    # page's own examples. That an alarm keeps its state until then is not said there, only that it
+    # "does not go immediately into ALARM state"; INSUFFICIENT_DATA is for a range without any data.
     def test_breaching_data_that_may_be_the_first_of_more_decide_nothing_yet(self) -> None:
         for periods, enough, signs in (
+            (3, 3, "- - - - X"),
+            (3, 3, "- - - X -"),
             (3, 2, "- - - - X"),
             (5, 3, "- - - - - - X"),
             (5, 3, "- - - - - X -"),
@@ -84,8 +88,16 @@ class MissingData(unittest.TestCase):
                     judgement = judge(condition(periods, enough), datapoints(signs), current)
                     self.assertEqual(judgement.state, current)
 
+    def test_a_datapoint_within_the_threshold_behind_them_averts_the_alarm(self) -> None:
+        for signs in ("- - - X 0", "- - X - 0"):
+            for current in (OK, ALARM, INSUFFICIENT_DATA):
+                with self.subTest(signs, current=current):
+                    judgement = judge(condition(3, 3), datapoints(signs), current)
+                    self.assertEqual(judgement.state, OK)
+
     def test_breaching_data_that_are_old_enough_make_an_alarm_however_few(self) -> None:
         for periods, enough, signs in (
+            (3, 3, "- - X - -"),
             (3, 2, "- - - X -"),
             (5, 3, "- - - - X - -"),
             (5, 3, "- - X - - - X"),

@@ -5,7 +5,7 @@
 use std::collections::BTreeSet;
 use std::time::Duration;
 
-use aws_sdk_cloudwatch::types::{AlarmType, StateValue};
+use aws_sdk_cloudwatch::types::{AlarmType, MetricAlarm, StateValue};
 use serde::Deserialize;
 use serde_json::{Value, json};
 
@@ -46,6 +46,16 @@ enum Watch {
 pub(super) struct AlarmMonitor {
     alarms: DeploymentAlarms,
     watch: Watch,
+    /// The time over which the slowest of them evaluates its metrics.
+    evaluation_time: Duration,
+}
+
+/// What a look at the alarms has found.
+#[derive(Debug, Default)]
+struct Sight {
+    in_alarm: BTreeSet<String>,
+    /// The time over which the slowest of them evaluates its metrics.
+    evaluation_time: Duration,
 }
 
 impl AlarmMonitor {
@@ -73,7 +83,11 @@ impl AlarmMonitor {
             true => Watch::Unknown,
             false => Watch::Ignored,
         };
-        Ok(Some(Self { alarms, watch }))
+        Ok(Some(Self {
+            alarms,
+            watch,
+            evaluation_time: Duration::ZERO,
+        }))
     }
 
     /// The alarms that made the deployment fail; none until then.
@@ -81,6 +95,22 @@ impl AlarmMonitor {
         match &self.watch {
             Watch::Triggered(names) => names,
             _ => &[],
+        }
+    }
+
+    /// How long a rolling deployment whose tasks have all been replaced still watches its alarms;
+    /// `None` as long as they have not been looked at.
+    ///
+    /// "Amazon ECS computes this time period based on the alarm configuration" (the guide), and
+    /// "with multiple different times, the longest is used"
+    /// (<https://github.com/aws/copilot-cli/pull/4294>). The formula is not documented: here an
+    /// alarm has the time over which it evaluates its metrics, so that what the new version does
+    /// can still raise it. Composite alarms, which evaluate no metric, add nothing.
+    pub(super) fn bake_time(&self) -> Option<Duration> {
+        match self.watch {
+            Watch::Unknown => None,
+            Watch::Ignored => Some(Duration::ZERO),
+            Watch::Going | Watch::Triggered(_) => Some(self.evaluation_time),
         }
     }
 
@@ -113,7 +143,9 @@ impl AlarmMonitor {
     ///
     /// An alarm in ALARM at the beginning makes ECS ignore all of them for the whole deployment,
     /// so that a deployment can mend what an earlier one broke.
-    fn note(&mut self, in_alarm: &BTreeSet<String>) {
+    fn note(&mut self, sight: &Sight) {
+        self.evaluation_time = sight.evaluation_time;
+        let in_alarm = &sight.in_alarm;
         match (&self.watch, in_alarm.is_empty()) {
             (Watch::Unknown, true) => self.watch = Watch::Going,
             (Watch::Unknown, false) => self.watch = Watch::Ignored,
@@ -157,9 +189,9 @@ impl Ecs {
 
     async fn keep_watching(&self, key: &ServiceKey, arn: &str, names: &[String]) {
         loop {
-            match self.in_alarm(names).await {
-                Ok(in_alarm) => {
-                    if !self.note_alarms(key, arn, &in_alarm) {
+            match self.look_at_alarms(names).await {
+                Ok(sight) => {
+                    if !self.note_alarms(key, arn, &sight) {
                         return;
                     }
                 }
@@ -170,9 +202,9 @@ impl Ecs {
         }
     }
 
-    /// Which of the alarms, metric or composite, are in ALARM now.
-    async fn in_alarm(&self, names: &[String]) -> anyhow::Result<BTreeSet<String>> {
-        let mut found = BTreeSet::new();
+    /// Which of the alarms, metric or composite, are in ALARM now, and over what time they judge.
+    async fn look_at_alarms(&self, names: &[String]) -> anyhow::Result<Sight> {
+        let mut sight = Sight::default();
         for names in names.chunks(NAMES_PER_REQUEST) {
             let request = self.inner.settings.cloudwatch.describe_alarms();
             let answer = request
@@ -188,13 +220,17 @@ impl Ecs {
             let on = metric
                 .chain(composite)
                 .filter(|(_, state)| *state == Some(&StateValue::Alarm));
-            found.extend(on.filter_map(|(name, _)| name.map(str::to_owned)));
+            let names = on.filter_map(|(name, _)| name.map(str::to_owned));
+            sight.in_alarm.extend(names);
+            let times = answer.metric_alarms().iter().map(evaluation_time);
+            let slowest = times.max().unwrap_or_default();
+            sight.evaluation_time = sight.evaluation_time.max(slowest);
         }
-        Ok(found)
+        Ok(sight)
     }
 
     /// Takes note of a look at a deployment's alarms; says whether to look again.
-    fn note_alarms(&self, key: &ServiceKey, arn: &str, in_alarm: &BTreeSet<String>) -> bool {
+    fn note_alarms(&self, key: &ServiceKey, arn: &str, sight: &Sight) -> bool {
         let mut state = self.lock();
         let Some(service) = state.services.get_mut(key) else {
             return false;
@@ -206,7 +242,7 @@ impl Ecs {
         };
         if let Some(monitor) = &mut deployment.alarms {
             let before = monitor.watch.clone();
-            monitor.note(in_alarm);
+            monitor.note(sight);
             if monitor.watch != before {
                 wake.notify_one();
             }
@@ -215,8 +251,24 @@ impl Ecs {
     }
 }
 
+/// The time over which an alarm evaluates its metrics.
+fn evaluation_time(alarm: &MetricAlarm) -> Duration {
+    let of_metrics = alarm.metrics().iter().filter_map(|query| {
+        let stat = query.metric_stat();
+        query
+            .period()
+            .or_else(|| stat.and_then(|stat| stat.period()))
+    });
+    let period = alarm.period().or_else(|| of_metrics.max());
+    let periods = alarm.evaluation_periods();
+    let [period, periods] = [period, periods].map(|it| u64::try_from(it.unwrap_or(0)).unwrap_or(0));
+    Duration::from_secs(period * periods)
+}
+
 #[cfg(test)]
 mod tests {
+    use aws_sdk_cloudwatch::types::{MetricDataQuery, MetricStat};
+
     use super::*;
 
     fn monitor(enable: bool) -> AlarmMonitor {
@@ -226,8 +278,13 @@ mod tests {
         AlarmMonitor::parse(&configuration).unwrap().unwrap()
     }
 
-    fn names(names: &[&str]) -> BTreeSet<String> {
-        names.iter().map(|name| (*name).to_owned()).collect()
+    const EVALUATION_TIME: Duration = Duration::from_secs(180);
+
+    fn names(names: &[&str]) -> Sight {
+        Sight {
+            in_alarm: names.iter().map(|name| (*name).to_owned()).collect(),
+            evaluation_time: EVALUATION_TIME,
+        }
     }
 
     fn status(monitor: &AlarmMonitor, finished: bool) -> Value {
@@ -259,6 +316,37 @@ mod tests {
         let mut monitor = monitor(true);
         monitor.note(&names(&[]));
         assert_eq!(status(&monitor, true), "MONITORING_COMPLETE");
+    }
+
+    #[test]
+    fn a_rolling_deployment_bakes_as_long_as_its_alarms_take_if_they_count() {
+        let mut counting = monitor(true);
+        assert_eq!(counting.bake_time(), None);
+        counting.note(&names(&[]));
+        assert_eq!(counting.bake_time(), Some(EVALUATION_TIME));
+        let mut ignored = monitor(true);
+        ignored.note(&names(&["errors"]));
+        assert_eq!(ignored.bake_time(), Some(Duration::ZERO));
+        assert_eq!(monitor(false).bake_time(), Some(Duration::ZERO));
+    }
+
+    #[test]
+    fn an_alarm_takes_all_its_evaluation_periods() {
+        let alarm = || MetricAlarm::builder().evaluation_periods(3);
+        let simple = alarm().period(60).build();
+        assert_eq!(evaluation_time(&simple), Duration::from_secs(180));
+        let query = |period: i32| {
+            let stat = MetricStat::builder().period(period).stat("Sum").build();
+            MetricDataQuery::builder().metric_stat(stat).build()
+        };
+        let expression = MetricDataQuery::builder().expression("a + b").build();
+        let queries = alarm().metrics(expression);
+        let computed = queries.metrics(query(60)).metrics(query(300)).build();
+        assert_eq!(evaluation_time(&computed), Duration::from_secs(900));
+        assert_eq!(
+            evaluation_time(&MetricAlarm::builder().build()),
+            Duration::ZERO
+        );
     }
 
     #[test]

@@ -354,9 +354,9 @@ impl ServiceDeployment {
                 "threshold": self.breaker.threshold(service.desired_count),
             }),
         );
-        if let Some(alarms) = &self.alarms {
-            set("alarms", alarms.describe(self.status.is_final()));
-        }
+        let alarms = self.alarms.as_ref();
+        let alarms = alarms.map(|alarms| alarms.describe(self.status.is_final()));
+        set("alarms", alarms.unwrap_or(json!({"status": "DISABLED"})));
         let hooks = self.hooks.iter().map(HookDetail::describe);
         set("lifecycleHookDetails", hooks.collect());
         put(&mut answer, "lifecycleStage", self.stage.map(Stage::as_str));

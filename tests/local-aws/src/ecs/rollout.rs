@@ -197,8 +197,10 @@ pub(super) fn failure(service: &mut Service) -> Option<Cause> {
 /// service returns to the last completed deployment.
 ///
 /// The circuit breaker counts for every strategy. The API's reference says that it is for rolling
-/// deployments only; the announcement of blue/green deployments names it among what they work
-/// with (<https://aws.amazon.com/blogs/aws/accelerate-safe-software-releases-with-new-built-in-blue-green-deployments-in-amazon-ecs/>).
+/// deployments only; the guide has it for "rolling update deployment and blue/green deployment
+/// types" (<https://docs.aws.amazon.com/AmazonECS/latest/developerguide/deployment-failure-detection.html>),
+/// and the announcement of blue/green deployments names it among what they work with
+/// (<https://aws.amazon.com/blogs/aws/accelerate-safe-software-releases-with-new-built-in-blue-green-deployments-in-amazon-ecs/>).
 ///
 /// Without a completed deployment to return to, "the circuit breaker does not launch new tasks
 /// and the deployment is stalled"
@@ -381,13 +383,20 @@ pub(super) fn conclude(
     bakes
 }
 
-/// How long a rolling deployment whose tasks all serve still bakes; `None` when it has.
+/// How long a rolling deployment whose tasks all serve still bakes; `None` when it has. Its alarms
+/// say how long that is, or its own bake time where that is longer.
 fn still_bakes(service: &mut Service, clock: Clock) -> Option<Duration> {
     let ongoing = service.ongoing()?;
     if ongoing.status == Status::RollbackInProgress {
         return None;
     }
-    let bake = clock.scaled(strategy::bake_time(&ongoing.configuration));
+    let alarms = ongoing.alarms.as_ref();
+    let Some(of_alarms) = alarms.map_or(Some(Duration::ZERO), AlarmMonitor::bake_time) else {
+        // It is looked at again as soon as the alarms have been.
+        return Some(Duration::MAX);
+    };
+    let bake = of_alarms.max(strategy::bake_time(&ongoing.configuration));
+    let bake = clock.scaled(bake);
     let until = *ongoing
         .bakes_until
         .get_or_insert_with(|| Instant::now() + bake);

@@ -8,7 +8,9 @@ use aws_sdk_ecs::types::{
 };
 
 use crate::account::{Account, eventually};
-use crate::strategies::{deploy_again, newest_at_stage, put_alarm, serve_worker, set_alarm};
+use crate::strategies::{
+    deploy_again, newest_at_stage, put_alarm, put_alarm_of, serve_worker, set_alarm,
+};
 
 /// A deployment that bakes for so many minutes (3 seconds each) under these alarms.
 fn watched(
@@ -106,6 +108,45 @@ pub(crate) async fn an_alarm_rolls_a_rolling_deployment_back() {
     let deployment = account.newest_deployment(name, "ROLLBACK_SUCCESSFUL").await;
     assert_triggered(&deployment, name);
     account.delete_service(name).await;
+}
+
+/// "After a new service version has scaled out and the old service version has scaled in": the
+/// guide does not say by which formula ECS computes the bake time
+/// (`AlarmMonitor::bake_time` says which one holds here).
+pub(crate) async fn a_rolling_deployment_bakes_as_long_as_its_alarms_take_to_evaluate() {
+    let account = Account::open();
+    let name = "alarms-bake";
+    serve_worker(&account, name).await;
+    // Four hours are twelve minutes here: no test waits for their end.
+    put_alarm_of(&account, name, 240).await;
+    let configuration = watched(DeploymentStrategy::Rolling, 0, &[name], true);
+    deploy_again(&account, name, configuration.clone()).await;
+    monitored(&account, name).await;
+    replaced(&account, name).await;
+    let service = account.service(name).await;
+    let state = service.deployments()[0].rollout_state().unwrap();
+    assert_eq!(state.as_str(), "IN_PROGRESS");
+    set_alarm(&account, name, StateValue::Alarm).await;
+    let deployment = account.newest_deployment(name, "ROLLBACK_SUCCESSFUL").await;
+    assert_triggered(&deployment, name);
+
+    put_alarm_of(&account, name, 2).await;
+    deploy_again(&account, name, configuration).await;
+    replaced(&account, name).await;
+    account.newest_deployment(name, "SUCCESSFUL").await;
+    account.delete_service(name).await;
+}
+
+/// Waits until a rolling deployment has nothing left to replace.
+async fn replaced(account: &Account, name: &str) {
+    eventually("new tasks alone", async || {
+        let newest = account.history(name).await.into_iter().next()?;
+        let old = newest.source_service_revisions();
+        let new = newest.target_service_revision()?;
+        let gone = old.iter().all(|one| one.running_task_count() == 0);
+        (gone && new.running_task_count() == new.requested_task_count()).then_some(())
+    })
+    .await;
 }
 
 pub(crate) async fn without_rollback_an_alarm_stops_the_deployment() {

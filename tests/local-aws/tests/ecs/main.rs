@@ -72,6 +72,7 @@ fn main() -> ExitCode {
         alarms::an_alarm_in_the_bake_time_rolls_a_blue_green_deployment_back,
         alarms::a_composite_alarm_rolls_a_deployment_back,
         alarms::an_alarm_rolls_a_rolling_deployment_back,
+        alarms::a_rolling_deployment_bakes_as_long_as_its_alarms_take_to_evaluate,
         alarms::without_rollback_an_alarm_stops_the_deployment,
         alarms::an_alarm_that_is_on_at_the_start_is_ignored_for_the_whole_deployment,
         alarms::an_alarm_that_does_not_exist_does_not_disturb,

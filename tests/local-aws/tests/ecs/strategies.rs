@@ -74,13 +74,18 @@ pub(crate) fn with_alarm(
 
 /// An alarm that is OK until it is told otherwise.
 pub(crate) async fn put_alarm(account: &Account, name: &str) {
+    put_alarm_of(account, name, 1).await;
+}
+
+/// The same with an alarm that looks at so many minutes.
+pub(crate) async fn put_alarm_of(account: &Account, name: &str, minutes: i32) {
     let put = account.cloudwatch.put_metric_alarm().alarm_name(name);
     let put = put
         .namespace("tests")
         .metric_name(name)
         .statistic(Statistic::Sum)
         .period(60)
-        .evaluation_periods(1)
+        .evaluation_periods(minutes)
         .threshold(1.0)
         .comparison_operator(ComparisonOperator::GreaterThanThreshold)
         // There are no data: the state stays as it is set.

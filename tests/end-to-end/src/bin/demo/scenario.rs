@@ -5,7 +5,7 @@ use std::time::{Duration, Instant};
 use anyhow::Result;
 use clap::ValueEnum;
 use end_to_end::account::Account;
-use end_to_end::application::Application;
+use end_to_end::application::{Application, WATCHED};
 use end_to_end::execution::{End, Execution, Stay};
 use end_to_end::image::VersionSpec;
 use end_to_end::visitor::Visitor;
@@ -61,7 +61,13 @@ impl Scenario {
     pub(crate) async fn play(self, account: &Account, view: &mut View) -> Result<Summary> {
         view.say("Pushing version 1 (Posts), creating its stacks (infra/image-repository.yml, infra/cluster.yml)");
         let first = VersionSpec::posts().build(account.websvc())?;
-        let application = account.create_application(NAME, &first).await?;
+        let parameters: &[_] = match self {
+            Self::Rollback => &[WATCHED],
+            Self::Happy | Self::BadMigration => &[],
+        };
+        let application = account
+            .create_application_with(NAME, &first, parameters)
+            .await?;
         view.say("Migrating for version 1, started by hand: {\"stack\":\"demo\",\"tag\":\"v1\",\"migrate\":true}");
         application.migrate_first_image().await?;
         view.say(&format!(
