@@ -796,6 +796,30 @@ mod tests {
     }
 
     #[tokio::test]
+    async fn tasks_that_are_desired_with_another_version_are_of_that_version_only() {
+        let ecs = in_process::ecs(1.0).await;
+        in_process::register(&ecs, "web").await;
+        in_process::create_service(&ecs, &json!({"desiredCount": 0})).await;
+        let key = (in_process::CLUSTER.to_owned(), "web".to_owned());
+        let update = async |change: serde_json::Value| {
+            let mut request = json!({"cluster": in_process::CLUSTER, "service": "web"});
+            let change = change.as_object().unwrap().clone();
+            request.as_object_mut().unwrap().extend(change);
+            ecs.call("UpdateService", request).await.unwrap();
+            ecs.look_at(&key);
+            let state = ecs.lock();
+            let service = &state.services[&key];
+            let deployments = service.deployments.iter();
+            let counts = deployments.map(|one| service.tasks_of(one, &state).count());
+            counts.collect::<Vec<_>>()
+        };
+        ecs.look_at(&key);
+        let deployed = json!({"desiredCount": 2, "forceNewDeployment": true});
+        assert_eq!(update(deployed).await, [2, 0]);
+        assert_eq!(update(json!({"desiredCount": 3})).await, [3, 1]);
+    }
+
+    #[tokio::test]
     async fn tasks_that_never_ran_slow_the_next_ones_down() {
         let (ecs, key) = service().await;
         let never_ran = |task: &mut Task| end(task, StopCode::TaskFailedToStart);

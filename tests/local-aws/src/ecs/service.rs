@@ -368,6 +368,15 @@ impl Service {
         self.steady = false;
     }
 
+    /// What is desired beyond what was, together with another version, is desired of that version
+    /// only: the one that serves does not grow.
+    pub(super) fn keep_serving_as_before(&mut self, desired_before: usize) {
+        let more = self.desired_count.saturating_sub(desired_before);
+        if let Some(position) = self.completed_deployment() {
+            self.deployments[position].replaced += more;
+        }
+    }
+
     /// Readies the deployments there are for one that goes through life-cycle stages; a rolling
     /// deployment does so only where it has hooks or others have to give way to it.
     fn prepare_walk(

@@ -309,12 +309,14 @@ impl Ecs {
                 .iter()
                 .any(|name| fields.get(*name) != service.fields.get(*name));
         service.fields = fields;
+        let before = service.desired_count;
         if let Some(desired) = parsed.desired_count {
-            service.steady &= service.desired_count == desired;
+            service.steady &= before == desired;
             service.desired_count = desired;
         }
         if changed || parsed.force_new_deployment {
             service.deploy(&self.inner.names, definition);
+            service.keep_serving_as_before(before);
         }
         service.wake.notify_one();
         let service = state.service(&cluster, &parsed.service)?;

@@ -322,7 +322,7 @@ pub(crate) async fn in_a_rolling_deployment_each_revision_replaces_its_own_tasks
     let bad = account.push_server("2", &["BAD=1"]).await;
     let bad = account.define(name, &bad).await;
     let request = account.update_service(name).task_definition(&bad);
-    let request = request.health_check_grace_period_seconds(3600);
+    let request = request.health_check_grace_period_seconds(36_000);
     request.send().await.unwrap();
     let (serving, next) = running_of_both(&account, name, &definition, &bad, 2).await;
     for dying in [&serving[0], &next[0]] {
