@@ -86,6 +86,7 @@ pub async fn ensure_no_repository(world: &World, name: &str, stack: &str) -> Res
 }
 
 /// Sees that the application's image parameter names an image. Answers whether it was set now.
+/// While no image is in service, what a person gives takes the place of one that was tried before.
 ///
 /// # Errors
 /// There is no image to name: then with what to do. Or its build or push failed.
@@ -95,10 +96,15 @@ pub async fn provide(
     repository: &Repository,
     given: &Given,
     platform: &str,
+    is_in_service: bool,
 ) -> Result<bool> {
     let name = application.image_parameter();
-    if let Some(image) = read_parameter(world, &name).await? {
-        if given.app.is_some() || given.image.is_some() {
+    let is_given = given.app.is_some() || given.image.is_some();
+    let has = read_parameter(world, &name).await?;
+    if let Some(image) = &has
+        && (is_in_service || !is_given)
+    {
+        if is_given {
             world.say.line(format!(
                 "The application has an image already, {image}: APP and IMAGE are for the first \
                  one. Push the next to {}",
@@ -109,8 +115,8 @@ pub async fn provide(
     }
     let image = choose(world, application, repository, given, platform).await?;
     world.say.line(format!("First image: {image}"));
-    write_parameter(world, &name, &image).await?;
-    Ok(true)
+    write_parameter(world, &name, &image, Write::Over).await?;
+    Ok(has != Some(image))
 }
 
 async fn choose(
@@ -298,16 +304,26 @@ pub async fn read_parameter(world: &World, name: &str) -> Result<Option<String>>
     }
 }
 
-/// Sets an SSM parameter that does not exist yet.
+/// Whether a parameter may exist that is to be written.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Write {
+    /// It must not.
+    New,
+    /// Its value is replaced.
+    Over,
+}
+
+/// Sets an SSM parameter.
 ///
 /// # Errors
-/// It exists, or the Parameter Store forbids it.
-pub async fn write_parameter(world: &World, name: &str, value: &str) -> Result<()> {
+/// It exists and must not, or the Parameter Store forbids it.
+pub async fn write_parameter(world: &World, name: &str, value: &str, write: Write) -> Result<()> {
     aws_sdk_ssm::Client::new(&world.config)
         .put_parameter()
         .name(name)
         .value(value)
         .r#type(ParameterType::String)
+        .overwrite(write == Write::Over)
         .send()
         .await
         .map_err(|error| failed(error, &format!("SSM parameter {name} can not be written")))?;

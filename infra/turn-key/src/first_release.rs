@@ -1,25 +1,43 @@
-//! The first release: CloudFormation starts services and runs no migration, so the pipeline brings
-//! the database to where the first image expects it.
+//! The first release: CloudFormation runs no migration, so the pipeline brings the database to where
+//! the first image expects it, before a task of it serves.
 
-use anyhow::{Context, Result, bail};
+use anyhow::{Context, Result, bail, ensure};
 use aws_sdk_sfn::types::ExecutionStatus;
-use serde_json::json;
+use serde_json::{Value, json};
 
-use crate::first_image::{read_parameter, write_parameter};
+use crate::first_image::{Write, read_parameter, write_parameter};
 use crate::names::Application;
 use crate::stacks::failed;
 use crate::world::World;
 
-/// Releases the image that the application runs, with its migration, unless that was done before.
-/// Answers whether it was done now.
+/// Whether the first image was released and is in service.
 ///
 /// # Errors
-/// The release failed; what it says then.
-pub async fn run(world: &World, application: &Application, state_machine: &str) -> Result<bool> {
+/// The Parameter Store does not answer.
+pub async fn is_done(world: &World, application: &Application) -> Result<bool> {
+    let done = read_parameter(world, &application.first_release_parameter()).await?;
+    Ok(done.is_some())
+}
+
+/// Notes that the first image is in service, after this execution has released it.
+///
+/// # Errors
+/// It is noted already, or the Parameter Store forbids it.
+pub async fn note(world: &World, application: &Application, execution: &str) -> Result<()> {
     let done = application.first_release_parameter();
-    if read_parameter(world, &done).await?.is_some() {
-        return Ok(false);
-    }
+    write_parameter(world, &done, execution, Write::New).await
+}
+
+/// Releases the application's image with its migration, and answers the execution's ARN.
+///
+/// # Errors
+/// The release did not succeed: then with what it says, and with `otherwise`, what that leaves.
+pub async fn run(
+    world: &World,
+    application: &Application,
+    state_machine: &str,
+    otherwise: &str,
+) -> Result<String> {
     let image = read_parameter(world, &application.image_parameter()).await?;
     let image = image.context("the application has no image")?;
     let input = input(application.stack(), &image)?;
@@ -41,18 +59,31 @@ pub async fn run(world: &World, application: &Application, state_machine: &str) 
             .await?;
         match now.status() {
             ExecutionStatus::Running => tokio::time::sleep(world.poll).await,
-            ExecutionStatus::Succeeded => break,
+            ExecutionStatus::Succeeded => {
+                let output = serde_json::from_str(now.output().unwrap_or_default())?;
+                ensure!(
+                    runs(&output),
+                    "The first release ended without a deployment: {}\n{otherwise}\n\
+                     Execution: {execution}",
+                    output["reason"].as_str().unwrap_or("no reason"),
+                );
+                return Ok(execution.to_owned());
+            }
             other => bail!(
-                "The first release ended as {other}: {}: {}\nThe stacks stand, and the services \
-                 run the image, but its migration may be missing. Remove the reason and run make \
-                 up again, or push a mended image.\nExecution: {execution}",
+                "The first release ended as {other}: {}: {}\n{otherwise}\nExecution: {execution}",
                 now.error().unwrap_or("no error"),
                 now.cause().unwrap_or("no cause"),
             ),
         }
     }
-    write_parameter(world, &done, execution).await?;
-    Ok(true)
+}
+
+/// Whether the services have the image after an execution that did not fail: one that gave way to
+/// a later release did not deploy it.
+fn runs(output: &Value) -> bool {
+    ["succeeded", "nothingToDeploy"]
+        .map(Value::from)
+        .contains(&output["verdict"])
 }
 
 /// The execution's input: the image by its tag or its digest.
@@ -70,6 +101,18 @@ fn input(stack: &str, image: &str) -> Result<serde_json::Value> {
 #[cfg(test)]
 mod tests {
     use super::*;
+
+    #[test]
+    fn a_release_that_gave_way_has_deployed_nothing() {
+        for (verdict, expected) in [
+            ("succeeded", true),
+            ("nothingToDeploy", true),
+            ("superseded", false),
+            ("stale", false),
+        ] {
+            assert_eq!(runs(&json!({ "verdict": verdict })), expected, "{verdict}");
+        }
+    }
 
     #[test]
     fn the_image_is_named_by_what_its_uri_names_it_by() {

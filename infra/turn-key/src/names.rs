@@ -90,8 +90,8 @@ impl Application {
         format!("/bluegreen/{}/image", self.0)
     }
 
-    /// The SSM parameter with the ARN of the execution that migrated the database for the first
-    /// image: CloudFormation starts services, and runs no migration.
+    /// The SSM parameter with the ARN of the execution that released the first image. It is there
+    /// once that image is in service.
     #[must_use]
     pub fn first_release_parameter(&self) -> String {
         format!("/bluegreen/{}/first-release", self.0)

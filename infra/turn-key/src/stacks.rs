@@ -137,6 +137,14 @@ impl Stacks {
             .unwrap_or_default())
     }
 
+    /// The parameters of a stack; `None` where there is no such stack.
+    ///
+    /// # Errors
+    /// As [`find`](Self::find).
+    pub async fn parameters(&self, name: &str) -> Result<Option<Parameters>> {
+        Ok(self.find(name).await?.as_ref().map(parameters))
+    }
+
     /// The physical ids of a stack's resources of a type that exist.
     ///
     /// # Errors

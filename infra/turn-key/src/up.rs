@@ -10,6 +10,16 @@ use crate::stacks::{Deployed, Stacks, Wanted};
 use crate::template::{Parameters, Setting, TEMPLATES, Template, of_template};
 use crate::world::World;
 
+/// The parameter of `cluster.yml` that says whether its services have tasks. A stack begins without,
+/// and gets them when the migration of its first image has exited 0.
+const IN_SERVICE: &str = "InService";
+/// What a first release leaves behind that did not succeed.
+const NOTHING_SERVES: &str = "Nothing serves: the stacks stand, but the application has no task. \
+     Remove the reason and run make up again, with APP or IMAGE where another image is the remedy.";
+/// The same where the stack was in service before.
+const MAY_LACK_MIGRATION: &str = "The application is in service, but the migration of its image may \
+     be missing. Remove the reason and run make up again, or push a mended image.";
+
 /// What a person asks for.
 #[derive(Clone, Debug)]
 pub struct Options {
@@ -64,6 +74,11 @@ fn check_settings(world: &World, settings: &[Setting]) -> Result<()> {
             );
         }
     }
+    ensure!(
+        !of_template(settings, "cluster").contains_key(IN_SERVICE),
+        "make up sets cluster.{IN_SERVICE} itself, once the first image's migration has exited 0. \
+         Nothing was changed."
+    );
     Ok(())
 }
 
@@ -138,9 +153,32 @@ impl<'a> Up<'a> {
             Some("ARM64") => "linux/arm64",
             _ => "linux/amd64",
         };
-        self.changed |=
-            first_image::provide(self.world, application, repository, given, platform).await?;
+        let is_in_service = self.is_in_service().await?;
+        self.changed |= first_image::provide(
+            self.world,
+            application,
+            repository,
+            given,
+            platform,
+            is_in_service,
+        )
+        .await?;
         Ok(())
+    }
+
+    /// Whether the first image is in service, or the stack may have tasks for another reason.
+    async fn is_in_service(&self) -> Result<bool> {
+        Ok(
+            first_release::is_done(self.world, self.application()).await?
+                || self.has_tasks().await?,
+        )
+    }
+
+    /// Whether the application's stack exists and has tasks, as far as its parameters say.
+    async fn has_tasks(&self) -> Result<bool> {
+        let parameters = self.stacks.parameters(self.application().stack()).await?;
+        let says = |it: Parameters| it.get(IN_SERVICE).map(String::as_str) != Some("false");
+        Ok(parameters.is_some_and(says))
     }
 
     async fn cluster(&mut self) -> Result<()> {
@@ -177,6 +215,10 @@ impl<'a> Up<'a> {
             }
         }
         wanted.always = given;
+        if !first_release::is_done(self.world, application).await? {
+            let held = (IN_SERVICE.to_owned(), "false".to_owned());
+            wanted.at_first.extend([held]);
+        }
         self.deploy(wanted, "cluster", &[]).await
     }
 
@@ -189,8 +231,48 @@ impl<'a> Up<'a> {
     }
 
     async fn release(&mut self, state_machine: &str) -> Result<()> {
-        self.changed |= first_release::run(self.world, self.application(), state_machine).await?;
+        let (world, application) = (self.world, self.application());
+        if first_release::is_done(world, application).await? {
+            return Ok(());
+        }
+        let has_tasks = self.has_tasks().await?;
+        let otherwise = if has_tasks {
+            MAY_LACK_MIGRATION
+        } else {
+            NOTHING_SERVES
+        };
+        let execution = first_release::run(world, application, state_machine, otherwise).await?;
+        if !has_tasks {
+            self.put_into_service().await?;
+        }
+        // Last: what fails before is done again.
+        first_release::note(world, application, &execution).await?;
+        self.changed = true;
         Ok(())
+    }
+
+    /// Gives the services their tasks. CloudFormation waits until they are healthy, and takes all
+    /// back where they are not.
+    async fn put_into_service(&self) -> Result<()> {
+        let stack = self.application().stack();
+        self.world.say.line(format!(
+            "The first image is migrated: {stack} goes into service"
+        ));
+        let parameters = self.stacks.parameters(stack).await?.unwrap_or_default();
+        let value = |name: &str| parameters.get(name).map(String::as_str).unwrap_or_default();
+        if value("Autoscaling") == "true" {
+            // Of a service that is scaled the stack does not say how many tasks it has: it would
+            // come into service without any, with nothing to wait for.
+            let outputs = self.stacks.outputs(stack).await?;
+            let (cluster, service) = (
+                output(&outputs, "ClusterName")?,
+                output(&outputs, "ServiceName")?,
+            );
+            let update = ["ecs", "update-service", "--cluster", &cluster];
+            let to = ["--service", &service, "--desired-count", value("MinCount")];
+            self.world.cli.run([update, to].concat()).await?;
+        }
+        self.stacks.change(stack, &[(IN_SERVICE, "true")]).await
     }
 
     async fn tell(&self, repository: &Repository, state_machine: &str) -> Result<()> {

@@ -6,12 +6,13 @@ use std::io::Write;
 use std::path::{Path, PathBuf};
 use std::sync::{Arc, Mutex};
 
-use end_to_end::{permissions, secrecy};
+use end_to_end::image::{VersionSpec, push};
+use end_to_end::{permissions, secrecy, websvc};
 use local_aws::client::LocalAws;
 use local_aws::faults::Fault;
 use serde_json::{Value, json};
 use turn_key::first_image::Given;
-use turn_key::local::{self, Start};
+use turn_key::local::{self, Start, Started};
 use turn_key::names::{ARTIFACTS, Application, PIPELINE};
 use turn_key::say::Say;
 use turn_key::up::Options;
@@ -124,8 +125,15 @@ async fn passwords_are_found_where_they_are_told(world: &World) {
     world.cli.run(&delete).await.unwrap();
 }
 
-#[tokio::test(flavor = "multi_thread")]
-async fn an_application_comes_up_goes_on_after_a_failure_changes_nothing_twice_and_goes_down() {
+/// A local AWS and what a person is shown.
+struct Stand {
+    world: World,
+    started: Started,
+    screen: Screen,
+    _state: tempfile::TempDir,
+}
+
+async fn stand() -> Stand {
     let state = tempfile::tempdir().unwrap();
     let start = Start {
         root: root(),
@@ -134,9 +142,74 @@ async fn an_application_comes_up_goes_on_after_a_failure_changes_nothing_twice_a
         state: state.path().to_owned(),
     };
     let screen = Screen::default();
-    let (world, started) = local::start(start, None, Say::to(screen.clone()))
-        .await
-        .unwrap();
+    let say = Say::to(screen.clone());
+    let (world, started) = local::start(start, None, say).await.unwrap();
+    Stand {
+        world,
+        started,
+        screen,
+        _state: state,
+    }
+}
+
+/// The tasks that the stack `demo` has had: those of its services, and the others, its migrations.
+async fn tasks(world: &World) -> (Vec<Value>, Vec<Value>) {
+    let outputs = world.stacks().outputs("demo").await.unwrap();
+    let cluster = ["--cluster", &outputs["ClusterName"]];
+    let mut tasks = Vec::new();
+    for status in ["RUNNING", "STOPPED"] {
+        let list = ["ecs", "list-tasks", "--desired-status", status];
+        let listed = world.cli.ask(&[&list[..], &cluster].concat()).await;
+        let listed = listed.unwrap();
+        let arns = listed["taskArns"].as_array().unwrap().iter();
+        let arns: Vec<_> = arns.map(|arn| arn.as_str().unwrap()).collect();
+        if !arns.is_empty() {
+            let describe = ["ecs", "describe-tasks", "--tasks"];
+            let describe = [&describe[..], &arns, &cluster].concat();
+            let described = world.cli.ask(&describe).await.unwrap();
+            tasks.extend(described["tasks"].as_array().unwrap().clone());
+        }
+    }
+    let is_of_service = |task: &Value| task["group"].as_str().unwrap().starts_with("service:");
+    tasks.into_iter().partition(is_of_service)
+}
+
+fn time(task: &Value, name: &str) -> f64 {
+    task[name]
+        .as_f64()
+        .unwrap_or_else(|| panic!("{name}: {task}"))
+}
+
+/// Every task that has served runs the image with this digest, and was created after a migration of
+/// it had exited 0.
+async fn assert_served_only_after_its_migration(world: &World, digest: &str) {
+    let (serving, migrations) = tasks(world).await;
+    let runs = |task: &Value| {
+        task["containers"][0]["image"]
+            .as_str()
+            .unwrap()
+            .ends_with(digest)
+    };
+    let mut migrated = migrations
+        .iter()
+        .filter(|task| runs(task) && task["containers"][0]["exitCode"] == 0)
+        .map(|task| time(task, "stoppedAt"));
+    let migrated = migrated.next().unwrap();
+    assert_ne!(serving, [] as [Value; 0]);
+    for task in &serving {
+        assert!(runs(task), "{task}");
+        assert!(time(task, "createdAt") > migrated, "{migrated}: {task}");
+    }
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn an_application_comes_up_goes_on_after_a_failure_changes_nothing_twice_and_goes_down() {
+    let Stand {
+        world,
+        started,
+        screen,
+        _state,
+    } = stand().await;
     let demo: Application = "demo".parse().unwrap();
     let aws = LocalAws::attach(world.config.endpoint_url().unwrap()).unwrap();
 
@@ -192,9 +265,12 @@ async fn an_application_comes_up_goes_on_after_a_failure_changes_nothing_twice_a
         "Stack demo-database: unchanged",
         "Stack demo: its creation failed the last time",
         "First release: ",
+        "The first image is migrated: demo goes into service",
     ] {
         assert!(told.contains(words), "{told}");
     }
+    let sample = VersionSpec::posts().build(&websvc::build().unwrap());
+    assert_served_only_after_its_migration(&world, &sample.unwrap().digest()).await;
     let outputs = world.stacks().outputs("demo").await.unwrap();
     assert_eq!(outputs["MigrationCommand"], r#"["websvc","migrate"]"#);
     assert!(!outputs["LoadBalancerUrl"].ends_with(":80"), "{outputs:?}");
@@ -257,5 +333,76 @@ async fn an_application_comes_up_goes_on_after_a_failure_changes_nothing_twice_a
     assert!(told.contains("There is nothing of demo"), "{told}");
 
     assert!(world.stacks().find(PIPELINE).await.unwrap().is_none());
+    started.end().await.unwrap();
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn nothing_serves_before_an_image_is_migrated_and_the_next_make_up_goes_on_with_a_mended_one()
+{
+    let Stand {
+        world,
+        started,
+        screen,
+        _state,
+    } = stand().await;
+    let aws = LocalAws::attach(world.config.endpoint_url().unwrap()).unwrap();
+    let program = websvc::build().unwrap();
+    let deploy = "cloudformation deploy --stack-name demo-repository --parameter-overrides \
+                  RepositoryName=demo Stacks=demo --template-file";
+    let template = root().join("infra/image-repository.yml");
+    let template = template.to_str().unwrap();
+    let deploy: Vec<_> = deploy.split_whitespace().chain([template]).collect();
+    world.cli.run(deploy).await.unwrap();
+    let bad = VersionSpec::bad_migration().build(&program).unwrap();
+    push(&aws, &world.config, "demo", Some("v1"), &bad)
+        .await
+        .unwrap();
+
+    // What is deployed in a way of its own, and scaled, waits all the same.
+    let test_port = aws.reserve_port().await.unwrap();
+    let demo: Application = "demo".parse().unwrap();
+    let mut options = options(&demo);
+    let settings = [
+        r#"cluster.MigrationCommand=["websvc","migrate"]"#.to_owned(),
+        "cluster.Strategy=BLUE_GREEN".to_owned(),
+        "cluster.BakeTimeMinutes=1".to_owned(),
+        format!("cluster.TestListenerPort={test_port}"),
+        "cluster.Autoscaling=true".to_owned(),
+        "cluster.MinCount=1".to_owned(),
+    ];
+    let settings = settings.iter().map(|setting| setting.parse().unwrap());
+    options.settings.extend(settings);
+    let error = up::run(&world, &options).await.unwrap_err();
+    let error = format!("{error:#}");
+    for words in ["MigrationFailed", "Nothing serves", "make up again"] {
+        assert!(error.contains(words), "{error}");
+    }
+    let (serving, migrations) = tasks(&world).await;
+    assert_eq!(serving, [] as [Value; 0]);
+    assert_eq!(migrations.len(), 1, "{migrations:?}");
+    let outputs = world.stacks().outputs("demo").await.unwrap();
+    let posts = format!("{}/posts", outputs["LoadBalancerUrl"]);
+    assert_eq!(reqwest::get(&posts).await.unwrap().status(), 503);
+
+    // The pipeline, which is there by now, releases what is pushed: to no task as well.
+    let good = VersionSpec::posts().build(&program).unwrap();
+    push(&aws, &world.config, "demo", Some("v2"), &good)
+        .await
+        .unwrap();
+    let repository = world.stacks().outputs("demo-repository").await.unwrap();
+    options.image.image = Some(format!("{}:v2", repository["RepositoryUri"]));
+    screen.read();
+    up::run(&world, &options).await.unwrap();
+    screen.read();
+    assert_served_only_after_its_migration(&world, &good.digest()).await;
+    let page = reqwest::get(&posts).await.unwrap().text().await.unwrap();
+    assert!(page.contains("<h1>Posts</h1>"), "{page}");
+    let parameters = world.stacks().parameters("demo").await.unwrap().unwrap();
+    assert_eq!(parameters["InService"], "true");
+
+    options.image.image = None;
+    up::run(&world, &options).await.unwrap();
+    let told = screen.read();
+    assert!(told.contains("Nothing was changed"), "{told}");
     started.end().await.unwrap();
 }

@@ -148,8 +148,8 @@ impl<'a> Application<'a> {
         })
     }
 
-    /// Brings the database to the first image's version: CloudFormation starts services, but
-    /// runs no migration. As by hand from the console.
+    /// Brings the database to the first image's version: CloudFormation runs no migration. As by
+    /// hand from the console.
     ///
     /// # Errors
     /// The execution did not succeed.

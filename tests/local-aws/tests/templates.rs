@@ -277,6 +277,28 @@ impl World {
         .await
     }
 
+    /// Lets a deployment go on that awaits a person.
+    async fn goes_on(&self, deployment: String, hook: String) {
+        let ecs = aws_sdk_ecs::Client::new(&self.aws.sdk_config());
+        let request = ecs.continue_service_deployment().hook_id(hook);
+        let request = request.service_deployment_arn(deployment);
+        let request = request.action(DeploymentLifecycleHookAction::Continue);
+        request.send().await.unwrap();
+    }
+
+    /// How many tasks the workers and the web service are to have.
+    async fn counts(&self, outputs: &Texts) -> (i32, i32) {
+        let ecs = aws_sdk_ecs::Client::new(&self.aws.sdk_config());
+        let services = ecs.describe_services().cluster(&outputs["ClusterName"]);
+        let services = services.services(&outputs["WorkerServiceName"]);
+        let services = services.services(&outputs["ServiceName"]);
+        let services = services.send().await.unwrap();
+        let [worker, web] = services.services() else {
+            panic!("{services:?}");
+        };
+        (worker.desired_count(), web.desired_count())
+    }
+
     /// Those under the path of `pipeline.yml`'s `TaskRoles`.
     async fn has_roles_that_the_pipeline_may_pass(&self, outputs: &Texts) {
         let ecs = aws_sdk_ecs::Client::new(&self.aws.sdk_config());
@@ -452,6 +474,44 @@ async fn an_update_for_another_reason_keeps_the_image_that_was_released_last() {
 }
 
 #[tokio::test]
+async fn a_stack_has_no_task_until_it_is_told_that_it_is_in_service() {
+    let world = World::new().await;
+    let test_port = world.aws.reserve_port().await.unwrap().to_string();
+    let held = texts([
+        ("InService", "false"),
+        ("WorkerCommand", "/run"),
+        ("Strategy", "CANARY"),
+        ("CanaryBakeTimeMinutes", "0"),
+        ("BakeTimeMinutes", "0"),
+        ("TestListenerPort", &test_port),
+        ("Hook", "PAUSE"),
+    ]);
+    let outputs = world.create_shop(held).await;
+    let (worker, web) = world.counts(&outputs).await;
+    assert_eq!((worker, web), (0, 0));
+
+    // A version for which there is no task goes by nobody.
+    world.name_image(&world.push("v2").await).await;
+    world.change("shop", texts([("MaxErrors", "20")])).await;
+    let in_service = texts([("InService", "true")]);
+    let verified = async {
+        let (deployment, hook) = world.awaiting(&outputs).await;
+        assert_eq!(world.read(&outputs["TestUrl"]).await, "v2");
+        world.goes_on(deployment, hook).await;
+    };
+    tokio::join!(world.change("shop", in_service), verified);
+    assert_eq!(world.counts(&outputs).await, (1, 2));
+    assert_eq!(world.read(&outputs["LoadBalancerUrl"]).await, "v2");
+
+    let scaled = texts([("Autoscaling", "true"), ("MinCount", "3")]);
+    world.change("shop", scaled).await;
+    assert_eq!(world.counts(&outputs).await, (1, 3));
+    world.change("shop", texts([("InService", "false")])).await;
+    assert_eq!(world.counts(&outputs).await, (0, 0));
+    world.aws.shut_down().await.unwrap();
+}
+
+#[tokio::test]
 async fn the_alarms_of_an_application_are_raised_by_its_errors_and_by_its_unhealthy_tasks() {
     let world = World::new().await;
     let one_task = texts([
@@ -564,11 +624,7 @@ async fn every_strategy_brings_a_new_version_into_service_once_somebody_has_veri
             let (deployment, hook) = world.awaiting(&outputs).await;
             assert_eq!(world.read(test_url).await, version, "{strategy}");
             assert_eq!(world.read(url).await, before, "{strategy}");
-            let ecs = aws_sdk_ecs::Client::new(&world.aws.sdk_config());
-            let request = ecs.continue_service_deployment().hook_id(hook);
-            let request = request.service_deployment_arn(deployment);
-            let request = request.action(DeploymentLifecycleHookAction::Continue);
-            request.send().await.unwrap();
+            world.goes_on(deployment, hook).await;
         };
         tokio::join!(world.change("shop", next), verified);
         assert_eq!(world.read(url).await, version, "{strategy}");

@@ -629,6 +629,7 @@ class Cluster(TemplateTest):
             ("PostDeployTimeoutSeconds", "1h"),
             ("RollbackWindowSeconds", "-1"),
             ("RollbackWindowSeconds", "604801"),
+            ("InService", "yes"),
             ("DesiredCount", "-1"),
             ("WorkerCount", "5001"),
             ("Autoscaling", "yes"),

@@ -61,15 +61,18 @@ impl Scenario {
     pub(crate) async fn play(self, account: &Account, view: &mut View) -> Result<Summary> {
         view.say("Pushing version 1 (Posts), creating its stacks (infra/image-repository.yml, infra/cluster.yml)");
         let first = VersionSpec::posts().build(account.websvc())?;
+        let no_tasks_yet = ("InService", "false");
         let parameters: &[_] = match self {
-            Self::Rollback => &[WATCHED],
-            Self::Happy | Self::BadMigration => &[],
+            Self::Rollback => &[no_tasks_yet, WATCHED],
+            Self::Happy | Self::BadMigration => &[no_tasks_yet],
         };
         let application = account
             .create_application_with(NAME, &first, parameters)
             .await?;
         view.say("Migrating for version 1, started by hand: {\"stack\":\"demo\",\"tag\":\"v1\",\"migrate\":true}");
         application.migrate_first_image().await?;
+        view.say("Version 1 is migrated, and gets its tasks: InService=true");
+        application.update_stack(&[("InService", "true")]).await?;
         view.say(&format!(
             "Version 1 answers at {}/posts; reading it 20 times a second from now on",
             application.url()

@@ -1,4 +1,4 @@
-"""`AWS::ApplicationAutoScaling::*`. Nothing scales here: the numbers are kept.
+"""`AWS::ApplicationAutoScaling::*`. Nothing follows a load here: the numbers are kept.
 
 https://docs.aws.amazon.com/AWSCloudFormation/latest/TemplateReference/AWS_ApplicationAutoScaling.html
 """

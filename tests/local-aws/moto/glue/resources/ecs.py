@@ -80,6 +80,8 @@ class Service(Resource):
     def create(self, name: str) -> None:
         request = parameters("ecs", "CreateService", self.properties)
         request.update(serviceName=name, tags=_tags(self))
+        if request.get("schedulingStrategy") != "DAEMON":
+            request.setdefault("desiredCount", 1)
         service = self.client("ecs").create_service(**request)["service"]
         self.physical_resource_id = service["serviceArn"]
         self.attributes["ServiceArn"] = service["serviceArn"]
