@@ -14,7 +14,9 @@ from collections.abc import Callable, Iterator
 from pathlib import Path
 
 import jsonata
+from cfnlint.data import AdditionalSpecs
 from cfnlint.decode import cfn_yaml
+from cfnlint.helpers import load_resource
 from moto.stepfunctions.parser.asl.parse.asl_parser import AmazonStateLanguageParser
 from statelint.linter import Linter
 
@@ -34,6 +36,13 @@ SUBSTITUTES = {
     "DeploymentTimeoutSeconds": "7200",
     "RollbackWindowSeconds": "1800",
     "RecordRetentionDays": "400",
+}
+
+# Actions that are allowed on every resource although IAM knows resources for them, and why.
+EVERY_RESOURCE = {
+    "cloudwatch:DescribeAlarms": "It tells nothing of composite alarms to whom is allowed less.",
+    "ecs:ListTasks": "Its resources are container instances, of which Fargate has none.",
+    "ecs:RegisterTaskDefinition": "Its documentation has not always known a resource.",
 }
 
 # When a wait began that consists of many polls.
@@ -79,6 +88,43 @@ def security() -> Findings:
         file = Path(check["file_abs_path"]).relative_to(ROOT)
         what = f"{check['check_id']}: {check['resource']}: {check['check_name']}"
         yield f"{file}:{check['file_line_range'][0]}: {what}"
+
+
+def wildcards(*files: Path) -> Findings:
+    """Actions that are allowed on every resource and need not be, by AWS's service authorization
+    reference as cfn-lint has it."""
+    services = load_resource(AdditionalSpecs, "Policies.json")
+    used = set()
+    for file in files:
+        for statement in statements(cfn_yaml.load(str(file))):
+            if "*" not in listed(statement["Resource"]):
+                continue
+            for action in listed(statement["Action"]):
+                service, name = action.split(":")
+                known = services[service]["Actions"].get(name.lower())
+                where = f"{file.name}:{statement.start_mark.line + 1}: {action}"
+                if known is None:
+                    yield f"{where} is no action of AWS"
+                elif known.get("Resources") and action not in EVERY_RESOURCE:
+                    yield f"{where} is allowed on *; IAM knows {', '.join(known['Resources'])}"
+                used.add(action)
+    for action in sorted(EVERY_RESOURCE.keys() - used):
+        yield f"{action} is not allowed on * any more: take it out of EVERY_RESOURCE"
+
+
+def statements(value: object) -> Iterator[dict]:
+    """Every statement of a policy that is somewhere in a template."""
+    if isinstance(value, dict):
+        if "Action" in value and "Resource" in value and value.get("Effect") == "Allow":
+            yield value
+        value = list(value.values())
+    if isinstance(value, list):
+        for member in value:
+            yield from statements(member)
+
+
+def listed(value: object) -> list:
+    return value if isinstance(value, list) else [value]
 
 
 def schema(machine: dict) -> Findings:
@@ -200,12 +246,14 @@ def substituted(text: str) -> str:
 
 def main() -> int:
     machine = json.loads(substituted(MACHINE.read_text()))
-    files = len(list((ROOT / "infra").glob("*.yml")))
+    infra = sorted((ROOT / "infra").glob("*.yml"))
+    files = len(infra)
     states = len(machine["States"])
     formulas = len(list(expressions(machine)))
     checks: list[tuple[str, Callable[[], Findings]]] = [
         (f"cfn-lint: {files} templates", templates),
         (f"checkov: {files} templates, 1 Dockerfile", security),
+        (f"resources of IAM: {files} templates", lambda: wildcards(*infra)),
         (f"ASL schema: {states} states", lambda: schema(machine)),
         (f"statelint: {states} states", lambda: structure(machine)),
         (f"moto's ASL parser: {states} states", lambda: interpreter(machine)),

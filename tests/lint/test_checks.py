@@ -36,6 +36,41 @@ class Templates(unittest.TestCase):
         self.assertIn("E3012", finding)
 
 
+class Wildcards(unittest.TestCase):
+    def findings(self, action: str) -> list[str]:
+        with tempfile.TemporaryDirectory() as folder:
+            template = Path(folder) / "template.yml"
+            template.write_text(
+                f"""
+                Resources:
+                  Role:
+                    Type: AWS::IAM::Role
+                    Properties:
+                      Policies:
+                        - PolicyDocument:
+                            Statement:
+                              - !If
+                                - IsWanted
+                                - Effect: Allow
+                                  Action: [{action}]
+                                  Resource: '*'
+                                - !Ref AWS::NoValue
+                """
+            )
+            found = list(check.wildcards(template))
+        return [it for it in found if "EVERY_RESOURCE" not in it]
+
+    def test_an_action_on_every_resource_is_named_where_iam_knows_narrower_ones(self) -> None:
+        [finding] = self.findings("ecs:StopTask")
+        self.assertIn("ecs:StopTask is allowed on *; IAM knows task", finding)
+        self.assertEqual(self.findings("ecs:DescribeTaskDefinition"), [])
+        self.assertEqual(self.findings("ecs:RegisterTaskDefinition"), [])
+
+    def test_an_action_that_aws_does_not_have_is_named(self) -> None:
+        [finding] = self.findings("ecs:StopTasks")
+        self.assertIn("is no action of AWS", finding)
+
+
 class Variables(unittest.TestCase):
     def test_a_variable_that_every_way_assigns_may_be_read(self) -> None:
         found = dataflow.findings(

@@ -492,9 +492,10 @@ impl Account {
     /// does not conform to the API model.
     pub async fn close(self) -> Result<Option<String>> {
         let asked = self.aws.asked().await;
+        let roles = self.cli.run(permissions::ROLES).await;
         self.aws.shut_down().await?;
         self.postgres.stop();
-        permissions::check(&asked?)?;
+        permissions::check(&asked?, &roles?)?;
         match self.ecs_calls {
             Some(calls) => Ok(Some(check_ecs_calls(&venv(), &calls).await?)),
             None => Ok(None),

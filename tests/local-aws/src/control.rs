@@ -23,7 +23,7 @@
 //! | `/events/faults`, `/events/faults/lift` | | deliveries of events that go wrong: [`event_faults`](crate::event_faults) |
 //! | `GET /v4/{container}`, `GET /v4/{container}/task` | | ECS's task metadata, for the container that asks |
 //! | `GET /calls?since=SECONDS` | | the newest calls of all AWS APIs, since then, the oldest first: [`Call`](crate::recorder::Call) |
-//! | `GET /asked` | | the IAM actions that each function, by its name, and the state machines have ever asked for: [`permissions`](crate::permissions) |
+//! | `GET /asked` | | what each function, by its name, and the state machines have ever asked IAM for: [`permissions`](crate::permissions) |
 //!
 //! What cannot be done is answered with status 400, 404 or 500 and `{"message": …}`, a body that is not
 //! understood with status 422 and a sentence. All of it, typed, is
@@ -45,6 +45,7 @@ use crate::ecs::Interruption;
 use crate::faults::{Fault, FaultReport};
 use crate::gateway::{Gateway, small_body};
 use crate::images::PutBlobError;
+use crate::permissions::Need;
 use crate::recorder::Call;
 use crate::stale_reads::{Lag, StaleReadsReport};
 
@@ -257,7 +258,7 @@ async fn calls(
     Json(gateway.recorder.calls_since(query.since))
 }
 
-async fn asked(State(gateway): State<Arc<Gateway>>) -> Json<BTreeMap<String, BTreeSet<String>>> {
+async fn asked(State(gateway): State<Arc<Gateway>>) -> Json<BTreeMap<String, BTreeSet<Need>>> {
     Json(gateway.asked.all())
 }
 

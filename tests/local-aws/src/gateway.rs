@@ -74,7 +74,10 @@ async fn take(State(gateway): State<Arc<Gateway>>, request: Request) -> Response
         Err(response) => return response,
     };
     let caller = gateway.lambda.function_with(&call.access_key);
-    gateway.asked.note(&call, caller.as_deref());
+    gateway
+        .asked
+        .note(&call, caller.as_deref(), &gateway.ecs)
+        .await;
     let strike = gateway.faults.strike_call(&call, caller.as_deref());
     let response = match strike {
         Some(strike) => struck(&gateway, &strike, &call, request).await,

@@ -1,5 +1,4 @@
-//! The IAM actions that calls of AWS's APIs ask for: what a role must allow, and all that it need
-//! allow.
+//! What calls of AWS's APIs ask IAM for: what a role must allow, and all that it need allow.
 //!
 //! Only of those who call: functions and state machines. What the local ECS does in a role that it
 //! would assume (execution role, task role, those of load balancers and hooks) is no call to this
@@ -8,9 +7,28 @@
 use std::collections::{BTreeMap, BTreeSet};
 use std::sync::{Mutex, PoisonError};
 
-use serde_json::Value;
+use serde::{Deserialize, Serialize};
+use serde_json::{Value, json};
 
 use crate::api_call::ApiCall;
+use crate::client::{ACCOUNT, REGION};
+use crate::ecs::Ecs;
+
+/// One thing that IAM is asked for.
+#[derive(Clone, Debug, PartialEq, Eq, PartialOrd, Ord, Serialize, Deserialize)]
+pub struct Need {
+    /// The action, such as `ecs:StopTask`.
+    pub action: String,
+    /// The ARN of the resource; `*` where IAM knows none for the action. Of a resource that the call
+    /// only makes, a 0 stands for the part that AWS chooses.
+    pub resource: String,
+    /// Condition keys of the request, as far as the pipeline's roles have conditions.
+    pub context: BTreeMap<String, String>,
+}
+
+/// The resource of a call of which this module does not know whose it is: no policy names it, so
+/// that a role that allows the call is found wanting until [`resources`] knows.
+const UNKNOWN: &str = "unknown";
 
 /// Who asks where a state machine does: the service that calls with the machine's role.
 pub const STATE_MACHINES: &str = "states.amazonaws.com";
@@ -20,60 +38,199 @@ const STATE_MACHINES_KEY: &str = "ak";
 
 /// Remembers who has ever asked for what.
 #[derive(Debug, Default)]
-pub(crate) struct Asked(Mutex<BTreeMap<String, BTreeSet<String>>>);
+pub(crate) struct Asked(Mutex<BTreeMap<String, BTreeSet<Need>>>);
 
 impl Asked {
     /// Notes what a function's or a state machine's call asks for, whatever the answer will be.
-    pub(crate) fn note(&self, call: &ApiCall, function: Option<&str>) {
+    pub(crate) async fn note(&self, call: &ApiCall, function: Option<&str>, ecs: &Ecs) {
         let machine = (call.access_key == STATE_MACHINES_KEY).then_some(STATE_MACHINES);
         let Some(caller) = function.or(machine) else {
             return;
         };
-        let actions = actions(call);
+        let needs = needs(call, &Known::of(call, ecs).await);
         let mut asked = self.0.lock().unwrap_or_else(PoisonError::into_inner);
-        asked.entry(caller.to_owned()).or_default().extend(actions);
+        asked.entry(caller.to_owned()).or_default().extend(needs);
     }
 
-    /// The actions, by function name or [`STATE_MACHINES`].
-    pub(crate) fn all(&self) -> BTreeMap<String, BTreeSet<String>> {
+    /// What was asked for, by function name or [`STATE_MACHINES`].
+    pub(crate) fn all(&self) -> BTreeMap<String, BTreeSet<Need>> {
         let asked = self.0.lock();
         asked.unwrap_or_else(PoisonError::into_inner).clone()
     }
+}
+
+/// What ECS knows of a call's resources, and the call does not say.
+#[derive(Debug, Default)]
+struct Known {
+    /// The roles of the task definition.
+    roles: Vec<String>,
+    /// The tags of the task.
+    tags: BTreeMap<String, String>,
+}
+
+impl Known {
+    async fn of(call: &ApiCall, ecs: &Ecs) -> Self {
+        let parameters = call.parameters.as_ref().unwrap_or(&Value::Null);
+        let mut known = Self::default();
+        match (call.service.as_str(), call.operation.as_str()) {
+            ("ecs", "RegisterTaskDefinition") => known.roles = roles(parameters),
+            ("ecs", "RunTask" | "UpdateService") => {
+                let asked = json!({"taskDefinition": parameters["taskDefinition"]});
+                let described = ecs.call("DescribeTaskDefinition", asked).await;
+                known.roles = roles(&described.unwrap_or_default()["taskDefinition"]);
+            }
+            ("ecs", "StopTask") => {
+                let (cluster, task) = (&parameters["cluster"], &parameters["task"]);
+                let asked = json!({"cluster": cluster, "tasks": [task], "include": ["TAGS"]});
+                let described = ecs.call("DescribeTasks", asked).await;
+                known.tags = tags(&described.unwrap_or_default()["tasks"][0]);
+            }
+            _ => {}
+        }
+        known
+    }
+}
+
+fn roles(task_definition: &Value) -> Vec<String> {
+    let roles = ["taskRoleArn", "executionRoleArn"].map(|role| task_definition[role].as_str());
+    let roles: BTreeSet<_> = roles.into_iter().flatten().collect();
+    roles.into_iter().map(str::to_owned).collect()
+}
+
+fn tags(of: &Value) -> BTreeMap<String, String> {
+    let tags = of["tags"].as_array().into_iter().flatten();
+    let text = |value: &Value| value.as_str().unwrap_or_default().to_owned();
+    tags.map(|tag| (text(&tag["key"]), text(&tag["value"])))
+        .collect()
 }
 
 /// The call's own action and, for ECS, those that ECS checks beside it.
 ///
 /// <https://docs.aws.amazon.com/service-authorization/latest/reference/list_amazonelasticcontainerservice.html>,
 /// <https://docs.aws.amazon.com/AmazonECS/latest/developerguide/supported-iam-actions-tagging.html>
-fn actions(call: &ApiCall) -> Vec<String> {
+fn needs(call: &ApiCall, known: &Known) -> Vec<Need> {
+    let parameters = call.parameters.as_ref().unwrap_or(&Value::Null);
     // IAM names CloudWatch otherwise than its requests' signatures do.
-    let prefix = match call.service.as_str() {
-        "monitoring" => "cloudwatch",
-        "lambda" if call.operation == "Invoke" => return vec!["lambda:InvokeFunction".to_owned()],
-        service => service,
+    let action = match (call.service.as_str(), call.operation.as_str()) {
+        ("lambda", "Invoke") => "lambda:InvokeFunction".to_owned(),
+        ("monitoring", operation) => format!("cloudwatch:{operation}"),
+        (service, operation) => format!("{service}:{operation}"),
     };
-    let mut actions = vec![format!("{prefix}:{}", call.operation)];
-    if call.service == "ecs" {
-        let parameters = call.parameters.as_ref().unwrap_or(&Value::Null);
-        let has = |name: &str| match &parameters[name] {
-            Value::Null => false,
-            Value::Array(members) => !members.is_empty(),
-            _ => true,
-        };
-        if ["RegisterTaskDefinition", "RunTask"].contains(&call.operation.as_str()) && has("tags") {
-            actions.push("ecs:TagResource".to_owned());
+    let keys = |prefix: &str, tags: &BTreeMap<String, String>| -> BTreeMap<String, String> {
+        let keys = tags.iter();
+        keys.map(|(key, value)| (format!("{prefix}/{key}"), value.clone()))
+            .collect()
+    };
+    let requested = tags(parameters);
+    let mut context = keys("aws:RequestTag", &requested);
+    let created = match call.operation.as_str() {
+        _ if call.service != "ecs" || requested.is_empty() => None,
+        "RunTask" => Some(arn("ecs", &format!("task/{}/0", cluster(parameters)))),
+        "RegisterTaskDefinition" => {
+            let family = parameters["family"].as_str().unwrap_or_default();
+            Some(arn("ecs", &format!("task-definition/{family}:0")))
         }
-        let passes_roles = match call.operation.as_str() {
-            "RegisterTaskDefinition" => has("taskRoleArn") || has("executionRoleArn"),
-            // The roles are those of the task definition.
-            "RunTask" | "UpdateService" => has("taskDefinition"),
-            _ => false,
-        };
-        if passes_roles {
-            actions.push("iam:PassRole".to_owned());
+        _ => None,
+    };
+    let tagging = created.map(|resource| {
+        let mut context = context.clone();
+        context.insert("ecs:CreateAction".to_owned(), call.operation.clone());
+        Need {
+            action: "ecs:TagResource".to_owned(),
+            resource,
+            context,
         }
+    });
+    let passing = known.roles.iter().map(|role| Need {
+        action: "iam:PassRole".to_owned(),
+        resource: role.clone(),
+        context: [("iam:PassedToService", "ecs-tasks.amazonaws.com")]
+            .map(|(key, value)| (key.to_owned(), value.to_owned()))
+            .into(),
+    });
+    context.extend(keys("aws:ResourceTag", &known.tags));
+    let own = resources(call, parameters)
+        .into_iter()
+        .map(|resource| Need {
+            action: action.clone(),
+            resource,
+            context: context.clone(),
+        });
+    own.chain(tagging).chain(passing).collect()
+}
+
+/// The resources of a call's own action; `*` where IAM knows none for it, or asks for all.
+///
+/// <https://docs.aws.amazon.com/service-authorization/latest/reference/reference_policies_actions-resources-contextkeys.html>
+fn resources(call: &ApiCall, parameters: &Value) -> Vec<String> {
+    let text = |name: &str| parameters[name].as_str().unwrap_or_default();
+    let texts = |name: &str| -> Vec<&str> {
+        let all = parameters[name].as_array().into_iter().flatten();
+        all.filter_map(Value::as_str).collect()
+    };
+    let service = call.service.as_str();
+    let one = |kind: &str, name: &str| vec![named(service, kind, name)];
+    let in_cluster = |kind: &str, names: Vec<&str>| {
+        let kind = format!("{kind}/{}", cluster(parameters));
+        let names = names.into_iter();
+        names.map(|name| named(service, &kind, name)).collect()
+    };
+    let as_given = |names: Vec<&str>| names.into_iter().map(str::to_owned).collect();
+    match (service, call.operation.as_str()) {
+        ("ecs", "DescribeServices") => in_cluster("service", texts("services")),
+        ("ecs", "UpdateService" | "ListServiceDeployments") => {
+            in_cluster("service", vec![text("service")])
+        }
+        ("ecs", "DescribeServiceDeployments") => as_given(texts("serviceDeploymentArns")),
+        ("ecs", "StopServiceDeployment") => as_given(vec![text("serviceDeploymentArn")]),
+        ("ecs", "DescribeServiceRevisions") => as_given(texts("serviceRevisionArns")),
+        ("ecs", "DescribeTasks") => in_cluster("task", texts("tasks")),
+        ("ecs", "StopTask") => in_cluster("task", vec![text("task")]),
+        ("ecs", "RunTask") => one("task-definition", text("taskDefinition")),
+        ("ecs", "DescribeTaskDefinition" | "RegisterTaskDefinition" | "ListTasks")
+        | ("monitoring", "DescribeAlarms")
+        | ("elasticloadbalancing", "DescribeTargetHealth") => vec!["*".to_owned()],
+        ("cloudformation", "DescribeStacks" | "ListStackResources") => {
+            one("stack", &format!("{}/0", text("StackName")))
+        }
+        // Which stack has the resource, CloudFormation finds out.
+        ("cloudformation", "DescribeStackResources") => one("stack", "0/0"),
+        ("ecr", "DescribeImages") => one("repository", text("repositoryName")),
+        ("ecr", "DescribeRepositories") => one("repository", "*"),
+        ("ecr", "ListTagsForResource") => as_given(vec![text("resourceArn")]),
+        ("states", "StartExecution") => as_given(vec![text("stateMachineArn")]),
+        ("states", "DescribeExecution") => as_given(vec![text("executionArn")]),
+        ("dynamodb", "GetItem" | "PutItem" | "Query" | "UpdateItem") => {
+            one("table", text("TableName"))
+        }
+        ("logs", "GetLogEvents") => {
+            let (group, stream) = (text("logGroupName"), text("logStreamName"));
+            vec![arn(
+                "logs",
+                &format!("log-group:{group}:log-stream:{stream}"),
+            )]
+        }
+        ("ssm", "PutParameter") => one("parameter", text("Name").trim_start_matches('/')),
+        ("lambda", "Invoke") => as_given(vec![text("FunctionName")]),
+        _ => vec![UNKNOWN.to_owned()],
     }
-    actions
+}
+
+/// The name of the cluster of a request of ECS.
+fn cluster(parameters: &Value) -> &str {
+    let cluster = parameters["cluster"].as_str().unwrap_or("default");
+    cluster.rsplit('/').next().unwrap_or(cluster)
+}
+
+fn named(service: &str, kind: &str, name: &str) -> String {
+    if name.starts_with("arn:") {
+        return name.to_owned();
+    }
+    arn(service, &format!("{kind}/{name}"))
+}
+
+fn arn(service: &str, resource: &str) -> String {
+    format!("arn:aws:{service}:{REGION}:{ACCOUNT}:{resource}")
 }
 
 #[cfg(test)]
@@ -81,6 +238,7 @@ mod tests {
     use serde_json::json;
 
     use super::*;
+    use crate::ecs::in_process;
     use crate::protocol::Protocol;
 
     fn call(service: &str, operation: &str, access_key: &str, parameters: Value) -> ApiCall {
@@ -94,39 +252,106 @@ mod tests {
         }
     }
 
-    #[test]
-    fn what_functions_and_state_machines_ask_for_is_remembered_and_nobody_elses() {
+    /// The actions of a call and their resources.
+    fn asked(call: &ApiCall, known: &Known) -> Vec<(String, String)> {
+        let needs = needs(call, known).into_iter();
+        needs.map(|need| (need.action, need.resource)).collect()
+    }
+
+    fn owned(pairs: &[(&str, &str)]) -> Vec<(String, String)> {
+        let pairs = pairs.iter();
+        pairs
+            .map(|(one, other)| ((*one).to_owned(), (*other).to_owned()))
+            .collect()
+    }
+
+    #[tokio::test]
+    async fn what_functions_and_state_machines_ask_for_is_remembered_and_nobody_elses() {
         let asked = Asked::default();
+        let ecs = in_process::ecs(1.0).await;
         let describe = |key| call("monitoring", "DescribeAlarms", key, json!({}));
-        asked.note(&describe("KEY"), Some("plan"));
-        asked.note(&describe(STATE_MACHINES_KEY), None);
-        asked.note(&describe("a person's"), None);
-        let action = BTreeSet::from(["cloudwatch:DescribeAlarms".to_owned()]);
+        asked.note(&describe("KEY"), Some("plan"), &ecs).await;
+        asked.note(&describe(STATE_MACHINES_KEY), None, &ecs).await;
+        asked.note(&describe("a person's"), None, &ecs).await;
+        let need = Need {
+            action: "cloudwatch:DescribeAlarms".to_owned(),
+            resource: "*".to_owned(),
+            context: BTreeMap::new(),
+        };
         let callers = ["plan", STATE_MACHINES].map(str::to_owned);
-        let expected: BTreeMap<_, _> = callers.map(|caller| (caller, action.clone())).into();
+        let needs = BTreeSet::from([need]);
+        let expected: BTreeMap<_, _> = callers.map(|caller| (caller, needs.clone())).into();
         assert_eq!(asked.all(), expected);
     }
 
     #[test]
     fn an_invocation_is_an_action_of_another_name() {
-        let invoke = call("lambda", "Invoke", "", json!({"FunctionName": "plan"}));
-        assert_eq!(actions(&invoke), ["lambda:InvokeFunction"]);
+        let invoke = call("lambda", "Invoke", "", json!({"FunctionName": "arn:plan"}));
+        assert_eq!(
+            asked(&invoke, &Known::default()),
+            owned(&[("lambda:InvokeFunction", "arn:plan")])
+        );
+    }
+
+    #[test]
+    fn a_resource_is_named_by_its_arn_however_the_call_names_it() {
+        let services =
+            json!({"cluster": "arn:aws:ecs:r:a:cluster/shop", "services": ["web", "arn:s"]});
+        let parameter = json!({"Name": "/bluegreen/shop/image"});
+        let here = |service: &str, rest: &str| arn(service, rest);
+        for (service, operation, parameters, resources) in [
+            (
+                "ecs",
+                "DescribeServices",
+                services,
+                vec![here("ecs", "service/shop/web"), "arn:s".to_owned()],
+            ),
+            (
+                "ssm",
+                "PutParameter",
+                parameter,
+                vec![here("ssm", "parameter/bluegreen/shop/image")],
+            ),
+            ("ecs", "DeleteService", json!({}), vec![UNKNOWN.to_owned()]),
+        ] {
+            let needs = asked(&call(service, operation, "", parameters), &Known::default());
+            let found: Vec<_> = needs.into_iter().map(|(_, resource)| resource).collect();
+            assert_eq!(found, resources, "{operation}");
+        }
     }
 
     #[test]
     fn ecs_checks_tags_and_roles_beside_its_own_actions() {
-        let register = |parameters| actions(&call("ecs", "RegisterTaskDefinition", "", parameters));
-        let action = "ecs:RegisterTaskDefinition";
-        assert_eq!(register(json!({"tags": [], "taskRoleArn": null})), [action]);
+        let parameters = json!({"family": "web", "tags": [{"key": "a", "value": "b"}]});
+        let register = call("ecs", "RegisterTaskDefinition", "", parameters);
+        let known = Known {
+            roles: roles(&json!({"executionRoleArn": "arn:role", "taskRoleArn": null})),
+            tags: BTreeMap::new(),
+        };
+        let needs = needs(&register, &known);
+        let found: Vec<_> = needs
+            .iter()
+            .map(|need| (need.action.as_str(), need.resource.as_str()))
+            .collect();
+        let family = arn("ecs", "task-definition/web:0");
         assert_eq!(
-            register(json!({"tags": [{"key": "a"}], "executionRoleArn": "arn"})),
-            [action, "ecs:TagResource", "iam:PassRole"]
+            found,
+            [
+                ("ecs:RegisterTaskDefinition", "*"),
+                ("ecs:TagResource", family.as_str()),
+                ("iam:PassRole", "arn:role"),
+            ]
         );
-        let update = |parameters| actions(&call("ecs", "UpdateService", "", parameters));
-        assert_eq!(update(json!({"service": "web"})), ["ecs:UpdateService"]);
+        assert_eq!(needs[1].context["ecs:CreateAction"], register.operation);
+        assert_eq!(needs[1].context["aws:RequestTag/a"], "b");
         assert_eq!(
-            update(json!({"service": "web", "taskDefinition": "web:2"})),
-            ["ecs:UpdateService", "iam:PassRole"]
+            needs[2].context["iam:PassedToService"],
+            "ecs-tasks.amazonaws.com"
+        );
+        let untagged = call("ecs", "UpdateService", "", json!({"service": "web"}));
+        assert_eq!(
+            asked(&untagged, &Known::default()),
+            owned(&[("ecs:UpdateService", &arn("ecs", "service/default/web"))])
         );
     }
 }

@@ -15,6 +15,7 @@ use super::LocalAws;
 use crate::control::{InterruptedTask, MissingCapacity};
 use crate::ecs::Interruption;
 use crate::faults::{Fault, FaultReport};
+use crate::permissions::Need;
 use crate::recorder::{Call, Calls};
 use crate::stale_reads::{Lag, StaleReadsReport};
 
@@ -155,9 +156,9 @@ impl LocalAws {
         Ok(calls.into())
     }
 
-    /// The IAM actions that each function, by its name, and the state machines
-    /// ([`STATE_MACHINES`](crate::permissions::STATE_MACHINES)) have ever asked for.
-    pub async fn asked(&self) -> anyhow::Result<BTreeMap<String, BTreeSet<String>>> {
+    /// What each function, by its name, and the state machines
+    /// ([`STATE_MACHINES`](crate::permissions::STATE_MACHINES)) have ever asked IAM for.
+    pub async fn asked(&self) -> anyhow::Result<BTreeMap<String, BTreeSet<Need>>> {
         self.ask(Method::GET, "asked").await
     }
 

@@ -15,7 +15,7 @@ use crate::load_balancer::LoadBalancers;
 pub(super) const CLUSTER: &str = "tests";
 
 /// An ECS with one cluster, [`CLUSTER`]. Whatever it asks of another service fails.
-pub(super) async fn ecs(speed: f64) -> Ecs {
+pub(crate) async fn ecs(speed: f64) -> Ecs {
     ecs_with_events(speed).await.0
 }
 

@@ -15,7 +15,7 @@ mod events;
 mod health_check;
 mod hooks;
 #[cfg(test)]
-mod in_process;
+pub(crate) mod in_process;
 mod interruption;
 mod lifecycle;
 pub(crate) mod metadata;
