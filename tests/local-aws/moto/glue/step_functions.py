@@ -4,7 +4,8 @@ Holes in moto 5.2.5: an execution without a name gets none; bad names and inputs
 as are bad definitions, answered without an error code; StopExecution forgets error and cause
 and takes effect only when the running task has ended; an output that is a string is described
 unquoted; AWS SDK integrations get their parameters as written (`Cluster`), where botocore wants
-`cluster`, and answer as botocore does, times as objects; their errors are named `ecs.…`.
+`cluster`, and answer as botocore does, times as objects; their errors are named `ecs.…`. DynamoDB's
+integration calls an expression that fails an error of DynamoDB.
 """
 
 import json
@@ -20,16 +21,23 @@ from moto.core.responses import ActionResult
 from moto.core.utils import utcnow
 from moto.stepfunctions.exceptions import InvalidExecutionInput
 from moto.stepfunctions.parser.api import ExecutionStatus, ServiceException
+from moto.stepfunctions.parser.asl.component.common.error_name.failure_event import (
+    FailureEvent,
+    FailureEventException,
+)
 from moto.stepfunctions.parser.asl.component.state.exec.state_task.service import (
     state_task_service,
     state_task_service_aws_sdk,
+    state_task_service_dynamodb,
 )
+from moto.stepfunctions.parser.asl.eval.environment import Environment
 from moto.stepfunctions.parser.backend.execution import Execution
 from moto.stepfunctions.parser.models import StepFunctionsParserBackend
 from moto.stepfunctions.parser.utils import camel_to_snake_case
 from moto.stepfunctions.responses import StepFunctionResponse
 
 AwsSdkTask = state_task_service_aws_sdk.StateTaskServiceAwsSdk
+DynamoDbTask = state_task_service_dynamodb.StateTaskServiceDynamoDB
 
 
 @cache
@@ -195,6 +203,17 @@ def _name_sdk_errors() -> None:
     AwsSdkTask._normalise_service_error_name = staticmethod(service_error_name)
 
 
+def _name_evaluation_errors() -> None:
+    from_error = DynamoDbTask._from_error
+
+    def named(self: Any, env: Environment, ex: Exception) -> FailureEvent:
+        if isinstance(ex, FailureEventException):
+            return super(DynamoDbTask, self)._from_error(env=env, ex=ex)
+        return from_error(self, env=env, ex=ex)
+
+    DynamoDbTask._from_error = named
+
+
 def install() -> None:
     """Completes the interpreter."""
     _check_starts()
@@ -203,3 +222,4 @@ def install() -> None:
     _describe_completely()
     _case_parameters()
     _name_sdk_errors()
+    _name_evaluation_errors()

@@ -83,6 +83,20 @@ class AwsSdkIntegrations(GlueTest):
         ended = self.call("ecs:listTasks", {"Cluster": "nowhere"})
         self.assertEqual(ended["error"], "Ecs.ClusterNotFoundException")
 
+    def test_an_expression_that_fails_is_no_error_of_the_service(self) -> None:
+        for resource in ("aws-sdk:dynamodb:getItem", "dynamodb:getItem"):
+            ended = self.execute(
+                {
+                    "Call": {
+                        "Type": "Task",
+                        "Resource": f"arn:aws:states:::{resource}",
+                        "Arguments": {"TableName": "{% $error('No.') %}"},
+                        "End": True,
+                    }
+                }
+            )
+            self.assertEqual(ended["error"], "States.QueryEvaluationError", resource)
+
     def test_times_are_text(self) -> None:
         name = unique("machine")
         self.client("stepfunctions").create_state_machine(
