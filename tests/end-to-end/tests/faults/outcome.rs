@@ -184,7 +184,12 @@ impl Outcome<'_> {
             let release = releases.find(|release| release.execution.arn() == arn);
             Some(release.map_or("unknown", |release| &release.end.status))
         };
-        let kept = ["ConfirmTurn", "RecordVerdict", "GiveTurnBack"];
+        let kept = [
+            "ConfirmTurn",
+            "RecordCurrent",
+            "RecordVerdict",
+            "GiveTurnBack",
+        ];
         let kept = kept.iter().any(|state| self.case.denies(state));
         let free = status("holder").is_none_or(|holder| holder == "ABORTED" || kept);
         let placed = status("waiting").is_none_or(|waits| ["ABORTED", "FAILED"].contains(&waits));
@@ -238,7 +243,8 @@ const BEFORE_THE_TURN: [&str; 11] = [
 ];
 
 /// States between the turn and the update of the services.
-const BEFORE_THE_UPDATE: [&str; 11] = [
+const BEFORE_THE_UPDATE: [&str; 12] = [
+    "PauseForOwnCalls",
     "ConfirmTurn",
     "SettleRelease",
     "PauseForSettling",
