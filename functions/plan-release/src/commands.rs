@@ -45,13 +45,11 @@ pub(crate) fn other_owner<'a>(
     repository: &str,
 ) -> Option<&'a str> {
     let named = stack.output(CONTAINER)?;
-    let runs_it = |service: &&AppService| !service.containers_of(&[repository]).is_empty();
-    let is_named_here =
-        |service: &AppService| service.containers_of(&[repository]).contains(&named);
-    if services.iter().any(is_named_here) {
+    let own = |service: &'a AppService| service.containers_of(&[repository]);
+    if services.iter().any(|service| own(service).contains(&named)) {
         return None;
     }
-    let mut others = services.iter().filter(|service| !runs_it(service));
+    let mut others = services.iter().filter(|service| own(service).is_empty());
     others.find_map(|service| service.repository_of(named))
 }
 

@@ -7,6 +7,7 @@ use contract_tests::Template;
 use contract_tests::strings;
 use local_aws::permissions::{Need, STATE_MACHINES};
 use serde_json::Value;
+use wildmatch::WildMatch;
 
 /// What AWS's services do with a role by themselves, of which no call is seen here: Lambda writes
 /// the function's log.
@@ -146,28 +147,16 @@ fn stem<'a>(pipeline: &'a Template, name: &str) -> Option<&'a str> {
 
 /// Whether a statement allows what is needed. One with a condition that is not known here does not.
 fn allows(statement: &Value, need: &Need) -> bool {
-    let any = |of: &Value, text: &str| strings(of).iter().any(|it| matches(it, text));
+    // `*` is any text and `?` any character, as IAM has it.
+    let any = |of: &Value, text: &str| {
+        strings(of)
+            .iter()
+            .any(|it| WildMatch::new(it).matches(text))
+    };
     statement["Effect"] == "Allow"
         && any(&statement["Action"], &need.action)
         && any(&statement["Resource"], &need.resource)
         && holds(&statement["Condition"], &need.context)
-}
-
-/// Whether IAM's pattern, in which `*` is any text and `?` any character, is for this text.
-fn matches(pattern: &str, text: &str) -> bool {
-    let mut rest = text.chars();
-    let mut characters = pattern.chars();
-    match (characters.next(), rest.next()) {
-        (None, None) => true,
-        (Some('*'), None) => matches(characters.as_str(), text),
-        (Some('*'), Some(_)) => {
-            matches(characters.as_str(), text) || matches(pattern, rest.as_str())
-        }
-        (Some(one), Some(other)) => {
-            (one == '?' || one == other) && matches(characters.as_str(), rest.as_str())
-        }
-        _ => false,
-    }
 }
 
 fn holds(condition: &Value, context: &BTreeMap<String, String>) -> bool {
@@ -304,7 +293,9 @@ mod tests {
             ("role/bluegreen/*", "role/shop-TaskRole-1", false),
             ("*:log-stream:*", "g:log-stream:web/1", true),
         ] {
-            assert_eq!(matches(pattern, text), expected, "{pattern} {text}");
+            let statement = json!({"Effect": "Allow", "Action": "*", "Resource": pattern});
+            let allowed = allows(&statement, &need("iam:PassRole", text, &[]));
+            assert_eq!(allowed, expected, "{pattern} {text}");
         }
     }
 

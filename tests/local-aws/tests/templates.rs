@@ -336,6 +336,13 @@ impl World {
         described.unwrap().metric_alarms()[0].state_value() == Some(state)
     }
 
+    /// The name of the alarm that is this resource of the stack `shop`, once it is quiet.
+    async fn quiet_alarm(&self, resource: &str) -> String {
+        let alarm = self.resource(resource).await;
+        self.has_state(&alarm, StateValue::Ok).await;
+        alarm
+    }
+
     async fn has_state(&self, alarm: &str, state: StateValue) {
         eventually(async || self.is_in_state(alarm, &state).await.then_some(())).await;
     }
@@ -521,10 +528,8 @@ async fn the_alarms_of_an_application_are_raised_by_its_errors_and_by_its_unheal
     ]);
     let outputs = world.create_shop(one_task).await;
     let url = &outputs["LoadBalancerUrl"];
-    let errors = world.resource("ErrorAlarm").await;
-    let unhealthy = world.resource("UnhealthyHostAlarm").await;
-    world.has_state(&errors, StateValue::Ok).await;
-    world.has_state(&unhealthy, StateValue::Ok).await;
+    let errors = world.quiet_alarm("ErrorAlarm").await;
+    let unhealthy = world.quiet_alarm("UnhealthyHostAlarm").await;
 
     eventually(async || {
         world.read(&format!("{url}/fail")).await;
@@ -567,10 +572,8 @@ async fn an_application_that_shifts_traffic_raises_alarms_by_slow_answers_and_by
     ]);
     let outputs = world.create_shop(shifting).await;
     let url = &outputs["LoadBalancerUrl"];
-    let slow = world.resource("LatencyAlarm").await;
-    let unhealthy = world.resource("UnhealthyHostAlarm").await;
-    world.has_state(&slow, StateValue::Ok).await;
-    world.has_state(&unhealthy, StateValue::Ok).await;
+    let slow = world.quiet_alarm("LatencyAlarm").await;
+    let unhealthy = world.quiet_alarm("UnhealthyHostAlarm").await;
 
     // A minute, which is three seconds here, has more than the hundred requests that count.
     let waiting = crowd(&format!("{url}/slow"), 60);

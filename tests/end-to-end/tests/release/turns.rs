@@ -7,7 +7,7 @@ use end_to_end::account::Account;
 use end_to_end::image::{self, Image, VersionSpec};
 use serde_json::{Value, json};
 
-use crate::released::{assert_runs, release_version_2, running};
+use crate::released::{assert_runs, release_version_2, running, running_with};
 
 /// How long an execution may take to a state.
 pub(crate) const PATIENCE: Duration = Duration::from_secs(60);
@@ -49,15 +49,8 @@ pub(crate) async fn releases_of_two_repositories_of_a_stack_take_turns_and_each_
     account: &Account,
 ) -> Result<()> {
     let build = |spec: VersionSpec| spec.build(account.websvc());
-    let first = build(VersionSpec::posts())?;
-    let parameters = [
-        ("WorkerCommand", "websvc,serve"),
-        ("DeploymentAlarms", "false"),
-    ];
-    let application = account
-        .create_application_with("duo", &first, &parameters)
-        .await?;
-    application.migrate_first_image().await?;
+    let with_worker = [("WorkerCommand", "websvc,serve")];
+    let (application, first) = running_with(account, "duo", &with_worker).await?;
     application
         .give_workers_a_repository("duo-worker", &first)
         .await?;
