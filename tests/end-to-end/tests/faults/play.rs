@@ -62,10 +62,11 @@ pub(crate) async fn case(
         machine,
         stand,
         case,
+        since,
         played: Played::default(),
     };
     scene.play().await?;
-    scene.all_have_ended(since).await.context("afterwards")?;
+    scene.all_have_ended().await.context("afterwards")?;
     let mut checked = rules::Checked::default();
     scene.check_the_way(&mut checked).await?;
     let outcome = Outcome {
@@ -79,7 +80,7 @@ pub(crate) async fn case(
     outcome.check(&mut checked).await.context("the outcome")?;
 
     let next = scene.next_release().await?;
-    scene.all_have_ended(since).await?;
+    scene.all_have_ended().await?;
     let visits = visitor.leave().await;
     let Scene { stand, played, .. } = scene;
     let seen = Seen {
@@ -100,6 +101,8 @@ struct Scene<'a> {
     machine: &'a Machine,
     stand: &'a mut Stand,
     case: &'a Case,
+    /// When the case began.
+    since: Timestamp,
     played: Played,
 }
 
@@ -148,7 +151,7 @@ impl<'a> Scene<'a> {
             Way::ByAlarm => {
                 self.release_well().await?;
                 let trap = self.set_trap(None).await?;
-                let before = self.stand.executions(self.account).await?;
+                let before = self.executions().await?;
                 self.stand.set_alarm(self.account, "ALARM").await?;
                 let execution = self.new_execution(&before).await?;
                 self.go(trap, execution, None).await
@@ -505,7 +508,7 @@ impl<'a> Scene<'a> {
                 Ok(())
             }
             Disturbance::AlarmFires => {
-                self.played.before_alarm = Some(self.stand.executions(self.account).await?);
+                self.played.before_alarm = Some(self.executions().await?);
                 self.stand.set_alarm(self.account, "ALARM").await
             }
             other => bail!("{other} does not happen meanwhile"),
@@ -538,7 +541,7 @@ impl<'a> Scene<'a> {
     async fn new_execution(&self, before: &[Execution]) -> Result<Execution> {
         let deadline = Instant::now() + PATIENCE;
         loop {
-            let now = self.stand.executions(self.account).await?;
+            let now = self.executions().await?;
             let known = |one: &Execution| before.iter().any(|old| old.arn() == one.arn());
             if let Some(new) = now.into_iter().find(|one| !known(one)) {
                 return Ok(new);
@@ -548,12 +551,14 @@ impl<'a> Scene<'a> {
         }
     }
 
-    async fn executions_since(&self, since: Timestamp) -> Result<Vec<Execution>> {
+    /// The executions of the stack since the case began, the newest first.
+    async fn executions(&self) -> Result<Vec<Execution>> {
+        let since = self.since;
         self.stand.executions_since(self.account, since).await
     }
 
-    async fn all_have_ended(&self, since: Timestamp) -> Result<()> {
-        for execution in self.executions_since(since).await? {
+    async fn all_have_ended(&self) -> Result<()> {
+        for execution in self.executions().await? {
             execution.end_within(LONG_PATIENCE).await?;
         }
         Ok(())

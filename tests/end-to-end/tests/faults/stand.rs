@@ -107,8 +107,13 @@ pub(crate) struct Version {
     pub(crate) title: String,
     pub(crate) tag: String,
     pub(crate) digest: String,
+    /// When it was built, which is before anybody can hear of it.
+    built: Timestamp,
     image: Image,
 }
+
+/// Executions to ask for at once: about as many as there are of the cases at play, of hundreds.
+const AT_ONCE: i32 = 25;
 
 /// A stack, its repository, its database and its journal.
 #[derive(Debug)]
@@ -199,6 +204,7 @@ impl Stand {
             title,
             tag,
             digest: image.digest(),
+            built: Timestamp::now(),
             image,
         };
         self.versions.push(version.clone());
@@ -292,8 +298,11 @@ esac
         let deadline = Instant::now() + patience;
         let prefix = format!("{}-{}-", self.name, version.tag);
         loop {
-            let mut found = self.executions(account).await?.into_iter();
-            if let Some(execution) = found.find(|one| one.name().starts_with(&prefix)) {
+            let mut since = self
+                .executions_since(account, version.built)
+                .await?
+                .into_iter();
+            if let Some(execution) = since.find(|one| one.name().starts_with(&prefix)) {
                 return Ok(execution);
             }
             let (tag, name) = (&version.tag, &self.name);
@@ -303,11 +312,6 @@ esac
             );
             tokio::time::sleep(Duration::from_millis(200)).await;
         }
-    }
-
-    /// All executions there ever were for this stack, the newest first.
-    pub(crate) async fn executions(&self, account: &Account) -> Result<Vec<Execution>> {
-        self.executions_since(account, Timestamp::UNIX_EPOCH).await
     }
 
     /// The executions that were started for this stack since then, the newest first.
@@ -321,6 +325,7 @@ esac
             .list_executions()
             .state_machine_arn(account.state_machine())
             .into_paginator()
+            .page_size(AT_ONCE)
             .items()
             .send();
         let mut found = Vec::new();
