@@ -127,6 +127,12 @@ class AlarmsBeforeAnything(unittest.TestCase):
         self.assertEqual(self.after_planning(False, False, "disk"), "DecideOnAlarm")
         self.assertEqual(self.after_planning(False, False, "errors"), "TakeTurn")
 
+    def test_the_plan_with_the_turn_in_hand_knows_the_revisions_of_the_one_before(self) -> None:
+        known = STATES["PlanRelease"]["Arguments"]["Payload"]["revisions"]
+        self.assertEqual(value(known, {"plan": None}), [])
+        revision = {"taskDefinition": "web:1", "containers": [{"name": "web", "image": "i"}]}
+        self.assertEqual(value(known, {"plan": {"revisions": [revision]}}), [revision])
+
     def test_an_alarm_stops_nothing_of_an_earlier_release(self) -> None:
         self.assertEqual(self.after_planning(True, True, "errors"), "SettleRelease")
         stop = STATES["SettleRelease"]["Arguments"]["Payload"]["stop"]

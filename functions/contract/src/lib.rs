@@ -18,8 +18,8 @@ pub use migration::{
     StartedMigration, StoppedTask, TaskStatus, WaitTaskInput,
 };
 pub use plan::{
-    Action, Limits, MigratedService, Migration, Plan, PlannedService, UpdateServiceInput,
-    UpdatedService, UpdatedServices,
+    Action, Container, Limits, MigratedService, Migration, Plan, PlanReleaseInput, PlannedService,
+    Revision, UpdateServiceInput, UpdatedService, UpdatedServices,
 };
 pub use rollback::{RollBackInput, SettleReleaseInput, SettledRelease, Stop, WantedRevision};
 
@@ -150,6 +150,13 @@ mod tests {
                 migration_seconds: Some(60),
                 ..Limits::default()
             },
+            revisions: vec![Revision {
+                task_definition: "td:1".to_owned(),
+                containers: vec![Container {
+                    name: "web".to_owned(),
+                    image: "r/demo:v1".to_owned(),
+                }],
+            }],
         };
         assert_eq!(
             serde_json::to_value(plan).unwrap(),
@@ -162,7 +169,8 @@ mod tests {
                 "limits": {
                     "migrationSeconds": 60, "deploymentSeconds": null,
                     "postDeploySeconds": null, "rollbackWindowSeconds": null
-                }
+                },
+                "revisions": [{"taskDefinition": "td:1", "containers": [{"name": "web", "image": "r/demo:v1"}]}]
             })
         );
 
@@ -190,6 +198,10 @@ mod tests {
 
     #[test]
     fn what_one_function_answers_the_next_one_takes() {
+        let known = json!([{"taskDefinition": "td:1", "containers": [{"name": "web", "image": "r/demo:v1"}]}]);
+        let again = json!({"request": {"stack": "demo", "tag": "v2"}, "revisions": known});
+        assert!(parse::<PlanReleaseInput>(again).is_ok());
+
         let plan = json!({
             "migration": {"cluster": "c", "service": "s", "taskDefinition": "td:1", "container": "web", "command": ["websvc", "migrate"]},
             "image": "i", "repository": "demo", "stack": "demo", "executionId": "arn", "attempt": 0

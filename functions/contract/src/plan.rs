@@ -1,7 +1,19 @@
 //! What `plan-release` decides and what `update-service` does with it.
 
 use serde::{Deserialize, Serialize};
+use serde_json::Value;
 use std::collections::BTreeMap;
+
+/// Input of `plan-release`.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "camelCase", deny_unknown_fields)]
+pub struct PlanReleaseInput {
+    /// The execution's input as it was given, an [`ExecutionInput`](crate::ExecutionInput).
+    pub request: Value,
+    /// Those of an earlier plan of the same execution, which need not be asked for again.
+    #[serde(default)]
+    pub revisions: Vec<Revision>,
+}
 
 /// Answer of `plan-release`.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
@@ -34,6 +46,26 @@ pub struct Plan {
     /// URL that has to answer with 2xx once the new image serves.
     pub health_check_url: Option<String>,
     pub limits: Limits,
+    /// Those that the services of the stack had, all of them.
+    pub revisions: Vec<Revision>,
+}
+
+/// A revision of a task definition. What it runs never changes.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "camelCase", deny_unknown_fields)]
+pub struct Revision {
+    /// Its ARN.
+    pub task_definition: String,
+    /// In the order of the task definition.
+    pub containers: Vec<Container>,
+}
+
+/// A container of a task definition.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "camelCase", deny_unknown_fields)]
+pub struct Container {
+    pub name: String,
+    pub image: String,
 }
 
 /// Seconds that the stack allows; `null`: as the pipeline does.

@@ -70,7 +70,7 @@ fn command(
     Ok(Some(Migration {
         cluster: service.arn().cluster.clone(),
         service: service.arn().service.clone(),
-        task_definition: service.revision().to_owned(),
+        task_definition: service.task_definition().to_owned(),
         container,
         command,
     }))

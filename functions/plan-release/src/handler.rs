@@ -2,7 +2,10 @@ use crate::failure::Failure;
 use crate::services::AppService;
 use crate::stack::Stack;
 use crate::{commands, image, image_parameters, outputs, repository, services};
-use bluegreen_contract::{Action, ExecutionInput, Plan, PlannedService, RequestedAction, parse};
+use bluegreen_contract::{
+    Action, ExecutionInput, Plan, PlanReleaseInput, PlannedService, RequestedAction, Revision,
+    parse,
+};
 use serde_json::Value;
 use std::collections::BTreeSet;
 
@@ -15,10 +18,11 @@ pub(crate) struct Clients {
 
 /// Resolves stack, repository and image. Only reads.
 pub(crate) async fn handle(clients: &Clients, event: Value) -> Result<Plan, Failure> {
-    let input: ExecutionInput = parse(event)?;
+    let PlanReleaseInput { request, revisions } = parse(event)?;
+    let input: ExecutionInput = parse(request)?;
     input.validate()?;
     let stack = Stack::load(&clients.cloudformation, &input.stack).await?;
-    let services = services::load(&clients.ecs, &stack).await?;
+    let services = services::load(&clients.ecs, &stack, &revisions).await?;
     match input.action {
         RequestedAction::Deploy => deploy(clients, input, &stack, services).await,
         RequestedAction::Rollback => rollback(clients, &stack, services).await,
@@ -34,6 +38,7 @@ async fn deploy(
     let wanted = input.repository.as_deref();
     let repository = repository::choose(&clients.ecr, &stack.name, &services, wanted).await?;
     let owner = commands::other_owner(stack, &services, &repository).map(str::to_owned);
+    let revisions = revisions(&services);
     let unit = unit(services, &[&repository])?;
     let commands_are_its_own = match owner {
         Some(owner) => !repository::is_linked(&clients.ecr, &stack.name, &unit, &owner).await?,
@@ -47,6 +52,7 @@ async fn deploy(
         repository,
         digest,
         commands_are_its_own,
+        revisions,
     )
 }
 
@@ -59,6 +65,7 @@ async fn rollback(
 ) -> Result<Plan, Failure> {
     let repositories = repository::linked(&clients.ecr, &stack.name, &services, None).await?;
     let repositories: Vec<&str> = repositories.iter().map(String::as_str).collect();
+    let revisions = revisions(&services);
     let unit = unit(services, &repositories)?;
     Ok(Plan {
         action: Action::Rollback,
@@ -75,7 +82,13 @@ async fn rollback(
         alarms: alarms(&unit),
         health_check_url: outputs::health_check_url(stack)?,
         limits: outputs::limits(stack)?,
+        revisions,
     })
+}
+
+fn revisions(services: &[AppService]) -> Vec<Revision> {
+    let revisions = services.iter().filter_map(AppService::revision);
+    revisions.cloned().collect()
 }
 
 /// The services that run images of the repositories. They are released as one.
@@ -111,6 +124,7 @@ fn plan(
     repository: String,
     digest: String,
     commands_are_its_own: bool,
+    revisions: Vec<Revision>,
 ) -> Result<Plan, Failure> {
     let image = unit
         .iter()
@@ -138,6 +152,7 @@ fn plan(
         alarms: alarms(unit),
         health_check_url: outputs::health_check_url(stack)?,
         limits: outputs::limits(stack)?,
+        revisions,
         stack: input.stack,
         repository: Some(repository),
         tag: input.tag,

@@ -284,17 +284,20 @@ impl World {
         mock_client!(aws_sdk_ecr, RuleMode::MatchAny, &[&tags, &known, &unknown])
     }
 
-    async fn plan(&self, event: Value) -> Result<Plan, Failure> {
-        let clients = Clients {
+    fn clients(&self) -> Clients {
+        Clients {
             cloudformation: self.cloudformation(),
             ecr: self.ecr(),
             ecs: self.ecs(),
-        };
-        handle(&clients, event).await
+        }
     }
 
-    async fn refusal(&self, event: Value) -> Diagnostic {
-        self.plan(event).await.unwrap_err().into()
+    async fn plan(&self, request: Value) -> Result<Plan, Failure> {
+        handle(&self.clients(), json!({"request": request})).await
+    }
+
+    async fn refusal(&self, request: Value) -> Diagnostic {
+        refusal(&self.clients(), request).await
     }
 
     fn all_run(mut self, image: &str) -> Self {
@@ -307,6 +310,11 @@ impl World {
         }
         self
     }
+}
+
+async fn refusal(clients: &Clients, request: Value) -> Diagnostic {
+    let event = json!({"request": request});
+    handle(clients, event).await.unwrap_err().into()
 }
 
 fn by_tag() -> Value {
@@ -337,9 +345,33 @@ async fn a_tag_is_planned_as_a_digest_for_all_services_of_the_repository() {
             "limits": {
                 "migrationSeconds": null, "deploymentSeconds": null,
                 "postDeploySeconds": null, "rollbackWindowSeconds": null
-            }
+            },
+            "revisions": [
+                {"taskDefinition": "cache:1", "containers": [{"name": "redis", "image": "redis:7"}]},
+                {"taskDefinition": "web:1", "containers": [
+                    {"name": "proxy", "image": "public.ecr.aws/nginx/nginx:1"},
+                    {"name": "web", "image": image("demo:v1")}
+                ]},
+                {"taskDefinition": "worker:1", "containers": [{"name": "worker", "image": image("demo:v1")}]}
+            ]
         })
     );
+}
+
+#[tokio::test]
+async fn of_revisions_that_an_earlier_plan_knows_ecs_is_not_asked_again() {
+    let mut revisions = world().plan(by_tag()).await.unwrap().revisions;
+    // If they were asked for, they would have the image.
+    let clients = world().all_run(&pinned()).clients();
+    let event = json!({"request": by_tag(), "revisions": revisions});
+    let again = handle(&clients, event).await.unwrap();
+    assert_eq!(again.action, Action::Deploy);
+    assert_eq!(again.revisions, revisions);
+
+    revisions.retain(|known| known.task_definition != "worker:1");
+    let event = json!({"request": by_tag(), "revisions": revisions});
+    let again = handle(&clients, event).await.unwrap();
+    assert!(again.reason.starts_with("1 of 2 services"), "{again:?}");
 }
 
 #[tokio::test]
@@ -379,7 +411,16 @@ async fn a_rollback_is_planned_for_the_services_as_they_are_now() {
             "limits": {
                 "migrationSeconds": null, "deploymentSeconds": null,
                 "postDeploySeconds": null, "rollbackWindowSeconds": 900
-            }
+            },
+            "revisions": [
+                {"taskDefinition": "cache:1", "containers": [{"name": "redis", "image": "redis:7"}]},
+                {"taskDefinition": "tools:1", "containers": [{"name": "tools", "image": image("tools:v1")}]},
+                {"taskDefinition": "web:1", "containers": [
+                    {"name": "proxy", "image": "public.ecr.aws/nginx/nginx:1"},
+                    {"name": "web", "image": pinned()}
+                ]},
+                {"taskDefinition": "worker:1", "containers": [{"name": "worker", "image": pinned()}]}
+            ]
         })
     );
 }
@@ -672,10 +713,9 @@ async fn a_stack_that_does_not_exist_is_stack_not_found_and_other_refusals_are_n
     ] {
         let clients = Clients {
             cloudformation: refused(code, message),
-            ecr: world().ecr(),
-            ecs: world().ecs(),
+            ..world().clients()
         };
-        let failure: Diagnostic = handle(&clients, by_tag()).await.unwrap_err().into();
+        let failure = refusal(&clients, by_tag()).await;
         assert_eq!(failure.error_type, name);
     }
 }
@@ -762,11 +802,10 @@ async fn a_service_that_is_gone_from_ecs_is_aws_request_failed() {
     let none =
         mock!(Client::describe_services).then_output(|| DescribeServicesOutput::builder().build());
     let clients = Clients {
-        cloudformation: world().cloudformation(),
-        ecr: world().ecr(),
         ecs: mock_client!(aws_sdk_ecs, RuleMode::MatchAny, &[&none]),
+        ..world().clients()
     };
-    let failure: Diagnostic = handle(&clients, by_tag()).await.unwrap_err().into();
+    let failure = refusal(&clients, by_tag()).await;
     assert_eq!(failure.error_type, "AwsRequestFailed");
     assert!(failure.error_message.contains("MISSING"), "{failure:?}");
 }
@@ -784,7 +823,7 @@ async fn bad_input_is_invalid_input_and_nothing_is_asked_of_aws() {
         (json!({"tag": "v2"}), "`stack`"),
         (json!("demo"), "must be an object"),
     ] {
-        let failure: Diagnostic = handle(&clients, event).await.unwrap_err().into();
+        let failure = refusal(&clients, event).await;
         assert_eq!(failure.error_type, "InvalidInput");
         assert!(failure.error_message.contains(named), "{failure:?}");
     }

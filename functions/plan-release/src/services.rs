@@ -4,9 +4,9 @@ use crate::failure::Failure;
 use crate::stack::Stack;
 use aws_sdk_ecs::Client;
 use aws_sdk_ecs::types::{DeploymentControllerType, DeploymentRolloutState, Service};
-use bluegreen_contract::PlannedService;
+use bluegreen_contract::{Container, PlannedService, Revision};
 use bluegreen_sdk_config::AwsRequestFailed;
-use bluegreen_task_definition::{Described, EcrImage, describe};
+use bluegreen_task_definition::{Described, EcrImage, describe, pinned_to};
 
 /// An active service with its current task definition.
 pub(crate) struct AppService {
@@ -18,7 +18,7 @@ pub(crate) struct AppService {
     /// Names of the CloudWatch alarms that end a deployment of it.
     alarms: Vec<String>,
     /// `None` where another controller keeps it in task sets.
-    task_definition: Option<Described>,
+    revision: Option<Revision>,
 }
 
 /// The parts of `arn:PARTITION:ecs:REGION:ACCOUNT:service/CLUSTER/NAME`. The oldest services lack
@@ -66,12 +66,15 @@ impl AppService {
 
     /// Containers with an image of a repository of the service's own account and region.
     fn ecr_containers(&self) -> impl Iterator<Item = (&str, EcrImage<'_>)> {
-        let definition = self.task_definition.as_ref();
-        definition
-            .into_iter()
-            .flat_map(|described| described.task_definition.container_definitions())
-            .filter_map(|container| Some((container.name()?, EcrImage::parse(container.image()?)?)))
+        self.containers()
+            .filter_map(|Container { name, image }| Some((&**name, EcrImage::parse(image)?)))
             .filter(|(_, image)| self.is_beside(image))
+    }
+
+    fn containers(&self) -> impl Iterator<Item = &Container> {
+        self.revision
+            .iter()
+            .flat_map(|revision| &revision.containers)
     }
 
     /// The image is in the account and region of the service.
@@ -112,18 +115,15 @@ impl AppService {
 
     /// The image, and no other one of its repository, in a completed deployment.
     pub(crate) fn runs(&self, image: &str) -> bool {
-        self.is_settled
-            && self
-                .task_definition
-                .as_ref()
-                .is_some_and(|described| described.is_pinned_to(image))
+        let images = self.containers().map(|container| &*container.image);
+        self.is_settled && pinned_to(image, images)
     }
 
     pub(crate) fn planned(&self, repositories: &[&str]) -> PlannedService {
         PlannedService {
             cluster: self.arn.cluster.clone(),
             service: self.arn.service.clone(),
-            task_definition: self.revision().to_owned(),
+            task_definition: self.task_definition().to_owned(),
             containers: self
                 .containers_of(repositories)
                 .into_iter()
@@ -133,8 +133,13 @@ impl AppService {
     }
 
     /// ARN of the current task definition.
-    pub(crate) fn revision(&self) -> &str {
-        self.task_definition.as_ref().map_or("", Described::arn)
+    pub(crate) fn task_definition(&self) -> &str {
+        let revision = self.revision.as_ref();
+        revision.map_or("", |revision| &revision.task_definition)
+    }
+
+    pub(crate) fn revision(&self) -> Option<&Revision> {
+        self.revision.as_ref()
     }
 
     /// # Errors
@@ -150,12 +155,17 @@ impl AppService {
     }
 }
 
-/// All services of the stack, in the order of their ARNs.
+/// All services of the stack, in the order of their ARNs. Of revisions that are known nobody is
+/// asked.
 ///
 /// # Errors
 /// `UnsupportedDeploymentController` for a service of which nobody can say what it runs, since its
 /// task definition is with another controller.
-pub(crate) async fn load(client: &Client, stack: &Stack) -> Result<Vec<AppService>, Failure> {
+pub(crate) async fn load(
+    client: &Client,
+    stack: &Stack,
+    known: &[Revision],
+) -> Result<Vec<AppService>, Failure> {
     let mut loaded = Vec::new();
     for (arn, service) in describe_all(client, stack).await? {
         let foreign_controller = service
@@ -163,8 +173,11 @@ pub(crate) async fn load(client: &Client, stack: &Stack) -> Result<Vec<AppServic
             .map(|controller| controller.r#type())
             .filter(|controller| **controller != DeploymentControllerType::Ecs)
             .map(|controller| controller.as_str().to_owned());
-        let task_definition = match service.task_definition() {
-            Some(revision) => Some(describe(client, revision).await?),
+        let revision = match service.task_definition() {
+            Some(arn) => match known.iter().find(|known| known.task_definition == arn) {
+                Some(known) => Some(known.clone()),
+                None => Some(revision(describe(client, arn).await?)),
+            },
             None => None,
         };
         let service = AppService {
@@ -172,15 +185,32 @@ pub(crate) async fn load(client: &Client, stack: &Stack) -> Result<Vec<AppServic
             foreign_controller,
             is_settled: is_settled(&service),
             alarms: alarms(&service),
-            task_definition,
+            revision,
         };
-        if service.task_definition.is_none() {
+        if service.revision.is_none() {
             service.check_controller()?;
         }
         loaded.push(service);
     }
     loaded.sort_by(|a, b| a.arn.service.cmp(&b.arn.service));
     Ok(loaded)
+}
+
+fn revision(described: Described) -> Revision {
+    let task_definition = described.arn().to_owned();
+    let containers = described.task_definition.container_definitions;
+    let containers = containers.into_iter().flatten();
+    Revision {
+        task_definition,
+        containers: containers
+            .filter_map(|container| {
+                Some(Container {
+                    name: container.name?,
+                    image: container.image?,
+                })
+            })
+            .collect(),
+    }
 }
 
 async fn describe_all(

@@ -7,7 +7,7 @@ use aws_sdk_ecs::operation::run_task::builders::RunTaskInputBuilder;
 use aws_sdk_ecs::types::{Failure as EcsFailure, Service};
 use bluegreen_contract::{InvalidInput, Migration, RunMigrationInput, StartedMigration, parse};
 use bluegreen_sdk_config::{AwsRequestFailed, failed};
-use bluegreen_task_definition::{EcrImage, Marks, RegisterFailure, describe};
+use bluegreen_task_definition::{EcrImage, Family, Marks, RegisterFailure};
 use serde_json::Value;
 
 /// Registers the revision with the image pinned and runs it once.
@@ -21,12 +21,12 @@ pub(crate) async fn handle(client: &Client, event: Value) -> Result<StartedMigra
     }
     let migration = &input.migration;
     let service = service_of(client, migration).await?;
-    let current = describe(client, &migration.task_definition).await?;
+    let family = Family::of(client, &migration.task_definition).await?;
     let marks = Marks {
         stack: &input.stack,
         execution: Some(&input.execution_id),
     };
-    let revision = current
+    let revision = family
         .register_pinned(client, &input.image, marks)
         .await
         .map_err(not_registered)?;
@@ -35,7 +35,7 @@ pub(crate) async fn handle(client: &Client, event: Value) -> Result<StartedMigra
     tracing::info!(task = started.task_arn, "the migration is started");
     Ok(StartedMigration {
         log: log::location(
-            &current.task_definition,
+            &family.revision.task_definition,
             &migration.container,
             &started.task_arn,
         ),

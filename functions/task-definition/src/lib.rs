@@ -9,5 +9,7 @@ mod register;
 mod started_by;
 
 pub use image::EcrImage;
-pub use register::{Described, EXECUTION_TAG, Marks, RegisterFailure, STACK_TAG, describe};
+pub use register::{
+    Described, EXECUTION_TAG, Family, Marks, RegisterFailure, STACK_TAG, describe, pinned_to,
+};
 pub use started_by::started_by;

@@ -66,6 +66,14 @@ pub async fn describe(
     })
 }
 
+/// A revision, and what its family has come to since.
+#[derive(Debug, Clone, PartialEq)]
+pub struct Family {
+    pub revision: Described,
+    /// The latest active revision, where that is a later one.
+    latest: Option<Described>,
+}
+
 impl Described {
     /// ARN of the revision.
     pub fn arn(&self) -> &str {
@@ -74,60 +82,14 @@ impl Described {
             .unwrap_or_default()
     }
 
-    /// Whether every container of the image's repository already has this image, and there is one.
+    /// Whether its containers are [`pinned_to`] the image.
     pub fn is_pinned_to(&self, image: &str) -> bool {
-        let mut images = self.images_of_repository(image).peekable();
-        images.peek().is_some() && images.all(|pinned| pinned == image)
+        pinned_to(image, self.images())
     }
 
-    fn images_of_repository<'a>(&'a self, image: &'a str) -> impl Iterator<Item = &'a str> {
-        let repository = EcrImage::parse(image);
-        self.task_definition
-            .container_definitions()
-            .iter()
-            .filter_map(|container| container.image())
-            .filter(move |candidate| comes_from(candidate, repository))
-    }
-
-    /// Registers the revision that differs from this one in the image and in the marks alone, and
-    /// returns its ARN.
-    ///
-    /// A retried call must not leave a revision at each try: where the family's latest revision is
-    /// the very one that this execution would register, that is the answer. Without an execution
-    /// in `marks` every call registers.
-    ///
-    /// # Errors
-    /// [`RegisterFailure`].
-    pub async fn register_pinned(
-        &self,
-        client: &Client,
-        image: &str,
-        marks: Marks<'_>,
-    ) -> Result<String, RegisterFailure> {
-        if self.images_of_repository(image).next().is_none() {
-            return Err(RegisterFailure::NothingToPin {
-                task_definition: self.arn().to_owned(),
-                image: image.to_owned(),
-            });
-        }
-        let family = self.task_definition.family().unwrap_or_default();
-        let wanted = self.pinned(image, marks);
-        if marks.execution.is_some()
-            && let Some(latest) = latest(client, family).await?
-            && latest.arn() != self.arn()
-            && latest.registration() == wanted
-        {
-            return Ok(latest.arn().to_owned());
-        }
-        let registered = wanted
-            .send_with(client)
-            .await
-            .map_err(failed("ecs:RegisterTaskDefinition", family))?;
-        registered
-            .task_definition()
-            .and_then(TaskDefinition::task_definition_arn)
-            .map(str::to_owned)
-            .ok_or_else(|| without_answer("ecs:RegisterTaskDefinition", family).into())
+    fn images(&self) -> impl Iterator<Item = &str> {
+        let containers = self.task_definition.container_definitions().iter();
+        containers.filter_map(|container| container.image())
     }
 
     /// The request that registers this revision with the image pinned.
@@ -208,6 +170,87 @@ impl Described {
             // ECS refuses an empty list of tags.
             .set_tags((!tags.is_empty()).then_some(tags))
     }
+}
+
+impl Family {
+    /// Asks ECS for a revision by its ARN, and for the latest of its family: mostly they are the
+    /// same, and then it is one call.
+    ///
+    /// # Errors
+    /// [`AwsRequestFailed`].
+    pub async fn of(client: &Client, revision: &str) -> Result<Self, AwsRequestFailed> {
+        match latest(client, family_of(revision)).await? {
+            Some(latest) if latest.arn() == revision => Ok(Self {
+                revision: latest,
+                latest: None,
+            }),
+            latest => Ok(Self {
+                revision: describe(client, revision).await?,
+                latest,
+            }),
+        }
+    }
+
+    /// Registers the revision that differs from this one in the image and in the marks alone, and
+    /// returns its ARN.
+    ///
+    /// A retried call must not leave a revision at each try: where the family's latest revision is
+    /// the very one that this execution would register, that is the answer. Without an execution
+    /// in `marks` every call registers.
+    ///
+    /// # Errors
+    /// [`RegisterFailure`].
+    pub async fn register_pinned(
+        &self,
+        client: &Client,
+        image: &str,
+        marks: Marks<'_>,
+    ) -> Result<String, RegisterFailure> {
+        let Self { revision, latest } = self;
+        if of_repository(image, revision.images()).next().is_none() {
+            return Err(RegisterFailure::NothingToPin {
+                task_definition: revision.arn().to_owned(),
+                image: image.to_owned(),
+            });
+        }
+        let wanted = revision.pinned(image, marks);
+        if marks.execution.is_some()
+            && let Some(latest) = latest
+            && latest.registration() == wanted
+        {
+            return Ok(latest.arn().to_owned());
+        }
+        let family = revision.task_definition.family().unwrap_or_default();
+        let registered = wanted
+            .send_with(client)
+            .await
+            .map_err(failed("ecs:RegisterTaskDefinition", family))?;
+        registered
+            .task_definition()
+            .and_then(TaskDefinition::task_definition_arn)
+            .map(str::to_owned)
+            .ok_or_else(|| without_answer("ecs:RegisterTaskDefinition", family).into())
+    }
+}
+
+/// The family in a revision's ARN, `arn:…:task-definition/family:7`.
+fn family_of(revision: &str) -> &str {
+    let name = revision.rsplit('/').next().unwrap_or_default();
+    name.rsplit_once(':').map_or(name, |(family, _)| family)
+}
+
+/// Whether every one of the images that is of this one's repository is this one, and there is one.
+pub fn pinned_to<'a>(image: &'a str, images: impl Iterator<Item = &'a str>) -> bool {
+    let mut images = of_repository(image, images).peekable();
+    images.peek().is_some() && images.all(|pinned| pinned == image)
+}
+
+fn of_repository<'a>(
+    image: &'a str,
+    images: impl Iterator<Item = &'a str>,
+) -> impl Iterator<Item = &'a str> {
+    let repository = EcrImage::parse(image);
+    images.filter(move |candidate| comes_from(candidate, repository))
 }
 
 fn comes_from(candidate: &str, repository: Option<EcrImage<'_>>) -> bool {

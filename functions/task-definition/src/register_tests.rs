@@ -7,7 +7,7 @@ use aws_sdk_ecs::types::{
     KeyValuePair, NetworkMode, PidMode, ProxyConfiguration, RuntimePlatform, Secret,
     TaskDefinitionPlacementConstraint, TaskDefinitionStatus, Volume,
 };
-use aws_smithy_mocks::{RuleMode, mock, mock_client};
+use aws_smithy_mocks::{Rule, RuleMode, mock, mock_client};
 use std::collections::{BTreeMap, BTreeSet};
 
 const OLD: &str = "123456789012.dkr.ecr.us-east-1.amazonaws.com/demo:v1";
@@ -238,6 +238,25 @@ fn answer(described: &Described) -> DescribeTaskDefinitionOutput {
         .build()
 }
 
+/// What a family's latest revision is.
+fn family_is(latest: fn() -> Described) -> Rule {
+    mock!(Client::describe_task_definition)
+        .match_requests(|request| request.task_definition() == Some("demo"))
+        .then_output(move || answer(&latest()))
+}
+
+/// The revision that the next one is made of, by its ARN.
+fn revision_is_known() -> Rule {
+    mock!(Client::describe_task_definition)
+        .match_requests(|request| request.task_definition() == Some(complete().arn()))
+        .then_output(|| answer(&complete()))
+}
+
+async fn register_pinned(client: &Client, image: &str) -> Result<String, RegisterFailure> {
+    let family = Family::of(client, complete().arn()).await?;
+    family.register_pinned(client, image, MARKS).await
+}
+
 fn registered(arn: &str) -> RegisterTaskDefinitionOutput {
     RegisterTaskDefinitionOutput::builder()
         .task_definition(TaskDefinition::builder().task_definition_arn(arn).build())
@@ -257,9 +276,7 @@ fn registered_by_this_execution() -> Described {
 
 #[tokio::test]
 async fn the_revision_is_registered_with_the_image_pinned() {
-    let latest = mock!(Client::describe_task_definition)
-        .match_requests(|request| request.task_definition() == Some("demo"))
-        .then_output(|| answer(&complete()));
+    let latest = family_is(complete);
     let register = mock!(Client::register_task_definition)
         .match_requests(|request| {
             request.family() == Some("demo")
@@ -268,84 +285,75 @@ async fn the_revision_is_registered_with_the_image_pinned() {
         .then_output(|| registered("arn:demo:8"));
     let client = mock_client!(aws_sdk_ecs, RuleMode::MatchAny, &[&latest, &register]);
 
-    let arn = complete()
-        .register_pinned(&client, NEW, MARKS)
-        .await
-        .unwrap();
+    let arn = register_pinned(&client, NEW).await.unwrap();
 
     assert_eq!(arn, "arn:demo:8");
-    assert_eq!(register.num_calls(), 1);
+    assert_eq!((latest.num_calls(), register.num_calls()), (1, 1));
 }
 
 #[tokio::test]
 async fn a_retried_call_finds_the_revision_of_its_first_try() {
-    let latest = mock!(Client::describe_task_definition)
-        .then_output(|| answer(&registered_by_this_execution()));
-    let client = mock_client!(aws_sdk_ecs, RuleMode::MatchAny, &[&latest]);
+    let (latest, earlier) = (family_is(registered_by_this_execution), revision_is_known());
+    let client = mock_client!(aws_sdk_ecs, RuleMode::MatchAny, &[&latest, &earlier]);
 
-    let arn = complete()
-        .register_pinned(&client, NEW, MARKS)
-        .await
-        .unwrap();
+    let arn = register_pinned(&client, NEW).await.unwrap();
 
     assert_eq!(arn, "arn:demo:8");
 }
 
 #[tokio::test]
 async fn another_executions_revision_is_not_taken_for_ones_own() {
-    let latest = mock!(Client::describe_task_definition).then_output(|| {
+    let latest = family_is(|| {
         let mut other = registered_by_this_execution();
         other.tags = vec![
             tag("team", "posts"),
             tag(EXECUTION_TAG, "arn:other"),
             tag(STACK_TAG, "demo"),
         ];
-        answer(&other)
+        other
     });
+    let earlier = revision_is_known();
     let register = mock!(Client::register_task_definition).then_output(|| registered("arn:demo:9"));
-    let client = mock_client!(aws_sdk_ecs, RuleMode::MatchAny, &[&latest, &register]);
+    let rules = [&latest, &earlier, &register];
+    let client = mock_client!(aws_sdk_ecs, RuleMode::MatchAny, &rules);
 
-    let arn = complete()
-        .register_pinned(&client, NEW, MARKS)
-        .await
-        .unwrap();
+    let arn = register_pinned(&client, NEW).await.unwrap();
 
     assert_eq!(arn, "arn:demo:9");
 }
 
 #[tokio::test]
 async fn a_family_whose_revisions_are_all_deregistered_gets_a_new_one() {
-    let latest = mock!(Client::describe_task_definition).then_error(|| {
-        DescribeTaskDefinitionError::ClientException(
-            ClientException::builder()
-                .meta(
-                    aws_sdk_ecs::error::ErrorMetadata::builder()
-                        .code("ClientException")
-                        .build(),
-                )
-                .build(),
-        )
-    });
+    let latest = mock!(Client::describe_task_definition)
+        .match_requests(|request| request.task_definition() == Some("demo"))
+        .then_error(|| {
+            DescribeTaskDefinitionError::ClientException(
+                ClientException::builder()
+                    .meta(
+                        aws_sdk_ecs::error::ErrorMetadata::builder()
+                            .code("ClientException")
+                            .build(),
+                    )
+                    .build(),
+            )
+        });
+    let earlier = revision_is_known();
     let register = mock!(Client::register_task_definition).then_output(|| registered("arn:demo:8"));
-    let client = mock_client!(aws_sdk_ecs, RuleMode::MatchAny, &[&latest, &register]);
+    let rules = [&latest, &earlier, &register];
+    let client = mock_client!(aws_sdk_ecs, RuleMode::MatchAny, &rules);
 
-    let arn = complete()
-        .register_pinned(&client, NEW, MARKS)
-        .await
-        .unwrap();
+    let arn = register_pinned(&client, NEW).await.unwrap();
 
     assert_eq!(arn, "arn:demo:8");
 }
 
 #[tokio::test]
 async fn a_revision_without_a_container_of_the_repository_is_never_registered() {
-    let client = mock_client!(aws_sdk_ecs, RuleMode::MatchAny, &[]);
+    let latest = family_is(complete);
+    let client = mock_client!(aws_sdk_ecs, RuleMode::MatchAny, &[&latest]);
     let elsewhere = NEW.replace("/demo", "/other");
 
-    let failure = complete()
-        .register_pinned(&client, &elsewhere, MARKS)
-        .await
-        .unwrap_err();
+    let failure = register_pinned(&client, &elsewhere).await.unwrap_err();
 
     assert!(matches!(failure, RegisterFailure::NothingToPin { .. }));
 }

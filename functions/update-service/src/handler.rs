@@ -4,7 +4,7 @@ use bluegreen_contract::{
     InvalidInput, PlannedService, UpdateServiceInput, UpdatedService, UpdatedServices, parse,
 };
 use bluegreen_sdk_config::{AwsRequestFailed, failed};
-use bluegreen_task_definition::{EcrImage, Marks, RegisterFailure, describe};
+use bluegreen_task_definition::{EcrImage, Family, Marks, RegisterFailure};
 use serde_json::Value;
 
 /// Gives every service its revision with the image pinned.
@@ -171,8 +171,8 @@ async fn revision_for(
             is_done: false,
         });
     }
-    let described = describe(client, current).await?;
-    if !unchanged && described.is_pinned_to(&input.image) {
+    let family = Family::of(client, current).await?;
+    if !unchanged && family.revision.is_pinned_to(&input.image) {
         return Ok(Step {
             revision: current.to_owned(),
             is_done: true,
@@ -182,7 +182,7 @@ async fn revision_for(
         stack: &input.stack,
         execution: input.execution_id.as_deref(),
     };
-    let revision = described
+    let revision = family
         .register_pinned(client, &input.image, marks)
         .await
         .map_err(|failure| match failure {

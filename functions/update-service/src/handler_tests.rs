@@ -52,10 +52,10 @@ fn running(services: &'static [(&'static str, &'static str)]) -> Rule {
         })
 }
 
-/// A revision, or a family whose latest revision is this one.
-fn described(asked: &'static str, arn: &'static str, image: &'static str) -> Rule {
+/// The latest revision of its family.
+fn latest(arn: &'static str, image: &'static str) -> Rule {
     mock!(Client::describe_task_definition)
-        .match_requests(move |request| request.task_definition() == Some(asked))
+        .match_requests(move |request| request.task_definition() == arn.split(':').next())
         .then_output(move || {
             DescribeTaskDefinitionOutput::builder()
                 .task_definition(
@@ -120,10 +120,8 @@ fn client(rules: &[&Rule]) -> Client {
 async fn every_service_gets_a_revision_of_its_own_task_definition() {
     let rules = [
         running(&[("web", "web:7"), ("worker", "worker:3")]),
-        described("web:7", "web:7", OLD_IMAGE),
-        described("web", "web:7", OLD_IMAGE),
-        described("worker:3", "worker:3", OLD_IMAGE),
-        described("worker", "worker:3", OLD_IMAGE),
+        latest("web:7", OLD_IMAGE),
+        latest("worker:3", OLD_IMAGE),
         registers("web", "web:8"),
         registers("worker", "worker:4"),
     ];
@@ -164,9 +162,8 @@ async fn the_migrated_service_gets_the_revision_the_migration_ran_with() {
 async fn a_second_try_updates_only_what_the_first_one_did_not() {
     let rules = [
         running(&[("web", "web:8"), ("worker", "worker:3")]),
-        described("web:8", "web:8", IMAGE),
-        described("worker:3", "worker:3", OLD_IMAGE),
-        described("worker", "worker:3", OLD_IMAGE),
+        latest("web:8", IMAGE),
+        latest("worker:3", OLD_IMAGE),
         registers("worker", "worker:4"),
     ];
     let worker = updates("worker", "worker:4");
@@ -189,8 +186,7 @@ async fn a_second_try_updates_only_what_the_first_one_did_not() {
 async fn a_change_made_meanwhile_survives() {
     let rules = [
         running(&[("web", "web:9")]),
-        described("web:9", "web:9", OLD_IMAGE),
-        described("web", "web:9", OLD_IMAGE),
+        latest("web:9", OLD_IMAGE),
         registers("web", "web:10"),
     ];
     let update = updates("web", "web:10");
@@ -209,8 +205,7 @@ async fn a_change_made_meanwhile_survives() {
 async fn a_service_that_stalled_with_the_image_is_deployed_again() {
     let rules = [
         running(&[("web", "web:8")]),
-        described("web:8", "web:8", IMAGE),
-        described("web", "web:8", IMAGE),
+        latest("web:8", IMAGE),
         registers("web", "web:9"),
     ];
     let update = updates("web", "web:9");
@@ -231,12 +226,9 @@ async fn a_service_that_stalled_with_the_image_is_deployed_again() {
 async fn a_refusal_says_which_services_have_their_revision_and_which_do_not() {
     let rules = [
         running(&[("a", "a:1"), ("b", "b:1"), ("c", "c:1")]),
-        described("a:1", "a:1", OLD_IMAGE),
-        described("a", "a:1", OLD_IMAGE),
-        described("b:1", "b:1", OLD_IMAGE),
-        described("b", "b:1", OLD_IMAGE),
-        described("c:1", "c:1", OLD_IMAGE),
-        described("c", "c:1", OLD_IMAGE),
+        latest("a:1", OLD_IMAGE),
+        latest("b:1", OLD_IMAGE),
+        latest("c:1", OLD_IMAGE),
         registers("a", "a:2"),
         registers("b", "b:2"),
         registers("c", "c:2"),
@@ -269,7 +261,7 @@ async fn a_refusal_says_which_services_have_their_revision_and_which_do_not() {
 async fn throttling_is_aws_request_failed_so_that_it_is_tried_again() {
     let rules = [
         running(&[("a", "a:2"), ("web", "web:7")]),
-        described("a:2", "a:2", IMAGE),
+        latest("a:2", IMAGE),
         refuses("web", "ThrottlingException"),
     ];
     let all: Vec<&Rule> = rules.iter().collect();
@@ -287,9 +279,8 @@ async fn throttling_is_aws_request_failed_so_that_it_is_tried_again() {
 async fn nothing_is_updated_when_one_service_cannot_be() {
     let rules = [
         running(&[("a", "a:1"), ("b", "b:1")]),
-        described("a:1", "a:1", OLD_IMAGE),
-        described("a", "a:1", OLD_IMAGE),
-        described("b:1", "b:1", "nginx:1"),
+        latest("a:1", OLD_IMAGE),
+        latest("b:1", "nginx:1"),
         registers("a", "a:2"),
     ];
     let all: Vec<&Rule> = rules.iter().collect();

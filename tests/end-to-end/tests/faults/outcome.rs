@@ -163,7 +163,12 @@ impl Outcome<'_> {
                     format!("{runs:?} runs, not {newest:?}: {:?}", endings())
                 });
             }
-            Disturbance::AlarmFires if self.case.way.is_pushed() && !is_before_update(state) => {
+            // As the update is called for, nothing of the release can have let it fire yet.
+            Disturbance::AlarmFires
+                if self.case.way.is_pushed()
+                    && !is_before_update(state)
+                    && state != "UpdateService" =>
+            {
                 checked.rule(
                     "the release that an alarm fired on is taken back",
                     runs != newest,

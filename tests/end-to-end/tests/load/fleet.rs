@@ -16,12 +16,13 @@ pub(crate) const SPEED: f64 = 10.0;
 const STACKS: usize = 20;
 /// How often one stack's release may call one API of ECS: like ECS's own limits a bucket of tokens, of
 /// this size, into which so many come back each second. In any stretch of `w` seconds there are so at
-/// most `2 w + 6` calls.
+/// most `2 w + 3` calls.
 ///
 /// Each function lets two calls of an API pass at once and knows nothing of the function before it.
-/// So the bucket holds what can come together where functions follow each other without a pause: two
-/// calls of a plan, two of the plan with the turn in hand, and two of the start of the migration.
-const BURST: f64 = 6.0;
+/// So the bucket holds what can come together where functions follow each other without a pause: the
+/// task definitions of two services for a plan and one for the start of the migration, or the
+/// services for a plan, for the plan with the turn in hand, and for the start of the migration.
+const BURST: f64 = 3.0;
 const SUSTAINED: f64 = 2.0;
 
 pub(crate) async fn twenty_stacks_deploy_at_once_within_ecs_request_limits(

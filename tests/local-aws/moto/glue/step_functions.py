@@ -1,9 +1,9 @@
 """Step Functions: executions as its API shows them, and requests to other AWS services.
 
 Holes in moto 5.2.5: an execution without a name gets none; bad names and inputs are taken or,
-as are bad definitions, answered without an error code; StopExecution forgets error and cause
-and takes effect only when the running task has ended; an output that is a string is described
-unquoted; AWS SDK integrations get their parameters as written (`Cluster`), where botocore wants
+as are bad definitions, answered without an error code; StopExecution forgets error and cause,
+takes effect only when the running task has ended, and not at all where that fails; an output that
+is a string is described unquoted; AWS SDK integrations get their parameters as written (`Cluster`), where botocore wants
 `cluster`, and answer as botocore does, times as objects; their errors are named `ecs.…`. DynamoDB's
 integration calls an expression that fails an error of DynamoDB.
 """
@@ -20,7 +20,11 @@ from moto.core.exceptions import AWSError
 from moto.core.responses import ActionResult
 from moto.core.utils import utcnow
 from moto.stepfunctions.exceptions import InvalidExecutionInput
-from moto.stepfunctions.parser.api import ExecutionStatus, ServiceException
+from moto.stepfunctions.parser.api import (
+    ExecutionFailedEventDetails,
+    ExecutionStatus,
+    ServiceException,
+)
 from moto.stepfunctions.parser.asl.component.common.error_name.failure_event import (
     FailureEvent,
     FailureEventException,
@@ -31,6 +35,7 @@ from moto.stepfunctions.parser.asl.component.state.exec.state_task.service impor
     state_task_service_dynamodb,
 )
 from moto.stepfunctions.parser.asl.eval.environment import Environment
+from moto.stepfunctions.parser.asl.eval.program_state import ProgramStopped
 from moto.stepfunctions.parser.backend.execution import Execution
 from moto.stepfunctions.parser.models import StepFunctionsParserBackend
 from moto.stepfunctions.parser.utils import camel_to_snake_case
@@ -123,8 +128,15 @@ def _stop_at_once() -> None:
         execution.stop(utcnow(), self._get_param("error"), self._get_param("cause"))
         return ActionResult({"stopDate": execution.stop_date})
 
+    set_error = Environment.set_error
+
+    def set_error_unless_stopped(self: Environment, error: ExecutionFailedEventDetails) -> None:
+        if not isinstance(self.program_state(), ProgramStopped):
+            set_error(self, error)
+
     Execution.stop = stop_at_once
     StepFunctionResponse.stop_execution = stop_execution
+    Environment.set_error = set_error_unless_stopped
 
 
 def _describe_completely() -> None:

@@ -70,8 +70,8 @@ class GlueTest(unittest.TestCase):
 
     # Step Functions.
 
-    def execute(self, states: dict[str, Any], data: Any = None) -> dict[str, Any]:
-        """Runs a JSONata machine to its end."""
+    def begin(self, states: dict[str, Any], data: Any = None) -> str:
+        """Starts an execution of a JSONata machine."""
         client = self.client("stepfunctions")
         machine = client.create_state_machine(
             name=unique("machine"),
@@ -84,15 +84,22 @@ class GlueTest(unittest.TestCase):
                 }
             ),
         )["stateMachineArn"]
-        arn = client.start_execution(
-            stateMachineArn=machine, input=json.dumps(data or {})
-        )["executionArn"]
+        started = client.start_execution(stateMachineArn=machine, input=json.dumps(data or {}))
+        return started["executionArn"]
 
-        def ended() -> dict[str, Any] | None:
-            described = client.describe_execution(executionArn=arn)
-            return described if described["status"] != "RUNNING" else None
+    def ended(self, execution: str) -> dict[str, Any]:
+        """What an execution is when it is over."""
+        client = self.client("stepfunctions")
 
-        return wait_for(ended)
+        def described() -> dict[str, Any] | None:
+            answer = client.describe_execution(executionArn=execution)
+            return answer if answer["status"] != "RUNNING" else None
+
+        return wait_for(described)
+
+    def execute(self, states: dict[str, Any], data: Any = None) -> dict[str, Any]:
+        """Runs a JSONata machine to its end."""
+        return self.ended(self.begin(states, data))
 
     # CloudFormation.
 

@@ -5,7 +5,7 @@ from typing import Any
 
 from botocore.exceptions import ClientError
 
-from tests.support import ROLE, GlueTest, unique, wait_for
+from tests.support import GlueTest, wait_for
 
 # Counts in the variable $count, waits in the first run and goes on at once in any other.
 STATES = {
@@ -33,17 +33,6 @@ STATES = {
 
 
 class Redrives(GlueTest):
-    def start(self, states: dict[str, Any]) -> str:
-        client = self.client("stepfunctions")
-        machine = client.create_state_machine(
-            name=unique("redriven"),
-            roleArn=ROLE,
-            definition=json.dumps(
-                {"QueryLanguage": "JSONata", "StartAt": next(iter(states)), "States": states}
-            ),
-        )["stateMachineArn"]
-        return client.start_execution(stateMachineArn=machine)["executionArn"]
-
     def entered(self, execution: str, state: str) -> bool:
         history = self.client("stepfunctions").get_execution_history(
             executionArn=execution, maxResults=1000
@@ -53,20 +42,11 @@ class Redrives(GlueTest):
             for event in history["events"]
         )
 
-    def ended(self, execution: str) -> dict[str, Any]:
-        client = self.client("stepfunctions")
-
-        def described() -> dict[str, Any] | None:
-            answer = client.describe_execution(executionArn=execution)
-            return answer if answer["status"] != "RUNNING" else None
-
-        return wait_for(described)
-
     def test_an_aborted_execution_goes_on_where_it_stood_with_its_variables_and_input(
         self,
     ) -> None:
         client = self.client("stepfunctions")
-        execution = self.start(STATES)
+        execution = self.begin(STATES)
         wait_for(lambda: self.entered(execution, "Wait"))
         client.stop_execution(executionArn=execution)
         aborted = self.ended(execution)
@@ -82,7 +62,7 @@ class Redrives(GlueTest):
 
     def test_a_fail_state_fails_again(self) -> None:
         client = self.client("stepfunctions")
-        execution = self.start({"Fail": {"Type": "Fail", "Error": "No", "Cause": "way"}})
+        execution = self.begin({"Fail": {"Type": "Fail", "Error": "No", "Cause": "way"}})
         self.assertEqual(self.ended(execution)["status"], "FAILED")
         client.redrive_execution(executionArn=execution)
         again = self.ended(execution)
@@ -90,8 +70,8 @@ class Redrives(GlueTest):
 
     def test_an_execution_that_succeeded_or_runs_cannot_be_redriven(self) -> None:
         client = self.client("stepfunctions")
-        running = self.start(STATES)
-        succeeded = self.start({"Say": {"Type": "Pass", "End": True}})
+        running = self.begin(STATES)
+        succeeded = self.begin({"Say": {"Type": "Pass", "End": True}})
         self.ended(succeeded)
         for execution in (running, succeeded):
             with self.assertRaises(ClientError) as raised:

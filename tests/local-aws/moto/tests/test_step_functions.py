@@ -1,9 +1,13 @@
 """Step Functions' API and its calls of other services."""
 
 import json
+import threading
 from typing import Any
+from unittest.mock import patch
 
 from botocore.exceptions import ClientError
+from moto.ecs.exceptions import ClusterNotFoundException
+from moto.ecs.models import EC2ContainerServiceBackend
 
 from tests.support import ROLE, GlueTest, unique, wait_for
 
@@ -55,6 +59,35 @@ class Executions(GlueTest):
         self.assertEqual(described["error"], "Person")
         self.assertEqual(described["cause"], "no need")
         self.assertIn("stopDate", described)
+
+    def test_a_stopped_execution_stays_aborted_when_its_task_fails_later(self) -> None:
+        client = self.client("stepfunctions")
+        called, answered = threading.Event(), threading.Event()
+
+        def refuse(*_: Any, **__: Any) -> None:
+            called.set()
+            answered.wait()
+            raise ClusterNotFoundException
+
+        task = {
+            "Type": "Task",
+            "Resource": "arn:aws:states:::aws-sdk:ecs:listTasks",
+            "Arguments": {},
+            "End": True,
+        }
+        with patch.object(EC2ContainerServiceBackend, "list_tasks", refuse):
+            execution = self.begin({"Call": task})
+            called.wait()
+            client.stop_execution(executionArn=execution)
+            answered.set()
+
+            def ends() -> list[str]:
+                history = client.get_execution_history(executionArn=execution)
+                types = (event["type"] for event in history["events"])
+                return [one for one in types if one in ("ExecutionAborted", "ExecutionFailed")]
+
+            self.assertEqual(wait_for(ends), ["ExecutionAborted"])
+        self.assertEqual(self.ended(execution)["status"], "ABORTED")
 
     def test_an_output_is_json(self) -> None:
         states = {"Say": {"Type": "Pass", "Output": "text", "End": True}}
