@@ -1,6 +1,7 @@
 """Which release a stack goes back to: the state machine's own expressions, evaluated on records."""
 
 import json
+import time
 import unittest
 from typing import Any
 
@@ -170,6 +171,39 @@ class RollbackTarget(unittest.TestCase):
     def test_without_an_earlier_release_there_is_nothing_to_go_back_to(self) -> None:
         self.assertEqual(self.target([], ASKED_FOR), (None, []))
         self.assertEqual(self.target([release(1, "succeeded")], ASKED_FOR, current=1), (None, []))
+
+
+class WayBackTakenBack(unittest.TestCase):
+    """ECS goes back from a way back, too, when an alarm fires."""
+
+    def leads(self, *services: tuple[str, list[str]], tries: int = 1, took: int = 1) -> str:
+        told = [{"verdict": verdict, "alarms": alarms} for verdict, alarms in services]
+        verdicts = ("succeeded", "inProgress", "stopped", "rolledBack")
+        worst = max((verdict for verdict, _ in services), key=verdicts.index)
+        variables = {
+            "health": {"verdict": worst, "services": told},
+            "outcome": None,
+            "rollbackTries": tries,
+            "rollbackStarted": int(time.time() * 1000) - took,
+            "deploymentLimit": 600_000,
+        }
+        return next_of("DecideOnRollback", variables)
+
+    def test_for_an_alarm_it_is_gone_again(self) -> None:
+        alarmed = ("rolledBack", ["errors"])
+        self.assertEqual(self.leads(alarmed), "RollBack")
+        self.assertEqual(self.leads(alarmed, ("succeeded", [])), "RollBack")
+
+    def test_what_a_person_has_stopped_or_what_failed_by_itself_is_not_tried_again(self) -> None:
+        alarmed = ("rolledBack", ["errors"])
+        for other in (("stopped", []), ("rolledBack", [])):
+            self.assertEqual(self.leads(other), "RollbackFailed")
+            self.assertEqual(self.leads(alarmed, other), "RollbackFailed")
+
+    def test_it_is_not_gone_forever(self) -> None:
+        alarmed = ("rolledBack", ["errors"])
+        self.assertEqual(self.leads(alarmed, tries=5), "RollbackFailed")
+        self.assertEqual(self.leads(alarmed, took=700_000), "RollbackFailed")
 
 
 class UnreadTable(unittest.TestCase):

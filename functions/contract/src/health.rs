@@ -60,6 +60,8 @@ pub struct ServiceHealth {
     /// ECS's own word for the service deployment, e.g. `ROLLBACK_SUCCESSFUL`.
     pub status: String,
     pub reason: String,
+    /// Names of the CloudWatch alarms by which ECS ended the deployment.
+    pub alarms: Vec<String>,
 }
 
 /// Ordered from good to bad, so that the worst of several is their maximum.

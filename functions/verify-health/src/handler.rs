@@ -4,7 +4,7 @@ use crate::verdict::{self, Observation};
 use crate::{rollback, smoke, targets};
 use aws_sdk_ecs::types::Service;
 use bluegreen_contract::{
-    Health, InvalidInput, ServiceHealth, Verdict, VerifyHealthInput, check_health_check_url, parse,
+    Health, InvalidInput, Verdict, VerifyHealthInput, check_health_check_url, parse,
 };
 use bluegreen_sdk_config::{AwsRequestFailed, Web};
 use serde_json::Value;
@@ -62,18 +62,13 @@ async fn of_release(
     for (service, found) in input.services.iter().zip(found) {
         let found = found.ok_or_else(|| Failure::not_found(service))?;
         is_over |= found.newer.is_some();
-        let (verdict, reason) = verdict::of_deployment(&Observation {
+        let judged = verdict::of_deployment(&Observation {
             newer: found.newer.as_deref(),
             tasks: seen.tasks(service),
             task_definition: &service.task_definition,
             deployment: &found.deployment,
         });
-        services.push(ServiceHealth {
-            service: service.service.clone(),
-            verdict,
-            status: bluegreen_services::status(&found.deployment).to_owned(),
-            reason,
-        });
+        services.push(verdict::told(service, &found.deployment, judged));
     }
     let health = verdict::of_release(services);
     // Where a newer deployment has begun, what the application shows is not this release's.

@@ -9,7 +9,9 @@ use aws_sdk_ecs::operation::list_service_deployments::{
 use aws_sdk_ecs::primitives::DateTime;
 use aws_sdk_ecs::types::{
     Deployment, DeploymentRolloutState, LoadBalancer, Service, ServiceDeployment,
-    ServiceDeploymentBrief, ServiceDeploymentStatus, ServiceRevision, ServiceRevisionSummary,
+    ServiceDeploymentAlarms, ServiceDeploymentBrief,
+    ServiceDeploymentRollbackMonitorsStatus as Monitor, ServiceDeploymentStatus, ServiceRevision,
+    ServiceRevisionSummary,
 };
 use aws_sdk_elasticloadbalancingv2::operation::describe_target_health::DescribeTargetHealthOutput;
 use aws_sdk_elasticloadbalancingv2::types::{
@@ -73,6 +75,10 @@ fn revisions() -> Rule {
 }
 
 fn deployment_is(status: &'static str) -> Rule {
+    deployment_is_ended(status, None)
+}
+
+fn deployment_is_ended(status: &'static str, by: Option<ServiceDeploymentAlarms>) -> Rule {
     mock!(Client::describe_service_deployments)
         .match_requests(|request| request.service_deployment_arns() == ["d8".to_owned()])
         .then_output(move || {
@@ -84,6 +90,7 @@ fn deployment_is(status: &'static str) -> Rule {
                         .target_service_revision(
                             ServiceRevisionSummary::builder().arn("r8").build(),
                         )
+                        .set_alarms(by.clone())
                         .build(),
                 )
                 .build()
@@ -204,7 +211,8 @@ async fn a_completed_deployment_is_succeeded() {
             "cause": "Service demo/web: The deployment is complete and all 2 tasks run the new revision.",
             "services": [{
                 "service": SERVICE, "verdict": "succeeded", "status": "SUCCESSFUL",
-                "reason": "The deployment is complete and all 2 tasks run the new revision."
+                "reason": "The deployment is complete and all 2 tasks run the new revision.",
+                "alarms": []
             }]
         })
     );
@@ -349,6 +357,30 @@ async fn a_way_back_that_failed_is_stalled() {
     ];
     let health = health(&clients(&rules.each_ref()), back()).await;
     assert_eq!(health.verdict, Verdict::Stalled);
+}
+
+#[tokio::test]
+async fn a_way_back_that_ecs_has_taken_back_names_the_alarms_by_which_it_did() {
+    let alarms = |status| {
+        let alarms = ServiceDeploymentAlarms::builder().status(status);
+        alarms.triggered_alarm_names("errors").build()
+    };
+    for (by, named) in [
+        (Monitor::Triggered, &["errors"][..]),
+        (Monitor::Monitoring, &[]),
+    ] {
+        let rules = [
+            history(&[8, 7]),
+            revisions(),
+            deployment_is_ended("ROLLBACK_SUCCESSFUL", Some(alarms(by))),
+            service_runs("web:7"),
+        ];
+        let mut back_to_8 = event();
+        back_to_8["rollback"] = json!(true);
+        let health = health(&clients(&rules.each_ref()), back_to_8).await;
+        assert_eq!(health.verdict, Verdict::RolledBack);
+        assert_eq!(health.services[0].alarms, named);
+    }
 }
 
 #[tokio::test]

@@ -19,20 +19,12 @@ pub(crate) async fn verify(
     wanted: &UpdatedService,
     seen: &Seen,
 ) -> Result<ServiceHealth, Failure> {
-    let health = |verdict, status: &str, reason| ServiceHealth {
-        service: wanted.service.clone(),
-        verdict,
-        status: status.to_owned(),
-        reason,
-    };
     if let Some(deployment) = seen.in_progress(wanted) {
-        let (verdict, reason) = of_deployment(deployment, wanted);
-        return Ok(health(verdict, status(deployment), reason));
+        return Ok(of_deployment(deployment, wanted));
     }
     let service = seen.services.get(&wanted.service);
-    if let Some(rest) = service.and_then(|service| at_rest(service, wanted)) {
-        let (verdict, status, reason) = rest;
-        return Ok(health(verdict, &status, reason));
+    if let Some(health) = service.and_then(|service| at_rest(service, wanted)) {
+        return Ok(health);
     }
     let not_found = || Failure::not_found(wanted);
     let (deployment, target) = deployments::newest(client, wanted)
@@ -42,24 +34,24 @@ pub(crate) async fn verify(
     if !is_way_back && status(&deployment) != "ROLLBACK_FAILED" {
         return Err(not_found());
     }
-    let (verdict, reason) = of_deployment(&deployment, wanted);
-    Ok(health(verdict, status(&deployment), reason))
+    Ok(of_deployment(&deployment, wanted))
 }
 
 /// The verdict on the way back, judged by the service's newest deployment. Its success is told by
 /// the service alone: what ECS tells of that may be a moment older.
-fn of_deployment(deployment: &ServiceDeployment, wanted: &UpdatedService) -> (Verdict, String) {
+fn of_deployment(deployment: &ServiceDeployment, wanted: &UpdatedService) -> ServiceHealth {
     let (verdict, reason) = verdict::of_deployment(&Observation {
         deployment,
         task_definition: &wanted.task_definition,
         newer: None,
         tasks: None,
     });
-    (verdict, format!("On the way back: {reason}"))
+    let reason = format!("On the way back: {reason}");
+    verdict::told(wanted, deployment, (verdict, reason))
 }
 
 /// `None` for a service that has another revision.
-fn at_rest(service: &Service, wanted: &UpdatedService) -> Option<(Verdict, String, String)> {
+fn at_rest(service: &Service, wanted: &UpdatedService) -> Option<ServiceHealth> {
     let revision = &wanted.task_definition;
     if service.task_definition() != Some(revision.as_str()) {
         return None;
@@ -88,7 +80,13 @@ fn at_rest(service: &Service, wanted: &UpdatedService) -> Option<(Verdict, Strin
             ),
         ),
     };
-    Some((verdict, state.to_owned(), reason))
+    Some(ServiceHealth {
+        service: wanted.service.clone(),
+        verdict,
+        status: state.to_owned(),
+        reason,
+        alarms: vec![],
+    })
 }
 
 #[cfg(test)]
@@ -115,7 +113,7 @@ mod tests {
             .desired_count(2)
             .set_deployments(Some(deployments.collect()))
             .build();
-        at_rest(&service, &wanted()).map(|(verdict, ..)| verdict)
+        at_rest(&service, &wanted()).map(|health| health.verdict)
     }
 
     #[test]

@@ -1,7 +1,7 @@
 //! From what ECS says of a deployment to a verdict.
 
 use aws_sdk_ecs::types::{ServiceDeployment, ServiceDeploymentRollbackMonitorsStatus as Monitor};
-use bluegreen_contract::{Health, ServiceHealth, Verdict};
+use bluegreen_contract::{Health, ServiceHealth, UpdatedService, Verdict};
 use bluegreen_services::status;
 
 /// What is known of a service and of its deployment.
@@ -132,19 +132,34 @@ fn breaker_triggered(deployment: &ServiceDeployment) -> bool {
 }
 
 fn alarms_triggered(deployment: &ServiceDeployment) -> bool {
-    deployment
-        .alarms()
-        .is_some_and(|alarms| alarms.status() == Some(&Monitor::Triggered))
+    triggered(deployment).is_some()
+}
+
+/// Names of the alarms by which ECS ended the deployment; `None` where no alarm did.
+fn triggered(deployment: &ServiceDeployment) -> Option<&[String]> {
+    let alarms = deployment.alarms()?;
+    (alarms.status() == Some(&Monitor::Triggered)).then(|| alarms.triggered_alarm_names())
+}
+
+/// What is told of a service, by its deployment.
+pub(crate) fn told(
+    service: &UpdatedService,
+    deployment: &ServiceDeployment,
+    (verdict, reason): (Verdict, String),
+) -> ServiceHealth {
+    ServiceHealth {
+        service: service.service.clone(),
+        verdict,
+        status: status(deployment).to_owned(),
+        reason,
+        alarms: triggered(deployment).unwrap_or_default().to_vec(),
+    }
 }
 
 /// What made the deployment fail, in a sentence.
 fn failure(deployment: &ServiceDeployment) -> String {
-    let alarms = deployment.alarms();
-    if let Some(alarms) = alarms.filter(|_| alarms_triggered(deployment)) {
-        return format!(
-            "The deployment failed by the alarm {}.",
-            alarms.triggered_alarm_names().join(", ")
-        );
+    if let Some(alarms) = triggered(deployment) {
+        return format!("The deployment failed by the alarm {}.", alarms.join(", "));
     }
     match deployment.deployment_circuit_breaker() {
         Some(breaker) => format!(

@@ -240,6 +240,7 @@ fn health(service: &str, verdict: Verdict) -> ServiceHealth {
         verdict,
         status: "S".to_owned(),
         reason: format!("{service} is so."),
+        alarms: vec![],
     }
 }
 

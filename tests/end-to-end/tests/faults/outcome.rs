@@ -293,10 +293,6 @@ fn endings(case: &Case) -> Vec<&'static str> {
         Disturbance::AlarmFires if undisturbed == ["succeeded"] && case.way.is_pushed() => {
             alarmed(state)
         }
-        // The way back is a deployment too, which ECS takes back for an alarm.
-        Disturbance::AlarmFires if ["VerifyRollback", "PauseForRollback"].contains(&state) => {
-            [undisturbed, &["RollbackFailed"]].concat()
-        }
         _ => undisturbed.to_vec(),
     }
 }
