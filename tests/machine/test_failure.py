@@ -43,10 +43,29 @@ class Failure(unittest.TestCase):
     def test_nobody_is_told_that_nothing_was_touched_where_an_earlier_try_may_have(self) -> None:
         text = STATES["PlanRelease"]["Assign"]["untouched"]
         states = {"result": {"Payload": {"stack": "shop"}}}
-        untouched = value(text, {"suspect": False, "states": states})
-        self.assertTrue(untouched.startswith("No service was touched"))
-        redriven = value(text, {"suspect": True, "states": states})
-        self.assertIn("earlier try", redriven)
+        usual = {"suspect": False, "leftAtWork": False, "states": states}
+        self.assertTrue(value(text, usual).startswith("No service was touched"))
+        self.assertIn("earlier try", value(text, {**usual, "suspect": True}))
+
+    def test_nobody_is_told_that_the_stack_runs_what_it_ran_where_a_deployment_was_stopped(
+        self,
+    ) -> None:
+        """SettleRelease stops what a dead release has left, also where nothing follows then."""
+        settle = STATES["SettleRelease"]["Assign"]
+        payload = {"stack": "shop", "deployments": ["d8"]}
+        found = {
+            "suspect": False,
+            "leftAtWork": False,
+            "untouched": "No service was touched: stack shop runs what it ran before.",
+            "plan": {"stack": "shop"},
+            "states": {"result": {"Payload": payload}},
+        }
+        then = {**found, **{name: value(settle[name], found) for name in ("leftAtWork", "untouched")}}
+        at_rest = {**then, "states": {"result": {"Payload": {**payload, "deployments": []}}}}
+        for name in ("leftAtWork", "untouched"):
+            self.assertEqual(value(settle[name], at_rest), then[name])
+        told = value(STATES["PlanRelease"]["Assign"]["untouched"], at_rest)
+        self.assertIn("told to roll back", told)
 
 
 class Redriven(unittest.TestCase):

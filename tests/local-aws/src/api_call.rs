@@ -8,7 +8,7 @@ use percent_encoding::percent_decode_str;
 use serde_json::{Map, Value, json};
 
 use crate::lambda;
-use crate::protocol::{Protocol, RPC_V2_CBOR, SMITHY_PROTOCOL};
+use crate::protocol::{Protocol, RPC_V2_CBOR, SMITHY_PROTOCOL, TRACE_ID};
 
 /// No request whose body is read here is larger: parts of image layers in JSON.
 const BODY_LIMIT: usize = 64 * 1024 * 1024;
@@ -30,6 +30,8 @@ pub(crate) struct ApiCall {
     /// The access key of the signature: it tells functions apart.
     pub(crate) access_key: String,
     pub(crate) user_agent: String,
+    /// X-Ray's trace that it is part of.
+    pub(crate) trace: String,
 }
 
 impl ApiCall {
@@ -53,6 +55,7 @@ impl ApiCall {
             parameters: Ok(Value::Null),
             access_key: signature.access_key,
             user_agent: text(&parts.headers, "user-agent").to_owned(),
+            trace: text(&parts.headers, TRACE_ID.as_str()).to_owned(),
         };
         let body = match call.protocol {
             Protocol::RestJson | Protocol::RestXml => {

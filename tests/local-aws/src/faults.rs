@@ -528,6 +528,7 @@ mod tests {
             parameters: Ok(parameters),
             access_key: String::new(),
             user_agent: String::new(),
+            trace: String::new(),
         }
     }
 

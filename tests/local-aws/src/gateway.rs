@@ -6,7 +6,7 @@ use std::time::{Instant, SystemTime, UNIX_EPOCH};
 use axum::Router;
 use axum::body::{Body, Bytes, to_bytes};
 use axum::extract::{Request, State};
-use axum::http::{HeaderMap, StatusCode, Uri, header};
+use axum::http::{HeaderMap, StatusCode, Uri, header, response};
 use axum::response::{IntoResponse, Response};
 use axum::routing::any;
 use hyper_util::client::legacy::Client;
@@ -24,7 +24,7 @@ use crate::images::ImageStore;
 use crate::lambda::{self, Completion, InvokeError, LambdaService};
 use crate::load_balancer::LoadBalancers;
 use crate::permissions::Asked;
-use crate::protocol::{ERROR_TYPE, REQUEST_ID};
+use crate::protocol::{ERROR_TYPE, REQUEST_ID, TRACE_ID};
 use crate::recorder::{Call, Recorder};
 use crate::request_limits::RequestLimits;
 use crate::stale_reads::StaleReads;
@@ -84,9 +84,12 @@ async fn take(State(gateway): State<Arc<Gateway>>, request: Request) -> Response
         None => answer(&gateway, &call, request).await,
     };
     let closed = response.extensions().get::<ConnectionClosed>().is_some();
+    // Invoke is answered with the trace of the invocation.
+    let trace = text(response.headers(), TRACE_ID.as_str()).unwrap_or(call.trace);
     gateway.recorder.remember(Call {
         time,
         caller,
+        trace,
         status: (!closed).then(|| response.status().as_u16()),
         service: call.service,
         operation: call.operation,
@@ -278,35 +281,37 @@ async fn invoke_function(gateway: &Gateway, call: &ApiCall, request: Request) ->
     };
     let headers = parts.headers;
     let request = lambda::Request {
-        id: uuid::Uuid::new_v4().to_string(),
-        payload,
         client_context: text(&headers, "x-amz-client-context"),
+        ..lambda::Request::new(payload)
     };
     match text(&headers, "x-amz-invocation-type").as_deref() {
         Some("DryRun") => StatusCode::NO_CONTENT.into_response(),
         Some("Event") => {
-            let id = [(REQUEST_ID, request.id.clone())];
+            let told = [
+                (REQUEST_ID, request.id.clone()),
+                (TRACE_ID, request.trace.clone()),
+            ];
             gateway.lambda.invoke_later(function, request);
-            (StatusCode::ACCEPTED, id).into_response()
+            (StatusCode::ACCEPTED, told).into_response()
         }
         _ => {
-            let version = function.version.clone();
+            let version = &function.version;
             let with_log = text(&headers, "x-amz-log-type").as_deref() == Some("Tail");
-            let id = request.id.clone();
+            let response = Response::builder()
+                .header(header::CONTENT_TYPE, "application/json")
+                .header(REQUEST_ID, &request.id)
+                .header(TRACE_ID, &request.trace)
+                .header("X-Amz-Executed-Version", version);
             match gateway.lambda.invoke(function, request).await {
-                Ok(completion) => completed(&id, &version, completion, with_log),
+                Ok(completion) => completed(response, completion, with_log),
                 Err(error) => invoke_error(call, &error),
             }
         }
     }
 }
 
-fn completed(id: &str, version: &str, completion: Completion, with_log: bool) -> Response {
+fn completed(mut response: response::Builder, completion: Completion, with_log: bool) -> Response {
     let log = with_log.then(|| lambda::log_tail(&completion.log));
-    let mut response = Response::builder()
-        .header(header::CONTENT_TYPE, "application/json")
-        .header(REQUEST_ID, id)
-        .header("X-Amz-Executed-Version", version);
     if completion.failed {
         response = response.header("X-Amz-Function-Error", "Unhandled");
     }

@@ -249,6 +249,7 @@ mod tests {
             parameters: Ok(parameters),
             access_key: access_key.to_owned(),
             user_agent: String::new(),
+            trace: String::new(),
         }
     }
 

@@ -13,6 +13,16 @@ pub(crate) const ERROR_TYPE: HeaderName = HeaderName::from_static("x-amzn-errort
 /// The header of a request's id in the JSON protocols.
 pub(crate) const REQUEST_ID: HeaderName = HeaderName::from_static("x-amzn-requestid");
 
+/// The header of X-Ray's trace that a request is part of.
+/// <https://docs.aws.amazon.com/xray/latest/devguide/xray-concepts.html#xray-concepts-tracingheader>
+pub(crate) const TRACE_ID: HeaderName = HeaderName::from_static("x-amzn-trace-id");
+
+/// The root of a new trace.
+pub(crate) fn trace_root() -> String {
+    let id = uuid::Uuid::new_v4().simple().to_string();
+    format!("Root=1-{}-{}", &id[..8], &id[8..])
+}
+
 /// How an API writes its requests and answers.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub(crate) enum Protocol {

@@ -29,6 +29,9 @@ pub struct Call {
     pub operation: String,
     /// The function that called, if one did.
     pub caller: Option<String>,
+    /// X-Ray's trace of the invocation that the call is made in, or that it makes; empty where there
+    /// is none.
+    pub trace: String,
     pub user_agent: String,
     /// The parameters, as far as the local AWS reads them.
     pub request: Value,
@@ -161,6 +164,7 @@ mod tests {
             service: "ecs".to_owned(),
             operation: operation.to_owned(),
             caller: None,
+            trace: String::new(),
             user_agent: String::new(),
             request: json!({ "service": service }),
             status: Some(200),

@@ -441,6 +441,7 @@ async fn only_the_named_function_is_struck_and_its_calls_are_remembered_as_its()
 request = urllib.request.Request(os.environ['AWS_ENDPOINT_URL'], b'{}', {
     'X-Amz-Target': 'AmazonEC2ContainerServiceV20141113.ListClusters',
     'Content-Type': 'application/x-amz-json-1.1',
+    'X-Amzn-Trace-Id': os.environ['_X_AMZN_TRACE_ID'],
     'Authorization': 'AWS4-HMAC-SHA256 Credential=%s/20260101/us-east-1/ecs/aws4_request' % key})
 try:
     return urllib.request.urlopen(request).status
@@ -458,11 +459,15 @@ except urllib.error.HTTPError as error:
     assert_eq!(payload(&invoke(aws, &spared).await), 200);
     assert_eq!(payload(&invoke(aws, &struck).await), 500);
     assert_eq!(fault.lift().await.unwrap(), 1);
-    let calls = aws.calls().await.unwrap().of("ecs", "ListClusters");
+    let all = aws.calls().await.unwrap();
+    let calls = all.of("ecs", "ListClusters");
     for (function, status) in [(struck, 500), (spared, 200)] {
         let calls = calls.only(|call| call.caller.as_ref() == Some(&function));
         let statuses: Vec<_> = calls.iter().map(|call| call.status).collect();
         assert_eq!(statuses, [Some(status)]);
+        let invoked = all.of("lambda", "Invoke").mentioning(&function);
+        assert_eq!(calls[0].trace, invoked[0].trace);
+        assert!(calls[0].trace.starts_with("Root="), "{calls:?}");
     }
 }
 

@@ -406,15 +406,21 @@ impl Seen<'_> {
         let since = self.since.as_millisecond() as f64 / 1000.0;
         let calls = self.account.aws().calls_since(since).await?;
         let of_it = calls.mentioning(&self.stand.name);
-        let by_functions = of_it.only(|call| call.caller.is_some());
+        let invoked = of_it.of("lambda", "Invoke");
+        let traces: BTreeSet<&str> = invoked.iter().map(|call| &*call.trace).collect();
+        // Also those that name another stack only.
+        let by_functions = calls.only(|call| {
+            call.caller.is_some() && traces.contains(&*call.trace) && !call.trace.is_empty()
+        });
         let strange: Vec<&Call> = by_functions
             .iter()
             .filter(|call| self.names_another_stack(&call.request))
             .collect();
-        checked.rule("7, no call names two stacks", strange.is_empty(), || {
-            format!("{strange:?}")
-        });
-        let invoked = of_it.of("lambda", "Invoke");
+        checked.rule(
+            "7, no function of a stack names another stack",
+            strange.is_empty(),
+            || format!("{strange:?}"),
+        );
         let strange: Vec<&Call> = invoked
             .iter()
             .filter(|call| self.names_another_stack(&call.request))

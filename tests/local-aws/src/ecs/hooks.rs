@@ -501,11 +501,7 @@ async fn invoke_once(ecs: &Ecs, arn: &str, payload: &Value) -> Result<Bytes, Str
     let (name, qualifier) = unqualified(arn);
     let function = service.find(name, qualifier).await;
     let function = function.map_err(|error| format!("it cannot be invoked: {error}"))?;
-    let request = lambda::Request {
-        id: Uuid::new_v4().to_string(),
-        payload: Bytes::from(payload.to_string()),
-        client_context: None,
-    };
+    let request = lambda::Request::new(Bytes::from(payload.to_string()));
     let completion = service.invoke(function, request).await;
     let completion = completion.map_err(|error| format!("it cannot be invoked: {error}"))?;
     match completion.failed {

@@ -15,6 +15,7 @@ use super::{Credentials, bootstrap};
 use crate::client::REGION;
 use crate::faults::{InvocationEnd, Moment};
 use crate::processes;
+use crate::protocol::trace_root;
 
 /// How long a runtime may take until it asks for its first event.
 /// <https://docs.aws.amazon.com/lambda/latest/dg/lambda-runtime-environment.html>
@@ -34,6 +35,19 @@ pub(crate) struct Request {
     pub(crate) id: String,
     pub(crate) payload: Bytes,
     pub(crate) client_context: Option<String>,
+    /// X-Ray's trace, which the function's own calls of AWS name too.
+    pub(crate) trace: String,
+}
+
+impl Request {
+    pub(crate) fn new(payload: Bytes) -> Self {
+        Self {
+            id: uuid::Uuid::new_v4().to_string(),
+            payload,
+            client_context: None,
+            trace: format!("{};Sampled=0", trace_root()),
+        }
+    }
 }
 
 /// How an invocation ended.
@@ -217,6 +231,7 @@ impl Environment {
             payload: request.payload.clone(),
             deadline: SystemTime::now() + timeout,
             client_context: request.client_context.clone(),
+            trace: request.trace.clone(),
         };
         let mut outcome = self.api.send(event).await;
         let deadline = tokio::time::sleep(timeout);

@@ -24,6 +24,7 @@ pub(crate) struct Event {
     pub(crate) payload: Bytes,
     pub(crate) deadline: SystemTime,
     pub(crate) client_context: Option<String>,
+    pub(crate) trace: String,
 }
 
 /// What the runtime posted: a function's answer or its error, as JSON.
@@ -130,7 +131,7 @@ async fn next(State(shared): State<Arc<Shared>>) -> Response {
         .header("Lambda-Runtime-Aws-Request-Id", event.request_id)
         .header("Lambda-Runtime-Deadline-Ms", milliseconds(event.deadline))
         .header("Lambda-Runtime-Invoked-Function-Arn", &shared.function_arn)
-        .header("Lambda-Runtime-Trace-Id", trace_id());
+        .header("Lambda-Runtime-Trace-Id", event.trace);
     if let Some(context) = event.client_context {
         response = response.header("Lambda-Runtime-Client-Context", context);
     }
@@ -188,10 +189,4 @@ fn status(status: StatusCode) -> Response {
 fn milliseconds(time: SystemTime) -> String {
     let since = time.duration_since(UNIX_EPOCH).unwrap_or(Duration::ZERO);
     since.as_millis().to_string()
-}
-
-/// An unsampled X-Ray trace identifier.
-fn trace_id() -> String {
-    let id = uuid::Uuid::new_v4().simple().to_string();
-    format!("Root=1-{}-{};Sampled=0", &id[..8], &id[8..])
 }

@@ -19,11 +19,11 @@ use tokio::net::{TcpListener, TcpStream};
 use tokio::time::timeout;
 use tokio_util::sync::CancellationToken;
 use tokio_util::task::{AbortOnDropHandle, TaskTracker};
-use uuid::Uuid;
 
 use super::metrics::Meter;
 use super::rules::{self, Action, Forward, Redirect, Rule};
 use super::target_group::{Lease, TargetGroup};
+use crate::protocol::{TRACE_ID, trace_root};
 
 /// How long a load balancer tries to connect to a target.
 const CONNECT_TIMEOUT: Duration = Duration::from_secs(10);
@@ -277,12 +277,10 @@ impl Listener {
         set("x-forwarded-for", forwarded_for);
         set("x-forwarded-proto", "http".to_owned());
         set("x-forwarded-port", self.port.to_string());
-        if !headers.contains_key("x-amzn-trace-id") {
-            let id = Uuid::new_v4().simple().to_string();
-            let root = format!("Root=1-{}-{}", &id[..8], &id[8..]);
-            if let Ok(value) = HeaderValue::try_from(root) {
-                headers.insert("x-amzn-trace-id", value);
-            }
+        if !headers.contains_key(TRACE_ID)
+            && let Ok(value) = HeaderValue::try_from(trace_root())
+        {
+            headers.insert(TRACE_ID, value);
         }
     }
 }
