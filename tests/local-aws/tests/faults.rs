@@ -441,7 +441,7 @@ async fn only_the_named_function_is_struck_and_its_calls_are_remembered_as_its()
 request = urllib.request.Request(os.environ['AWS_ENDPOINT_URL'], b'{}', {
     'X-Amz-Target': 'AmazonEC2ContainerServiceV20141113.ListClusters',
     'Content-Type': 'application/x-amz-json-1.1',
-    'X-Amzn-Trace-Id': os.environ['_X_AMZN_TRACE_ID'],
+    'X-Amzn-Trace-Id': trace,
     'Authorization': 'AWS4-HMAC-SHA256 Credential=%s/20260101/us-east-1/ecs/aws4_request' % key})
 try:
     return urllib.request.urlopen(request).status

@@ -110,7 +110,7 @@ if os.environ.get("FAIL_INIT"):
 while True:
     with urllib.request.urlopen(API + "invocation/next") as answer:
         event, id = json.load(answer), answer.headers["Lambda-Runtime-Aws-Request-Id"]
-        os.environ["_X_AMZN_TRACE_ID"] = answer.headers["Lambda-Runtime-Trace-Id"]
+        trace = answer.headers["Lambda-Runtime-Trace-Id"]
     try:
         post("invocation/%s/response" % id, handler(event))
     except Failure as error:
