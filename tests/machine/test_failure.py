@@ -43,7 +43,7 @@ class Failure(unittest.TestCase):
     def test_nobody_is_told_that_nothing_was_touched_where_an_earlier_try_may_have(self) -> None:
         text = STATES["PlanRelease"]["Assign"]["untouched"]
         states = {"result": {"Payload": {"stack": "shop"}}}
-        usual = {"suspect": False, "leftAtWork": False, "states": states}
+        usual = {"suspect": False, "foundAtWork": False, "states": states}
         self.assertTrue(value(text, usual).startswith("No service was touched"))
         self.assertIn("earlier try", value(text, {**usual, "suspect": True}))
 
@@ -55,17 +55,19 @@ class Failure(unittest.TestCase):
         payload = {"stack": "shop", "deployments": ["d8"]}
         found = {
             "suspect": False,
-            "leftAtWork": False,
+            "foundAtWork": False,
             "untouched": "No service was touched: stack shop runs what it ran before.",
             "plan": {"stack": "shop"},
             "states": {"result": {"Payload": payload}},
         }
-        then = {**found, **{name: value(settle[name], found) for name in ("leftAtWork", "untouched")}}
+        then = {**found, **{name: value(settle[name], found) for name in ("foundAtWork", "untouched")}}
         at_rest = {**then, "states": {"result": {"Payload": {**payload, "deployments": []}}}}
-        for name in ("leftAtWork", "untouched"):
+        for name in ("foundAtWork", "untouched"):
             self.assertEqual(value(settle[name], at_rest), then[name])
         told = value(STATES["PlanRelease"]["Assign"]["untouched"], at_rest)
-        self.assertIn("told to roll back", told)
+        self.assertIn("may not be what ran before", told)
+        suspect = {**found, "suspect": True, "untouched": "An earlier try."}
+        self.assertEqual(value(settle["untouched"], suspect), "An earlier try.")
 
 
 class Redriven(unittest.TestCase):

@@ -176,7 +176,7 @@ class RollbackTarget(unittest.TestCase):
 class WayBackTakenBack(unittest.TestCase):
     """ECS goes back from a way back, too, when an alarm fires."""
 
-    def leads(self, *services: tuple[str, list[str]], tries: int = 1, took: int = 1) -> str:
+    def leads(self, *services: tuple[str, list[str]], tries: int = 1, took: int = 20_000) -> str:
         told = [{"verdict": verdict, "alarms": alarms} for verdict, alarms in services]
         verdicts = ("succeeded", "inProgress", "stopped", "rolledBack")
         worst = max((verdict for verdict, _ in services), key=verdicts.index)
@@ -199,6 +199,19 @@ class WayBackTakenBack(unittest.TestCase):
         for other in (("stopped", []), ("rolledBack", [])):
             self.assertEqual(self.leads(other), "RollbackFailed")
             self.assertEqual(self.leads(alarmed, other), "RollbackFailed")
+
+    def test_what_ecs_tells_at_first_may_be_of_the_way_before(self) -> None:
+        alarmed = ("rolledBack", ["errors"])
+        self.assertEqual(self.leads(alarmed, tries=2, took=1_000), "PauseForRollback")
+        self.assertEqual(self.leads(alarmed, tries=2), "RollBack")
+
+    def test_the_record_keeps_what_ran_before_the_first_way_back(self) -> None:
+        keeps = STATES["RollBack"]["Assign"]["rolledBack"]
+        states = {"result": {"Payload": {"services": ["second"]}}}
+        first = {"services": ["first"]}
+        self.assertEqual(value(keeps, {"rolledBack": first, "states": states}), first)
+        second = value(keeps, {"rolledBack": None, "states": states})
+        self.assertEqual(second, {"services": ["second"]})
 
     def test_it_is_not_gone_forever(self) -> None:
         alarmed = ("rolledBack", ["errors"])

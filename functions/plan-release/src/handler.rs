@@ -6,7 +6,7 @@ use bluegreen_contract::{
     Action, ExecutionInput, Plan, PlanReleaseInput, PlannedService, RequestedAction, Revision,
     parse,
 };
-use serde_json::Value;
+use serde_json::{Value, json};
 use std::collections::BTreeSet;
 
 /// The services that a plan is made from.
@@ -18,6 +18,11 @@ pub(crate) struct Clients {
 
 /// Resolves stack, repository and image. Only reads.
 pub(crate) async fn handle(clients: &Clients, event: Value) -> Result<Plan, Failure> {
+    // An execution that was begun before the pipeline was updated gives the request alone.
+    let event = match event.get("stack") {
+        Some(_) => json!({"request": event}),
+        None => event,
+    };
     let PlanReleaseInput { request, revisions } = parse(event)?;
     let input: ExecutionInput = parse(request)?;
     input.validate()?;

@@ -19,7 +19,6 @@ use aws_sdk_ecs::types::{
 };
 use aws_smithy_mocks::{RuleMode, mock, mock_client};
 use lambda_runtime::Diagnostic;
-use serde_json::json;
 
 const REGISTRY: &str = "123456789012.dkr.ecr.us-east-1.amazonaws.com";
 const DIGEST: &str = "sha256:2222222222222222222222222222222222222222222222222222222222222222";
@@ -356,6 +355,12 @@ async fn a_tag_is_planned_as_a_digest_for_all_services_of_the_repository() {
             ]
         })
     );
+}
+
+#[tokio::test]
+async fn an_execution_that_was_begun_before_the_pipeline_was_updated_is_planned_too() {
+    let plan = handle(&world().clients(), by_tag()).await.unwrap();
+    assert_eq!(plan, world().plan(by_tag()).await.unwrap());
 }
 
 #[tokio::test]

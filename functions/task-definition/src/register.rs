@@ -70,7 +70,7 @@ pub async fn describe(
 #[derive(Debug, Clone, PartialEq)]
 pub struct Family {
     pub revision: Described,
-    /// The latest active revision, where that is a later one.
+    /// The latest active revision, where that is another one.
     latest: Option<Described>,
 }
 

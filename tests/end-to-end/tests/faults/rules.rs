@@ -408,12 +408,14 @@ impl Seen<'_> {
         let of_it = calls.mentioning(&self.stand.name);
         let invoked = of_it.of("lambda", "Invoke");
         let traces: BTreeSet<&str> = invoked.iter().map(|call| &*call.trace).collect();
+        let by_functions = of_it.only(|call| call.caller.is_some());
         // Also those that name another stack only.
-        let by_functions = calls.only(|call| {
+        let made_for_it = calls.only(|call| {
             call.caller.is_some() && traces.contains(&*call.trace) && !call.trace.is_empty()
         });
         let strange: Vec<&Call> = by_functions
             .iter()
+            .chain(made_for_it.iter())
             .filter(|call| self.names_another_stack(&call.request))
             .collect();
         checked.rule(
@@ -442,7 +444,8 @@ impl Seen<'_> {
             strange.is_empty(),
             || format!("{strange:?}"),
         );
-        checked.rule("7, the calls are known", !writes.is_empty(), || {
+        let known = !writes.is_empty() && !made_for_it.is_empty();
+        checked.rule("7, the calls are known", known, || {
             "no function has changed anything".to_owned()
         });
         Ok(())
