@@ -82,12 +82,17 @@ class UnsupportedDeploymentController(Exception):
 
 
 def handler(event, context):
-    validate(event)
-    stack = Stack(event["stack"])
-    services = services_of(stack.name)
-    if event.get("action") == "rollback":
-        return rollback(stack, services)
-    return deploy(event, stack, services)
+    check(event, ("request",), ("revisions",))
+    request = event["request"]
+    validate(request)
+    stack = Stack(request["stack"])
+    known = {revision["taskDefinition"]: revision for revision in event.get("revisions", [])}
+    services = services_of(stack.name, known)
+    if request.get("action") == "rollback":
+        plan = rollback(stack, services)
+    else:
+        plan = deploy(request, stack, services)
+    return {**plan, "revisions": [service.revision for service in services]}
 
 
 def validate(event):
@@ -229,7 +234,7 @@ def describe_stack(name):
         raise
 
 
-def services_of(stack):
+def services_of(stack, known):
     arns = []
     with AwsRequests("cloudformation:ListStackResources", stack):
         for page in cloudformation.get_paginator("list_stack_resources").paginate(StackName=stack):
@@ -249,8 +254,17 @@ def services_of(stack):
             with AwsRequests("ecs:DescribeServices", ", ".join(batch)):
                 answer = ecs.describe_services(cluster=cluster, services=batch)
             described = {service["serviceArn"]: service for service in answer["services"]}
-            services += [Service(described.get(arn), arn) for arn in batch]
+            services += [Service(described.get(arn), arn, known) for arn in batch]
     return sorted(services, key=lambda service: service.arn)
+
+
+def revision_of(definition):
+    described = task_definition.describe(ecs, definition)
+    containers = described["taskDefinition"]["containerDefinitions"]
+    return {
+        "taskDefinition": task_definition.arn(described),
+        "containers": [{"name": one["name"], "image": one["image"]} for one in containers],
+    }
 
 
 def cluster_of(arn):
@@ -261,7 +275,7 @@ def cluster_of(arn):
 class Service:
     """An active service with its current task definition."""
 
-    def __init__(self, described, arn):
+    def __init__(self, described, arn, known):
         if described is None or described["status"] != "ACTIVE":
             raise AwsRequestFailed("ecs:DescribeServices", arn, "MISSING", "ECS has no such service")
         self.arn = arn
@@ -273,14 +287,15 @@ class Service:
         self.is_settled = len(deployments) == 1 and deployments[0].get("rolloutState") == "COMPLETED"
         if "taskDefinition" not in described:
             self.check_controller()
-        self.definition = task_definition.describe(ecs, described["taskDefinition"])
+        definition = described["taskDefinition"]
+        self.revision = known.get(definition) or revision_of(definition)
 
     def check_controller(self):
         if self.controller != "ECS":
             raise UnsupportedDeploymentController(f"{self.arn} has {self.controller}")
 
     def ecr_containers(self):
-        for container in self.definition["taskDefinition"]["containerDefinitions"]:
+        for container in self.revision["containers"]:
             match = task_definition.IMAGE.fullmatch(container["image"])
             if match and self.is_beside(match):
                 yield container, match["repository"]
@@ -303,13 +318,15 @@ class Service:
         return None
 
     def runs(self, image):
-        return self.is_settled and task_definition.is_pinned_to(self.definition, image)
+        return self.is_settled and task_definition.are_pinned_to(
+            self.revision["containers"], image
+        )
 
     def planned(self, repositories):
         return {
             "cluster": self.cluster,
             "service": self.arn,
-            "taskDefinition": task_definition.arn(self.definition),
+            "taskDefinition": self.revision["taskDefinition"],
             "containers": self.containers_of(repositories),
         }
 

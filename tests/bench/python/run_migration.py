@@ -23,10 +23,10 @@ def handler(event, context):
     )
     check_image(event["image"], event["repository"])
     service = service_of(migration)
-    current = task_definition.describe(ecs, migration["taskDefinition"])
+    family = task_definition.family_of(ecs, migration["taskDefinition"])
     try:
         revision = task_definition.register_pinned(
-            ecs, current, event["image"], event["stack"], event["executionId"]
+            ecs, family, event["image"], event["stack"], event["executionId"]
         )
     except task_definition.NothingToPin as nothing:
         raise InvalidInput(f"`migration.taskDefinition`: {nothing}") from nothing
@@ -36,7 +36,7 @@ def handler(event, context):
         "taskArn": task_arn,
         "taskDefinition": revision,
         "container": migration["container"],
-        "log": log_location(current["taskDefinition"], migration["container"], task_arn),
+        "log": log_location(family[0]["taskDefinition"], migration["container"], task_arn),
     }
 
 

@@ -47,17 +47,26 @@ def describe(ecs, task_definition):
         return ecs.describe_task_definition(taskDefinition=task_definition, include=["TAGS"])
 
 
-def is_pinned_to(described, image):
+def family_of(ecs, revision):
+    """A revision, and the latest of its family where that is another one."""
+    newest = latest(ecs, revision.split("/")[-1].rsplit(":", 1)[0])
+    if newest and arn(newest) == revision:
+        return newest, None
+    return describe(ecs, revision), newest
+
+
+def are_pinned_to(containers, image):
     images = [
         container["image"]
-        for container in described["taskDefinition"]["containerDefinitions"]
+        for container in containers
         if repository(container["image"]) == repository(image)
     ]
     return bool(images) and all(candidate == image for candidate in images)
 
 
-def register_pinned(ecs, described, image, stack, execution):
+def register_pinned(ecs, family, image, stack, execution):
     """Registers the revision with the image pinned, unless the latest one is it; its ARN."""
+    described, newest = family
     wanted = registration(described)
     containers = [dict(container) for container in wanted["containerDefinitions"]]
     pinned = [c for c in containers if repository(c["image"]) == repository(image)]
@@ -68,11 +77,9 @@ def register_pinned(ecs, described, image, stack, execution):
     wanted["containerDefinitions"] = containers
     wanted["tags"] = marked(wanted.get("tags", []), stack, execution)
 
-    family = wanted["family"]
-    newest = latest(ecs, family) if execution else None
-    if newest and arn(newest) != arn(described) and registration(newest) == wanted:
+    if execution and newest and registration(newest) == wanted:
         return arn(newest)
-    with AwsRequests("ecs:RegisterTaskDefinition", family):
+    with AwsRequests("ecs:RegisterTaskDefinition", wanted["family"]):
         registered = ecs.register_task_definition(**wanted)
     return arn(registered)
 

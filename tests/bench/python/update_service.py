@@ -64,12 +64,13 @@ def revision_for(event, planned, current):
     migrated = event.get("migrated")
     if migrated and unchanged and migrated["service"] == service:
         return migrated["taskDefinition"], False
-    described = task_definition.describe(ecs, current[service])
-    if not unchanged and task_definition.is_pinned_to(described, event["image"]):
+    family = task_definition.family_of(ecs, current[service])
+    containers = family[0]["taskDefinition"]["containerDefinitions"]
+    if not unchanged and task_definition.are_pinned_to(containers, event["image"]):
         return current[service], True
     try:
         revision = task_definition.register_pinned(
-            ecs, described, event["image"], event["stack"], event.get("executionId")
+            ecs, family, event["image"], event["stack"], event.get("executionId")
         )
     except task_definition.NothingToPin as nothing:
         raise ServiceUpdateRefused(f"{service}: {nothing}") from nothing

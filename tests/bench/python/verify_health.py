@@ -79,7 +79,7 @@ def verify_release(wanted, seen, url):
         detail, newer = found
         is_over = is_over or newer is not None
         verdict, reason = judge(detail, newer, service, seen.tasks(service))
-        verdicts.append(health(service, verdict, detail["status"], reason))
+        verdicts.append(health(service, verdict, detail["status"], reason, alarms_of(detail)))
     result = release(verdicts)
     if result["verdict"] != "succeeded" or is_over:
         return result
@@ -93,8 +93,20 @@ def verify_release(wanted, seen, url):
     return result
 
 
-def health(service, verdict, status, reason):
-    return {"service": service["service"], "verdict": verdict, "status": status, "reason": reason}
+def health(service, verdict, status, reason, alarms=()):
+    return {
+        "service": service["service"],
+        "verdict": verdict,
+        "status": status,
+        "reason": reason,
+        "alarms": list(alarms),
+    }
+
+
+def alarms_of(deployment):
+    """Those by which ECS ended the deployment."""
+    alarms = deployment.get("alarms", {})
+    return alarms.get("triggeredAlarmNames", []) if alarms.get("status") == "TRIGGERED" else []
 
 
 def not_found(service):
@@ -155,7 +167,8 @@ def verify_rollback(service, seen):
             return health(service, *rest)
         deployment = last_way_back(service)
     verdict, reason = judge(deployment, None, service, None)
-    return health(service, verdict, deployment["status"], f"On the way back: {reason}")
+    reason = f"On the way back: {reason}"
+    return health(service, verdict, deployment["status"], reason, alarms_of(deployment))
 
 
 def at_rest(described, service):
