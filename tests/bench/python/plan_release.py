@@ -383,7 +383,7 @@ def command_of(stack, output, unit, repository):
     return {
         "cluster": service.cluster,
         "service": service.arn,
-        "taskDefinition": task_definition.arn(service.definition),
+        "taskDefinition": service.revision["taskDefinition"],
         "container": container,
         "command": words,
     }
