@@ -218,6 +218,10 @@ class WayBackTakenBack(unittest.TestCase):
         self.assertEqual(self.leads(alarmed, tries=5), "RollbackFailed")
         self.assertEqual(self.leads(alarmed, took=700_000), "RollbackFailed")
 
+    def test_a_redriven_execution_counts_its_tries_anew(self) -> None:
+        """It plans anew, and so chooses anew where to go back to."""
+        self.assertEqual(STATES["ChooseTarget"]["Assign"]["rollbackTries"], 0)
+
 
 class UnreadTable(unittest.TestCase):
     def leads(self, **variables: Any) -> str:
