@@ -15,7 +15,7 @@ $(if $(filter arm64 x86_64,$(ARCH)),,$(error ARCH is arm64 or x86_64, not $(ARCH
 FUNCTIONS := $(notdir $(patsubst %/src/main.rs,%,$(wildcard functions/*/src/main.rs)))
 VENV := target/venv
 CHECKOV := target/checkov
-REQUIREMENTS := tests/local-aws/moto/requirements.txt
+REQUIREMENTS := local-aws/moto/requirements.txt
 # cargo-lambda finds zig, which links for the C library of Lambda's Amazon Linux, in the environment.
 CARGO_LAMBDA := PATH="$(CURDIR)/$(VENV)/bin:$$PATH" cargo lambda build --release --output-format zip \
 	$(addprefix --package ,$(FUNCTIONS))
@@ -54,20 +54,20 @@ demo: setup functions ## Watch a pushed image go live (SCENARIO=bad-migration or
 	cargo build --package local-aws --package websvc --package end-to-end --locked
 	target/debug/demo $(SCENARIO)
 
-# With LOCAL=1 the local AWS takes the account's place; without it turn-key is built without it.
-TURN_KEY = cargo run --quiet --package turn-key --locked $(if $(LOCAL),-- --local,--no-default-features --)
+# With LOCAL=1 the local AWS takes the account's place; without it the command line is built without it.
+BLUEGREEN = cargo run --quiet --package bluegreen-cli --locked $(if $(LOCAL),-- --local,--no-default-features --)
 OF_STACK = --stack '$(or $(STACK),$(error Say which application: STACK=demo))'
 
 up: $(if $(LOCAL),setup functions,package) ## Bring an application up from nothing (STACK=demo; APP=directory or IMAGE=URI; LOCAL=1)
 	$(if $(LOCAL),cargo build --package local-aws --locked)
-	$(TURN_KEY) up $(OF_STACK) --architecture $(if $(LOCAL),$(HOST_ARCH),$(ARCH)) \
+	$(BLUEGREEN) up $(OF_STACK) --architecture $(if $(LOCAL),$(HOST_ARCH),$(ARCH)) \
 		$(if $(APP),--app '$(APP)') $(if $(IMAGE),--image '$(IMAGE)') $(foreach setting,$(SET),--set '$(setting)')
 
 down: $(VENV)/installed ## Delete an application and all it needs, after a question (STACK=demo; YES=1; LOCAL=1)
-	$(TURN_KEY) down $(OF_STACK) $(if $(YES),--yes)
+	$(BLUEGREEN) down $(OF_STACK) $(if $(YES),--yes)
 
 releases: $(VENV)/installed ## Show what was released to a stack (STACK=demo; JSON=1; LOCAL=1)
-	@$(TURN_KEY) releases $(OF_STACK) $(if $(JSON),--json)
+	@$(BLUEGREEN) releases $(OF_STACK) $(if $(JSON),--json)
 
 local-aws: setup ## Run the local AWS by itself; ends with Ctrl-C
 	cargo build --package local-aws --locked
@@ -83,16 +83,16 @@ lint: $(VENV)/installed $(CHECKOV)/installed ## Check formatting, clippy, templa
 
 unit: setup ## Run every test that needs no deployed stacks
 	cargo build --package local-aws --locked
-	cargo test --workspace --exclude end-to-end --exclude turn-key --locked
-	cargo test --package end-to-end --package turn-key --lib --bins --locked
+	cargo test --workspace --exclude end-to-end --exclude bluegreen-cli --locked
+	cargo test --package end-to-end --package bluegreen-cli --lib --bins --locked
 	$(VENV)/bin/python -m unittest discover --buffer --start-directory tests/lint
-	$(VENV)/bin/python -m unittest discover --buffer --start-directory tests/local-aws/moto
-	$(VENV)/bin/python -m unittest discover --buffer --start-directory tests/local-aws/conformance
-	PYTHONPATH=tests/local-aws/moto $(VENV)/bin/python -m unittest discover --buffer --start-directory tests/machine
+	$(VENV)/bin/python -m unittest discover --buffer --start-directory local-aws/moto
+	$(VENV)/bin/python -m unittest discover --buffer --start-directory local-aws/conformance
+	PYTHONPATH=local-aws/moto $(VENV)/bin/python -m unittest discover --buffer --start-directory tests/machine
 
 end-to-end: setup functions ## Run the end-to-end tests on the local AWS
 	cargo build --package local-aws --package websvc --locked
-	cargo test --package end-to-end --package turn-key --test '*' --locked
+	cargo test --package end-to-end --package bluegreen-cli --test '*' --locked
 
 test: lint unit end-to-end ## Run everything
 	@echo 'The fault matrix was sampled: make test-faults plays all of it'

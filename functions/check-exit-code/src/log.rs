@@ -2,7 +2,7 @@
 
 use aws_sdk_cloudwatchlogs::Client;
 use bluegreen_contract::LogLocation;
-use bluegreen_sdk_config::{AwsRequestFailed, failed};
+use bluegreen_runtime::{AwsRequestFailed, failed};
 use std::time::Duration;
 
 const LINES: usize = 20;

@@ -2,8 +2,8 @@ use crate::event;
 use crate::failure::Failure;
 use aws_sdk_cloudformation::types::StackResourceSummary;
 use bluegreen_contract::{ExecutionInput, RequestedAction, started_by};
-use bluegreen_release::StateMachine;
-use bluegreen_sdk_config::{AwsRequestFailed, failed};
+use bluegreen_trigger::StateMachine;
+use bluegreen_runtime::{AwsRequestFailed, failed};
 use serde::Serialize;
 use serde_json::Value;
 
@@ -56,7 +56,7 @@ pub(crate) async fn handle(context: &Context, event: Value) -> Result<Answer, Fa
             alarm.name
         )));
     }
-    let name = bluegreen_release::name(&stack, &alarm.name, &[&stack, &alarm.name, &alarm.at]);
+    let name = bluegreen_trigger::name(&stack, &alarm.name, &[&stack, &alarm.name, &alarm.at]);
     let input = ExecutionInput {
         stack: stack.clone(),
         action: RequestedAction::Rollback,
@@ -64,7 +64,7 @@ pub(crate) async fn handle(context: &Context, event: Value) -> Result<Answer, Fa
         alarm: Some(alarm.clone()),
         ..ExecutionInput::default()
     };
-    let execution = bluegreen_release::start(&context.sfn, machine, &name, &input).await?;
+    let execution = bluegreen_trigger::start(&context.sfn, machine, &name, &input).await?;
     tracing::info!(
         alarm = alarm.name,
         stack,

@@ -3,7 +3,7 @@
 
 use crate::failure::Failure;
 use bluegreen_contract::{InvalidInput, parse};
-use bluegreen_release::{is_other_artifact, is_referrer};
+use bluegreen_ecr::{is_other_artifact, is_referrer};
 use serde::Deserialize;
 use serde_json::Value;
 

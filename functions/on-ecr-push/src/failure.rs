@@ -1,4 +1,4 @@
-use bluegreen_sdk_config::AwsRequestFailed;
+use bluegreen_runtime::AwsRequestFailed;
 use lambda_runtime::Diagnostic;
 
 /// Why not every release was started. A variant's name is its error name.

@@ -1,8 +1,8 @@
 use crate::event::{self, Push};
 use crate::failure::Failure;
 use bluegreen_contract::{ExecutionInput, STACKS_TAG, started_by};
-use bluegreen_release::{StateMachine, TakenTags};
-use bluegreen_sdk_config::AwsRequestFailed;
+use bluegreen_trigger::{StateMachine, TakenTags};
+use bluegreen_runtime::AwsRequestFailed;
 use serde::Serialize;
 use serde_json::Value;
 
@@ -59,7 +59,7 @@ pub(crate) async fn handle(context: &Context, event: Value) -> Result<Answer, Fa
         )));
     }
     let arn = machine.repository(&push.repository);
-    let named = bluegreen_repository::stacks(&context.ecr, &arn).await?;
+    let named = bluegreen_ecr::stacks(&context.ecr, &arn).await?;
     if named.is_empty() {
         return Ok(ignored(format!(
             "The repository {} names no stack in an ECR tag {STACKS_TAG}.",
@@ -123,7 +123,7 @@ async fn release(context: &Context, push: &Push, stack: &str) -> Result<Outcome,
         &push.digest,
         &push.event,
     ];
-    let name = bluegreen_release::name(stack, &push.tag, &identity);
+    let name = bluegreen_trigger::name(stack, &push.tag, &identity);
     let input = ExecutionInput {
         stack: stack.to_owned(),
         tag: Some(push.tag.clone()),
@@ -133,7 +133,7 @@ async fn release(context: &Context, push: &Push, stack: &str) -> Result<Outcome,
         started_by: Some(started_by(&format!("push of {}", push.tag))),
         ..ExecutionInput::default()
     };
-    bluegreen_release::start(&context.sfn, &context.state_machine, &name, &input)
+    bluegreen_trigger::start(&context.sfn, &context.state_machine, &name, &input)
         .await
         .map(Outcome::Execution)
 }

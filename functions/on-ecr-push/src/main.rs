@@ -4,16 +4,16 @@ mod event;
 mod failure;
 mod handler;
 
-use bluegreen_release::StateMachine;
+use bluegreen_trigger::StateMachine;
 use handler::Context;
 use lambda_runtime::{Error, LambdaEvent, run, service_fn};
 use serde_json::Value;
 
 #[tokio::main(flavor = "current_thread")]
 async fn main() -> Result<(), Error> {
-    bluegreen_sdk_config::init_logging();
-    let state_machine = bluegreen_sdk_config::required_variable("STATE_MACHINE_ARN")?;
-    let config = bluegreen_sdk_config::from_env()?;
+    bluegreen_runtime::init_logging();
+    let state_machine = bluegreen_runtime::required_variable("STATE_MACHINE_ARN")?;
+    let config = bluegreen_runtime::from_env()?;
     let context = Context {
         cloudformation: aws_sdk_cloudformation::Client::new(&config),
         ecr: aws_sdk_ecr::Client::new(&config),

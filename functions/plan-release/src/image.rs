@@ -4,7 +4,7 @@ use crate::failure::Failure;
 use aws_sdk_ecr::Client;
 use aws_sdk_ecr::types::ImageIdentifier;
 use bluegreen_contract::ExecutionInput;
-use bluegreen_sdk_config::failed;
+use bluegreen_runtime::failed;
 
 /// The digest of the image, which the repository has. A digest wins over a tag: the tag may have
 /// moved on since.

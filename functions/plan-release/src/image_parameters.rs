@@ -2,7 +2,7 @@
 
 use crate::services::AppService;
 use crate::stack::Stack;
-use bluegreen_task_definition::EcrImage;
+use bluegreen_ecr::EcrImage;
 use std::collections::BTreeMap;
 
 /// Names below it are the pipeline's to write. Its role says the same.

@@ -16,12 +16,12 @@ use serde_json::Value;
 
 #[tokio::main(flavor = "current_thread")]
 async fn main() -> Result<(), Error> {
-    bluegreen_sdk_config::init_logging();
-    let config = bluegreen_sdk_config::from_env()?;
+    bluegreen_runtime::init_logging();
+    let config = bluegreen_runtime::from_env()?;
     let clients = Clients {
         cloudformation: aws_sdk_cloudformation::Client::new(&config),
         ecr: aws_sdk_ecr::Client::new(&config),
-        ecs: bluegreen_services::paced_client(&config),
+        ecs: bluegreen_ecs::paced_client(&config),
     };
     run(service_fn(|event: LambdaEvent<Value>| {
         handler::handle(&clients, event.payload)

@@ -3,7 +3,7 @@
 use crate::failure::Failure;
 use crate::services::{AppService, ServiceArn};
 use aws_sdk_ecr::Client;
-use bluegreen_sdk_config::AwsRequestFailed;
+use bluegreen_runtime::AwsRequestFailed;
 use std::collections::BTreeSet;
 
 /// The repository whose images the stack runs and whose tag names the stack. `wanted` chooses where
@@ -95,7 +95,7 @@ async fn names_stack(
         ..
     } = service;
     let arn = format!("arn:{partition}:ecr:{region}:{account}:repository/{repository}");
-    match bluegreen_repository::stacks(client, &arn).await {
+    match bluegreen_ecr::stacks(client, &arn).await {
         Ok(stacks) => Ok(stacks.iter().any(|named| named == stack)),
         // A repository that was deleted names nobody.
         Err(failure) if failure.code == "RepositoryNotFoundException" => Ok(false),

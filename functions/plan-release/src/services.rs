@@ -5,8 +5,9 @@ use crate::stack::Stack;
 use aws_sdk_ecs::Client;
 use aws_sdk_ecs::types::{DeploymentControllerType, DeploymentRolloutState, Service};
 use bluegreen_contract::{Container, PlannedService, Revision};
-use bluegreen_sdk_config::AwsRequestFailed;
-use bluegreen_task_definition::{Described, EcrImage, describe, pinned_to};
+use bluegreen_runtime::AwsRequestFailed;
+use bluegreen_ecr::EcrImage;
+use bluegreen_ecs::{Described, describe_task_definition, pinned_to};
 
 /// An active service with its current task definition.
 pub(crate) struct AppService {
@@ -227,7 +228,7 @@ async fn describe_all(
     let asked = arns
         .iter()
         .map(|arn| (arn.cluster.as_str(), arn.service.as_str()));
-    let mut described = bluegreen_services::describe(client, asked).await?;
+    let mut described = bluegreen_ecs::describe_services(client, asked).await?;
     arns.into_iter()
         .map(|arn| match described.remove(&arn.service) {
             None => Err(missing(stack, &arn.service, "ECS does not know it")),

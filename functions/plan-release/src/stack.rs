@@ -2,7 +2,7 @@
 
 use crate::failure::Failure;
 use aws_sdk_cloudformation::Client;
-use bluegreen_sdk_config::{AwsRequestFailed, failed};
+use bluegreen_runtime::{AwsRequestFailed, failed};
 use std::collections::HashMap;
 
 const SERVICE_TYPE: &str = "AWS::ECS::Service";

@@ -2,8 +2,8 @@ use crate::failure::Failure;
 use crate::images::{self, Image};
 use crate::known::Known;
 use bluegreen_contract::{ExecutionInput, started_by};
-use bluegreen_release::{StateMachine, TakenTags};
-use bluegreen_sdk_config::AwsRequestFailed;
+use bluegreen_trigger::{StateMachine, TakenTags};
+use bluegreen_runtime::AwsRequestFailed;
 use serde::Serialize;
 use std::time::SystemTime;
 
@@ -61,7 +61,7 @@ async fn reconcile(
     executions: &mut Vec<String>,
 ) -> Result<(), AwsRequestFailed> {
     let arn = context.state_machine.repository(repository);
-    let stacks = bluegreen_repository::stacks(&context.ecr, &arn).await?;
+    let stacks = bluegreen_ecr::stacks(&context.ecr, &arn).await?;
     if stacks.is_empty() {
         return Ok(());
     }
@@ -122,7 +122,7 @@ async fn start(
     stack: &str,
 ) -> Result<String, AwsRequestFailed> {
     let identity = [stack, repository, tag, &image.digest, &image.pushed_at];
-    let name = bluegreen_release::name(stack, tag, &identity);
+    let name = bluegreen_trigger::name(stack, tag, &identity);
     let input = ExecutionInput {
         stack: stack.to_owned(),
         tag: Some(tag.to_owned()),
@@ -132,7 +132,7 @@ async fn start(
         started_by: Some(started_by(&format!("reconciler: lost push of {tag}"))),
         ..ExecutionInput::default()
     };
-    bluegreen_release::start(&context.sfn, &context.state_machine, &name, &input).await
+    bluegreen_trigger::start(&context.sfn, &context.state_machine, &name, &input).await
 }
 
 #[cfg(test)]

@@ -3,8 +3,8 @@
 use aws_sdk_ecr::Client;
 use aws_sdk_ecr::types::{DescribeImagesFilter, ImageDetail, TagStatus};
 use aws_smithy_types::date_time::Format;
-use bluegreen_release::{is_other_artifact, is_referrer};
-use bluegreen_sdk_config::{AwsRequestFailed, failed};
+use bluegreen_ecr::{is_other_artifact, is_referrer};
+use bluegreen_runtime::{AwsRequestFailed, failed};
 use std::time::{Duration, SystemTime, UNIX_EPOCH};
 
 /// An event may take as long; until then an image is not looked for.

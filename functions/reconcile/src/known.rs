@@ -2,7 +2,7 @@
 
 use aws_sdk_dynamodb::Client;
 use aws_sdk_dynamodb::types::AttributeValue;
-use bluegreen_sdk_config::{AwsRequestFailed, failed};
+use bluegreen_runtime::{AwsRequestFailed, failed};
 use std::collections::{HashMap, HashSet};
 
 /// The turn of the stack comes first, then its newest releases.

@@ -5,7 +5,7 @@ mod handler;
 mod images;
 mod known;
 
-use bluegreen_release::StateMachine;
+use bluegreen_trigger::StateMachine;
 use handler::Context;
 use lambda_runtime::{Error, LambdaEvent, run, service_fn};
 use serde_json::Value;
@@ -13,16 +13,16 @@ use std::time::SystemTime;
 
 #[tokio::main(flavor = "current_thread")]
 async fn main() -> Result<(), Error> {
-    bluegreen_sdk_config::init_logging();
-    let state_machine = bluegreen_sdk_config::required_variable("STATE_MACHINE_ARN")?;
-    let config = bluegreen_sdk_config::from_env()?;
+    bluegreen_runtime::init_logging();
+    let state_machine = bluegreen_runtime::required_variable("STATE_MACHINE_ARN")?;
+    let config = bluegreen_runtime::from_env()?;
     let context = Context {
         cloudformation: aws_sdk_cloudformation::Client::new(&config),
         dynamodb: aws_sdk_dynamodb::Client::new(&config),
         ecr: aws_sdk_ecr::Client::new(&config),
         sfn: aws_sdk_sfn::Client::new(&config),
         state_machine: StateMachine::parse(&state_machine)?,
-        releases_table: bluegreen_sdk_config::required_variable("RELEASES_TABLE")?,
+        releases_table: bluegreen_runtime::required_variable("RELEASES_TABLE")?,
     };
     run(service_fn(|_: LambdaEvent<Value>| {
         handler::handle(&context, SystemTime::now())

@@ -41,7 +41,7 @@ pub(crate) fn step(observation: &Observation<'_>, wanted: &str) -> Step {
     };
     let back = goes_back_to(deployment).is_some_and(runs);
     let forward = target(deployment).is_some_and(runs);
-    match bluegreen_services::status(deployment) {
+    match bluegreen_ecs::status(deployment) {
         "ROLLBACK_REQUESTED" | "ROLLBACK_IN_PROGRESS" if back => Step::Leave,
         "PENDING" | "IN_PROGRESS" if forward => Step::Leave,
         "PENDING" | "IN_PROGRESS" if back => match deployment.service_deployment_arn() {

@@ -5,7 +5,7 @@ use aws_sdk_ecs::types::{Service, ServiceDeployment, StopServiceDeploymentStopTy
 use bluegreen_contract::{
     InvalidInput, RollBackInput, UpdatedService, UpdatedServices, WantedRevision, parse,
 };
-use bluegreen_sdk_config::{AwsRequestFailed, failed};
+use bluegreen_runtime::{AwsRequestFailed, failed};
 use serde_json::Value;
 use std::collections::HashMap;
 use std::time::Duration;
@@ -75,10 +75,10 @@ impl Seen {
         let asked = wanted
             .iter()
             .map(|wanted| (wanted.cluster.as_str(), wanted.service.as_str()));
-        let services = bluegreen_services::describe(client, asked).await?;
-        let deployments = bluegreen_services::in_progress(client, services.values()).await?;
+        let services = bluegreen_ecs::describe_services(client, asked).await?;
+        let deployments = bluegreen_ecs::in_progress(client, services.values()).await?;
         let revisions = deployments.values().flat_map(decision::revisions);
-        let task_definitions = bluegreen_services::task_definitions(client, revisions).await?;
+        let task_definitions = bluegreen_ecs::task_definitions(client, revisions).await?;
         Ok(Seen {
             services,
             deployments,

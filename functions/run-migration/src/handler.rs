@@ -6,8 +6,9 @@ use aws_sdk_ecs::operation::run_task::RunTaskError;
 use aws_sdk_ecs::operation::run_task::builders::RunTaskInputBuilder;
 use aws_sdk_ecs::types::{Failure as EcsFailure, Service};
 use bluegreen_contract::{InvalidInput, Migration, RunMigrationInput, StartedMigration, parse};
-use bluegreen_sdk_config::{AwsRequestFailed, failed};
-use bluegreen_task_definition::{EcrImage, Family, Marks, RegisterFailure};
+use bluegreen_runtime::{AwsRequestFailed, failed};
+use bluegreen_ecr::EcrImage;
+use bluegreen_ecs::{Family, Marks, RegisterFailure};
 use serde_json::Value;
 
 /// Registers the revision with the image pinned and runs it once.
@@ -55,7 +56,7 @@ fn not_registered(failure: RegisterFailure) -> Failure {
 
 async fn service_of(client: &Client, migration: &Migration) -> Result<Service, AwsRequestFailed> {
     let asked = (migration.cluster.as_str(), migration.service.as_str());
-    bluegreen_services::describe(client, [asked])
+    bluegreen_ecs::describe_services(client, [asked])
         .await?
         .remove(&migration.service)
         .ok_or_else(|| AwsRequestFailed {

@@ -8,7 +8,7 @@ use aws_sdk_ecs::types::{
     TaskManagedEbsVolumeConfiguration, TaskOverride, TaskVolumeConfiguration,
 };
 use bluegreen_contract::RunMigrationInput;
-use bluegreen_task_definition::{EXECUTION_TAG, STACK_TAG, started_by};
+use bluegreen_ecs::{EXECUTION_TAG, STACK_TAG, started_by};
 use sha2::{Digest, Sha256};
 
 /// Tag of a migration's task and of nothing else, so that a policy can tell it from the tasks of a

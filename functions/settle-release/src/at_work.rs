@@ -3,7 +3,7 @@
 use aws_sdk_ecs::Client;
 use aws_sdk_ecs::types::{DesiredStatus, ServiceDeployment, Task};
 use bluegreen_contract::PlannedService;
-use bluegreen_sdk_config::{AwsRequestFailed, failed};
+use bluegreen_runtime::{AwsRequestFailed, failed};
 use std::collections::BTreeSet;
 
 /// DescribeTasks takes no more at once, and a page of ListTasks holds no more
@@ -46,8 +46,8 @@ impl AtWork {
         let asked = services
             .iter()
             .map(|service| (service.cluster.as_str(), service.service.as_str()));
-        let services = bluegreen_services::describe(client, asked).await?;
-        let deployments = bluegreen_services::in_progress(client, services.values()).await?;
+        let services = bluegreen_ecs::describe_services(client, asked).await?;
+        let deployments = bluegreen_ecs::in_progress(client, services.values()).await?;
         let mut deployments: Vec<ServiceDeployment> = deployments.into_values().collect();
         deployments.sort_by(|a, b| a.service_arn().cmp(&b.service_arn()));
         Ok(AtWork { tasks, deployments })
@@ -111,7 +111,7 @@ async fn list(
             let page = client
                 .list_tasks()
                 .cluster(cluster)
-                .started_by(bluegreen_task_definition::started_by(stack))
+                .started_by(bluegreen_ecs::started_by(stack))
                 .desired_status(wanted.clone())
                 .set_next_token(next_token)
                 .send()

@@ -1,5 +1,5 @@
 use bluegreen_contract::InvalidInput;
-use bluegreen_sdk_config::AwsRequestFailed;
+use bluegreen_runtime::AwsRequestFailed;
 use lambda_runtime::Diagnostic;
 
 /// Why nobody can say whether the stack is at rest. A variant's name is its error name in Step

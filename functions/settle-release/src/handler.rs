@@ -3,7 +3,7 @@ use crate::failure::Failure;
 use aws_sdk_ecs::Client;
 use aws_sdk_ecs::types::{ServiceDeployment, StopServiceDeploymentStopType};
 use bluegreen_contract::{InvalidInput, SettleReleaseInput, SettledRelease, Stop, parse};
-use bluegreen_sdk_config::{AwsRequestFailed, failed};
+use bluegreen_runtime::{AwsRequestFailed, failed};
 use serde_json::Value;
 use std::time::Duration;
 
@@ -87,7 +87,7 @@ async fn deployment_sentence(
     stop: bool,
 ) -> Result<String, AwsRequestFailed> {
     let arn = deployment.service_deployment_arn().unwrap_or_default();
-    let status = bluegreen_services::status(deployment);
+    let status = bluegreen_ecs::status(deployment);
     let told = match (stop, status) {
         (true, "PENDING" | "IN_PROGRESS") => match roll_back(client, arn).await {
             Ok(()) => " and was told to roll back".to_owned(),

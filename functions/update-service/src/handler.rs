@@ -3,8 +3,9 @@ use aws_sdk_ecs::Client;
 use bluegreen_contract::{
     InvalidInput, PlannedService, UpdateServiceInput, UpdatedService, UpdatedServices, parse,
 };
-use bluegreen_sdk_config::{AwsRequestFailed, failed};
-use bluegreen_task_definition::{EcrImage, Family, Marks, RegisterFailure};
+use bluegreen_runtime::{AwsRequestFailed, failed};
+use bluegreen_ecr::EcrImage;
+use bluegreen_ecs::{Family, Marks, RegisterFailure};
 use serde_json::Value;
 
 /// Gives every service its revision with the image pinned.
@@ -15,7 +16,7 @@ pub(crate) async fn handle(client: &Client, event: Value) -> Result<UpdatedServi
     let input: UpdateServiceInput = parse(event)?;
     check(&input)?;
     let planned = input.services.iter();
-    let current = bluegreen_services::describe(
+    let current = bluegreen_ecs::describe_services(
         client,
         planned.map(|service| (service.cluster.as_str(), service.service.as_str())),
     )

@@ -8,8 +8,8 @@ use serde_json::Value;
 
 #[tokio::main(flavor = "current_thread")]
 async fn main() -> Result<(), Error> {
-    bluegreen_sdk_config::init_logging();
-    let client = bluegreen_services::paced_client(&bluegreen_sdk_config::from_env()?);
+    bluegreen_runtime::init_logging();
+    let client = bluegreen_ecs::paced_client(&bluegreen_runtime::from_env()?);
     run(service_fn(|event: LambdaEvent<Value>| {
         handler::handle(&client, event.payload)
     }))

@@ -6,8 +6,8 @@ use aws_sdk_ecs::types::{
     Service, ServiceDeployment, ServiceDeploymentBrief, ServiceRevisionSummary,
 };
 use bluegreen_contract::UpdatedService;
-use bluegreen_sdk_config::{AwsRequestFailed, failed};
-use bluegreen_services::DEPLOYMENTS_BATCH;
+use bluegreen_runtime::{AwsRequestFailed, failed};
+use bluegreen_ecs::DEPLOYMENTS_BATCH;
 use std::collections::HashMap;
 
 /// The most that a page of ListServiceDeployments holds.
@@ -30,10 +30,10 @@ impl Seen {
         let asked = wanted
             .iter()
             .map(|service| (service.cluster.as_str(), service.service.as_str()));
-        let services = bluegreen_services::describe(client, asked).await?;
-        let in_progress = bluegreen_services::in_progress(client, services.values()).await?;
+        let services = bluegreen_ecs::describe_services(client, asked).await?;
+        let in_progress = bluegreen_ecs::in_progress(client, services.values()).await?;
         let targets = in_progress.values().filter_map(target);
-        let task_definitions = bluegreen_services::task_definitions(client, targets).await?;
+        let task_definitions = bluegreen_ecs::task_definitions(client, targets).await?;
         Ok(Seen {
             services,
             in_progress,
@@ -91,7 +91,7 @@ pub(crate) async fn find(
         }
     }
     let arns = past.values().map(|found| found.deployment.as_str());
-    let details = bluegreen_services::describe_deployments(client, arns).await?;
+    let details = bluegreen_ecs::describe_deployments(client, arns).await?;
     let found = wanted.iter().map(|service| match seen.current(service) {
         Some(current) => Some(Found {
             deployment: current.clone(),
@@ -122,7 +122,7 @@ async fn find_in_history(
         let targets = batch
             .iter()
             .filter_map(ServiceDeploymentBrief::target_service_revision_arn);
-        let task_definitions = bluegreen_services::task_definitions(client, targets).await?;
+        let task_definitions = bluegreen_ecs::task_definitions(client, targets).await?;
         let found = batch.iter().find(|brief| {
             brief
                 .target_service_revision_arn()
@@ -154,12 +154,12 @@ pub(crate) async fn newest(
     else {
         return Ok(None);
     };
-    let mut details = bluegreen_services::describe_deployments(client, [arn]).await?;
+    let mut details = bluegreen_ecs::describe_deployments(client, [arn]).await?;
     let Some(deployment) = details.remove(arn) else {
         return Ok(None);
     };
     let mut task_definitions =
-        bluegreen_services::task_definitions(client, target(&deployment)).await?;
+        bluegreen_ecs::task_definitions(client, target(&deployment)).await?;
     let task_definition = target(&deployment).and_then(|target| task_definitions.remove(target));
     Ok(Some((deployment, task_definition)))
 }

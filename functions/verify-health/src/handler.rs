@@ -6,7 +6,7 @@ use aws_sdk_ecs::types::Service;
 use bluegreen_contract::{
     Health, InvalidInput, Verdict, VerifyHealthInput, check_health_check_url, parse,
 };
-use bluegreen_sdk_config::{AwsRequestFailed, Web};
+use bluegreen_runtime::{AwsRequestFailed, Web};
 use serde_json::Value;
 
 /// What is asked about the services and about the application that they are.

@@ -8,18 +8,18 @@ mod smoke;
 mod targets;
 mod verdict;
 
-use bluegreen_sdk_config::Web;
+use bluegreen_runtime::Web;
 use handler::Clients;
 use lambda_runtime::{Error, LambdaEvent, run, service_fn};
 use serde_json::Value;
 
 #[tokio::main(flavor = "current_thread")]
 async fn main() -> Result<(), Error> {
-    bluegreen_sdk_config::init_logging();
+    bluegreen_runtime::init_logging();
     let web = Web::new()?;
-    let config = bluegreen_sdk_config::from_env_with(&web)?;
+    let config = bluegreen_runtime::from_env_with(&web)?;
     let clients = Clients {
-        ecs: bluegreen_services::paced_client(&config),
+        ecs: bluegreen_ecs::paced_client(&config),
         elb: aws_sdk_elasticloadbalancingv2::Client::new(&config),
         web,
     };

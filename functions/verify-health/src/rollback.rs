@@ -9,7 +9,7 @@ use crate::verdict::{self, Observation};
 use aws_sdk_ecs::Client;
 use aws_sdk_ecs::types::{DeploymentRolloutState, Service, ServiceDeployment};
 use bluegreen_contract::{ServiceHealth, UpdatedService, Verdict};
-use bluegreen_services::status;
+use bluegreen_ecs::status;
 
 /// # Errors
 /// `DeploymentNotFound` where the service is at rest with another revision and ECS does not tell of

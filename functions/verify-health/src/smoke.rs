@@ -1,6 +1,6 @@
 //! Whether the application answers at its own address.
 
-use bluegreen_sdk_config::Web;
+use bluegreen_runtime::Web;
 use std::time::Duration;
 use tokio::time::sleep;
 

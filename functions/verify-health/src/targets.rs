@@ -3,7 +3,7 @@
 use aws_sdk_ecs::types::{LoadBalancer, Service};
 use aws_sdk_elasticloadbalancingv2::Client;
 use aws_sdk_elasticloadbalancingv2::types::TargetHealthStateEnum;
-use bluegreen_sdk_config::{AwsRequestFailed, failed};
+use bluegreen_runtime::{AwsRequestFailed, failed};
 use std::collections::BTreeMap;
 
 /// ARNs of target groups of which one has to have the targets: a service that shifts traffic has

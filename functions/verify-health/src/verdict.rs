@@ -2,7 +2,7 @@
 
 use aws_sdk_ecs::types::{ServiceDeployment, ServiceDeploymentRollbackMonitorsStatus as Monitor};
 use bluegreen_contract::{Health, ServiceHealth, UpdatedService, Verdict};
-use bluegreen_services::status;
+use bluegreen_ecs::status;
 
 /// What is known of a service and of its deployment.
 pub(crate) struct Observation<'a> {

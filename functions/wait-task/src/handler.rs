@@ -3,7 +3,7 @@ use aws_sdk_ecs::Client;
 use aws_sdk_ecs::primitives::{DateTime, DateTimeFormat};
 use aws_sdk_ecs::types::{Container, Failure as EcsFailure, Task};
 use bluegreen_contract::{ContainerStatus, StoppedTask, TaskStatus, WaitTaskInput, parse};
-use bluegreen_sdk_config::{AwsRequestFailed, failed};
+use bluegreen_runtime::{AwsRequestFailed, failed};
 use serde_json::Value;
 
 const ACTION: &str = "ecs:DescribeTasks";

@@ -3,8 +3,8 @@
 use std::collections::{BTreeMap, BTreeSet};
 
 use anyhow::{Context, Result, ensure};
-use contract_tests::Template;
-use contract_tests::strings;
+use consistency::Template;
+use consistency::strings;
 use local_aws::permissions::{Need, STATE_MACHINES};
 use serde_json::Value;
 use wildmatch::WildMatch;

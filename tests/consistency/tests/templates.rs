@@ -1,0 +1,462 @@
+//! What the templates say of themselves, of the functions and of the state machine.
+
+use consistency::{Machine, Template, functions, strings, substitutions, templates};
+use serde_json::{Value, json};
+use std::collections::BTreeSet;
+
+fn pipeline() -> Template {
+    Template::load("pipeline.yml")
+}
+
+fn names(entries: &[(&str, &Value)]) -> BTreeSet<String> {
+    entries.iter().map(|(name, _)| (*name).to_owned()).collect()
+}
+
+fn stems(suffix: &str) -> BTreeSet<String> {
+    functions()
+        .iter()
+        .map(|function| function.stem() + suffix)
+        .collect()
+}
+
+#[test]
+fn every_substitution_of_the_machine_is_supplied_and_every_one_supplied_is_used() {
+    let pipeline = pipeline();
+    let machines = pipeline.resources("AWS::StepFunctions::StateMachine");
+    assert_eq!(machines.len(), 1);
+    let supplied = machines[0].1["Properties"]["DefinitionSubstitutions"].as_object();
+    let supplied: BTreeSet<String> = supplied
+        .into_iter()
+        .flat_map(|map| map.keys().cloned())
+        .collect();
+    assert_eq!(supplied, substitutions(Machine::load().text()));
+}
+
+#[test]
+fn a_function_s_arn_is_substituted_by_the_function_of_that_name() {
+    let pipeline = pipeline();
+    let supplied = &pipeline.properties("StateMachine")["DefinitionSubstitutions"];
+    for name in substitutions(Machine::load().text()) {
+        if let Some(function) = name.strip_suffix("Arn") {
+            assert_eq!(
+                supplied[&name],
+                json!({"Fn::GetAtt": format!("{function}.Arn")})
+            );
+        }
+    }
+}
+
+#[test]
+fn the_machine_is_the_file_of_the_repository() {
+    assert_eq!(
+        pipeline().properties("StateMachine")["DefinitionS3Location"],
+        "../statemachine/deploy.asl.json"
+    );
+}
+
+#[test]
+fn every_function_crate_is_a_function_of_the_pipeline_and_there_is_no_other() {
+    assert_eq!(
+        names(&pipeline().resources("AWS::Lambda::Function")),
+        stems("Function")
+    );
+}
+
+#[test]
+fn every_function_is_built_from_its_own_crate_for_the_chosen_architecture() {
+    let pipeline = pipeline();
+    for function in functions() {
+        let properties = pipeline.properties(&(function.stem() + "Function"));
+        let code = format!("../target/lambda/{}/bootstrap.zip", function.name);
+        assert_eq!(properties["Code"], json!(code));
+        assert_eq!(
+            properties["Runtime"], "provided.al2023",
+            "{}",
+            function.name
+        );
+        assert_eq!(
+            properties["Architectures"],
+            json!([{"Ref": "Architecture"}])
+        );
+    }
+}
+
+#[test]
+fn every_function_has_a_role_and_a_log_of_its_own() {
+    let pipeline = pipeline();
+    for function in functions() {
+        let stem = function.stem();
+        let properties = pipeline.properties(&format!("{stem}Function"));
+        assert_eq!(
+            properties["Role"],
+            json!({"Fn::GetAtt": format!("{stem}Role.Arn")})
+        );
+        let group = json!({"Ref": format!("{stem}LogGroup")});
+        assert_eq!(properties["LoggingConfig"]["LogGroup"], group, "{stem}");
+        let log = json!({"Fn::GetAtt": format!("{stem}LogGroup.Arn")});
+        let statements = pipeline.statements(&format!("{stem}Role"));
+        assert!(
+            statements
+                .iter()
+                .any(|statement| statement["Resource"] == log),
+            "{stem} may not write its log"
+        );
+    }
+    let mut roles = stems("Role");
+    roles.insert("StateMachineRole".to_owned());
+    assert_eq!(names(&pipeline.resources("AWS::IAM::Role")), roles);
+}
+
+#[test]
+fn the_machine_may_call_the_functions_it_calls_and_no_other() {
+    let pipeline = pipeline();
+    let invoke = pipeline
+        .statements("StateMachineRole")
+        .into_iter()
+        .find(|statement| statement["Action"] == "lambda:InvokeFunction")
+        .map_or(&Value::Null, |statement| &statement["Resource"]);
+    let allowed: BTreeSet<String> = invoke
+        .as_array()
+        .into_iter()
+        .flatten()
+        .filter_map(|resource| resource["Fn::GetAtt"].as_str())
+        .filter_map(|arn| Some(arn.strip_suffix(".Arn")?.to_owned()))
+        .collect();
+    let machine = Machine::load();
+    let called: BTreeSet<String> = machine
+        .states()
+        .iter()
+        .filter_map(|state| Some(format!("{}Function", state.stem()?)))
+        .collect();
+    assert_eq!(allowed, called);
+}
+
+#[test]
+fn the_machine_may_ask_about_its_own_executions_and_no_other() {
+    let pipeline = pipeline();
+    let statements = pipeline.statements("StateMachineRole");
+    let asks = |statement: &&&Value| statement["Action"] == "states:DescribeExecution";
+    let asked: Vec<&Value> = statements
+        .iter()
+        .filter(asks)
+        .map(|it| &it["Resource"])
+        .collect();
+    let arn = "arn:${AWS::Partition}:states:${AWS::Region}:${AWS::AccountId}:execution:${StateMachine.Name}:*";
+    assert_eq!(asked, [&json!({ "Fn::Sub": arn })]);
+}
+
+#[test]
+fn no_role_allows_an_action_by_a_wildcard() {
+    for template in templates() {
+        for (role, _) in template.resources("AWS::IAM::Role") {
+            for action in template.actions(role) {
+                assert!(
+                    !action.contains('*'),
+                    "{}: {role} allows {action}",
+                    template.name
+                );
+            }
+        }
+    }
+}
+
+#[test]
+fn a_role_is_passed_to_the_tasks_of_ecs_alone() {
+    for template in templates() {
+        for (role, _) in template.resources("AWS::IAM::Role") {
+            for statement in template.statements(role) {
+                if strings(&statement["Action"]).contains(&"iam:PassRole") {
+                    assert_eq!(
+                        statement["Condition"],
+                        json!({"StringEquals": {"iam:PassedToService": "ecs-tasks.amazonaws.com"}}),
+                        "{}: {role}",
+                        template.name
+                    );
+                    let arn = "arn:${AWS::Partition}:iam::${AWS::AccountId}:role/${TaskRoles}";
+                    assert_eq!(statement["Resource"], json!({ "Fn::Sub": arn }));
+                }
+            }
+        }
+    }
+}
+
+/// The other roles of an account are not the pipeline's to pass, unless somebody says so.
+#[test]
+fn the_pipeline_passes_the_roles_of_the_tasks_that_the_templates_make_and_no_other() {
+    let pipeline = pipeline();
+    let passed = &pipeline.document()["Parameters"]["TaskRoles"]["Default"];
+    assert_eq!(passed, "bluegreen/*");
+    let mut found = 0;
+    for template in templates() {
+        for (role, resource) in template.resources("AWS::IAM::Role") {
+            let properties = &resource["Properties"];
+            let trust = properties["AssumeRolePolicyDocument"].to_string();
+            if trust.contains("ecs-tasks.amazonaws.com") {
+                found += 1;
+                assert_eq!(properties["Path"], "/bluegreen/", "{role}");
+            } else {
+                assert!(properties["Path"].is_null(), "{role}");
+            }
+        }
+    }
+    assert_eq!(found, 2);
+}
+
+/// AWS says of `ecs-tasks.amazonaws.com` alone that it names the account when it takes a role on:
+/// <https://docs.aws.amazon.com/AmazonECS/latest/developerguide/task-iam-roles.html>.
+#[test]
+fn ecs_takes_on_the_roles_of_tasks_for_this_account_and_its_own_without_a_condition() {
+    let account = json!({"StringEquals": {"aws:SourceAccount": {"Ref": "AWS::AccountId"}}});
+    let mut trusted = BTreeSet::new();
+    for template in templates() {
+        for (role, resource) in template.resources("AWS::IAM::Role") {
+            let document = &resource["Properties"]["AssumeRolePolicyDocument"];
+            for statement in document["Statement"].as_array().into_iter().flatten() {
+                let condition = match statement["Principal"]["Service"].as_str() {
+                    Some("ecs-tasks.amazonaws.com") => &account,
+                    Some("ecs.amazonaws.com") => &Value::Null,
+                    _ => continue,
+                };
+                assert_eq!(&statement["Condition"], condition, "{role}");
+                trusted.insert(role.to_owned());
+            }
+        }
+    }
+    let expected = [
+        "ExecutionRole",
+        "HookRole",
+        "InfrastructureRole",
+        "TaskRole",
+    ];
+    assert_eq!(trusted, expected.map(str::to_owned).into());
+}
+
+/// A role that changes roles, functions, state machines or stacks could give itself what it lacks.
+#[test]
+fn no_role_can_change_itself() {
+    let changes = |action: &str| {
+        let (service, verb) = action.split_once(':').unwrap_or_default();
+        let reads = ["Describe", "Get", "List"];
+        match service {
+            "iam" => verb != "PassRole",
+            "cloudformation" => !reads.iter().any(|read| verb.starts_with(read)),
+            "lambda" => verb != "InvokeFunction",
+            "states" => !["StartExecution", "DescribeExecution"].contains(&verb),
+            "sts" => true,
+            _ => false,
+        }
+    };
+    for template in templates() {
+        for (role, _) in template.resources("AWS::IAM::Role") {
+            for action in template.actions(role) {
+                assert!(
+                    !changes(action),
+                    "{}: {role} allows {action}",
+                    template.name
+                );
+            }
+        }
+    }
+}
+
+#[test]
+fn every_statement_of_a_policy_says_why_it_is_there_and_why_it_is_for_every_resource() {
+    for template in templates() {
+        let lines: Vec<&str> = template.text().lines().collect();
+        for (number, line) in lines.iter().enumerate() {
+            if !line.trim_start().starts_with("- Effect:") {
+                continue;
+            }
+            let depth = indentation(line);
+            let body = lines[number + 1..]
+                .iter()
+                .take_while(|next| indentation(next) > depth);
+            let trusts = body.clone().any(|next| next.contains("sts:AssumeRole"));
+            let comment: String = lines[..number]
+                .iter()
+                .rev()
+                .map_while(|before| before.trim_start().strip_prefix('#'))
+                .collect();
+            let place = format!("{}:{}", template.name, number + 1);
+            assert!(
+                trusts || !comment.is_empty(),
+                "{place}: a statement without a reason"
+            );
+            let is_for_all = body.clone().any(|next| next.trim() == "Resource: '*'");
+            assert!(
+                !is_for_all || comment.contains("resource-level"),
+                "{place}: a statement for every resource that does not say why"
+            );
+        }
+    }
+}
+
+fn indentation(line: &str) -> usize {
+    line.len() - line.trim_start().len()
+}
+
+#[test]
+fn every_log_group_forgets_after_a_time() {
+    let mut found = 0;
+    for template in templates() {
+        for (name, resource) in template.resources("AWS::Logs::LogGroup") {
+            found += 1;
+            let retention = &resource["Properties"]["RetentionInDays"];
+            assert!(
+                !retention.is_null(),
+                "{}: {name} keeps its logs for ever",
+                template.name
+            );
+        }
+    }
+    assert!(found > 0, "no template has a log group");
+}
+
+#[test]
+fn nothing_names_a_partition() {
+    for template in templates() {
+        assert!(!template.text().contains("arn:aws:"), "{}", template.name);
+    }
+    assert!(!Machine::load().text().contains("arn:aws:"));
+}
+
+#[test]
+fn every_template_has_its_sections_in_one_order() {
+    let order = [
+        "AWSTemplateFormatVersion",
+        "Description",
+        "Metadata",
+        "Parameters",
+        "Rules",
+        "Conditions",
+        "Resources",
+        "Outputs",
+    ];
+    for template in templates() {
+        let rules = template.sections().contains(&"Rules".to_owned());
+        let expected = order.iter().filter(|name| rules || **name != "Rules");
+        let expected: Vec<&str> = expected.copied().collect();
+        assert_eq!(template.sections(), expected, "{}", template.name);
+    }
+}
+
+#[test]
+fn every_parameter_is_described_explains_its_limits_and_stands_in_a_group() {
+    for template in templates() {
+        let parameters = template.entries("Parameters");
+        for (name, parameter) in &parameters {
+            let place = format!("{}: {name}", template.name);
+            let description = parameter["Description"].as_str().unwrap_or("");
+            assert!(description.ends_with('.'), "{place} has no Description");
+            let limits = [
+                "MinValue",
+                "MaxValue",
+                "MinLength",
+                "MaxLength",
+                "AllowedValues",
+                "AllowedPattern",
+            ];
+            let limited = limits.iter().any(|limit| !parameter[limit].is_null());
+            assert!(
+                !limited || parameter["ConstraintDescription"].is_string(),
+                "{place}"
+            );
+            let optional = parameter["Default"] == "";
+            assert!(!optional || description.starts_with("Optional "), "{place}");
+        }
+        let interface = &template.document()["Metadata"]["AWS::CloudFormation::Interface"];
+        let groups = interface["ParameterGroups"]
+            .as_array()
+            .cloned()
+            .unwrap_or_default();
+        let grouped: Vec<&str> = groups
+            .iter()
+            .flat_map(|group| strings(&group["Parameters"]))
+            .collect();
+        let unique: BTreeSet<String> = grouped.iter().map(|name| (*name).to_owned()).collect();
+        assert_eq!(unique, names(&parameters), "{}", template.name);
+        assert_eq!(
+            unique.len(),
+            grouped.len(),
+            "{}: a parameter in two groups",
+            template.name
+        );
+    }
+}
+
+#[test]
+fn every_output_is_described() {
+    for template in templates() {
+        for (name, output) in template.entries("Outputs") {
+            assert!(
+                output["Description"].is_string(),
+                "{}: {name}",
+                template.name
+            );
+        }
+    }
+}
+
+#[test]
+fn a_push_without_a_tag_never_reaches_the_function() {
+    let pipeline = pipeline();
+    let pattern = &pipeline.properties("PushRule")["EventPattern"];
+    assert_eq!(
+        pattern,
+        &json!({
+            "source": ["aws.ecr"],
+            "detail-type": ["ECR Image Action"],
+            "detail": {
+                "action-type": ["PUSH"],
+                "result": ["SUCCESS"],
+                "image-tag": [{"anything-but": [""]}]
+            }
+        })
+    );
+}
+
+/// Nothing keeps the event of a schedule.
+#[test]
+fn somebody_hears_of_a_function_on_a_schedule_that_fails() {
+    let pipeline = pipeline();
+    let rules = pipeline.resources("AWS::Events::Rule");
+    let scheduled = rules.iter().filter_map(|(_, rule)| {
+        let properties = &rule["Properties"];
+        properties.get("ScheduleExpression")?;
+        properties["Targets"][0]["Arn"]["Fn::GetAtt"].as_str()
+    });
+    let alarms = pipeline.resources("AWS::CloudWatch::Alarm");
+    let heard = alarms.iter().filter_map(|(_, alarm)| {
+        let properties = &alarm["Properties"];
+        let errors = properties["Namespace"] == "AWS/Lambda" && properties["MetricName"] == "Errors";
+        let dimension = &properties["Dimensions"][0];
+        let of_function = errors && dimension["Name"] == "FunctionName";
+        let topic = json!({"Fn::If": ["HasAlarmTopic", [{"Ref": "AlarmTopicArn"}], {"Ref": "AWS::NoValue"}]});
+        assert!(!errors || properties["AlarmActions"] == topic);
+        of_function.then(|| dimension["Value"]["Ref"].as_str())?
+    });
+    let scheduled: BTreeSet<&str> = scheduled
+        .filter_map(|arn| arn.strip_suffix(".Arn"))
+        .collect();
+    assert_eq!(scheduled, BTreeSet::from(["ReconcileFunction"]));
+    assert_eq!(heard.collect::<BTreeSet<&str>>(), scheduled);
+}
+
+#[test]
+fn a_push_that_leads_to_no_release_is_kept() {
+    let pipeline = pipeline();
+    let queue = json!({"Fn::GetAtt": "DeadLetterQueue.Arn"});
+    assert_eq!(
+        pipeline.properties("PushRule")["Targets"][0]["DeadLetterConfig"]["Arn"],
+        queue
+    );
+    let destinations = &pipeline.properties("OnEcrPushInvokeConfig")["DestinationConfig"];
+    assert_eq!(destinations["OnFailure"]["Destination"], queue);
+    assert!(
+        pipeline
+            .statements("OnEcrPushRole")
+            .iter()
+            .any(|statement| statement["Action"] == "sqs:SendMessage"
+                && statement["Resource"] == queue)
+    );
+}
