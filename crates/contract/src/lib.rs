@@ -5,23 +5,36 @@
 //! [`serde_json::Value`] and turns it into its own input with [`parse`]: a failure then has the
 //! stable name `InvalidInput`, where Lambda's own deserialisation error has a Rust type path.
 
+mod command;
+mod end;
 mod execution;
-mod health;
-mod migration;
 mod plan;
-mod rollback;
+mod release;
+mod services;
+mod turn;
 
+pub use command::{
+    CheckExitCodeInput, Command, ContainerStatus, EndedTask, ExitCode, LogLocation, Purpose,
+    RunMigrationInput, StartedTask, StoppedTask, WaitTaskInput,
+};
+pub use end::{
+    Current, EndReleaseInput, FailedStep, Outcome, RecordCurrentInput, ServiceRevision,
+    UnwrittenImage,
+};
 pub use execution::{ExecutionInput, FiredAlarm, RequestedAction, started_by};
-pub use health::{Health, ServiceHealth, Verdict, VerifyHealthInput, check_health_check_url};
-pub use migration::{
-    CheckExitCodeInput, ContainerStatus, ExitCode, LogLocation, RunMigrationInput,
-    StartedMigration, StoppedTask, TaskStatus, WaitTaskInput,
-};
 pub use plan::{
-    Action, Container, Limits, MigratedService, Migration, Plan, PlanReleaseInput, PlannedService,
-    Revision, UpdateServiceInput, UpdatedService, UpdatedServices,
+    Action, AlarmIsNoReason, Container, Ending, Limits, Plan, PlanReleaseInput, PlannedService,
+    Revision, TurnTaken,
 };
-pub use rollback::{RollBackInput, SettleReleaseInput, SettledRelease, Stop, WantedRevision};
+pub use release::{EVERY_REPOSITORY, Execution, Release, name_of};
+pub use services::{
+    Health, RollBackInput, UpdateServiceInput, UpdatedService, UpdatedServices, Verdict,
+    VerifyHealthInput, check_health_check_url,
+};
+pub use turn::{
+    ChooseTargetInput, GoodRelease, ServingImage, SettleReleaseInput, SettledRelease,
+    TakeTurnInput, Target, WantedRevision,
+};
 
 use serde::de::DeserializeOwned;
 use serde_json::Value;

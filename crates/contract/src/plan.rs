@@ -1,5 +1,6 @@
 //! What `plan-release` decides and what `update-service` does with it.
 
+use crate::{Command, Execution, Release, UpdatedServices};
 use serde::{Deserialize, Serialize};
 use serde_json::Value;
 use std::collections::BTreeMap;
@@ -10,9 +11,30 @@ use std::collections::BTreeMap;
 pub struct PlanReleaseInput {
     /// The execution's input as it was given, an [`ExecutionInput`](crate::ExecutionInput).
     pub request: Value,
-    /// Those of an earlier plan of the same execution, which need not be asked for again.
+    pub execution: Execution,
+    /// Start of the execution, RFC 3339 in UTC.
+    pub started_at: String,
+    /// The answer of `take-turn`; `null` for the plan before it.
+    pub turn: Option<TurnTaken>,
+    /// Those of the plan before, of which ECS need not be asked again.
     #[serde(default)]
     pub revisions: Vec<Revision>,
+}
+
+/// Answer of `take-turn`.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "camelCase", deny_unknown_fields)]
+pub struct TurnTaken {
+    /// `false`: the release needs no turn, or another one took its place.
+    pub taken: bool,
+    /// ARN of the newer execution that took its place.
+    #[serde(default)]
+    pub superseded_by: Option<String>,
+    /// When the turn was taken, milliseconds since 1970.
+    pub at: i64,
+    /// An earlier try of this very execution, before it was redriven, may have changed services.
+    #[serde(default)]
+    pub touched: bool,
 }
 
 /// Answer of `plan-release`.
@@ -22,15 +44,9 @@ pub struct Plan {
     pub action: Action,
     /// A sentence: why there is something to do, or nothing.
     pub reason: String,
-    pub stack: String,
-    /// Name of the ECR repository, without the registry; `null` for a rollback.
-    pub repository: Option<String>,
-    /// The tag that was asked for, if one was.
-    pub tag: Option<String>,
-    /// `sha256:…`, of the index where the image is for several platforms; `null` for a rollback.
-    pub digest: Option<String>,
-    /// `registry/repository@digest`, as it goes into the task definitions; `null` for a rollback.
-    pub image: Option<String>,
+    pub release: Release,
+    /// How the release ends where [`Action::End`] or [`Action::Record`] is all there is to do.
+    pub ending: Option<Ending>,
     /// By repository, the name of the parameter in the Parameter Store from which the stack's
     /// template takes its image, where that is the pipeline's to write.
     pub image_parameters: BTreeMap<String, String>,
@@ -38,15 +54,17 @@ pub struct Plan {
     /// for a rollback, of every repository that names the stack.
     pub services: Vec<PlannedService>,
     /// `null`: nothing to migrate.
-    pub migration: Option<Migration>,
+    pub migration: Option<Command>,
     /// What runs once the new image serves, or is found to be healthy; `null`: nothing.
-    pub post_deploy: Option<Migration>,
+    pub post_deploy: Option<Command>,
     /// Names of the CloudWatch alarms in the services' deployment configurations, in order.
     pub alarms: Vec<String>,
     /// URL that has to answer with 2xx once the new image serves.
     pub health_check_url: Option<String>,
     pub limits: Limits,
-    /// Those that the services of the stack had, all of them.
+    /// With [`Action::Verify`]: what the services run already, as `update-service` would answer.
+    pub update: Option<UpdatedServices>,
+    /// Those that the services of the stack had, all of them; empty with the turn in hand.
     pub revisions: Vec<Revision>,
 }
 
@@ -68,29 +86,66 @@ pub struct Container {
     pub image: String,
 }
 
-/// Seconds that the stack allows; `null`: as the pipeline does.
+/// Seconds that the stack allows, or else the pipeline.
 #[derive(Debug, Clone, Copy, Default, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(rename_all = "camelCase", deny_unknown_fields)]
 pub struct Limits {
     /// For the migration.
-    pub migration_seconds: Option<u32>,
-    /// For ECS to bring the image into service, bake time included.
-    pub deployment_seconds: Option<u32>,
-    /// For the command that runs after it.
-    pub post_deploy_seconds: Option<u32>,
+    pub migration_seconds: u32,
+    /// For ECS to bring the image into service, bake time included; and for a rollback.
+    pub deployment_seconds: u32,
     /// After a release, for an alarm to undo it.
-    pub rollback_window_seconds: Option<u32>,
+    pub rollback_window_seconds: u32,
 }
 
-/// Whether the state machine has anything to do.
+/// What the state machine has to do.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(rename_all = "camelCase")]
 pub enum Action {
+    /// Let come to rest what a release left in progress that ended before its time; then plan anew.
+    Settle,
+    /// Migrate, then deploy.
+    Migrate,
     Deploy,
-    /// Every service already runs the image in a completed deployment.
-    None,
+    /// The services run the image already, but no release has found it healthy.
+    Verify,
     /// Bring the services back to an earlier release.
     Rollback,
+    /// Only note that the image, which runs and is known to be healthy, was asked for again.
+    Record,
+    /// Nothing but to end.
+    End,
+}
+
+/// An end that changes no service.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "camelCase", tag = "verdict")]
+pub enum Ending {
+    /// Every service runs the image already, and it is known to be healthy.
+    NothingToDeploy,
+    /// A later push to the repository was deployed before this one had its turn.
+    Stale,
+    /// A newer release took the place of this one; its execution's ARN.
+    #[serde(rename_all = "camelCase")]
+    Superseded { by: Option<String> },
+    /// The alarm is no reason to go back.
+    #[serde(rename_all = "camelCase")]
+    NothingToRollBack { why: AlarmIsNoReason },
+}
+
+/// Why an alarm takes nothing back.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "camelCase")]
+pub enum AlarmIsNoReason {
+    /// The pipeline does not deploy to the alarm's stack; a sentence says why not.
+    NotDeployedTo(String),
+    /// It guards no deployment of the services.
+    GuardsNoDeployment,
+    NoRelease,
+    JustRolledBack,
+    BeforeTheRelease,
+    /// The newest release was deployed longer ago than the window.
+    AfterTheWindow { seconds: u32 },
 }
 
 /// A service of the unit, as it was when the release was planned.
@@ -105,67 +160,4 @@ pub struct PlannedService {
     pub task_definition: String,
     /// Names of the containers whose image is the repository's.
     pub containers: Vec<String>,
-}
-
-/// A command of a release, such as its migration: which container of which service's task
-/// definition runs it.
-#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
-#[serde(rename_all = "camelCase", deny_unknown_fields)]
-pub struct Migration {
-    /// ARN of the cluster.
-    pub cluster: String,
-    /// ARN of the service whose network, capacity and task definition the task takes.
-    pub service: String,
-    /// ARN of the task definition's revision that the service had.
-    pub task_definition: String,
-    /// Name of the container that runs the command.
-    pub container: String,
-    pub command: Vec<String>,
-}
-
-/// Input of `update-service`.
-#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
-#[serde(rename_all = "camelCase", deny_unknown_fields)]
-pub struct UpdateServiceInput {
-    pub services: Vec<PlannedService>,
-    /// `registry/repository@digest`.
-    pub image: String,
-    pub repository: String,
-    pub stack: String,
-    /// The service whose task definition was already registered for the migration.
-    pub migrated: Option<MigratedService>,
-    /// ARN of the execution. With it a retried call finds the revisions of its first try.
-    #[serde(default)]
-    pub execution_id: Option<String>,
-}
-
-/// The revision that the migration ran with.
-#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
-#[serde(rename_all = "camelCase", deny_unknown_fields)]
-pub struct MigratedService {
-    /// ARN of the service.
-    pub service: String,
-    /// ARN of the revision with the image pinned.
-    pub task_definition: String,
-}
-
-/// Answer of `update-service`.
-#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
-#[serde(rename_all = "camelCase", deny_unknown_fields)]
-pub struct UpdatedServices {
-    pub services: Vec<UpdatedService>,
-}
-
-/// A service and the two revisions between which it moves.
-#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
-#[serde(rename_all = "camelCase", deny_unknown_fields)]
-pub struct UpdatedService {
-    /// ARN of the cluster.
-    pub cluster: String,
-    /// ARN of the service.
-    pub service: String,
-    /// ARN of the revision that is being deployed.
-    pub task_definition: String,
-    /// ARN of the revision that the service had when the release was planned.
-    pub previous_task_definition: String,
 }

@@ -1,29 +1,70 @@
-//! The migration's task, from its start to its exit code.
+//! A one-off task of a release, such as its migration, from its start to its exit code.
 
-use crate::Migration;
+use crate::{Execution, PlannedService, Release};
 use serde::{Deserialize, Serialize};
+
+/// A command of a release: which container of which service's task definition runs it.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "camelCase", deny_unknown_fields)]
+pub struct Command {
+    pub purpose: Purpose,
+    /// ARN of the cluster.
+    pub cluster: String,
+    /// ARN of the service whose network, capacity and task definition the task takes.
+    pub service: String,
+    /// ARN of the task definition's revision that the service had.
+    pub task_definition: String,
+    /// Name of the container that runs the command.
+    pub container: String,
+    pub command: Vec<String>,
+    /// How long it may run.
+    pub timeout_seconds: u32,
+}
+
+/// What a command is for.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "camelCase")]
+pub enum Purpose {
+    /// It gates the deployment.
+    Migration,
+    /// It runs once the new image serves.
+    PostDeploy,
+}
+
+impl Purpose {
+    /// As a sentence calls it: `the migration`, `the post-deploy command`.
+    #[must_use]
+    pub fn name(self) -> &'static str {
+        match self {
+            Purpose::Migration => "migration",
+            Purpose::PostDeploy => "post-deploy command",
+        }
+    }
+}
 
 /// Input of `run-migration`.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(rename_all = "camelCase", deny_unknown_fields)]
 pub struct RunMigrationInput {
-    pub migration: Migration,
-    /// `registry/repository@digest`.
-    pub image: String,
-    pub repository: String,
-    pub stack: String,
-    /// ARN of the execution: with `attempt` it makes the task's idempotency token.
-    pub execution_id: String,
-    /// Counts from 0. Another number is another task.
-    pub attempt: u32,
+    pub release: Release,
+    pub execution: Execution,
+    pub command: Command,
+    /// What the services were before this release, for its record.
+    pub before: Vec<PlannedService>,
 }
 
 /// Answer of `run-migration`.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(rename_all = "camelCase", deny_unknown_fields)]
-pub struct StartedMigration {
+pub struct StartedTask {
+    pub purpose: Purpose,
+    pub stack: String,
+    /// `registry/repository@digest`.
+    pub image: String,
     /// ARN of the cluster.
     pub cluster: String,
+    /// ARN of the service whose revision it is.
+    pub service: String,
     pub task_arn: String,
     /// ARN of the revision with the image pinned.
     pub task_definition: String,
@@ -31,6 +72,9 @@ pub struct StartedMigration {
     pub container: String,
     /// Where the container's output goes; `null` where it does not go to CloudWatch Logs.
     pub log: Option<LogLocation>,
+    /// When ECS was asked for it, milliseconds since 1970.
+    pub at: i64,
+    pub timeout_seconds: u32,
 }
 
 /// A stream of CloudWatch Logs.
@@ -42,33 +86,33 @@ pub struct LogLocation {
     pub region: String,
 }
 
-/// Input of `wait-task`.
+/// Input of `wait-task` that the state machine gives.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(rename_all = "camelCase", deny_unknown_fields)]
 pub struct WaitTaskInput {
-    /// ARN of the cluster.
-    pub cluster: String,
-    pub task_arn: String,
+    pub task: StartedTask,
+    pub execution: Execution,
 }
 
-/// Answer of `wait-task`.
+/// Answer of `wait-task`: the task has stopped, or does not stop though it was told to.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(rename_all = "camelCase", deny_unknown_fields)]
-pub struct TaskStatus {
-    pub stopped: bool,
-    /// ECS's own word, e.g. `PROVISIONING`, `RUNNING`, `STOPPED`.
+pub struct EndedTask {
+    /// ECS's own word: `STOPPED`, or what a task is that does not stop.
     pub last_status: String,
-    /// Present once the task has stopped. ECS forgets a stopped task after about an hour, so
+    /// It ran longer than it may and was told to stop by `wait-task`.
+    pub overdue: bool,
+    /// When that was seen, milliseconds since 1970.
+    pub at: i64,
+    /// `null` where it has not stopped. ECS forgets a stopped task after about an hour, so
     /// everything that a verdict or a cause needs is kept here.
-    #[serde(default, skip_serializing_if = "Option::is_none")]
-    pub task: Option<StoppedTask>,
+    pub stopped: Option<StoppedTask>,
 }
 
 /// How a task ended.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(rename_all = "camelCase", deny_unknown_fields)]
 pub struct StoppedTask {
-    pub task_arn: String,
     /// ECS's own word, e.g. `EssentialContainerExited`, `TaskFailedToStart`.
     pub stop_code: Option<String>,
     pub stopped_reason: Option<String>,
@@ -95,16 +139,16 @@ pub struct ContainerStatus {
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(rename_all = "camelCase", deny_unknown_fields)]
 pub struct CheckExitCodeInput {
-    /// Name of the container whose exit code decides.
-    pub container: String,
-    pub task: StoppedTask,
-    pub log: Option<LogLocation>,
+    pub task: StartedTask,
+    pub ended: EndedTask,
 }
 
-/// Answer of `check-exit-code`: the migration has succeeded.
+/// Answer of `check-exit-code`: the command has succeeded.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(rename_all = "camelCase", deny_unknown_fields)]
 pub struct ExitCode {
     /// Always 0: every other outcome is an error.
     pub exit_code: i32,
+    /// When that was seen, milliseconds since 1970.
+    pub at: i64,
 }

@@ -1,0 +1,80 @@
+//! Which release a function works for.
+
+use crate::RequestedAction;
+use serde::{Deserialize, Serialize};
+
+/// The execution that calls, as Step Functions tells of it at the moment of the call.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "camelCase", deny_unknown_fields)]
+pub struct Execution {
+    /// Its ARN.
+    pub id: String,
+    /// How often it was redriven.
+    pub redrives: u32,
+}
+
+impl Execution {
+    /// The execution's own name, the last part of its ARN.
+    #[must_use]
+    pub fn name(&self) -> &str {
+        name_of(&self.id)
+    }
+}
+
+/// The name at the end of an execution's ARN.
+#[must_use]
+pub fn name_of(execution: &str) -> &str {
+    execution.rsplit(':').next().unwrap_or(execution)
+}
+
+/// A release: what an execution brings into a stack, and its place among the others. The first plan
+/// settles all of it.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "camelCase", deny_unknown_fields)]
+pub struct Release {
+    /// Name of the CloudFormation stack.
+    pub stack: String,
+    pub action: RequestedAction,
+    /// Name of the ECR repository, without the registry; `null` for a rollback.
+    pub repository: Option<String>,
+    /// The tag that was asked for, if one was.
+    pub tag: Option<String>,
+    /// `sha256:…`, of the index where the image is for several platforms; `null` for a rollback.
+    pub digest: Option<String>,
+    /// `registry/repository@digest`, as it goes into the task definitions; `null` for a rollback.
+    pub image: Option<String>,
+    /// Key of its record in the table: `release#START#NAME`, START being the execution's start.
+    pub record: String,
+    /// Releases of a stack are ordered by it: the time of the push to the second (any other
+    /// release's is its start, and none is later than that), `#`, the execution's start.
+    pub order: String,
+    /// Start of the execution, RFC 3339 in UTC with milliseconds.
+    pub started_at: String,
+    /// When the image was pushed, RFC 3339 in UTC; `null` where no push began the release.
+    pub pushed_at: Option<String>,
+    /// Who or what asked for it.
+    pub started_by: String,
+    /// The release to go back to, by the name of its execution; `null`: the last good one.
+    pub to: Option<String>,
+    /// The alarm that asks for a rollback.
+    pub alarm: Option<crate::FiredAlarm>,
+    /// Deploy although a later push was deployed already.
+    pub force: bool,
+    /// Deploy although alarms of the services are in ALARM.
+    pub ignore_alarms: bool,
+}
+
+impl Release {
+    /// Whether this release and another one of the stack, for `waits_for`, take each other's place:
+    /// both are of one repository, or one is a rollback, which concerns all.
+    #[must_use]
+    pub fn waits_for(&self) -> &str {
+        match (self.action, &self.repository) {
+            (RequestedAction::Deploy, Some(repository)) => repository,
+            _ => EVERY_REPOSITORY,
+        }
+    }
+}
+
+/// What a rollback waits for: its place is before that of every repository's releases.
+pub const EVERY_REPOSITORY: &str = "*";
