@@ -19,8 +19,13 @@ use hyper_rustls::{HttpsConnector, HttpsConnectorBuilder};
 use hyper_util::client::legacy::Client;
 use hyper_util::client::legacy::connect::HttpConnector as TcpConnector;
 use hyper_util::rt::{TokioExecutor, TokioTimer};
+use rustls::pki_types::CertificateDer;
+use rustls::pki_types::pem::PemObject;
+use rustls::{ClientConfig, RootCertStore};
 use std::error::Error;
 use std::io;
+use std::path::Path;
+use std::sync::Arc;
 use std::time::Duration;
 
 /// Shorter than the time after which AWS's servers close an idle connection, so that a function
@@ -32,17 +37,31 @@ const IDLE_TIMEOUT: Duration = Duration::from_secs(15);
 pub(crate) struct Http1(Client<HttpsConnector<TcpConnector>, SdkBody>);
 
 impl Http1 {
-    /// Trusts the root certificates of `SSL_CERT_FILE`, or else the system's.
+    /// Trusts the root certificates of the file `roots` (PEM), or else Mozilla's, which stand
+    /// decoded in the binary: decoding the system's at each start was three quarters of the
+    /// instructions up to the first answer.
     ///
     /// The time to connect is bounded here; the SDK bounds each attempt as a whole.
-    pub(crate) fn new(connect_timeout: Duration) -> io::Result<Self> {
+    pub(crate) fn new(connect_timeout: Duration, roots: Option<&Path>) -> io::Result<Self> {
         let mut tcp = TcpConnector::new();
         tcp.set_connect_timeout(Some(connect_timeout));
         tcp.set_nodelay(true);
         // The TLS layer above decides by the scheme; an endpoint may be plain HTTP.
         tcp.enforce_http(false);
+        let trusted = match roots {
+            Some(file) => roots_of(file)?,
+            None => RootCertStore {
+                roots: webpki_roots::TLS_SERVER_ROOTS.to_vec(),
+            },
+        };
+        let provider = Arc::new(rustls::crypto::ring::default_provider());
+        let tls = ClientConfig::builder_with_provider(provider)
+            .with_safe_default_protocol_versions()
+            .map_err(io::Error::other)?
+            .with_root_certificates(trusted)
+            .with_no_client_auth();
         let connector = HttpsConnectorBuilder::new()
-            .with_provider_and_native_roots(rustls::crypto::ring::default_provider())?
+            .with_tls_config(tls)
             .https_or_http()
             .enable_http1()
             .wrap_connector(tcp);
@@ -52,6 +71,19 @@ impl Http1 {
                 .pool_idle_timeout(IDLE_TIMEOUT)
                 .build(connector),
         ))
+    }
+}
+
+/// A file without a certificate that can be used would trust nobody.
+fn roots_of(file: &Path) -> io::Result<RootCertStore> {
+    let mut roots = RootCertStore::empty();
+    for certificate in CertificateDer::pem_file_iter(file).map_err(io::Error::other)? {
+        let certificate = certificate.map_err(io::Error::other)?;
+        roots.add(certificate).map_err(io::Error::other)?;
+    }
+    match roots.is_empty() {
+        true => Err(io::Error::other("it holds no certificate")),
+        false => Ok(roots),
     }
 }
 
@@ -127,7 +159,7 @@ pub(crate) mod tests {
     use tokio::net::TcpListener;
 
     fn client() -> Http1 {
-        Http1::new(Duration::from_secs(3)).unwrap()
+        Http1::new(Duration::from_secs(3), None).unwrap()
     }
 
     /// Answers every connection with these bytes and closes it.
@@ -171,6 +203,14 @@ pub(crate) mod tests {
             error.is_io() || error.as_other() == Some(ErrorKind::TransientError),
             "{error:?}"
         );
+    }
+
+    #[test]
+    fn a_file_without_a_certificate_is_refused_lest_nobody_be_trusted() {
+        let file = std::env::current_exe().unwrap();
+        assert!(Http1::new(Duration::from_secs(3), Some(&file)).is_err());
+        let missing = file.with_extension("no-such-file");
+        assert!(Http1::new(Duration::from_secs(3), Some(&missing)).is_err());
     }
 
     #[tokio::test]

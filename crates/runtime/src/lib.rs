@@ -49,7 +49,7 @@ impl fmt::Debug for BadEnvironment {
 /// which Lambda sets
 /// (<https://docs.aws.amazon.com/lambda/latest/dg/configuration-envvars.html>), and two that are
 /// optional: `AWS_ENDPOINT_URL`, an `http://` or `https://` endpoint for every service, and
-/// `SSL_CERT_FILE`, a PEM file that replaces the system's root certificates.
+/// `SSL_CERT_FILE`, a PEM file that replaces the root certificates in the binary.
 ///
 /// # Errors
 /// [`BadEnvironment`] where a variable is missing or cannot be used.

@@ -4,8 +4,11 @@ use crate::BadEnvironment;
 use crate::http::Http1;
 use aws_smithy_runtime_api::client::http::HttpConnector;
 use aws_smithy_runtime_api::client::orchestrator::HttpRequest;
+use std::path::PathBuf;
 use std::time::Duration;
 
+/// The variable by which OpenSSL is told of other root certificates.
+const ROOTS: &str = "SSL_CERT_FILE";
 const CONNECT_TIMEOUT: Duration = Duration::from_secs(3);
 
 /// Asks with the connections and the root certificates of the AWS clients.
@@ -13,14 +16,21 @@ const CONNECT_TIMEOUT: Duration = Duration::from_secs(3);
 pub struct Web(Http1);
 
 impl Web {
+    /// Trusts the root certificates of the PEM file that `SSL_CERT_FILE` names, or else Mozilla's.
+    ///
     /// # Errors
-    /// [`BadEnvironment`] where no root certificate can be read.
+    /// [`BadEnvironment`] where `SSL_CERT_FILE` names a file whose certificates cannot be used.
     pub fn new() -> Result<Self, BadEnvironment> {
-        Http1::new(CONNECT_TIMEOUT).map(Web).map_err(|error| {
-            BadEnvironment(format!(
-                "No root certificate can be read, neither the system's nor those of SSL_CERT_FILE: {error}."
-            ))
-        })
+        let file = std::env::var_os(ROOTS).map(PathBuf::from);
+        Http1::new(CONNECT_TIMEOUT, file.as_deref())
+            .map(Web)
+            .map_err(|error| {
+                let file = file.unwrap_or_default();
+                BadEnvironment(format!(
+                    "The root certificates of {ROOTS} ({}) cannot be used: {error}.",
+                    file.display()
+                ))
+            })
     }
 
     pub(crate) fn http(&self) -> &Http1 {
