@@ -6,7 +6,7 @@ SHELL := /bin/bash
 PYTHON ?= python3
 SCENARIO ?= happy
 # What `make bench` measures.
-ONLY ?= functions services
+ONLY ?= functions machine services
 # The processor of the functions: of this machine for the local AWS, Graviton for AWS.
 HOST_ARCH := $(subst aarch64,arm64,$(shell uname -m))
 ARCH ?= arm64
@@ -101,7 +101,8 @@ test-faults: setup functions ## Play the whole fault matrix, for hours (CASES=te
 	cargo build --package local-aws --package websvc --locked
 	FAULTS=all cargo test --package end-to-end --test faults --locked -- $(CASES)
 
-bench: setup $(filter functions,$(ONLY)) ## Measure the functions against Python, and 200 services deploying at once (ONLY=functions or services)
+bench: setup $(if $(filter functions machine,$(ONLY)),functions) ## Measure the functions, the state machine, and 200 services deploying at once (ONLY=functions, machine or services)
+	@tests/prepare-machine.sh "$(PYTHON)" bench
 	$(MAKE) -C tests/bench --no-print-directory ROOT="$(CURDIR)" ONLY="$(ONLY)"
 
 clean: ## Remove everything that was built

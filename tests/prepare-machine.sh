@@ -1,7 +1,8 @@
 #!/bin/sh
 # Makes sure that this machine has what no file of the project can bring: a C compiler (Rust links
 # with it) and Python's venv module. With the word "tests" also PostgreSQL's own programs, and jq,
-# which people use beside the AWS CLI. prepare-machine.sh [PYTHON [tests]]
+# which people use beside the AWS CLI; with the word "bench" valgrind, which counts instructions.
+# prepare-machine.sh [PYTHON [tests | bench]]
 # Does nothing when all is there. On Debian and its kin it installs what is missing from the
 # distribution's packages; elsewhere it says what to install.
 set -eu
@@ -66,6 +67,12 @@ if [ "$purpose" = tests ]; then
     command -v jq >/dev/null || {
         packages="$packages jq"
         missing="$missing jq,"
+    }
+fi
+if [ "$purpose" = bench ]; then
+    command -v valgrind >/dev/null || {
+        packages="$packages valgrind"
+        missing="$missing valgrind,"
     }
 fi
 [ -n "$packages" ] || exit 0

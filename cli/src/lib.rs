@@ -19,6 +19,7 @@ pub mod local;
 pub mod local;
 pub mod names;
 pub mod releases;
+pub mod running;
 pub mod say;
 pub mod stacks;
 pub mod template;

@@ -2,15 +2,16 @@
 
 use std::path::{Path, PathBuf};
 use std::process::ExitCode;
+use std::time::Duration;
 
 use anyhow::Result;
-use clap::{Args, Parser, Subcommand};
 use bluegreen_cli::first_image::Given;
 use bluegreen_cli::names::{Application, StackName};
 use bluegreen_cli::say::Say;
 use bluegreen_cli::template::Setting;
 use bluegreen_cli::world::World;
 use bluegreen_cli::{down, releases, up};
+use clap::{Args, Parser, Subcommand};
 
 /// From an empty account to a running application, and back.
 #[derive(Debug, Parser)]
@@ -70,6 +71,9 @@ struct Up {
     /// A parameter of a template, such as cluster.DesiredCount=4. Can be given several times.
     #[arg(long = "set", value_name = "TEMPLATE.PARAMETER=VALUE")]
     settings: Vec<Setting>,
+    /// How many minutes an update of the pipeline waits for releases that run.
+    #[arg(long, value_name = "MINUTES", default_value_t = 30)]
+    wait_for_releases: u64,
 }
 
 #[tokio::main]
@@ -107,6 +111,7 @@ async fn obey(world: &World, command: Command) -> Result<()> {
                 },
                 architecture: asked.architecture,
                 settings: asked.settings,
+                release_patience: Duration::from_secs(60 * asked.wait_for_releases),
             };
             up::run(world, &options).await
         }
@@ -114,7 +119,9 @@ async fn obey(world: &World, command: Command) -> Result<()> {
         Command::Releases { stack, json, limit } => {
             let records = releases::read(world, &stack, limit).await?;
             if json {
-                world.say.line(serde_json::to_string_pretty(&records)?);
+                world
+                    .say
+                    .line(serde_json::to_string_pretty(&releases::json(&records)?)?);
             } else if records.is_empty() {
                 world
                     .say
@@ -130,8 +137,8 @@ async fn obey(world: &World, command: Command) -> Result<()> {
 #[cfg(feature = "local")]
 mod locally {
     use anyhow::{Context, ensure};
-    use tokio::signal::unix::{SignalKind, signal};
     use bluegreen_cli::local::{self, Start};
+    use tokio::signal::unix::{SignalKind, signal};
 
     use super::*;
 

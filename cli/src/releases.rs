@@ -1,22 +1,15 @@
 //! `make releases`: what was released to a stack, by the pipeline's own record.
 
-use std::collections::HashMap;
-
 use anyhow::{Context, Result};
-use aws_sdk_dynamodb::types::AttributeValue;
-use serde_json::{Map, Value};
+use bluegreen_contract::RequestedAction;
+use bluegreen_release::{Record, Table};
+use serde_json::Value;
 
 use crate::names::{PIPELINE, StackName};
-use crate::stacks::failed;
 use crate::world::World;
 
-/// Attributes of a record that are JSON texts.
-const DOCUMENTS: [&str; 3] = ["before", "seconds", "services"];
 /// Hexadecimal digits of a digest that are enough for a person.
 const SHORT_DIGEST: usize = 12;
-
-/// A release's record, as JSON.
-pub type Record = Map<String, Value>;
 
 /// The newest records of a stack, the newest first.
 ///
@@ -43,68 +36,32 @@ pub async fn read(world: &World, name: &StackName, limit: usize) -> Result<Vec<R
             )
         })?;
     let dynamodb = aws_sdk_dynamodb::Client::new(&world.config);
-    query(&dynamodb, table, name, limit).await
+    newest(&Table::new(dynamodb, table.to_owned()), name, limit).await
 }
 
-async fn query(
-    dynamodb: &aws_sdk_dynamodb::Client,
-    table: &str,
-    name: &StackName,
-    limit: usize,
-) -> Result<Vec<Record>> {
-    let mut pages = dynamodb
-        .query()
-        .table_name(table)
-        .key_condition_expression("#stack = :stack AND begins_with(#item, :release)")
-        .expression_attribute_names("#stack", "stack")
-        .expression_attribute_names("#item", "item")
-        .expression_attribute_values(":stack", AttributeValue::S(name.as_str().to_owned()))
-        .expression_attribute_values(":release", AttributeValue::S("release#".to_owned()))
-        .scan_index_forward(false)
-        .consistent_read(true)
-        .into_paginator()
-        .items()
-        .send();
+async fn newest(table: &Table, name: &StackName, limit: usize) -> Result<Vec<Record>> {
+    let mut all = table.records(name.as_str());
     let mut records = Vec::new();
     while records.len() < limit
-        && let Some(item) = pages.next().await
+        && let Some(record) = all.next().await?
     {
-        let item =
-            item.map_err(|error| failed(error, &format!("Table {table} can not be read")))?;
-        records.push(record(&item));
+        records.push(record);
     }
     Ok(records)
 }
 
-fn record(item: &HashMap<String, AttributeValue>) -> Record {
-    let mut record: Record = item
-        .iter()
-        .map(|(name, value)| (name.clone(), json(name, value)))
-        .collect();
-    record.sort_keys();
-    record
-}
-
-fn json(name: &str, value: &AttributeValue) -> Value {
-    match value {
-        AttributeValue::S(text) if DOCUMENTS.contains(&name) => {
-            serde_json::from_str(text).unwrap_or_else(|_| Value::String(text.clone()))
+/// The records as JSON, without what they do not say.
+///
+/// # Errors
+/// None: records are JSON.
+pub fn json(records: &[Record]) -> Result<Value> {
+    let mut json = serde_json::to_value(records)?;
+    for record in json.as_array_mut().into_iter().flatten() {
+        if let Some(attributes) = record.as_object_mut() {
+            attributes.retain(|_, value| !value.is_null());
         }
-        AttributeValue::S(text) => Value::String(text.clone()),
-        AttributeValue::N(number) => {
-            serde_json::from_str(number).unwrap_or_else(|_| Value::String(number.clone()))
-        }
-        AttributeValue::Bool(value) => Value::Bool(*value),
-        AttributeValue::L(values) => values.iter().map(|value| json("", value)).collect(),
-        AttributeValue::M(values) => {
-            let members = values
-                .iter()
-                .map(|(name, value)| (name.clone(), json(name, value)));
-            Value::Object(members.collect())
-        }
-        // The record has no attributes of the other types.
-        _ => Value::Null,
     }
+    Ok(json)
 }
 
 /// The records as a table, a line each.
@@ -139,28 +96,32 @@ pub fn table(records: &[Record]) -> String {
 }
 
 fn row(record: &Record) -> [String; 8] {
-    let text = |name: &str| record.get(name).and_then(Value::as_str).unwrap_or_default();
-    let execution = text("execution");
-    let id = execution.rsplit(':').next().unwrap_or_default();
-    let seconds = record
-        .get("seconds")
-        .and_then(|seconds| seconds.get("total"));
-    let tag = text("tag");
-    let image = if tag.is_empty() {
-        let digest = text("digest").trim_start_matches("sha256:");
-        digest.get(..SHORT_DIGEST).unwrap_or(digest)
-    } else {
-        tag
+    let text = |value: &Option<String>| value.clone().unwrap_or_default();
+    let seconds = record.seconds.as_ref().and_then(|seconds| seconds.total);
+    let image = record.tag.clone().unwrap_or_else(|| {
+        let digest = text(&record.digest);
+        let digest = digest.trim_start_matches("sha256:");
+        digest.get(..SHORT_DIGEST).unwrap_or(digest).to_owned()
+    });
+    let action = match record.action {
+        RequestedAction::Deploy => "deploy",
+        RequestedAction::Rollback => "rollback",
     };
     [
-        minute_and_second(text("startedAt")),
-        id.to_owned(),
-        text("action").to_owned(),
-        image.to_owned(),
-        text("startedBy").to_owned(),
-        seconds.map(Value::to_string).unwrap_or_default(),
-        text("verdict").to_owned(),
-        text("cause").lines().next().unwrap_or_default().to_owned(),
+        minute_and_second(&text(&record.started_at)),
+        record.name().to_owned(),
+        action.to_owned(),
+        image,
+        text(&record.started_by),
+        seconds
+            .map(|seconds| seconds.to_string())
+            .unwrap_or_default(),
+        record.verdict.clone(),
+        text(&record.cause)
+            .lines()
+            .next()
+            .unwrap_or_default()
+            .to_owned(),
     ]
 }
 
@@ -172,34 +133,29 @@ fn minute_and_second(time: &str) -> String {
 
 #[cfg(test)]
 mod tests {
+    use std::collections::HashMap;
+
     use aws_sdk_dynamodb::operation::query::QueryOutput;
+    use aws_sdk_dynamodb::types::AttributeValue;
     use aws_smithy_mocks::{mock, mock_client};
+    use bluegreen_release::Seconds;
 
     use super::*;
 
-    fn item(attributes: &[(&str, &str)]) -> HashMap<String, AttributeValue> {
-        let attributes = attributes
-            .iter()
-            .map(|(name, value)| ((*name).to_owned(), AttributeValue::S((*value).to_owned())));
-        attributes.collect()
-    }
-
     fn failed_release() -> Record {
-        record(&item(&[
-            ("stack", "demo"),
-            ("item", "release#2026-05-04T09:10:11.123Z#first"),
-            (
-                "execution",
-                "arn:aws:states:us-east-1:123456789012:execution:machine:first",
-            ),
-            ("action", "deploy"),
-            ("digest", "sha256:0123456789abcdef0123"),
-            ("startedBy", "on-ecr-push"),
-            ("startedAt", "2026-05-04T09:10:11.123Z"),
-            ("verdict", "failed"),
-            ("cause", "The migration exited 1.\nIts last lines: …"),
-            ("seconds", r#"{"total":12.5,"migration":3.1}"#),
-        ]))
+        Record {
+            key: "release#2026-05-04T09:10:11.123Z#first".to_owned(),
+            verdict: "failed".to_owned(),
+            digest: Some("sha256:0123456789abcdef0123".to_owned()),
+            started_by: Some("on-ecr-push".to_owned()),
+            started_at: Some("2026-05-04T09:10:11.123Z".to_owned()),
+            cause: Some("The migration exited 1.\nIts last lines: …".to_owned()),
+            seconds: Some(Seconds {
+                total: Some(12.5),
+                ..Seconds::default()
+            }),
+            ..Record::default()
+        }
     }
 
     #[test]
@@ -227,41 +183,52 @@ mod tests {
                         == Some(&AttributeValue::S("demo".to_owned()))
             })
             .then_output(|| {
-                let items = ["3", "2", "1"].map(|tag| item(&[("tag", tag)]));
+                let text = |text: &str| AttributeValue::S(text.to_owned());
+                let item = |tag: &str| {
+                    HashMap::from([
+                        ("item".to_owned(), text(&format!("release#2026#{tag}"))),
+                        ("verdict".to_owned(), text("succeeded")),
+                    ])
+                };
+                let items = ["3", "2", "1"].map(item);
                 QueryOutput::builder()
                     .set_items(Some(items.to_vec()))
                     .build()
             });
         let dynamodb = mock_client!(aws_sdk_dynamodb, [&asked]);
-        let records = query(&dynamodb, "releases", &"demo".parse().unwrap(), 2)
-            .await
-            .unwrap();
-        let tags: Vec<_> = records.iter().map(|record| &record["tag"]).collect();
-        assert_eq!(tags, ["3", "2"]);
+        let table = Table::new(dynamodb, "releases".to_owned());
+        let records = newest(&table, &"demo".parse().unwrap(), 2).await.unwrap();
+        let names: Vec<_> = records.iter().map(Record::name).collect();
+        assert_eq!(names, ["3", "2"]);
     }
 
     #[test]
     fn the_tag_is_shown_where_there_is_one_and_what_is_not_over_has_no_seconds() {
-        let record = record(&item(&[
-            ("tag", "v2"),
-            ("digest", "sha256:0123456789abcdef0123"),
-            ("verdict", "inProgress"),
-        ]));
+        let record = Record {
+            tag: Some("v2".to_owned()),
+            seconds: None,
+            verdict: "inProgress".to_owned(),
+            ..failed_release()
+        };
         let row = row(&record);
         assert_eq!((row[3].as_str(), row[5].as_str()), ("v2", ""));
     }
 
     #[test]
-    fn texts_of_json_are_json_in_the_record() {
-        let record = failed_release();
-        assert_eq!(record["seconds"]["total"], 12.5);
-        assert_eq!(record["verdict"], "failed");
+    fn json_has_what_a_record_says_and_no_more() {
+        let json = json(&[failed_release()]).unwrap();
+        assert_eq!(json[0]["item"], "release#2026-05-04T09:10:11.123Z#first");
+        assert_eq!(json[0]["action"], "deploy");
+        assert_eq!(json[0]["seconds"], serde_json::json!({"total": 12.5}));
+        assert_eq!(json[0].get("tag"), None);
     }
 
     #[test]
     fn columns_are_as_wide_as_their_widest_cell() {
-        let mut long = failed_release();
-        long.insert("startedBy".to_owned(), "a person with a long name".into());
+        let long = Record {
+            started_by: Some("a person with a long name".to_owned()),
+            ..failed_release()
+        };
         let table = table(&[long, failed_release()]);
         let columns: Vec<_> = table
             .lines()

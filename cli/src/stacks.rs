@@ -175,6 +175,19 @@ impl Stacks {
     /// The stack is in a state in which only a person can help, or its creation or update failed:
     /// then with the first reason that matters, and what became of the stack.
     pub async fn deploy(&self, wanted: &Wanted) -> Result<Deployed> {
+        self.deploy_when(wanted, async || Ok(())).await
+    }
+
+    /// The same, but what exists is updated only once `ready` says so: where there is nothing to
+    /// change, it is not asked.
+    ///
+    /// # Errors
+    /// As [`deploy`](Self::deploy), and that of `ready`: then nothing was changed.
+    pub async fn deploy_when(
+        &self,
+        wanted: &Wanted,
+        ready: impl AsyncFn() -> Result<()>,
+    ) -> Result<Deployed> {
         let name = wanted.stack.as_str();
         for parameter in wanted.always.keys() {
             ensure!(
@@ -188,7 +201,7 @@ impl Stacks {
                 .as_ref()
                 .map(|stack| status_text(stack.stack_status()).to_owned());
             match (next(status.as_deref()), found) {
-                (Next::Update, Some(stack)) => return self.update(&stack, wanted).await,
+                (Next::Update, Some(stack)) => return self.update(&stack, wanted, ready).await,
                 (Next::Wait, Some(stack)) => {
                     self.settle(&stack).await?;
                 }
@@ -240,7 +253,12 @@ impl Stacks {
         Ok(Deployed::Created)
     }
 
-    async fn update(&self, stack: &Stack, wanted: &Wanted) -> Result<Deployed> {
+    async fn update(
+        &self,
+        stack: &Stack,
+        wanted: &Wanted,
+        ready: impl AsyncFn() -> Result<()>,
+    ) -> Result<Deployed> {
         let name = wanted.stack.as_str();
         let has = parameters(stack);
         let deployed = self.client.get_template().stack_name(name).send().await;
@@ -258,6 +276,10 @@ impl Stacks {
             self.say.line(format!("Stack {name}: unchanged"));
             return Ok(Deployed::Unchanged);
         };
+        if let Err(error) = ready().await {
+            self.forget(&change_set).await?;
+            bail!("Stack {name} was not updated: {error:#}");
+        }
         self.say.line(format!("Stack {name}: updating"));
         let id = stack.stack_id().unwrap_or(name).to_owned();
         let seen = self.newest_events(&id).await?;
@@ -775,6 +797,29 @@ mod tests {
         ] {
             assert!(error.contains(words), "{error}");
         }
+    }
+
+    #[tokio::test]
+    async fn what_is_not_ready_is_not_updated_and_its_change_set_is_thrown_away() {
+        let made = mock!(Client::create_change_set)
+            .then_output(|| CreateChangeSetOutput::builder().id("arn:set").build());
+        let described = mock!(Client::describe_change_set).then_output(|| {
+            DescribeChangeSetOutput::builder()
+                .status(ChangeSetStatus::CreateComplete)
+                .build()
+        });
+        let deleted = mock!(Client::delete_change_set)
+            .match_requests(|request| request.change_set_name() == Some("arn:set"))
+            .then_output(|| DeleteChangeSetOutput::builder().build());
+        let (stack, template) = (stack("UPDATE_COMPLETE"), template("old"));
+        let rules = [&stack, &template, &made, &described, &deleted];
+        let client = mock_client!(aws_sdk_cloudformation, RuleMode::MatchAny, &rules);
+        let stacks = Stacks::new(client, Say::to(std::io::sink()), Duration::ZERO);
+        let not_ready = async || bail!("somebody is at work");
+        let deployed = stacks.deploy_when(&wanted(), not_ready).await;
+        let error = deployed.unwrap_err().to_string();
+        assert_eq!(error, "Stack demo was not updated: somebody is at work");
+        assert_eq!(deleted.num_calls(), 1);
     }
 
     #[tokio::test]

@@ -1,11 +1,14 @@
 //! `make up`: the whole from nothing, in the order in which one part needs another.
 
+use std::time::Duration;
+
 use anyhow::{Context, Result, ensure};
 
 use crate::artifacts::Artifacts;
 use crate::first_image::{self, Given, Repository};
 use crate::first_release;
 use crate::names::{Application, PIPELINE};
+use crate::running::wait_for_releases;
 use crate::stacks::{Deployed, Stacks, Wanted};
 use crate::template::{Parameters, Setting, TEMPLATES, Template, of_template};
 use crate::world::World;
@@ -31,6 +34,8 @@ pub struct Options {
     pub architecture: String,
     /// Further parameters of the templates.
     pub settings: Vec<Setting>,
+    /// How long an update of the pipeline waits for releases that run.
+    pub release_patience: Duration,
 }
 
 /// Brings everything up.
@@ -223,9 +228,20 @@ impl<'a> Up<'a> {
     }
 
     async fn pipeline(&mut self, packaged: Template) -> Result<String> {
-        let wanted = self.artifacts.wanted(PIPELINE, packaged).await?;
+        let mut wanted = self.artifacts.wanted(PIPELINE, packaged).await?;
         let given = [("Architecture", self.options.architecture.as_str())];
-        self.deploy(wanted, "pipeline", &given).await?;
+        self.set(&mut wanted, "pipeline", &given);
+        let sfn = aws_sdk_sfn::Client::new(&self.world.config);
+        let before = self.stacks.outputs(PIPELINE).await?;
+        let no_release_runs = async || match before.get("StateMachineArn") {
+            Some(state_machine) => {
+                let patience = (self.world.poll, self.options.release_patience);
+                wait_for_releases(&sfn, state_machine, &self.world.say, patience).await
+            }
+            None => Ok(()),
+        };
+        let deployed = self.stacks.deploy_when(&wanted, no_release_runs).await?;
+        self.changed |= deployed != Deployed::Unchanged;
         let outputs = self.stacks.outputs(PIPELINE).await?;
         output(&outputs, "StateMachineArn")
     }
@@ -331,6 +347,13 @@ impl<'a> Up<'a> {
         template: &str,
         given: &[(&str, &str)],
     ) -> Result<()> {
+        self.set(&mut wanted, template, given);
+        let deployed = self.stacks.deploy(&wanted).await?;
+        self.changed |= deployed != Deployed::Unchanged;
+        Ok(())
+    }
+
+    fn set(&self, wanted: &mut Wanted, template: &str, given: &[(&str, &str)]) {
         let given = given
             .iter()
             .map(|(name, value)| ((*name).to_owned(), (*value).to_owned()));
@@ -338,9 +361,6 @@ impl<'a> Up<'a> {
         wanted
             .always
             .extend(of_template(&self.options.settings, template));
-        let deployed = self.stacks.deploy(&wanted).await?;
-        self.changed |= deployed != Deployed::Unchanged;
-        Ok(())
     }
 }
 

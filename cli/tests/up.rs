@@ -5,12 +5,8 @@
 use std::io::Write;
 use std::path::{Path, PathBuf};
 use std::sync::{Arc, Mutex};
+use std::time::Duration;
 
-use end_to_end::image::{VersionSpec, push};
-use end_to_end::{permissions, secrecy, websvc};
-use local_aws::client::LocalAws;
-use local_aws::faults::Fault;
-use serde_json::{Value, json};
 use bluegreen_cli::first_image::Given;
 use bluegreen_cli::local::{self, Start, Started};
 use bluegreen_cli::names::{ARTIFACTS, Application, PIPELINE};
@@ -18,6 +14,12 @@ use bluegreen_cli::say::Say;
 use bluegreen_cli::up::Options;
 use bluegreen_cli::world::World;
 use bluegreen_cli::{down, releases, up};
+use bluegreen_contract::RequestedAction;
+use end_to_end::image::{VersionSpec, push};
+use end_to_end::{permissions, secrecy, websvc};
+use local_aws::client::LocalAws;
+use local_aws::faults::Fault;
+use serde_json::{Value, json};
 
 /// What a person is shown.
 #[derive(Clone, Default)]
@@ -77,6 +79,7 @@ fn options(application: &Application) -> Options {
         image: Given::default(),
         architecture: architecture.to_owned(),
         settings: vec!["cluster.HealthCheckIntervalSeconds=5".parse().unwrap()],
+        release_patience: Duration::from_secs(120),
     }
 }
 
@@ -283,10 +286,10 @@ async fn an_application_comes_up_goes_on_after_a_failure_changes_nothing_twice_a
     let records = releases::read(&world, &of_demo, 10).await.unwrap();
     let told = records
         .iter()
-        .map(|it| (&it["action"], &it["tag"], &it["verdict"]));
+        .map(|it| (it.action, it.tag.as_deref(), it.verdict.as_str()));
     assert_eq!(
         told.collect::<Vec<_>>(),
-        [(&json!("deploy"), &json!("sample"), &json!("succeeded"))],
+        [(RequestedAction::Deploy, Some("sample"), "succeeded")],
         "{records:?}"
     );
 
@@ -298,6 +301,36 @@ async fn an_application_comes_up_goes_on_after_a_failure_changes_nothing_twice_a
         !told.contains("updating") && !told.contains("creating"),
         "{told}"
     );
+
+    // The pipeline stays as it is while a release runs, and is updated when none does.
+    let plan = Fault::of("lambda", "Invoke");
+    let plan = plan.where_request_contains(json!({"FunctionName": "*PlanReleaseFunction*"}));
+    let plan = aws.fail(plan.held().times(1)).await.unwrap();
+    let pipeline = world.stacks().outputs(PIPELINE).await.unwrap();
+    let started_release = aws_sdk_sfn::Client::new(&world.config)
+        .start_execution()
+        .state_machine_arn(&pipeline["StateMachineArn"])
+        .input(r#"{"stack": "demo", "tag": "sample"}"#)
+        .send()
+        .await
+        .unwrap();
+    plan.strikes(Duration::from_secs(60)).await.unwrap();
+    let mut changed = options(&demo);
+    let kept = "pipeline.LogRetentionDays=14".parse().unwrap();
+    changed.settings.push(kept);
+    changed.release_patience = Duration::ZERO;
+    let error = up::run(&world, &changed).await.unwrap_err();
+    let error = format!("{error:#}");
+    let which = format!("stack demo: {}", started_release.execution_arn());
+    for words in ["Stack bluegreen was not updated", &which, "stop-execution"] {
+        assert!(error.contains(words), "{error}");
+    }
+    plan.lift().await.unwrap();
+    changed.release_patience = Duration::from_secs(120);
+    screen.read();
+    up::run(&world, &changed).await.unwrap();
+    let told = screen.read();
+    assert!(told.contains("Stack bluegreen: updating"), "{told}");
 
     let checked = secrecy::check(&world.config, &screen.all()).await.unwrap();
     eprintln!("{checked}");

@@ -16,6 +16,9 @@ use anyhow::{Context, bail};
 use serde::Deserialize;
 use serde_json::{Value, json};
 
+/// Every rule, and every target.
+const ANY: &str = "*";
+
 /// The events of a local AWS. Made by [`LocalAws::events`](crate::client::LocalAws::events).
 #[derive(Clone, Debug)]
 pub struct Events<'a> {
@@ -28,6 +31,8 @@ pub struct Events<'a> {
 pub struct MatchingEvents<'a> {
     events: Events<'a>,
     pattern: Value,
+    rule: String,
+    target: String,
 }
 
 /// What was ordered for the next events that match a pattern. It stays until it is lifted, or
@@ -55,6 +60,8 @@ impl<'a> Events<'a> {
         MatchingEvents {
             events: self,
             pattern,
+            rule: ANY.to_owned(),
+            target: ANY.to_owned(),
         }
     }
 
@@ -72,6 +79,20 @@ impl<'a> Events<'a> {
 }
 
 impl<'a> MatchingEvents<'a> {
+    /// Only where they go to this target: its ARN, or what that ends with behind a colon, such as
+    /// a function's or a queue's name; with the wildcards `*` and `?`. Other targets get the events
+    /// as ever.
+    pub fn for_target(mut self, target: &str) -> Self {
+        target.clone_into(&mut self.target);
+        self
+    }
+
+    /// Only where the rule of this name, with wildcards, sends them.
+    pub fn by_rule(mut self, rule: &str) -> Self {
+        rule.clone_into(&mut self.rule);
+        self
+    }
+
     /// The next `times` of them are delivered twice, with the same id.
     pub async fn deliver_twice(self, times: usize) -> anyhow::Result<EventFault<'a>> {
         self.order("TWICE", times, Duration::ZERO).await
@@ -101,6 +122,8 @@ impl<'a> MatchingEvents<'a> {
     ) -> anyhow::Result<EventFault<'a>> {
         let order = json!({
             "pattern": self.pattern,
+            "rule": self.rule,
+            "target": self.target,
             "deliver": deliver,
             "times": times,
             "seconds": late_by.as_secs_f64(),

@@ -22,7 +22,7 @@ use std::time::Duration;
 
 use http::StatusCode;
 use serde::{Deserialize, Serialize};
-use serde_json::Value;
+use serde_json::{Map, Value, json};
 use tokio::sync::Notify;
 use wildmatch::WildMatch;
 
@@ -82,6 +82,9 @@ pub(crate) enum Answer {
         name: String,
         message: String,
         status: u16,
+        /// What the error says beside its name and its message.
+        #[serde(default, skip_serializing_if = "Map::is_empty")]
+        members: Map<String, Value>,
     },
     /// None: the connection is closed.
     ConnectionClosed,
@@ -201,8 +204,33 @@ impl CallFault {
             name: error.to_owned(),
             message: message.to_owned(),
             status: status.as_u16(),
+            members: Map::new(),
         };
         self
+    }
+
+    /// Cancels a transaction of DynamoDB, as its `TransactionCanceledException` says it: one reason
+    /// for each of its actions, by its code, such as `TransactionConflict`; `None` for an action
+    /// that did not stand in the way.
+    ///
+    /// <https://docs.aws.amazon.com/amazondynamodb/latest/APIReference/API_TransactWriteItems.html>
+    pub fn cancelling(self, codes: &[&str]) -> Self {
+        let reasons = codes.iter().map(|code| match *code {
+            "None" => json!({"Code": code}),
+            _ => json!({"Code": code, "Message": "A fault that was asked for."}),
+        });
+        let reasons: Value = reasons.collect();
+        let message = format!(
+            "Transaction cancelled, please refer cancellation reasons for specific reasons [{}]",
+            codes.join(", ")
+        );
+        let mut fault = self
+            .with("TransactionCanceledException")
+            .worded(400, &message);
+        if let Answer::Error { members, .. } = &mut fault.answer {
+            members.insert("CancellationReasons".to_owned(), reasons);
+        }
+        fault
     }
 
     /// The HTTP status and the message of the error. Comes after [`with`](Self::with).
@@ -515,8 +543,6 @@ impl Faults {
 
 #[cfg(test)]
 mod tests {
-    use serde_json::json;
-
     use super::*;
     use crate::protocol::Protocol;
 

@@ -131,11 +131,12 @@ async fn struck(
                 name,
                 message,
                 status,
+                members,
             },
             _,
         ) => {
             let status = StatusCode::from_u16(*status).unwrap_or(StatusCode::BAD_REQUEST);
-            call.error(status, name, message)
+            call.protocol.error_with(status, name, message, members)
         }
         (Answer::ConnectionClosed | Answer::Own, _) => ConnectionClosed::response(),
     }

@@ -7,6 +7,8 @@
 use std::collections::{BTreeMap, BTreeSet};
 use std::sync::{Mutex, PoisonError};
 
+use base64::Engine;
+use base64::prelude::BASE64_STANDARD;
 use serde::{Deserialize, Serialize};
 use serde_json::{Value, json};
 
@@ -29,6 +31,9 @@ pub struct Need {
 /// The resource of a call of which this module does not know whose it is: no policy names it, so
 /// that a role that allows the call is found wanting until [`resources`] knows.
 const UNKNOWN: &str = "unknown";
+
+/// Where in a task token the ARN of its state machine begins; `moto/glue/task_tokens.py` makes them.
+const TOKEN_BYTES_BEFORE_THE_MACHINE: usize = 416;
 
 /// Who asks where a state machine does: the service that calls with the machine's role.
 pub const STATE_MACHINES: &str = "states.amazonaws.com";
@@ -110,12 +115,6 @@ fn tags(of: &Value) -> BTreeMap<String, String> {
 /// <https://docs.aws.amazon.com/AmazonECS/latest/developerguide/supported-iam-actions-tagging.html>
 fn needs(call: &ApiCall, known: &Known) -> Vec<Need> {
     let parameters = call.parameters.as_ref().unwrap_or(&Value::Null);
-    // IAM names CloudWatch otherwise than its requests' signatures do.
-    let action = match (call.service.as_str(), call.operation.as_str()) {
-        ("lambda", "Invoke") => "lambda:InvokeFunction".to_owned(),
-        ("monitoring", operation) => format!("cloudwatch:{operation}"),
-        (service, operation) => format!("{service}:{operation}"),
-    };
     let keys = |prefix: &str, tags: &BTreeMap<String, String>| -> BTreeMap<String, String> {
         let keys = tags.iter();
         keys.map(|(key, value)| (format!("{prefix}/{key}"), value.clone()))
@@ -149,14 +148,66 @@ fn needs(call: &ApiCall, known: &Known) -> Vec<Need> {
             .into(),
     });
     context.extend(keys("aws:ResourceTag", &known.tags));
-    let own = resources(call, parameters)
+    let own = own(call, parameters)
         .into_iter()
-        .map(|resource| Need {
-            action: action.clone(),
+        .map(|(action, resource)| Need {
+            action,
             resource,
             context: context.clone(),
         });
     own.chain(tagging).chain(passing).collect()
+}
+
+/// The actions that a call is for, each with its resource.
+fn own(call: &ApiCall, parameters: &Value) -> Vec<(String, String)> {
+    if call.is("dynamodb", "TransactWriteItems") {
+        return transaction(parameters);
+    }
+    // IAM names CloudWatch otherwise than its requests' signatures do.
+    let action = match (call.service.as_str(), call.operation.as_str()) {
+        ("lambda", "Invoke") => "lambda:InvokeFunction".to_owned(),
+        ("monitoring", operation) => format!("cloudwatch:{operation}"),
+        (service, operation) => format!("{service}:{operation}"),
+    };
+    let resources = resources(call, parameters).into_iter();
+    resources
+        .map(|resource| (action.clone(), resource))
+        .collect()
+}
+
+/// A transaction is no action of its own: it asks for what its parts would ask for.
+///
+/// <https://docs.aws.amazon.com/amazondynamodb/latest/developerguide/transaction-apis-iam.html>
+fn transaction(parameters: &Value) -> Vec<(String, String)> {
+    let items = parameters["TransactItems"].as_array();
+    let parts = items.into_iter().flatten().filter_map(Value::as_object);
+    parts
+        .flatten()
+        .map(|(kind, part)| {
+            let action = match kind.as_str() {
+                "ConditionCheck" => "ConditionCheckItem".to_owned(),
+                kind => format!("{kind}Item"),
+            };
+            let table = part["TableName"].as_str().unwrap_or_default();
+            (
+                format!("dynamodb:{action}"),
+                named("dynamodb", "table", table),
+            )
+        })
+        .collect()
+}
+
+/// The state machine of which a task token is: the tokens of the local AWS end with its ARN. Who
+/// answers a token must be allowed to answer those of its machine, as AWS CDK's
+/// `grantTaskResponse` allows it.
+///
+/// <https://docs.aws.amazon.com/cdk/api/v2/docs/aws-cdk-lib.aws_stepfunctions.StateMachineGrants.html>
+fn machine_of_token(token: &str) -> String {
+    let bytes = BASE64_STANDARD.decode(token).unwrap_or_default();
+    let machine = bytes.get(TOKEN_BYTES_BEFORE_THE_MACHINE..);
+    machine
+        .and_then(|machine| String::from_utf8(machine.to_vec()).ok())
+        .unwrap_or_else(|| UNKNOWN.to_owned())
 }
 
 /// The resources of a call's own action; `*` where IAM knows none for it, or asks for all.
@@ -200,8 +251,17 @@ fn resources(call: &ApiCall, parameters: &Value) -> Vec<String> {
         ("ecr", "ListTagsForResource") => as_given(vec![text("resourceArn")]),
         ("states", "StartExecution") => as_given(vec![text("stateMachineArn")]),
         ("states", "DescribeExecution") => as_given(vec![text("executionArn")]),
-        ("dynamodb", "GetItem" | "PutItem" | "Query" | "UpdateItem") => {
+        ("states", "SendTaskSuccess" | "SendTaskFailure" | "SendTaskHeartbeat") => {
+            vec![machine_of_token(text("taskToken"))]
+        }
+        ("dynamodb", "DeleteItem" | "GetItem" | "PutItem" | "Query" | "UpdateItem") => {
             one("table", text("TableName"))
+        }
+        ("dynamodb", "BatchWriteItem") => {
+            let tables = parameters["RequestItems"].as_object().into_iter().flatten();
+            tables
+                .map(|(table, _)| named(service, "table", table))
+                .collect()
         }
         ("logs", "GetLogEvents") => {
             let (group, stream) = (text("logGroupName"), text("logStreamName"));
@@ -318,6 +378,65 @@ mod tests {
             let needs = asked(&call(service, operation, "", parameters), &Known::default());
             let found: Vec<_> = needs.into_iter().map(|(_, resource)| resource).collect();
             assert_eq!(found, resources, "{operation}");
+        }
+    }
+
+    #[test]
+    fn a_transaction_asks_for_what_its_parts_are() {
+        let part = |table| json!({"TableName": table});
+        let items = json!({"TransactItems": [
+            {"Update": part("releases")},
+            {"Put": part("releases")},
+            {"ConditionCheck": part("releases")},
+            {"Delete": part("waits")},
+        ]});
+        let transact = call("dynamodb", "TransactWriteItems", "", items);
+        let [releases, waits] = ["releases", "waits"].map(|it| named("dynamodb", "table", it));
+        assert_eq!(
+            asked(&transact, &Known::default()),
+            owned(&[
+                ("dynamodb:UpdateItem", &releases),
+                ("dynamodb:PutItem", &releases),
+                ("dynamodb:ConditionCheckItem", &releases),
+                ("dynamodb:DeleteItem", &waits),
+            ])
+        );
+    }
+
+    #[test]
+    fn a_batch_is_one_action_on_each_of_its_tables() {
+        let items = json!({"RequestItems": {"waits": [{}], "arn:aws:dynamodb:r:a:table/b": [{}]}});
+        let batch = call("dynamodb", "BatchWriteItem", "", items);
+        let waits = named("dynamodb", "table", "waits");
+        let mut found = asked(&batch, &Known::default());
+        found.sort();
+        assert_eq!(
+            found,
+            owned(&[
+                ("dynamodb:BatchWriteItem", "arn:aws:dynamodb:r:a:table/b"),
+                ("dynamodb:BatchWriteItem", &waits),
+            ])
+        );
+    }
+
+    #[test]
+    fn who_answers_a_token_must_be_allowed_to_by_its_state_machine() {
+        let machine = "arn:aws:states:us-east-1:123456789012:stateMachine:deploy";
+        let token = [&[0; TOKEN_BYTES_BEFORE_THE_MACHINE], machine.as_bytes()].concat();
+        for (token, resource) in [
+            (BASE64_STANDARD.encode(token), machine),
+            ("no token".to_owned(), UNKNOWN),
+        ] {
+            let answer = call(
+                "states",
+                "SendTaskSuccess",
+                "",
+                json!({"taskToken": token, "output": "1"}),
+            );
+            assert_eq!(
+                asked(&answer, &Known::default()),
+                owned(&[("states:SendTaskSuccess", resource)])
+            );
         }
     }
 

@@ -5,7 +5,7 @@
 use axum::body::Body;
 use axum::http::{HeaderName, HeaderValue, StatusCode, header};
 use axum::response::{IntoResponse, Response};
-use serde_json::{Value, json};
+use serde_json::{Map, Value, json};
 
 /// The header in which JSON protocols name an error's type.
 pub(crate) const ERROR_TYPE: HeaderName = HeaderName::from_static("x-amzn-errortype");
@@ -41,14 +41,28 @@ pub(crate) enum Protocol {
 impl Protocol {
     /// An error answer that the SDKs of this protocol understand.
     pub(crate) fn error(&self, status: StatusCode, name: &str, message: &str) -> Response {
+        self.error_with(status, name, message, &Map::new())
+    }
+
+    /// The same, with what else the error has; of which only awsJson knows here.
+    pub(crate) fn error_with(
+        &self,
+        status: StatusCode,
+        name: &str,
+        message: &str,
+        members: &Map<String, Value>,
+    ) -> Response {
         let id = uuid::Uuid::new_v4().to_string();
         let (content_type, body): (String, Vec<u8>) = match self {
-            Self::Json(version) => (
-                format!("application/x-amz-json-{version}"),
-                json!({ "__type": name, "message": message })
-                    .to_string()
-                    .into(),
-            ),
+            Self::Json(version) => {
+                let mut body = members.clone();
+                body.insert("__type".to_owned(), name.into());
+                body.insert("message".to_owned(), message.into());
+                (
+                    format!("application/x-amz-json-{version}"),
+                    Value::Object(body).to_string().into(),
+                )
+            }
             Self::RestJson => (
                 "application/json".to_owned(),
                 json!({ "Type": sender_or_receiver(status, "User", "Service"), "message": message })

@@ -30,13 +30,7 @@ ROOT = HERE.parent.parent
 MACHINE = ROOT / "statemachine" / "deploy.asl.json"
 
 # What CloudFormation puts in the place of a substitution; any other name is an ARN of a function.
-SUBSTITUTES = {
-    "Partition": "aws",
-    "MigrationTimeoutSeconds": "3600",
-    "DeploymentTimeoutSeconds": "7200",
-    "RollbackWindowSeconds": "1800",
-    "RecordRetentionDays": "400",
-}
+SUBSTITUTES = {"Partition": "aws", "HeartbeatSeconds": "60"}
 
 # Actions that are allowed on every resource although IAM knows resources for them, and why.
 EVERY_RESOURCE = {
@@ -45,15 +39,16 @@ EVERY_RESOURCE = {
     "ecs:RegisterTaskDefinition": "Its documentation has not always known a resource.",
 }
 
-# When a wait began that consists of many polls.
-SINCE = "$waitingSince"
-# Seconds waited so far, and the seconds that the next wait must last.
-WAITS = {0: 1, 5: 1, 10: 1, 25: 2, 600: 60, 6_000: 120, 36_000: 720}
+# How often a state that waits was tried before, and the seconds until it asks again.
+HEARTBEATS = {0: 60, 60: 60, 61: 61, 1_000: 1_000}
+# A rollback that an alarm makes ECS take back is begun anew, so often in all as is said there.
+ROLLBACKS = ("VerifyRollback", ROOT / "functions/verify-health/src/conclusion.rs", r"const TRIES: u32 = (\d+);")
 
 # Step Functions ends an execution whose history has more events, and nothing can catch that.
 HISTORY_EVENTS = 25_000
-# A task is entered, scheduled, started, succeeded and exited; a choice and a wait are entered and exited.
-EVENTS_OF_A_POLL = 5 + 2 + 2
+HEARTBEAT_TIMEOUT = "States.HeartbeatTimeout"
+# A task that waits is scheduled, started and submitted, and its heartbeat times out.
+EVENTS_OF_A_HEARTBEAT = 4
 
 Findings = Iterator[str]
 
@@ -136,7 +131,7 @@ def schema(machine: dict) -> Findings:
                 "Type": "AWS::StepFunctions::StateMachine",
                 "Properties": {
                     "RoleArn": "arn:aws:iam::123456789012:role/name",
-                    "Definition": machine,
+                    "Definition": with_numbers(machine),
                 },
             }
         },
@@ -145,6 +140,15 @@ def schema(machine: dict) -> Findings:
         file = Path(folder) / "machine.json"
         file.write_text(json.dumps(template, indent=1))
         yield from cfn_lint(file)
+
+
+def with_numbers(machine: dict) -> dict:
+    """The machine for programs that take no expression for a number of seconds."""
+    states = {
+        name: {**state, "HeartbeatSeconds": 60} if "HeartbeatSeconds" in state else state
+        for name, state in machine["States"].items()
+    }
+    return {**machine, "States": states}
 
 
 def cfn_lint(*files: Path) -> Findings:
@@ -160,12 +164,7 @@ def cfn_lint(*files: Path) -> Findings:
 
 def structure(machine: dict) -> Findings:
     """statelint: fields, transitions, unreachable states."""
-    # statelint takes only a number in a Wait state, where JSONata allows an expression.
-    numbers = {
-        name: {**state, "Seconds": 1} if state["Type"] == "Wait" else state
-        for name, state in machine["States"].items()
-    }
-    yield from Linter.validate({**machine, "States": numbers})
+    yield from Linter.validate(with_numbers(machine))
 
 
 def interpreter(machine: dict) -> Findings:
@@ -194,47 +193,72 @@ def variables(machine: dict) -> Findings:
     yield from dataflow.findings(machine)
 
 
-def waits(machine: dict) -> Findings:
-    """A wait is a tenth of the time already waited, at least a second and at most a minute, or a fiftieth."""
+def retriers(machine: dict) -> Findings:
+    """An error that is not retried has no delay either, and a heartbeat comes before States.Timeout, which is its
+    other name."""
     for name, state in machine["States"].items():
-        if state["Type"] != "Wait" or SINCE not in str(state["Seconds"]):
-            continue
-        for waited, expected in WAITS.items():
-            seconds = next_wait(state, waited)
-            if seconds != expected or not isinstance(seconds, int):
-                yield f"{name}: waits {seconds!r} s after {waited} s instead of {expected} s"
+        rules = state.get("Retry", [])
+        for retrier in rules:
+            if retrier.get("MaxAttempts") == 0 and len(retrier) > 2:
+                yield f"{name}: a retrier with MaxAttempts 0 carries more than its errors"
+        if "HeartbeatSeconds" in state and rules[0]["ErrorEquals"] != [HEARTBEAT_TIMEOUT]:
+            yield f"{name}: another retrier comes before that of {HEARTBEAT_TIMEOUT}"
+
+
+def heartbeats(machine: dict) -> Findings:
+    """A state that waits asks again after HeartbeatSeconds; after many tries, ever more seldom."""
+    for name, state in waiting(machine).items():
+        for tries, expected in HEARTBEATS.items():
+            seconds = heartbeat(state, tries)
+            if seconds != expected:
+                yield f"{name}: asks again after {seconds!r} s instead of {expected} s, tried {tries} times before"
 
 
 def history(machine: dict) -> Findings:
-    """The longest waits leave a quarter of an execution's history for the rest."""
+    """However the time of an execution is divided among its waits, their heartbeats leave a fifth of its history for the
+    rest. They are most in equal parts: heartbeats get fewer as a wait grows."""
     parameters = cfn_yaml.load(str(ROOT / "infra" / "pipeline.yml"))["Parameters"]
+    shortest = parameters["HeartbeatSeconds"]["MinValue"]
+    visits = dict.fromkeys(waiting(machine), 1)
+    again, source, tries = ROLLBACKS
+    if again in visits:
+        visits[again] = int(re.search(tries, source.read_text())[1])
+    share = machine["TimeoutSeconds"] / sum(visits.values())
     events = 0
-    for wait, limit in {
-        "PauseForTurn": "DeploymentTimeoutSeconds",
-        "PauseForSettling": "MigrationTimeoutSeconds",
-        "PauseForTask": "MigrationTimeoutSeconds",
-        "PauseForHealth": "DeploymentTimeoutSeconds",
-        "PauseForPostDeploy": "MigrationTimeoutSeconds",
-        "PauseForRollback": "DeploymentTimeoutSeconds",
-    }.items():
-        waited = 0
-        while waited <= parameters[limit]["MaxValue"]:
-            seconds = next_wait(machine["States"][wait], waited)
+    for name, times in visits.items():
+        state = machine["States"][name]
+        pause = state["Retry"][0].get("IntervalSeconds", 1)
+        waited = tries = 0
+        while waited < share and events <= HISTORY_EVENTS:
+            seconds = heartbeat(state, tries, shortest)
             if not isinstance(seconds, int) or seconds < 1:
-                yield f"{wait}: waits {seconds!r} s after {waited} s"
+                yield f"{name}: asks again after {seconds!r} s, tried {tries} times before"
                 break
-            waited += seconds
-            events += EVENTS_OF_A_POLL
-    if events > HISTORY_EVENTS * 3 / 4:
-        yield f"the polls alone write {events} of {HISTORY_EVENTS} events"
+            waited += seconds + pause
+            tries += 1
+            events += EVENTS_OF_A_HEARTBEAT * times
+        if state["Retry"][0]["MaxAttempts"] < tries:
+            yield f"{name}: is given up after {state['Retry'][0]['MaxAttempts']} heartbeats"
+    if events > HISTORY_EVENTS * 4 / 5:
+        yield f"the heartbeats alone write {events} of {HISTORY_EVENTS} events"
 
 
-def next_wait(state: dict, waited: int) -> object:
-    """Seconds that a Wait state lasts after so many; an error where its expression has one."""
-    formula = Expression.body(state["Seconds"])
-    since = f"{SINCE} := $millis() - {waited * 1000}"
+def waiting(machine: dict) -> dict:
+    """The states that wait for their token's answer."""
+    return {
+        name: state for name, state in machine["States"].items() if "HeartbeatSeconds" in state
+    }
+
+
+def heartbeat(state: dict, tries: int, at_least: int | None = None) -> object:
+    """Seconds until a state that was tried so often asks again; an error where its expression has one. `at_least`
+    takes the place of the parameter."""
+    formula = Expression.body(state["HeartbeatSeconds"])
+    if at_least is not None:
+        formula = formula.replace(SUBSTITUTES["HeartbeatSeconds"], str(at_least))
+    states = f"$states := {{'context': {{'State': {{'RetryCount': {tries}}}}}}}"
     try:
-        return jsonata.Jsonata(f"({since}; {formula})").evaluate(None)
+        return jsonata.Jsonata(f"({states}; {formula})").evaluate(None)
     except Exception as error:  # Another check says what is wrong with the expression.
         return error
 
@@ -259,7 +283,8 @@ def main() -> int:
         (f"moto's ASL parser: {states} states", lambda: interpreter(machine)),
         (f"JSONata syntax: {formulas} expressions", lambda: syntax(machine)),
         (f"JSONata variables: {formulas} expressions", lambda: variables(machine)),
-        (f"waits: {len(WAITS)} lengths", lambda: waits(machine)),
+        (f"retriers: {states} states", lambda: retriers(machine)),
+        (f"heartbeats: {len(waiting(machine))} states", lambda: heartbeats(machine)),
         (f"history: {HISTORY_EVENTS} events", lambda: history(machine)),
     ]
     failed = 0

@@ -134,6 +134,43 @@ class Variables(unittest.TestCase):
         self.assertEqual(list(found), ["$x is assigned and never read"])
 
 
+def waiting(heartbeat: str, **more: object) -> dict:
+    retrier = {"ErrorEquals": ["States.HeartbeatTimeout"], "IntervalSeconds": 1, "MaxAttempts": 99_999}
+    return {"Type": "Task", "HeartbeatSeconds": heartbeat, "Retry": [retrier], **more}
+
+
+class Waits(unittest.TestCase):
+    GROWING = "{% $max([60, $states.context.State.RetryCount]) %}"
+    STEADY = "{% $max([60, 1]) %}"
+
+    def test_a_heartbeat_that_does_not_grow_is_named(self) -> None:
+        found = check.heartbeats(machine(First=waiting(self.STEADY)))
+        self.assertIn("asks again after 60 s instead of 61 s", next(found))
+        self.assertEqual(list(check.heartbeats(machine(First=waiting(self.GROWING)))), [])
+
+    def test_waits_that_fill_the_history_are_named(self) -> None:
+        for heartbeat, findings in ((self.GROWING, 0), (self.STEADY, 1)):
+            one = {**machine(First=waiting(heartbeat)), "TimeoutSeconds": 1_209_600}
+            self.assertEqual(len(list(check.history(one))), findings, heartbeat)
+
+    def test_a_wait_that_is_given_up_is_named(self) -> None:
+        state = waiting(self.GROWING)
+        state["Retry"][0]["MaxAttempts"] = 3
+        [finding] = check.history({**machine(First=state), "TimeoutSeconds": 1_209_600})
+        self.assertIn("is given up after 3 heartbeats", finding)
+
+    def test_a_heartbeat_behind_another_timeout_is_named(self) -> None:
+        state = waiting(self.GROWING)
+        state["Retry"].insert(0, {"ErrorEquals": ["States.Timeout"], "MaxAttempts": 8})
+        [finding] = check.retriers(machine(First=state))
+        self.assertIn("another retrier comes before", finding)
+
+    def test_a_retrier_that_never_retries_carries_nothing_else(self) -> None:
+        never = {"ErrorEquals": ["X"], "MaxAttempts": 0, "IntervalSeconds": 1}
+        [finding] = check.retriers(machine(First={"Type": "Task", "Retry": [never]}))
+        self.assertIn("MaxAttempts 0", finding)
+
+
 class Syntax(unittest.TestCase):
     def test_calls_locals_and_reads_are_told_apart(self) -> None:
         found = Expression.parse("here", "{% ($a := $max([1, $b]); $a & $states.input.c) %}")

@@ -50,6 +50,9 @@ pub struct FailedStep {
     /// Of a function that failed: its JSON text with `errorMessage`.
     #[serde(rename = "Cause", default)]
     pub cause: String,
+    /// The failure that came before it and made a rollback necessary.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub began: Option<Box<FailedStep>>,
 }
 
 /// Input of `end-release`: all that is known; `null` what the release did not come to.

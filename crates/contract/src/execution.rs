@@ -8,6 +8,16 @@ use serde::{Deserialize, Serialize};
 /// Characters that `startedBy` may have: enough for a sentence in a list of releases.
 const STARTED_BY_LENGTH: usize = 128;
 
+/// What Step Functions takes as an execution's name
+/// (<https://docs.aws.amazon.com/step-functions/latest/apireference/API_StartExecution.html>).
+const EXECUTION_NAME_LENGTH: usize = 80;
+/// What CloudWatch takes as an alarm's name
+/// (<https://docs.aws.amazon.com/AmazonCloudWatch/latest/APIReference/API_PutMetricAlarm.html>).
+const ALARM_NAME_LENGTH: usize = 255;
+/// What ECR takes as a repository's name
+/// (<https://docs.aws.amazon.com/AmazonECR/latest/APIReference/API_CreateRepository.html>).
+const REPOSITORY_NAME_LENGTH: usize = 256;
+
 /// A text for [`ExecutionInput::started_by`], cut where it is too long.
 #[must_use]
 pub fn started_by(text: &str) -> String {
@@ -29,7 +39,7 @@ pub struct ExecutionInput {
     /// Image digest, `sha256:` and 64 hexadecimal digits. Wins over `tag`.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub digest: Option<String>,
-    /// Name of the ECR repository; needed only where a stack runs images of several.
+    /// Name of the ECR repository, at most 256 characters; needed only where a stack runs images of several.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub repository: Option<String>,
     /// `false` deploys without the stack's migration. Default: `true`.
@@ -42,7 +52,8 @@ pub struct ExecutionInput {
     /// deployment.
     #[serde(default, skip_serializing_if = "is_default")]
     pub ignore_alarms: bool,
-    /// Id of the release to go back to; without it the last good one.
+    /// Id of the release to go back to, which is the name of its execution, at most 80 characters;
+    /// without it the last good one.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub to: Option<String>,
     /// When the image was pushed, RFC 3339 in UTC; two releases are put into their order by it.
@@ -71,6 +82,7 @@ pub enum RequestedAction {
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(rename_all = "camelCase", deny_unknown_fields)]
 pub struct FiredAlarm {
+    /// At most 255 characters.
     pub name: String,
     /// When its state changed, RFC 3339 in UTC.
     pub at: String,
@@ -96,11 +108,7 @@ impl ExecutionInput {
             RequestedAction::Deploy => self.check_deploy()?,
             RequestedAction::Rollback => self.check_rollback()?,
         }
-        let started_by = self.started_by.as_deref().unwrap_or("-");
-        check(
-            (1..=STARTED_BY_LENGTH).contains(&started_by.chars().count()),
-            || format!("`startedBy`: must have 1 to {STARTED_BY_LENGTH} characters"),
-        )
+        check_length("startedBy", self.started_by.as_deref(), STARTED_BY_LENGTH)
     }
 
     fn check_deploy(&self) -> Result<(), InvalidInput> {
@@ -121,10 +129,8 @@ impl ExecutionInput {
                 "`digest`: `{digest}` is not a digest (`sha256:` and 64 lower case hexadecimal digits)"
             )
         })?;
-        check(
-            !self.repository.as_deref().is_some_and(str::is_empty),
-            || "`repository`: must not be empty".to_owned(),
-        )?;
+        let repository = self.repository.as_deref();
+        check_length("repository", repository, REPOSITORY_NAME_LENGTH)?;
         self.pushed_at
             .as_deref()
             .map_or(Ok(()), |at| check_time("pushedAt", at))
@@ -144,15 +150,11 @@ impl ExecutionInput {
             &given,
             "has no meaning for a rollback; `to` says where it goes",
         )?;
-        check(!self.to.as_deref().is_some_and(str::is_empty), || {
-            "`to`: must not be empty".to_owned()
-        })?;
+        check_length("to", self.to.as_deref(), EXECUTION_NAME_LENGTH)?;
         let Some(alarm) = &self.alarm else {
             return Ok(());
         };
-        check(!alarm.name.is_empty(), || {
-            "`alarm.name`: must not be empty".to_owned()
-        })?;
+        check_length("alarm.name", Some(&alarm.name), ALARM_NAME_LENGTH)?;
         check_time("alarm.at", &alarm.at)
     }
 }
@@ -170,6 +172,13 @@ fn refuse_all(fields: &[(&str, bool)], why: &str) -> Result<(), InvalidInput> {
         Some((field, _)) => Err(InvalidInput(format!("`{field}`: {why}"))),
         None => Ok(()),
     }
+}
+
+fn check_length(field: &str, text: Option<&str>, most: usize) -> Result<(), InvalidInput> {
+    let fits = |text: &str| (1..=most).contains(&text.chars().count());
+    check(text.is_none_or(fits), || {
+        format!("`{field}`: must have 1 to {most} characters")
+    })
 }
 
 fn check_time(field: &str, text: &str) -> Result<(), InvalidInput> {
@@ -244,6 +253,33 @@ mod tests {
     }
 
     #[test]
+    fn a_name_may_be_as_long_as_aws_lets_it_be_and_no_longer() {
+        let alarm = |name: String| {
+            json!({
+                "stack": "demo", "action": "rollback",
+                "alarm": {"name": name, "at": "2026-01-31T12:00:00Z"}
+            })
+        };
+        let to = |to: String| json!({"stack": "demo", "action": "rollback", "to": to});
+        let repository = |name: String| json!({"stack": "demo", "tag": "v1", "repository": name});
+        let by = |text: String| json!({"stack": "demo", "tag": "v1", "startedBy": text});
+        type Input<'a> = &'a dyn Fn(String) -> Value;
+        for (field, most, input) in [
+            ("`to`", 80, &to as Input),
+            ("`alarm.name`", 255, &alarm),
+            ("`repository`", 256, &repository),
+            ("`startedBy`", 128, &by),
+        ] {
+            assert_eq!(check(input("é".repeat(most))), Ok(()));
+            for length in [0, most + 1] {
+                let message = check(input("é".repeat(length))).unwrap_err();
+                assert!(message.contains(field), "{message}");
+                assert!(message.contains(&most.to_string()), "{message}");
+            }
+        }
+    }
+
+    #[test]
     fn what_is_not_said_is_not_written() {
         let input = json!({"stack": "demo", "tag": "v42"});
         let parsed: ExecutionInput = parse(input.clone()).unwrap();
@@ -311,28 +347,8 @@ mod tests {
             (json!({"stack": "demo", "digest": "sha256:12"}), "`digest`"),
             (json!({"stack": "demo", "digest": "v1"}), "`digest`"),
             (
-                json!({"stack": "demo", "tag": "v1", "repository": ""}),
-                "`repository`",
-            ),
-            (
                 json!({"stack": "demo", "tag": "v1", "pushedAt": "2026-01-31T12:00:00+01:00"}),
                 "`pushedAt`",
-            ),
-            (
-                json!({"stack": "demo", "tag": "v1", "startedBy": ""}),
-                "`startedBy`",
-            ),
-            (
-                json!({"stack": "demo", "tag": "v1", "startedBy": "x".repeat(129)}),
-                "`startedBy`",
-            ),
-            (
-                json!({"stack": "demo", "action": "rollback", "to": ""}),
-                "`to`",
-            ),
-            (
-                json!({"stack": "demo", "action": "rollback", "alarm": {"name": "", "at": "x"}}),
-                "`alarm.name`",
             ),
             (
                 json!({"stack": "demo", "action": "rollback", "alarm": {"name": "a", "at": "x"}}),

@@ -80,7 +80,10 @@ pub fn parse<T: DeserializeOwned>(input: Value) -> Result<T, InvalidInput> {
 #[cfg(test)]
 mod tests {
     use super::*;
-    use serde_json::json;
+    use serde::Serialize;
+    use serde_json::{Map, json};
+
+    const MACHINE: &str = include_str!("../../../statemachine/deploy.asl.json");
 
     #[test]
     fn stacks_are_separated_by_any_space_and_named_once() {
@@ -102,9 +105,10 @@ mod tests {
 
     #[test]
     fn a_nested_field_of_the_wrong_type_is_named_by_its_path() {
-        let error = parse::<VerifyHealthInput>(json!({"services": [{"cluster": 5}]})).unwrap_err();
+        let input = json!({"execution": {"id": "arn", "redrives": "none"}});
+        let error = parse::<WaitTaskInput>(input).unwrap_err();
         assert!(
-            error.to_string().contains("`services[0].cluster`"),
+            error.to_string().contains("`execution.redrives`"),
             "{error}"
         );
     }
@@ -116,130 +120,243 @@ mod tests {
         }
     }
 
-    #[test]
-    fn every_answer_has_the_keys_the_state_machine_reads() {
-        let running = TaskStatus {
-            stopped: false,
-            last_status: "RUNNING".to_owned(),
-            task: None,
-        };
-        assert_eq!(
-            serde_json::to_value(running).unwrap(),
-            json!({"stopped": false, "lastStatus": "RUNNING"})
-        );
+    /// An answer as its function writes it.
+    fn answer<T: Serialize + DeserializeOwned>(sample: Value) -> Value {
+        let answer: T = parse(sample).unwrap_or_else(|error| panic!("{error}"));
+        serde_json::to_value(answer).unwrap()
+    }
 
-        let started = StartedMigration {
-            cluster: "c".to_owned(),
-            task_arn: "t".to_owned(),
-            task_definition: "td:1".to_owned(),
-            container: "web".to_owned(),
-            log: None,
-        };
-        assert_eq!(
-            serde_json::to_value(started).unwrap(),
-            json!({"cluster": "c", "taskArn": "t", "taskDefinition": "td:1", "container": "web", "log": null})
-        );
+    fn accepts<T: DeserializeOwned>(value: Value) -> Result<(), InvalidInput> {
+        parse::<T>(value).map(drop)
+    }
 
-        let plan = Plan {
-            action: Action::None,
-            reason: "because".to_owned(),
-            stack: "demo".to_owned(),
-            repository: Some("demo".to_owned()),
-            tag: None,
-            digest: Some("sha256:0".to_owned()),
-            image: Some("r/demo@sha256:0".to_owned()),
-            image_parameters: [("demo".to_owned(), "/bluegreen/demo/image".to_owned())].into(),
-            services: vec![PlannedService {
-                cluster: "c".to_owned(),
-                service: "s".to_owned(),
-                task_definition: "td:1".to_owned(),
-                containers: vec!["web".to_owned()],
-            }],
-            migration: None,
-            post_deploy: None,
-            alarms: vec!["demo-5xx".to_owned()],
-            health_check_url: None,
-            limits: Limits {
-                migration_seconds: Some(60),
-                ..Limits::default()
-            },
-            revisions: vec![Revision {
-                task_definition: "td:1".to_owned(),
-                containers: vec![Container {
-                    name: "web".to_owned(),
-                    image: "r/demo:v1".to_owned(),
-                }],
-            }],
-        };
-        assert_eq!(
-            serde_json::to_value(plan).unwrap(),
-            json!({
-                "action": "none", "reason": "because", "stack": "demo", "repository": "demo",
-                "tag": null, "digest": "sha256:0", "image": "r/demo@sha256:0",
-                "imageParameters": {"demo": "/bluegreen/demo/image"},
-                "services": [{"cluster": "c", "service": "s", "taskDefinition": "td:1", "containers": ["web"]}],
-                "migration": null, "postDeploy": null, "alarms": ["demo-5xx"], "healthCheckUrl": null,
-                "limits": {
-                    "migrationSeconds": 60, "deploymentSeconds": null,
-                    "postDeploySeconds": null, "rollbackWindowSeconds": null
+    type Accepts = fn(Value) -> Result<(), InvalidInput>;
+
+    /// Every variable of the machine: an answer, and the type that it has. What need not be there is
+    /// not there, unless the machine reads on in it.
+    fn variables() -> Vec<(&'static str, Value, Accepts)> {
+        let service = json!({"cluster": "c", "service": "s", "taskDefinition": "td:1", "containers": ["web"]});
+        let command = json!({
+            "purpose": "migration", "cluster": "c", "service": "s", "taskDefinition": "td:1",
+            "container": "web", "command": ["websvc", "migrate"], "timeoutSeconds": 60
+        });
+        let release = json!({
+            "stack": "demo", "action": "deploy", "record": "release#t#n", "order": "t#t", "startedAt": "t",
+            "startedBy": "me", "force": false, "ignoreAlarms": false
+        });
+        let plan = answer::<Plan>(json!({
+            "action": "migrate", "reason": "because", "release": release, "imageParameters": {},
+            "services": [service], "migration": command, "postDeploy": command, "alarms": ["demo-5xx"],
+            "limits": {"migrationSeconds": 1, "deploymentSeconds": 2, "rollbackWindowSeconds": 3},
+            "revisions": [{"taskDefinition": "td:1", "containers": [{"name": "web", "image": "i"}]}]
+        }));
+        let task = answer::<StartedTask>(json!({
+            "purpose": "migration", "stack": "demo", "image": "i", "cluster": "c", "service": "s",
+            "taskArn": "t", "taskDefinition": "td:2", "container": "web", "at": 1, "timeoutSeconds": 60
+        }));
+        let ended = answer::<EndedTask>(json!({
+            "lastStatus": "STOPPED", "overdue": false, "at": 2,
+            "stopped": {"stopCode": null, "stoppedReason": null, "containers": [{"name": "web"}]}
+        }));
+        let moved = json!({
+            "cluster": "c", "service": "s", "taskDefinition": "td:2", "previousTaskDefinition": "td:1"
+        });
+        let updated = answer::<UpdatedServices>(
+            json!({"services": [moved], "at": 1, "deadline": 2, "tries": 1}),
+        );
+        let health =
+            answer::<Health>(json!({"verdict": "rolledBack", "cause": "because", "at": 3}));
+        let turn = answer::<TurnTaken>(json!({"taken": true, "at": 1}));
+        let settled = answer::<SettledRelease>(json!({"foundDeployment": false}));
+        let migrated = answer::<ExitCode>(json!({"exitCode": 0, "at": 2}));
+        let target = answer::<Target>(json!({
+            "requested": false, "services": [{"cluster": "c", "service": "s", "taskDefinition": "td:1"}],
+            "migrations": [], "unread": false
+        }));
+        let current = answer::<Current>(json!({"postDeploy": command}));
+        let failure = json!({"Error": "MigrationFailed", "Cause": "{}", "step": "CheckExitCode"});
+        let outcome = answer::<Outcome>(
+            json!({"verdict": "failed", "reason": "because", "error": "MigrationFailed"}),
+        );
+        vec![
+            ("plan", plan, accepts::<Plan>),
+            ("turn", turn, accepts::<TurnTaken>),
+            ("settled", settled, accepts::<SettledRelease>),
+            ("migration", task.clone(), accepts::<StartedTask>),
+            ("migrationEnded", ended.clone(), accepts::<EndedTask>),
+            ("migrated", migrated, accepts::<ExitCode>),
+            ("update", updated.clone(), accepts::<UpdatedServices>),
+            ("health", health.clone(), accepts::<Health>),
+            ("target", target, accepts::<Target>),
+            ("rolledBack", updated, accepts::<UpdatedServices>),
+            ("rollback", health, accepts::<Health>),
+            ("current", current, accepts::<Current>),
+            ("postDeploy", task, accepts::<StartedTask>),
+            ("postDeployEnded", ended, accepts::<EndedTask>),
+            ("failure", failure, accepts::<FailedStep>),
+            ("outcome", outcome, accepts::<Outcome>),
+        ]
+    }
+
+    /// By its stem, what a function takes.
+    const INPUTS: [(&str, Accepts); 12] = [
+        ("PlanRelease", accepts::<PlanReleaseInput>),
+        ("TakeTurn", accepts::<TakeTurnInput>),
+        ("SettleRelease", accepts::<SettleReleaseInput>),
+        ("RunMigration", accepts::<RunMigrationInput>),
+        ("WaitTask", accepts::<WaitTaskInput>),
+        ("CheckExitCode", accepts::<CheckExitCodeInput>),
+        ("UpdateService", accepts::<UpdateServiceInput>),
+        ("VerifyHealth", accepts::<VerifyHealthInput>),
+        ("ChooseTarget", accepts::<ChooseTargetInput>),
+        ("RollBack", accepts::<RollBackInput>),
+        ("RecordCurrent", accepts::<RecordCurrentInput>),
+        ("EndRelease", accepts::<EndReleaseInput>),
+    ];
+
+    /// What the machine's expressions read, as the roots of their paths.
+    fn known(without: &[&str]) -> Value {
+        let mut known = Map::new();
+        for (name, sample, _) in variables() {
+            let value = if without.contains(&name) {
+                Value::Null
+            } else {
+                sample
+            };
+            known.insert(name.to_owned(), value);
+        }
+        known.insert(
+            "states".to_owned(),
+            json!({"context": {
+                "Execution": {
+                    "Id": "arn", "Input": {"stack": "demo", "tag": "v2"}, "RedriveCount": 0,
+                    "StartTime": "2026-01-31T12:00:00.000Z"
                 },
-                "revisions": [{"taskDefinition": "td:1", "containers": [{"name": "web", "image": "r/demo:v1"}]}]
-            })
+                "State": {"Name": "S", "RetryCount": 0},
+                "Task": {"Token": "token"}
+            }}),
         );
+        Value::Object(known)
+    }
 
-        let health = Health {
-            verdict: Verdict::RolledBack,
-            cause: "because".to_owned(),
-            services: vec![],
-        };
-        assert_eq!(
-            serde_json::to_value(health).unwrap(),
-            json!({"verdict": "rolledBack", "cause": "because", "services": []})
-        );
+    /// The value of an expression such as those of the payloads: a path, `PATH ? PATH : null` or
+    /// `PATH != null or PATH != null`.
+    fn evaluate(expression: &str, known: &Value) -> Value {
+        if let Some((condition, then)) = expression.split_once(" ? ") {
+            let then = then.strip_suffix(" : null").expect(expression);
+            return match evaluate(condition, known) {
+                Value::Null => Value::Null,
+                _ => evaluate(then, known),
+            };
+        }
+        if expression.contains("!= null") {
+            let is_known = |part: &str| {
+                let path = part.strip_suffix(" != null").expect(expression);
+                !evaluate(path, known).is_null()
+            };
+            return json!(expression.split(" or ").any(is_known));
+        }
+        let path = expression.strip_prefix('$').expect(expression);
+        let pointer = format!("/{}", path.replace('.', "/"));
+        // What is not there at all fails an execution.
+        known.pointer(&pointer).expect(expression).clone()
+    }
 
-        let settled = SettledRelease {
-            settled: false,
-            cause: "because".to_owned(),
-            tasks: vec!["t".to_owned()],
-            deployments: vec![],
-        };
-        assert_eq!(
-            serde_json::to_value(settled).unwrap(),
-            json!({"settled": false, "cause": "because", "tasks": ["t"], "deployments": []})
-        );
+    fn filled_in(template: &Value, known: &Value) -> Value {
+        match template {
+            Value::Object(members) => members
+                .iter()
+                .map(|(key, value)| (key.clone(), filled_in(value, known)))
+                .collect(),
+            Value::String(text) => match text.strip_prefix("{% ") {
+                Some(rest) => evaluate(rest.strip_suffix(" %}").expect(text), known),
+                None => template.clone(),
+            },
+            _ => template.clone(),
+        }
+    }
+
+    /// Whether the function takes what the state gives it, where the variables `without` are `null`.
+    fn give(state: &Value, without: &[&str]) -> Result<(), InvalidInput> {
+        let arguments = &state["Arguments"];
+        let stem = arguments["FunctionName"].as_str().unwrap();
+        let stem = stem
+            .trim_start_matches("${")
+            .trim_end_matches("FunctionArn}");
+        let (_, takes) = INPUTS.iter().find(|(name, _)| *name == stem).expect(stem);
+        let payload = filled_in(&arguments["Payload"], &known(without));
+        match payload.get("asked") {
+            Some(asked) => takes(asked.clone()),
+            None => takes(payload),
+        }
+    }
+
+    fn states() -> Map<String, Value> {
+        let machine: Value = serde_json::from_str(MACHINE).unwrap();
+        machine["States"].as_object().unwrap().clone()
     }
 
     #[test]
     fn what_one_function_answers_the_next_one_takes() {
-        let known = json!([{"taskDefinition": "td:1", "containers": [{"name": "web", "image": "r/demo:v1"}]}]);
-        let again = json!({"request": {"stack": "demo", "tag": "v2"}, "revisions": known});
-        assert!(parse::<PlanReleaseInput>(again).is_ok());
+        let states = states();
+        let tasks: Vec<_> = states
+            .iter()
+            .filter(|(_, it)| it["Type"] == "Task")
+            .collect();
+        assert!(!tasks.is_empty());
+        for (name, state) in tasks {
+            assert_eq!(give(state, &[]), Ok(()), "{name}");
+        }
+    }
 
-        let plan = json!({
-            "migration": {"cluster": "c", "service": "s", "taskDefinition": "td:1", "container": "web", "command": ["websvc", "migrate"]},
-            "image": "i", "repository": "demo", "stack": "demo", "executionId": "arn", "attempt": 0
-        });
-        assert!(parse::<RunMigrationInput>(plan).is_ok());
+    #[test]
+    fn a_release_may_come_to_a_function_without_having_been_everywhere() {
+        let every = variables();
+        let every: Vec<&str> = every.iter().map(|(name, ..)| *name).collect();
+        for (state, without) in [
+            ("PlanRelease", every.as_slice()),
+            ("UpdateService", &["migration"]),
+            ("ChooseTarget", &["failure", "health"]),
+            ("RollBack", &["rolledBack"]),
+            ("RecordCurrent", &["update", "target", "rolledBack"]),
+            ("EndRelease", &every),
+        ] {
+            assert_eq!(give(&states()[state], without), Ok(()), "{state}");
+        }
+    }
 
-        let task = json!({
-            "taskArn": "t", "stopCode": "EssentialContainerExited", "stoppedReason": "done",
-            "containers": [{"name": "web", "exitCode": null, "reason": null}]
-        });
-        let status = json!({"stopped": true, "lastStatus": "STOPPED", "task": task});
-        let status: TaskStatus = parse(status).unwrap();
-        let input = json!({"container": "web", "task": status.task, "log": null});
-        assert!(parse::<CheckExitCodeInput>(input).is_ok());
+    #[test]
+    fn a_word_by_which_the_machine_decides_is_one_that_an_answer_can_have() {
+        let mut decided = 0;
+        for (name, state) in states() {
+            for choice in state["Choices"].as_array().into_iter().flatten() {
+                let condition = choice["Condition"].as_str().unwrap();
+                for part in condition.split(&['(', ')', '{', '}', '%']) {
+                    for comparison in part.split(" or ").flat_map(|part| part.split(" and ")) {
+                        let Some((path, word)) = comparison.split_once(" = '") else {
+                            continue;
+                        };
+                        let path = path.trim().trim_start_matches('$');
+                        let (variable, field) = path.split_once('.').expect(path);
+                        let mut all = variables().into_iter();
+                        let found = all.find(|(known, ..)| *known == variable);
+                        let (_, mut answer, accepts) = found.expect(variable);
+                        answer[field] = json!(word.trim_end().trim_end_matches('\''));
+                        assert_eq!(accepts(answer), Ok(()), "{name}: {condition}");
+                        decided += 1;
+                    }
+                }
+            }
+        }
+        assert!(decided > 0);
+    }
 
-        let services = json!({"services": [{"cluster": "c", "service": "s", "taskDefinition": "td:2", "previousTaskDefinition": "td:1"}]});
-        let input: VerifyHealthInput = parse(services).unwrap();
-        assert!(!input.rollback && input.health_check_url.is_none());
-
-        let planned = json!([{"cluster": "c", "service": "s", "taskDefinition": "td:1", "containers": ["web"]}]);
-        let input = json!({"stack": "demo", "services": planned, "stop": "all"});
-        assert!(parse::<SettleReleaseInput>(input).is_ok());
-
-        let wanted = json!([{"cluster": "c", "service": "s", "taskDefinition": "td:1"}]);
-        let input = json!({"stack": "demo", "executionId": "arn", "services": wanted});
-        assert!(parse::<RollBackInput>(input).is_ok());
+    #[test]
+    fn an_execution_that_ended_well_has_no_error_in_its_output() {
+        let outcome: Outcome = parse(json!({"verdict": "succeeded", "reason": "because"})).unwrap();
+        assert_eq!(
+            serde_json::to_value(outcome).unwrap(),
+            json!({"verdict": "succeeded", "reason": "because"})
+        );
     }
 }

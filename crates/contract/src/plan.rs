@@ -16,9 +16,8 @@ pub struct PlanReleaseInput {
     pub started_at: String,
     /// The answer of `take-turn`; `null` for the plan before it.
     pub turn: Option<TurnTaken>,
-    /// Those of the plan before, of which ECS need not be asked again.
-    #[serde(default)]
-    pub revisions: Vec<Revision>,
+    /// The plan before it: what it knows need not be asked for again. `null` for the first.
+    pub plan: Option<Box<Plan>>,
 }
 
 /// Answer of `take-turn`.
@@ -62,9 +61,10 @@ pub struct Plan {
     /// URL that has to answer with 2xx once the new image serves.
     pub health_check_url: Option<String>,
     pub limits: Limits,
-    /// With [`Action::Verify`]: what the services run already, as `update-service` would answer.
+    /// With [`Action::Verify`] and the turn in hand: what the services run already, as
+    /// `update-service` would answer.
     pub update: Option<UpdatedServices>,
-    /// Those that the services of the stack had, all of them; empty with the turn in hand.
+    /// Those that the services of the stack had, all of them; empty where no plan follows.
     pub revisions: Vec<Revision>,
 }
 
@@ -145,7 +145,9 @@ pub enum AlarmIsNoReason {
     JustRolledBack,
     BeforeTheRelease,
     /// The newest release was deployed longer ago than the window.
-    AfterTheWindow { seconds: u32 },
+    AfterTheWindow {
+        seconds: u32,
+    },
 }
 
 /// A service of the unit, as it was when the release was planned.

@@ -64,6 +64,8 @@ pub struct RollBackInput {
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(rename_all = "camelCase", deny_unknown_fields)]
 pub struct VerifyHealthInput {
+    /// Name of the CloudFormation stack.
+    pub stack: String,
     pub execution: Execution,
     /// The answer of `update-service`, or of `roll-back`.
     pub update: UpdatedServices,

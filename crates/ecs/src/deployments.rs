@@ -1,7 +1,9 @@
 //! What ECS says of the deployments of services, and of the revisions between which they move.
 
 use aws_sdk_ecs::Client;
-use aws_sdk_ecs::types::{Service, ServiceDeployment};
+use aws_sdk_ecs::types::{
+    ServiceDeployment, ServiceRevisionSummary, StopServiceDeploymentStopType,
+};
 use bluegreen_runtime::{AwsRequestFailed, failed};
 use std::collections::{BTreeSet, HashMap};
 
@@ -17,8 +19,8 @@ pub fn status(deployment: &ServiceDeployment) -> &str {
         .map_or("UNKNOWN", |status| status.as_str())
 }
 
-/// Whether ECS is still at work on the deployment. It is taken to be where it says a word that is
-/// not known.
+/// Whether the deployment has not come to its end. It is taken to be in progress where ECS says a
+/// word that is not known.
 pub fn is_in_progress(deployment: &ServiceDeployment) -> bool {
     !matches!(
         status(deployment),
@@ -26,31 +28,54 @@ pub fn is_in_progress(deployment: &ServiceDeployment) -> bool {
     )
 }
 
-/// The deployments in progress of these services, by the service's ARN.
+/// ARN of the service revision that the deployment brings.
+#[must_use]
+pub fn target(deployment: &ServiceDeployment) -> Option<&str> {
+    deployment
+        .target_service_revision()
+        .and_then(ServiceRevisionSummary::arn)
+}
+
+/// ARN of the service revision to which ECS takes the deployment back, or would: it says so once the
+/// rollback has begun. Of several sources, which are there where the deployment took over from one
+/// that was not complete, it is not documented which one is taken.
+#[must_use]
+pub fn goes_back_to(deployment: &ServiceDeployment) -> Option<&str> {
+    let told = deployment
+        .rollback()
+        .and_then(|rollback| rollback.service_revision_arn());
+    told.or(match deployment.source_service_revisions() {
+        [only] => only.arn(),
+        _ => None,
+    })
+}
+
+/// Tells ECS to take a deployment back, which moves the traffic at once and starts no task that
+/// still runs. ECS refuses that of a first deployment, which has nothing to go back to, and of one
+/// that [`is_over`].
 ///
 /// # Errors
 /// [`AwsRequestFailed`].
-pub async fn in_progress<'a>(
-    client: &Client,
-    services: impl IntoIterator<Item = &'a Service>,
-) -> Result<HashMap<String, ServiceDeployment>, AwsRequestFailed> {
-    let current: HashMap<&str, &str> = services
-        .into_iter()
-        .filter_map(|service| {
-            Some((
-                service.service_arn()?,
-                service.current_service_deployment()?,
-            ))
-        })
-        .collect();
-    let mut described = describe_deployments(client, current.values().copied()).await?;
-    Ok(current
-        .into_iter()
-        .filter_map(|(service, deployment)| {
-            Some((service.to_owned(), described.remove(deployment)?))
-        })
-        .filter(|(_, deployment)| is_in_progress(deployment))
-        .collect())
+pub async fn roll_back(client: &Client, deployment: &str) -> Result<(), AwsRequestFailed> {
+    client
+        .stop_service_deployment()
+        .service_deployment_arn(deployment)
+        .stop_type(StopServiceDeploymentStopType::Rollback)
+        .send()
+        .await
+        .map(drop)
+        .map_err(failed("ecs:StopServiceDeployment", deployment))
+}
+
+/// Whether [`roll_back`] failed because ECS has the deployment no more, or not in a state in which
+/// it can be rolled back
+/// (<https://docs.aws.amazon.com/AmazonECS/latest/APIReference/API_StopServiceDeployment.html>).
+#[must_use]
+pub fn is_over(failure: &AwsRequestFailed) -> bool {
+    matches!(
+        failure.code.as_str(),
+        "ConflictException" | "ServiceDeploymentNotFoundException"
+    )
 }
 
 /// Deployments by their ARN. One that ECS does not know is left out.
@@ -117,9 +142,9 @@ fn batches<'a>(arns: impl IntoIterator<Item = &'a str>) -> Vec<Vec<String>> {
 #[cfg(test)]
 mod tests {
     use super::*;
-    use aws_sdk_ecs::operation::describe_service_deployments::DescribeServiceDeploymentsOutput;
     use aws_sdk_ecs::operation::describe_service_revisions::DescribeServiceRevisionsOutput;
-    use aws_sdk_ecs::types::{ServiceDeploymentStatus, ServiceRevision};
+    use aws_sdk_ecs::operation::stop_service_deployment::StopServiceDeploymentError;
+    use aws_sdk_ecs::types::{Rollback, ServiceDeploymentStatus, ServiceRevision};
     use aws_smithy_mocks::{RuleMode, mock, mock_client};
 
     #[test]
@@ -143,37 +168,54 @@ mod tests {
         }
     }
 
+    fn deployment(sources: &[&str], rollback: Option<&str>) -> ServiceDeployment {
+        let revision = |arn: &str| ServiceRevisionSummary::builder().arn(arn).build();
+        let sources = sources.iter().map(|arn| revision(arn));
+        ServiceDeployment::builder()
+            .set_source_service_revisions(Some(sources.collect()))
+            .target_service_revision(revision("r8"))
+            .set_rollback(rollback.map(|arn| Rollback::builder().service_revision_arn(arn).build()))
+            .build()
+    }
+
+    #[test]
+    fn a_deployment_goes_back_to_its_only_source_or_to_what_ecs_says() {
+        for (sources, rollback, expected) in [
+            (&["r7"][..], None, Some("r7")),
+            (&["r6", "r7"], None, None),
+            (&[], None, None),
+            (&["r7"], Some("r6"), Some("r6")),
+            (&["r6", "r7"], Some("r7"), Some("r7")),
+        ] {
+            let deployment = deployment(sources, rollback);
+            assert_eq!(goes_back_to(&deployment), expected, "{deployment:?}");
+            assert_eq!(target(&deployment), Some("r8"));
+        }
+    }
+
     #[tokio::test]
-    async fn a_services_deployment_is_told_while_it_is_in_progress() {
-        let rule = mock!(Client::describe_service_deployments).then_compute_output(|request| {
-            let deployments = request.service_deployment_arns().iter().map(|arn| {
-                ServiceDeployment::builder()
-                    .service_deployment_arn(arn)
-                    .status(match arn.as_str() {
-                        "d-over" => ServiceDeploymentStatus::Successful,
-                        _ => ServiceDeploymentStatus::InProgress,
-                    })
-                    .build()
-            });
-            DescribeServiceDeploymentsOutput::builder()
-                .set_service_deployments(Some(deployments.collect()))
-                .build()
-        });
-        let client = mock_client!(aws_sdk_ecs, RuleMode::MatchAny, &[&rule]);
-        let service = |name: &str, deployment: Option<&str>| {
-            Service::builder()
-                .service_arn(name)
-                .set_current_service_deployment(deployment.map(str::to_owned))
-                .build()
-        };
-        let services = [
-            service("moving", Some("d-1")),
-            service("still", None),
-            service("over", Some("d-over")),
-        ];
-        let found = in_progress(&client, &services).await.unwrap();
-        assert_eq!(found.keys().collect::<Vec<_>>(), ["moving"]);
-        assert_eq!(rule.num_calls(), 1);
+    async fn a_deployment_that_cannot_go_back_any_more_is_over_and_a_refusal_is_not_that() {
+        for (code, over) in [
+            ("ConflictException", true),
+            ("ServiceDeploymentNotFoundException", true),
+            ("AccessDeniedException", false),
+        ] {
+            let rule = mock!(Client::stop_service_deployment)
+                .match_requests(|request| {
+                    request.service_deployment_arn() == Some("d8")
+                        && request.stop_type() == Some(&StopServiceDeploymentStopType::Rollback)
+                })
+                .then_error(move || {
+                    StopServiceDeploymentError::generic(
+                        aws_sdk_ecs::error::ErrorMetadata::builder()
+                            .code(code)
+                            .build(),
+                    )
+                });
+            let client = mock_client!(aws_sdk_ecs, RuleMode::MatchAny, &[&rule]);
+            let failure = roll_back(&client, "d8").await.unwrap_err();
+            assert_eq!(is_over(&failure), over, "{failure}");
+        }
     }
 
     #[tokio::test]

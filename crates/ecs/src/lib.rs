@@ -1,15 +1,18 @@
-//! What ECS says of services and of their deployments, asked in batches that ECS takes and at a pace
+//! What ECS says of services and of their deployments, asked in batches that ECS takes and at a rate
 //! that leaves the account's request limits to others.
 
 mod deployments;
-mod paced;
+mod rate_limit;
+mod seen;
 mod started_by;
 mod task_definition;
 
 pub use deployments::{
-    DEPLOYMENTS_BATCH, describe_deployments, in_progress, is_in_progress, status, task_definitions,
+    DEPLOYMENTS_BATCH, describe_deployments, goes_back_to, is_in_progress, is_over, roll_back,
+    status, target, task_definitions,
 };
-pub use paced::paced_client;
+pub use rate_limit::rate_limited_client;
+pub use seen::{Seen, is_at_rest, rollout};
 pub use started_by::started_by;
 pub use task_definition::{
     Described, EXECUTION_TAG, Family, Marks, RegisterFailure, STACK_TAG, describe_task_definition,
@@ -110,6 +113,11 @@ mod tests {
         let rule = mock!(Client::describe_services)
             .then_output(|| DescribeServicesOutput::builder().build());
         let client = mock_client!(aws_sdk_ecs, RuleMode::MatchAny, &[&rule]);
-        assert!(describe_services(&client, [("a", "a/1")]).await.unwrap().is_empty());
+        assert!(
+            describe_services(&client, [("a", "a/1")])
+                .await
+                .unwrap()
+                .is_empty()
+        );
     }
 }

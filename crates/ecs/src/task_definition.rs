@@ -4,12 +4,12 @@
 //! repository. Everything else that the SDK knows of a task definition goes into the new revision
 //! as it was.
 
-use bluegreen_ecr::EcrImage;
 use aws_sdk_ecs::Client;
 use aws_sdk_ecs::operation::describe_task_definition::DescribeTaskDefinitionOutput;
 use aws_sdk_ecs::operation::register_task_definition::RegisterTaskDefinitionInput;
 use aws_sdk_ecs::operation::register_task_definition::builders::RegisterTaskDefinitionInputBuilder;
 use aws_sdk_ecs::types::{Tag, TaskDefinition, TaskDefinitionField};
+use bluegreen_ecr::EcrImage;
 use bluegreen_runtime::{AwsRequestFailed, failed};
 
 /// Tag of a revision: the stack that it was registered for.

@@ -365,5 +365,8 @@ async fn a_revision_is_described_with_its_tags() {
         .then_output(|| answer(&complete()));
     let client = mock_client!(aws_sdk_ecs, RuleMode::MatchAny, &[&rule]);
 
-    assert_eq!(describe(&client, "demo:7").await.unwrap(), complete());
+    assert_eq!(
+        describe_task_definition(&client, "demo:7").await.unwrap(),
+        complete()
+    );
 }

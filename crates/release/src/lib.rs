@@ -1,1 +1,26 @@
-//! To be written.
+//! The table of releases: who has the turn of a stack, and what became of each release.
+//!
+//! Every change is a [`Transaction`], a value that a plain function makes of what was read. Its
+//! conditions name what was seen: where one does not hold any more, the table is read again and the
+//! change is decided anew. So each change may be repeated after an answer that was lost.
+
+mod attributes;
+mod record;
+mod table;
+mod time;
+mod transaction;
+pub mod transactions;
+pub mod turn;
+
+#[cfg(any(test, feature = "memory"))]
+pub mod memory;
+#[cfg(test)]
+mod sample;
+
+pub use attributes::{Item, Value};
+pub use record::{Record, Seconds, verdict};
+pub use table::{Records, Retention, Table, TableFailure};
+pub use time::{millis, rfc3339};
+pub use transaction::{Attributes, Change, Condition, Effect, Transaction};
+pub use transactions::{Beginning, Changing, End, Serves};
+pub use turn::{CurrentRelease, Holder, Turn, Waiting};

@@ -21,6 +21,7 @@ use aws_smithy_types::timeout::TimeoutConfig;
 use aws_types::SdkConfig;
 use aws_types::region::Region;
 use std::fmt;
+use std::ops::RangeInclusive;
 use std::time::Duration;
 
 /// First try and three more, with the SDK's standard backoff.
@@ -74,6 +75,14 @@ pub fn required_variable(name: &str) -> Result<String, BadEnvironment> {
     required(name, &|name| std::env::var(name).ok())
 }
 
+/// Reads a number that the function cannot do without.
+///
+/// # Errors
+/// [`BadEnvironment`] where it is not set, or not a number within the bounds.
+pub fn required_number(name: &str, bounds: RangeInclusive<u32>) -> Result<u32, BadEnvironment> {
+    number(name, bounds, &|name| std::env::var(name).ok())
+}
+
 fn from_variables(
     web: &Web,
     read: impl Fn(&str) -> Option<String>,
@@ -112,6 +121,22 @@ fn required(name: &str, read: &impl Fn(&str) -> Option<String>) -> Result<String
     optional(name, read).ok_or_else(|| {
         BadEnvironment(format!(
             "The environment variable {name} is not set: the function cannot start without it."
+        ))
+    })
+}
+
+fn number(
+    name: &str,
+    bounds: RangeInclusive<u32>,
+    read: &impl Fn(&str) -> Option<String>,
+) -> Result<u32, BadEnvironment> {
+    let text = required(name, read)?;
+    let number = text.parse().ok().filter(|number| bounds.contains(number));
+    number.ok_or_else(|| {
+        BadEnvironment(format!(
+            "The environment variable {name} is `{text}`: it must be a number from {} to {}.",
+            bounds.start(),
+            bounds.end()
         ))
     })
 }
@@ -164,6 +189,20 @@ mod tests {
         for name in ["AWS_REGION", "AWS_ACCESS_KEY_ID", "AWS_SECRET_ACCESS_KEY"] {
             let sentence = format!("{:?}", with(&[(name, "")]).unwrap_err());
             assert!(sentence.contains(name), "{sentence}");
+            assert!(sentence.ends_with('.'), "{sentence}");
+        }
+    }
+
+    #[test]
+    fn a_number_is_read_within_its_bounds_and_a_bad_one_is_named_in_a_sentence() {
+        let read = |value: &str| number("DAYS", 1..=30, &|_| Some(value.to_owned()));
+        assert_eq!(read("1").unwrap(), 1);
+        assert_eq!(read("30").unwrap(), 30);
+        for value in ["", "0", "31", "-1", "a day", "1.5"] {
+            let sentence = format!("{:?}", read(value).unwrap_err());
+            for part in ["DAYS", value] {
+                assert!(sentence.contains(part), "{sentence}");
+            }
             assert!(sentence.ends_with('.'), "{sentence}");
         }
     }

@@ -1,15 +1,17 @@
-use bluegreen_contract::InvalidInput;
+use bluegreen_contract::{InvalidInput, Purpose};
 use lambda_runtime::Diagnostic;
 
-/// Every end of a migration but exit code 0. A variant's name is its error name in Step Functions.
+/// Every end of a command but exit code 0 in its time. A variant's name is its error name in Step
+/// Functions; whatever the command is for, it has the migration's names.
 #[derive(Debug, thiserror::Error, strum::IntoStaticStr)]
 pub(crate) enum Failure {
     #[error(transparent)]
     InvalidInput(#[from] InvalidInput),
     #[error(
-        "The migration failed: container {container} of task {task} exited with code {exit_code}. {circumstances}\n{log}"
+        "The {} failed: container {container} of task {task} exited with code {exit_code}. {circumstances}\n{log}", purpose.name()
     )]
     MigrationFailed {
+        purpose: Purpose,
         container: String,
         task: String,
         exit_code: i32,
@@ -19,9 +21,10 @@ pub(crate) enum Failure {
     },
     /// Asked to end, many a program exits 0 with its work half done.
     #[error(
-        "The migration was stopped from outside: container {container} of task {task} exited with code 0, which then does not prove that the migration ran to its end. {reasons} See what it did before you deploy again.\n{log}"
+        "The {name} was stopped from outside: container {container} of task {task} exited with code 0, which then does not prove that the {name} ran to its end. {reasons} See what it did before you {}.\n{log}", again(*purpose), name = purpose.name()
     )]
     MigrationStopped {
+        purpose: Purpose,
         container: String,
         task: String,
         /// Sentences.
@@ -29,13 +32,43 @@ pub(crate) enum Failure {
         log: String,
     },
     #[error(
-        "The migration never ran: container {container} of task {task} has no exit code. {reasons}"
+        "The {} never ran: container {container} of task {task} has no exit code. {reasons}", purpose.name()
     )]
     MigrationNotStarted {
+        purpose: Purpose,
         container: String,
         task: String,
         reasons: String,
     },
+    #[error(
+        "The {name} of stack {stack} to {image} ran longer than {timeout_seconds} seconds (task {task}). {circumstances} Make the {name} shorter or raise {}, then {}.\n{log}", limit(*purpose), again(*purpose), name = purpose.name()
+    )]
+    MigrationTimedOut {
+        purpose: Purpose,
+        stack: String,
+        image: String,
+        task: String,
+        timeout_seconds: u32,
+        /// Sentences: whether it has stopped, and what it may have done.
+        circumstances: String,
+        log: String,
+    },
+}
+
+/// The output of the app stack that says how long the command may run.
+fn limit(purpose: Purpose) -> &'static str {
+    match purpose {
+        Purpose::Migration => "MigrationTimeoutSeconds",
+        Purpose::PostDeploy => "PostDeployTimeoutSeconds",
+    }
+}
+
+/// How the command is run once more.
+fn again(purpose: Purpose) -> &'static str {
+    match purpose {
+        Purpose::Migration => "deploy again",
+        Purpose::PostDeploy => "run it again",
+    }
 }
 
 impl From<Failure> for Diagnostic {

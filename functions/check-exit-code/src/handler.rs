@@ -1,48 +1,107 @@
 use crate::failure::Failure;
 use crate::log;
 use aws_sdk_cloudwatchlogs::Client;
-use bluegreen_contract::{CheckExitCodeInput, ContainerStatus, ExitCode, StoppedTask, parse};
+use bluegreen_contract::{
+    CheckExitCodeInput, ContainerStatus, EndedTask, ExitCode, InvalidInput, Purpose, StartedTask,
+    StoppedTask, parse,
+};
 use serde_json::Value;
 
-/// Looks at the migration's container, by name: other containers may be in the task uninvited.
+/// Looks at the command's container, by name: other containers may be in the task uninvited.
 pub(crate) async fn handle(client: &Client, event: Value) -> Result<ExitCode, Failure> {
-    let input: CheckExitCodeInput = parse(event)?;
-    let container = input
-        .task
-        .containers
-        .iter()
-        .find(|container| container.name == input.container);
+    let CheckExitCodeInput { task, ended } = parse(event)?;
+    let purpose = task.purpose;
+    if ended.overdue {
+        return Err(timed_out(client, task, &ended).await);
+    }
+    let Some(stopped) = &ended.stopped else {
+        let problem = "`ended.stopped`: must be given where the task is not overdue";
+        return Err(InvalidInput(problem.to_owned()).into());
+    };
+    let container = container_of(stopped, &task.container);
     match container.and_then(|container| container.exit_code) {
-        Some(0) if is_stopped_from_outside(&input.task) => Err(Failure::MigrationStopped {
-            reasons: reasons(&input.task, container),
-            log: log::excerpt(client, input.log.as_ref()).await,
-            container: input.container,
-            task: input.task.task_arn,
+        Some(0) if is_stopped_from_outside(stopped) => Err(Failure::MigrationStopped {
+            purpose,
+            reasons: reasons(stopped, container),
+            log: log::excerpt(client, task.log.as_ref()).await,
+            container: task.container,
+            task: task.task_arn,
         }),
-        Some(0) => Ok(ExitCode { exit_code: 0 }),
+        Some(0) => Ok(ExitCode {
+            exit_code: 0,
+            at: ended.at,
+        }),
         Some(exit_code) => Err(Failure::MigrationFailed {
-            circumstances: circumstances(&input.task, container),
-            log: log::excerpt(client, input.log.as_ref()).await,
-            container: input.container,
-            task: input.task.task_arn,
+            purpose,
+            circumstances: circumstances(purpose, stopped, container),
+            log: log::excerpt(client, task.log.as_ref()).await,
+            container: task.container,
+            task: task.task_arn,
             exit_code,
         }),
         None => Err(Failure::MigrationNotStarted {
-            reasons: reasons(&input.task, container),
-            container: input.container,
-            task: input.task.task_arn,
+            purpose,
+            reasons: reasons(stopped, container),
+            container: task.container,
+            task: task.task_arn,
         }),
     }
 }
 
+/// Whatever its exit code: a program that is asked to end may exit 0 with its work half done.
+async fn timed_out(client: &Client, task: StartedTask, ended: &EndedTask) -> Failure {
+    Failure::MigrationTimedOut {
+        purpose: task.purpose,
+        circumstances: what_is_left(&task, ended),
+        log: log::excerpt(client, task.log.as_ref()).await,
+        stack: task.stack,
+        image: task.image,
+        task: task.task_arn,
+        timeout_seconds: task.timeout_seconds,
+    }
+}
+
+/// Whether an overdue task has stopped, and what it may have done.
+fn what_is_left(task: &StartedTask, ended: &EndedTask) -> String {
+    const PARTLY: &str = "It may have done part of its work.";
+    let Some(stopped) = &ended.stopped else {
+        return format!(
+            "It was told to stop 15 minutes ago but is still {}: see to it before you try again. {PARTLY}",
+            ended.last_status
+        );
+    };
+    let container = container_of(stopped, &task.container);
+    match container.and_then(|container| container.exit_code) {
+        Some(exit_code) => format!(
+            "It was stopped and is not running any more; its container {} exited with code {exit_code}. {PARTLY}",
+            task.container
+        ),
+        None => format!(
+            "It was stopped and is not running any more; its container {} has no exit code. {}",
+            task.container,
+            reasons(stopped, container)
+        ),
+    }
+}
+
 /// What ended the container from outside, such as a lack of memory, a person or the end of a Spot
-/// capacity: the migration need not be wrong then. Otherwise it is.
-fn circumstances(task: &StoppedTask, container: Option<&ContainerStatus>) -> String {
+/// capacity: the command need not be wrong then. Otherwise it is.
+fn circumstances(
+    purpose: Purpose,
+    task: &StoppedTask,
+    container: Option<&ContainerStatus>,
+) -> String {
     let reason = container.and_then(|container| container.reason.as_ref());
     match reason.is_some() || is_stopped_from_outside(task) {
         true => reasons(task, container),
-        false => "Correct the migration and push again.".to_owned(),
+        false => format!("Correct the {} and push again.", purpose.name()),
     }
+}
+
+fn container_of<'a>(task: &'a StoppedTask, name: &str) -> Option<&'a ContainerStatus> {
+    task.containers
+        .iter()
+        .find(|container| container.name == name)
 }
 
 /// Whether something else than a container's own end stopped the task: a person, the end of a Spot
@@ -103,14 +162,24 @@ mod tests {
     use lambda_runtime::Diagnostic;
     use serde_json::json;
 
+    const AT: i64 = 1_700_000_000_000;
+
     fn event(containers: Value) -> Value {
         json!({
-            "container": "web",
             "task": {
-                "taskArn": "arn:task/1", "stopCode": "EssentialContainerExited",
-                "stoppedReason": "Essential container in task exited", "containers": containers
+                "purpose": "migration", "stack": "demo", "image": "r/demo@sha256:0",
+                "cluster": "c", "service": "web", "taskArn": "arn:task/1",
+                "taskDefinition": "td:8", "container": "web", "at": AT, "timeoutSeconds": 600,
+                "log": {"group": "/ecs/demo", "stream": "app/web/1", "region": "us-east-1"}
             },
-            "log": {"group": "/ecs/demo", "stream": "app/web/1", "region": "us-east-1"}
+            "ended": {
+                "lastStatus": "STOPPED", "overdue": false, "at": AT + 60_000,
+                "stopped": {
+                    "stopCode": "EssentialContainerExited",
+                    "stoppedReason": "Essential container in task exited",
+                    "containers": containers
+                }
+            }
         })
     }
 
@@ -131,7 +200,7 @@ mod tests {
         let answer = handle(&without_logs(), event).await.unwrap();
         assert_eq!(
             serde_json::to_value(answer).unwrap(),
-            json!({"exitCode": 0})
+            json!({"exitCode": 0, "at": AT + 60_000})
         );
     }
 
@@ -178,16 +247,16 @@ mod tests {
     async fn what_ended_a_migration_from_outside_is_part_of_the_cause() {
         let killed = "OutOfMemoryError: Container killed due to memory usage";
         let mut event = event(json!([{"name": "web", "exitCode": 137, "reason": killed}]));
-        event["log"] = Value::Null;
+        event["task"]["log"] = Value::Null;
         let message = failure(&without_logs(), event.clone()).await.error_message;
         assert!(message.contains(killed), "{message}");
         assert!(!message.contains("Correct the migration"), "{message}");
 
-        event["task"]["containers"][0]["reason"] = Value::Null;
+        event["ended"]["stopped"]["containers"][0]["reason"] = Value::Null;
         let message = failure(&without_logs(), event.clone()).await.error_message;
         assert!(message.contains("Correct the migration"), "{message}");
 
-        event["task"]["stopCode"] = json!("SpotInterruption");
+        event["ended"]["stopped"]["stopCode"] = json!("SpotInterruption");
         let message = failure(&without_logs(), event).await.error_message;
         assert!(message.contains("SpotInterruption"), "{message}");
     }
@@ -196,9 +265,9 @@ mod tests {
     async fn exit_code_0_after_a_stop_from_outside_is_no_success() {
         for stop_code in ["UserInitiated", "SpotInterruption", "TerminationNotice"] {
             let mut event = event(json!([{"name": "web", "exitCode": 0, "reason": null}]));
-            event["task"]["stopCode"] = json!(stop_code);
-            event["task"]["stoppedReason"] = json!("Task stopped by user");
-            event["log"] = Value::Null;
+            event["ended"]["stopped"]["stopCode"] = json!(stop_code);
+            event["ended"]["stopped"]["stoppedReason"] = json!("Task stopped by user");
+            event["task"]["log"] = Value::Null;
             let failure = failure(&without_logs(), event).await;
             assert_eq!(failure.error_type, "MigrationStopped");
             for part in [stop_code, "Task stopped by user.", "exited with code 0"] {
@@ -232,7 +301,7 @@ mod tests {
     #[tokio::test]
     async fn a_migration_without_a_log_still_fails_with_its_exit_code() {
         let mut event = event(json!([{"name": "web", "exitCode": 2, "reason": null}]));
-        event["log"] = Value::Null;
+        event["task"]["log"] = Value::Null;
         let failure = failure(&without_logs(), event).await;
         assert_eq!(failure.error_type, "MigrationFailed");
         assert!(failure.error_message.contains("code 2"), "{failure:?}");
@@ -243,7 +312,7 @@ mod tests {
         let mut event = event(
             json!([{"name": "web", "exitCode": null, "reason": "CannotPullContainerError: not found"}]),
         );
-        event["task"]["stopCode"] = json!("TaskFailedToStart");
+        event["ended"]["stopped"]["stopCode"] = json!("TaskFailedToStart");
         let failure = failure(&without_logs(), event).await;
         assert_eq!(failure.error_type, "MigrationNotStarted");
         for part in [
@@ -266,10 +335,113 @@ mod tests {
         );
     }
 
+    fn overdue(exit_code: Value) -> Value {
+        let mut event = event(json!([{"name": "web", "exitCode": exit_code, "reason": null}]));
+        event["task"]["log"] = Value::Null;
+        event["ended"]["overdue"] = json!(true);
+        event["ended"]["stopped"]["stopCode"] = json!("UserInitiated");
+        event["ended"]["stopped"]["stoppedReason"] =
+            json!("bluegreen: the migration ran longer than 600 seconds");
+        event
+    }
+
+    #[tokio::test]
+    async fn a_task_that_was_stopped_for_its_time_has_timed_out_whatever_its_exit_code() {
+        for exit_code in [json!(0), json!(143)] {
+            let failure = failure(&without_logs(), overdue(exit_code.clone())).await;
+            assert_eq!(failure.error_type, "MigrationTimedOut");
+            assert_eq!(
+                failure.error_message,
+                format!(
+                    "The migration of stack demo to r/demo@sha256:0 ran longer than 600 seconds \
+                     (task arn:task/1). It was stopped and is not running any more; its container \
+                     web exited with code {exit_code}. It may have done part of its work. Make the \
+                     migration shorter or raise MigrationTimeoutSeconds, then deploy again.\n\
+                     Its output does not go to CloudWatch Logs."
+                )
+            );
+        }
+    }
+
+    #[tokio::test]
+    async fn an_overdue_task_that_never_ran_is_told_with_its_reasons() {
+        let message = failure(&without_logs(), overdue(json!(null)))
+            .await
+            .error_message;
+        assert!(message.contains("has no exit code"), "{message}");
+        assert!(message.contains("UserInitiated"), "{message}");
+        assert!(!message.contains("part of its work"), "{message}");
+    }
+
+    #[tokio::test]
+    async fn a_task_that_does_not_stop_is_to_be_seen_to() {
+        let mut event = overdue(json!(null));
+        event["ended"]["stopped"] = Value::Null;
+        event["ended"]["lastStatus"] = json!("RUNNING");
+        let failure = failure(&without_logs(), event).await;
+        assert_eq!(failure.error_type, "MigrationTimedOut");
+        for part in [
+            "told to stop 15 minutes ago but is still RUNNING: see to it",
+            "It may have done part of its work.",
+        ] {
+            assert!(failure.error_message.contains(part), "{part}: {failure:?}");
+        }
+    }
+
+    #[tokio::test]
+    async fn a_post_deploy_command_is_called_by_its_name_and_has_its_own_limit() {
+        let post_deploy = |mut event: Value| {
+            event["task"]["purpose"] = json!("postDeploy");
+            event["task"]["log"] = Value::Null;
+            event
+        };
+        let container = |exit_code| json!([{"name": "web", "exitCode": exit_code, "reason": null}]);
+        let mut stopped = event(container(Some(0)));
+        stopped["ended"]["stopped"]["stopCode"] = json!("UserInitiated");
+        for (event, name, part) in [
+            (
+                event(container(Some(1))),
+                "MigrationFailed",
+                "Correct the post-deploy command",
+            ),
+            (stopped, "MigrationStopped", "before you run it again"),
+            (
+                event(container(None)),
+                "MigrationNotStarted",
+                "The post-deploy command never ran",
+            ),
+            (
+                overdue(json!(143)),
+                "MigrationTimedOut",
+                "raise PostDeployTimeoutSeconds, then run it again",
+            ),
+        ] {
+            let failure = failure(&without_logs(), post_deploy(event)).await;
+            assert_eq!(failure.error_type, name);
+            let message = failure.error_message;
+            assert!(message.starts_with("The post-deploy command "), "{message}");
+            assert!(message.contains(part), "{message}");
+        }
+    }
+
+    #[tokio::test]
+    async fn a_task_that_is_neither_overdue_nor_stopped_is_no_input() {
+        let mut event = event(json!([]));
+        event["ended"]["stopped"] = Value::Null;
+        let failure = failure(&without_logs(), event).await;
+        assert_eq!(failure.error_type, "InvalidInput");
+        assert!(
+            failure.error_message.contains("`ended.stopped`"),
+            "{failure:?}"
+        );
+    }
+
     #[tokio::test]
     async fn a_bad_input_is_invalid_input_and_names_the_field() {
-        let failure = failure(&without_logs(), json!({"container": "web", "log": null})).await;
+        let mut event = event(json!([]));
+        event["ended"] = json!({"lastStatus": "STOPPED"});
+        let failure = failure(&without_logs(), event).await;
         assert_eq!(failure.error_type, "InvalidInput");
-        assert!(failure.error_message.contains("`task`"), "{failure:?}");
+        assert!(failure.error_message.contains("`ended`"), "{failure:?}");
     }
 }

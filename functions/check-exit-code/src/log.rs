@@ -1,4 +1,4 @@
-//! The end of a container's log, for the cause of a failed migration.
+//! The end of a container's log, for the cause of a command that failed.
 
 use aws_sdk_cloudwatchlogs::Client;
 use bluegreen_contract::LogLocation;
@@ -14,7 +14,7 @@ const TRIES: u32 = 4;
 const PAUSE: Duration = Duration::from_millis(500);
 
 /// The last lines and a link to the rest. Whatever goes wrong with the log is said here instead:
-/// the verdict on the migration does not depend on it.
+/// the verdict on the command does not depend on it.
 pub(crate) async fn excerpt(client: &Client, log: Option<&LogLocation>) -> String {
     let Some(log) = log else {
         return "Its output does not go to CloudWatch Logs.".to_owned();

@@ -1,4 +1,4 @@
-//! Tells a migration that exited 0 from every other end. See the README.
+//! Tells a migration that exited 0 in its time from every other end. See the README.
 
 mod failure;
 mod handler;

@@ -1,1 +1,22 @@
-fn main() {}
+//! Chooses the revisions that the services of a stack go back to. See the README.
+
+mod failure;
+mod handler;
+mod target;
+
+use aws_sdk_dynamodb::Client;
+use bluegreen_release::Table;
+use lambda_runtime::{Error, LambdaEvent, run, service_fn};
+use serde_json::Value;
+
+#[tokio::main(flavor = "current_thread")]
+async fn main() -> Result<(), Error> {
+    bluegreen_runtime::init_logging();
+    let client = Client::new(&bluegreen_runtime::from_env()?);
+    let name = bluegreen_runtime::required_variable("RELEASES_TABLE")?;
+    let table = Table::new(client, name);
+    run(service_fn(|event: LambdaEvent<Value>| {
+        handler::handle(&table, event.payload)
+    }))
+    .await
+}

@@ -2,40 +2,17 @@
 //! (<https://docs.aws.amazon.com/AmazonCloudWatch/latest/monitoring/cloudwatch-and-eventbridge.html>).
 
 use crate::failure::Failure;
-use aws_smithy_types::date_time::{DateTime, Format};
+use aws_lambda_events::event::cloudwatch_alarms::{CloudWatchAlarmData, CloudWatchAlarmStateValue};
+use aws_lambda_events::event::eventbridge::EventBridgeEvent;
 use bluegreen_contract::{FiredAlarm, InvalidInput, parse};
-use serde::Deserialize;
 use serde_json::Value;
 
-/// What EventBridge delivers. AWS adds keys over time, so unknown ones are no error here.
-#[derive(Deserialize)]
-#[serde(rename_all = "kebab-case")]
-struct Envelope {
-    source: String,
-    detail_type: String,
-    account: String,
-    region: String,
-    detail: Detail,
-}
+/// AWS adds keys over time: unknown ones are no error. Neither the configuration nor the reason's
+/// data says anything that is needed here.
+type AlarmEvent = EventBridgeEvent<CloudWatchAlarmData<Option<Value>, Value>>;
 
-#[derive(Deserialize)]
-#[serde(rename_all = "camelCase")]
-struct Detail {
-    alarm_name: String,
-    state: State,
-    previous_state: Option<PreviousState>,
-}
-
-#[derive(Deserialize)]
-struct State {
-    value: String,
-    timestamp: String,
-}
-
-#[derive(Deserialize)]
-struct PreviousState {
-    value: Option<String>,
-}
+/// In UTC, with as many digits of a second as are needed.
+const RFC_3339: &str = "%Y-%m-%dT%H:%M:%S%.fZ";
 
 /// An alarm that went into ALARM.
 #[derive(Debug, PartialEq, Eq)]
@@ -50,49 +27,38 @@ pub(crate) struct Fired {
 /// # Errors
 /// `InvalidEvent` names the field.
 pub(crate) fn read(event: Value) -> Result<Result<Fired, String>, Failure> {
-    let envelope: Envelope =
+    let event: AlarmEvent =
         parse(event).map_err(|InvalidInput(problem)| Failure::InvalidEvent(problem))?;
-    let kind = (envelope.source.as_str(), envelope.detail_type.as_str());
+    let kind = (event.source.as_str(), event.detail_type.as_str());
     if kind != ("aws.cloudwatch", "CloudWatch Alarm State Change") {
         return Ok(Err(format!(
             "{} from {} is no CloudWatch Alarm State Change.",
-            envelope.detail_type, envelope.source
+            event.detail_type, event.source
         )));
     }
-    let Detail {
-        alarm_name,
-        state,
-        previous_state,
-    } = envelope.detail;
-    if state.value != "ALARM" {
-        return Ok(Err(format!("The alarm {alarm_name} is {}.", state.value)));
+    let name = event.detail.alarm_name;
+    let state = required("detail.state", event.detail.state)?;
+    match state.value {
+        CloudWatchAlarmStateValue::Alarm => {}
+        CloudWatchAlarmStateValue::Ok => return Ok(Err(format!("The alarm {name} is OK."))),
+        _ => return Ok(Err(format!("The alarm {name} has too little data."))),
     }
-    if previous_state.and_then(|state| state.value).as_deref() == Some("ALARM") {
-        return Ok(Err(format!("The alarm {alarm_name} was in ALARM before.")));
+    let previous = event.detail.previous_state.map(|state| state.value);
+    if previous == Some(CloudWatchAlarmStateValue::Alarm) {
+        return Ok(Err(format!("The alarm {name} was in ALARM before.")));
     }
     Ok(Ok(Fired {
-        account: envelope.account,
-        region: envelope.region,
+        account: required("account", event.account)?,
+        region: required("region", event.region)?,
         alarm: FiredAlarm {
-            name: alarm_name,
-            at: in_utc(&state.timestamp)?,
+            name,
+            at: state.timestamp.format(RFC_3339).to_string(),
         },
     }))
 }
 
-/// CloudWatch writes `2019-10-02T17:04:40.985+0000`; everybody else RFC 3339.
-fn in_utc(timestamp: &str) -> Result<String, Failure> {
-    let rfc_3339 = timestamp
-        .strip_suffix("+0000")
-        .map_or_else(|| timestamp.to_owned(), |local| format!("{local}Z"));
-    DateTime::from_str(&rfc_3339, Format::DateTimeWithOffset)
-        .ok()
-        .and_then(|time| time.fmt(Format::DateTime).ok())
-        .ok_or_else(|| {
-            Failure::InvalidEvent(format!(
-                "`detail.state.timestamp`: `{timestamp}` is no time"
-            ))
-        })
+fn required<T>(key: &str, value: Option<T>) -> Result<T, Failure> {
+    value.ok_or_else(|| Failure::InvalidEvent(format!("`{key}`: missing")))
 }
 
 #[cfg(test)]
@@ -121,10 +87,20 @@ pub(crate) mod tests {
         let fired = read(fired()).unwrap().unwrap();
         assert_eq!(fired.alarm.name, "demo-5xx");
         assert_eq!(fired.alarm.at, "2026-01-11T17:04:40.985Z");
-        assert_eq!(
-            in_utc("2026-01-11T19:04:40+02:00").unwrap(),
-            "2026-01-11T17:04:40Z"
-        );
+
+        let mut elsewhere = self::fired();
+        elsewhere["detail"]["state"]["timestamp"] = json!("2026-01-11T19:04:40+02:00");
+        let fired = read(elsewhere).unwrap().unwrap();
+        assert_eq!(fired.alarm.at, "2026-01-11T17:04:40Z");
+    }
+
+    #[test]
+    fn an_alarm_of_which_little_is_told_is_read() {
+        let mut event = fired();
+        let detail = event["detail"].as_object_mut().unwrap();
+        detail.remove("previousState");
+        detail.remove("configuration");
+        assert!(read(event).unwrap().is_ok());
     }
 
     #[test]
@@ -136,6 +112,10 @@ pub(crate) mod tests {
         };
         for (event, reason) in [
             (with("/detail/state/value", json!("OK")), "is OK"),
+            (
+                with("/detail/state/value", json!("INSUFFICIENT_DATA")),
+                "too little data",
+            ),
             (
                 with("/detail/previousState/value", json!("ALARM")),
                 "was in ALARM before",
@@ -160,8 +140,19 @@ pub(crate) mod tests {
         nameless["detail"]["alarmName"] = json!(null);
         let mut timeless = fired();
         timeless["detail"]["state"]["timestamp"] = json!("yesterday");
+        let without = |pointer: &str, key: &str| {
+            let mut event = fired();
+            let parent = event.pointer_mut(pointer).unwrap();
+            parent.as_object_mut().unwrap().remove(key);
+            event
+        };
         for (event, field) in [
-            (json!({}), "source"),
+            (json!({}), "`detail-type`"),
+            (without("", "source"), "`source`"),
+            (without("", "account"), "`account`"),
+            (without("", "region"), "`region`"),
+            (without("", "detail"), "`detail`"),
+            (without("/detail", "state"), "`detail.state`"),
             (nameless, "detail.alarmName"),
             (timeless, "detail.state.timestamp"),
         ] {

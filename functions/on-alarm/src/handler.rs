@@ -2,8 +2,8 @@ use crate::event;
 use crate::failure::Failure;
 use aws_sdk_cloudformation::types::StackResourceSummary;
 use bluegreen_contract::{ExecutionInput, RequestedAction, started_by};
-use bluegreen_trigger::StateMachine;
 use bluegreen_runtime::{AwsRequestFailed, failed};
+use bluegreen_trigger::StateMachine;
 use serde::Serialize;
 use serde_json::Value;
 

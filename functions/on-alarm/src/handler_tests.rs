@@ -15,9 +15,13 @@ const MACHINE: &str = "arn:aws:states:us-east-1:123456789012:stateMachine:deploy
 
 /// The stack `demo` with the alarm `demo-5xx` and a resource of the given type.
 fn stack_with(kind: &'static str) -> aws_sdk_cloudformation::Client {
+    stack_with_alarm("demo-5xx".to_owned(), kind)
+}
+
+fn stack_with_alarm(alarm: String, kind: &'static str) -> aws_sdk_cloudformation::Client {
     use aws_sdk_cloudformation::Client;
     let owner = mock!(Client::describe_stack_resources)
-        .match_requests(|request| request.physical_resource_id() == Some("demo-5xx"))
+        .match_requests(move |request| request.physical_resource_id() == Some(alarm.as_str()))
         .then_output(|| {
             let resource = |id: &str| {
                 StackResource::builder()
@@ -107,6 +111,29 @@ async fn an_alarm_of_an_app_stack_starts_a_rollback() {
         serde_json::to_value(answer).unwrap(),
         json!({"alarm": "demo-5xx", "stack": "demo", "execution": "arn:started"})
     );
+}
+
+#[tokio::test]
+async fn an_alarm_with_the_longest_name_gives_an_input_that_is_taken() {
+    let starts = mock!(aws_sdk_sfn::Client::start_execution)
+        .match_requests(|request| {
+            let input: Value = serde_json::from_str(request.input().unwrap()).unwrap();
+            let input: ExecutionInput = bluegreen_contract::parse(input).unwrap();
+            input.validate() == Ok(()) && request.name().unwrap().len() <= 80
+        })
+        .then_output(|| {
+            StartExecutionOutput::builder()
+                .execution_arn("arn:started")
+                .start_date(DateTime::from_secs(0))
+                .build()
+                .unwrap()
+        });
+    let mut event = fired();
+    let longest = "ü".repeat(255);
+    event["detail"]["alarmName"] = json!(longest);
+    let cloudformation = stack_with_alarm(longest, "AWS::ECS::Service");
+    let answer = handle(&context(cloudformation, &[&starts]), event).await;
+    assert!(matches!(answer.unwrap(), Answer::Taken { .. }));
 }
 
 #[tokio::test]

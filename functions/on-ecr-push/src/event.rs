@@ -2,27 +2,15 @@
 //! (<https://docs.aws.amazon.com/AmazonECR/latest/userguide/ecr-eventbridge.html>).
 
 use crate::failure::Failure;
+use aws_lambda_events::event::eventbridge::EventBridgeEvent;
 use bluegreen_contract::{InvalidInput, parse};
 use bluegreen_ecr::{is_other_artifact, is_referrer};
-use serde::Deserialize;
+use serde::{Deserialize, Serialize};
 use serde_json::Value;
 
-/// What EventBridge delivers. AWS adds keys over time, so unknown ones are no error here.
-#[derive(Deserialize)]
-#[serde(rename_all = "kebab-case")]
-struct Envelope {
-    id: String,
-    time: String,
-    source: String,
-    detail_type: String,
-    account: String,
-    region: String,
-    #[serde(default)]
-    detail: Detail,
-}
-
-/// The keys that a push has; other actions lack some of them.
-#[derive(Deserialize, Default)]
+/// The keys that a push has; other actions lack some of them. AWS adds keys over time: unknown ones
+/// are no error.
+#[derive(Default, Serialize, Deserialize)]
 #[serde(rename_all = "kebab-case", default)]
 struct Detail {
     action_type: Option<String>,
@@ -33,6 +21,9 @@ struct Detail {
     manifest_media_type: Option<String>,
     artifact_media_type: Option<String>,
 }
+
+/// In UTC, with as many digits of a second as are needed.
+const RFC_3339: &str = "%Y-%m-%dT%H:%M:%S%.fZ";
 
 /// A pushed image with a tag.
 #[derive(Debug, Clone, PartialEq, Eq)]
@@ -57,25 +48,24 @@ pub(crate) struct Push {
 /// # Errors
 /// `InvalidEvent` names the field.
 pub(crate) fn read(event: Value) -> Result<Result<Push, String>, Failure> {
-    let envelope: Envelope =
+    let event: EventBridgeEvent<Option<Detail>> =
         parse(event).map_err(|InvalidInput(problem)| Failure::InvalidEvent(problem))?;
-    if (envelope.source.as_str(), envelope.detail_type.as_str()) != ("aws.ecr", "ECR Image Action")
-    {
+    if (event.source.as_str(), event.detail_type.as_str()) != ("aws.ecr", "ECR Image Action") {
         return Ok(Err(format!(
             "{} from {} is no ECR Image Action.",
-            envelope.detail_type, envelope.source
+            event.detail_type, event.source
         )));
     }
-    let detail = envelope.detail;
-    let action = required("action-type", detail.action_type)?;
-    let result = required("result", detail.result)?;
+    let detail = event.detail.unwrap_or_default();
+    let action = required("detail.action-type", detail.action_type)?;
+    let result = required("detail.result", detail.result)?;
     if (action.as_str(), result.as_str()) != ("PUSH", "SUCCESS") {
         return Ok(Err(format!(
             "{action} with result {result} is no successful push."
         )));
     }
-    let repository = required("repository-name", detail.repository_name)?;
-    let digest = required("image-digest", detail.image_digest)?;
+    let repository = required("detail.repository-name", detail.repository_name)?;
+    let digest = required("detail.image-digest", detail.image_digest)?;
     let Some(tag) = detail.image_tag.filter(|tag| !tag.is_empty()) else {
         return Ok(Err(format!(
             "{digest} was pushed to {repository} without a tag: it is a part of another image or an attestation."
@@ -95,10 +85,13 @@ pub(crate) fn read(event: Value) -> Result<Result<Push, String>, Failure> {
         )));
     }
     Ok(Ok(Push {
-        event: envelope.id,
-        time: envelope.time,
-        account: envelope.account,
-        region: envelope.region,
+        time: required(
+            "time",
+            event.time.map(|time| time.format(RFC_3339).to_string()),
+        )?,
+        event: required("id", event.id)?,
+        account: required("account", event.account)?,
+        region: required("region", event.region)?,
         repository,
         tag,
         digest,
@@ -108,7 +101,7 @@ pub(crate) fn read(event: Value) -> Result<Result<Push, String>, Failure> {
 fn required(key: &str, value: Option<String>) -> Result<String, Failure> {
     value
         .filter(|value| !value.is_empty())
-        .ok_or_else(|| Failure::InvalidEvent(format!("`detail.{key}`: missing or empty")))
+        .ok_or_else(|| Failure::InvalidEvent(format!("`{key}`: missing or empty")))
 }
 
 #[cfg(test)]
@@ -221,8 +214,25 @@ pub(crate) mod tests {
 
     #[test]
     fn an_event_without_what_a_push_has_names_the_field() {
+        let without = |key: &str| {
+            let mut event = pushed();
+            event.as_object_mut().unwrap().remove(key);
+            event
+        };
+        let at = |time: &str| {
+            let mut event = pushed();
+            event["time"] = json!(time);
+            event
+        };
         for (event, field) in [
-            (json!({}), "id"),
+            (json!({}), "`detail-type`"),
+            (without("source"), "`source`"),
+            (without("id"), "`id`"),
+            (without("time"), "`time`"),
+            (without("account"), "`account`"),
+            (without("region"), "`region`"),
+            (without("detail"), "`detail.action-type`"),
+            (at("yesterday"), "`time`"),
             (json!("push"), "must be an object"),
             (
                 with("repository-name", Value::Null),

@@ -1,8 +1,8 @@
 use crate::event::{self, Push};
 use crate::failure::Failure;
 use bluegreen_contract::{ExecutionInput, STACKS_TAG, started_by};
-use bluegreen_trigger::{StateMachine, TakenTags};
 use bluegreen_runtime::AwsRequestFailed;
+use bluegreen_trigger::{StateMachine, TakenTags};
 use serde::Serialize;
 use serde_json::Value;
 

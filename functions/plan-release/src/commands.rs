@@ -4,7 +4,7 @@
 use crate::failure::Failure;
 use crate::services::AppService;
 use crate::stack::Stack;
-use bluegreen_contract::Migration;
+use bluegreen_contract::{Command, Purpose};
 
 const MIGRATION: &str = "MigrationCommand";
 const POST_DEPLOY: &str = "PostDeployCommand";
@@ -18,11 +18,18 @@ pub(crate) fn migration(
     stack: &Stack,
     services: &[AppService],
     repository: &str,
-) -> Result<Option<Migration>, Failure> {
+    timeout_seconds: u32,
+) -> Result<Option<Command>, Failure> {
     if stack.outputs.is_empty() && stack.status.ends_with("_FAILED") {
         return Err(stack.invalid(MIGRATION, untold(&stack.status)));
     }
-    command(stack, services, repository, MIGRATION)
+    command(
+        stack,
+        services,
+        repository,
+        Purpose::Migration,
+        timeout_seconds,
+    )
 }
 
 /// `None` where nothing is to run once the image serves.
@@ -33,8 +40,15 @@ pub(crate) fn post_deploy(
     stack: &Stack,
     services: &[AppService],
     repository: &str,
-) -> Result<Option<Migration>, Failure> {
-    command(stack, services, repository, POST_DEPLOY)
+    timeout_seconds: u32,
+) -> Result<Option<Command>, Failure> {
+    command(
+        stack,
+        services,
+        repository,
+        Purpose::PostDeploy,
+        timeout_seconds,
+    )
 }
 
 /// The other repository whose image the stack's commands belong to: that of the container which the
@@ -59,20 +73,27 @@ fn command(
     stack: &Stack,
     services: &[AppService],
     repository: &str,
-    output: &'static str,
-) -> Result<Option<Migration>, Failure> {
+    purpose: Purpose,
+    timeout_seconds: u32,
+) -> Result<Option<Command>, Failure> {
+    let output = match purpose {
+        Purpose::Migration => MIGRATION,
+        Purpose::PostDeploy => POST_DEPLOY,
+    };
     let Some(command) = stack.output(output) else {
         return Ok(None);
     };
     let command = parse_command(command).map_err(|problem| stack.invalid(output, problem))?;
     let (service, container) = container(services, repository, stack.output(CONTAINER))
         .map_err(|problem| stack.invalid(CONTAINER, problem))?;
-    Ok(Some(Migration {
+    Ok(Some(Command {
+        purpose,
         cluster: service.arn().cluster.clone(),
         service: service.arn().service.clone(),
         task_definition: service.task_definition().to_owned(),
         container,
         command,
+        timeout_seconds,
     }))
 }
 

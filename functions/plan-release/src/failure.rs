@@ -1,3 +1,4 @@
+use bluegreen_alarms::AlarmsInAlarm;
 use bluegreen_contract::{InvalidInput, STACKS_TAG};
 use bluegreen_runtime::AwsRequestFailed;
 use lambda_runtime::Diagnostic;
@@ -35,6 +36,8 @@ pub(crate) enum Failure {
         "The service {service} has the deployment controller {controller}. Only services that ECS itself deploys (controller ECS) can be released."
     )]
     UnsupportedDeploymentController { service: String, controller: String },
+    #[error(transparent)]
+    AlarmsInAlarm(#[from] AlarmsInAlarm),
     #[error("{0}")]
     AwsRequestFailed(#[from] AwsRequestFailed),
 }

@@ -1,92 +1,233 @@
+use crate::decision::{self, Decision};
 use crate::failure::Failure;
 use crate::services::AppService;
 use crate::stack::Stack;
-use crate::{commands, image, image_parameters, outputs, repository, services};
+use crate::{commands, identity, image, image_parameters, outputs, repository, services};
+use bluegreen_alarms::AlarmsInAlarm;
 use bluegreen_contract::{
-    Action, ExecutionInput, Plan, PlanReleaseInput, PlannedService, RequestedAction, Revision,
+    Action, AlarmIsNoReason, Ending, ExecutionInput, InvalidInput, Limits, Plan, PlanReleaseInput,
+    PlannedService, Release, RequestedAction, Revision, TurnTaken, UpdatedService, UpdatedServices,
     parse,
 };
-use serde_json::{Value, json};
-use std::collections::BTreeSet;
+use bluegreen_release::{Table, millis};
+use serde_json::Value;
+use std::collections::{BTreeMap, BTreeSet};
+use std::time::SystemTime;
 
-/// The services that a plan is made from.
-pub(crate) struct Clients {
+/// What a plan is made from.
+pub(crate) struct Sources {
     pub(crate) cloudformation: aws_sdk_cloudformation::Client,
+    pub(crate) cloudwatch: aws_sdk_cloudwatch::Client,
     pub(crate) ecr: aws_sdk_ecr::Client,
     pub(crate) ecs: aws_sdk_ecs::Client,
+    pub(crate) table: Table,
+    /// What the pipeline allows where the stack says nothing.
+    pub(crate) defaults: Limits,
 }
 
-/// Resolves stack, repository and image. Only reads.
-pub(crate) async fn handle(clients: &Clients, event: Value) -> Result<Plan, Failure> {
-    // An execution that was begun before the pipeline was updated gives the request alone.
-    let event = match event.get("stack") {
-        Some(_) => json!({"request": event}),
-        None => event,
+/// Plans before the turn is asked for, and once more with the turn in hand. Only reads.
+pub(crate) async fn handle(sources: &Sources, event: Value) -> Result<Plan, Failure> {
+    let input: PlanReleaseInput = parse(event)?;
+    let mut request = identity::request(input.request)?;
+    let release = identity::release(&request, &input.execution, &input.started_at)?;
+    match (input.turn, input.plan) {
+        (None, _) => {
+            let plan = survey(sources, &request, release, &[]).await?;
+            let decision = decision::before_the_turn(&plan);
+            Ok(decided(plan, decision))
+        }
+        (Some(turn), Some(before)) if !turn.taken => Ok(without_turn(*before, turn)),
+        (Some(turn), Some(before)) => {
+            // A tag is resolved once: by what it has moved on to, another release was begun.
+            request.digest = before.release.digest;
+            let plan = survey(sources, &request, release, &before.revisions).await?;
+            in_turn(sources, plan, &turn).await
+        }
+        (Some(_), None) => {
+            Err(InvalidInput("`plan`: the plan of before the turn is missing".to_owned()).into())
+        }
+    }
+}
+
+/// What is left of a plan without the turn: its end, as it was told before or by whom took its
+/// place.
+fn without_turn(before: Plan, turn: TurnTaken) -> Plan {
+    let superseded = Ending::Superseded {
+        by: turn.superseded_by,
     };
-    let PlanReleaseInput { request, revisions } = parse(event)?;
-    let input: ExecutionInput = parse(request)?;
-    input.validate()?;
-    let stack = Stack::load(&clients.cloudformation, &input.stack).await?;
-    let services = services::load(&clients.ecs, &stack, &revisions).await?;
-    match input.action {
-        RequestedAction::Deploy => deploy(clients, input, &stack, services).await,
-        RequestedAction::Rollback => rollback(clients, &stack, services).await,
+    Plan {
+        action: Action::End,
+        ending: Some(before.ending.unwrap_or(superseded)),
+        revisions: vec![],
+        ..before
+    }
+}
+
+async fn in_turn(sources: &Sources, plan: Plan, taken: &TurnTaken) -> Result<Plan, Failure> {
+    let turn = sources.table.turn(&plan.release.stack).await?;
+    let decision = decision::in_turn(&plan, &turn, taken.touched);
+    if matches!(decision.action, Action::Migrate | Action::Deploy) {
+        let alarms = bluegreen_alarms::in_alarm(&sources.cloudwatch, &plan.alarms).await?;
+        if !alarms.is_empty() {
+            let stack = plan.release.stack;
+            return Err(AlarmsInAlarm { stack, alarms }.into());
+        }
+    }
+    let mut plan = decided(plan, decision);
+    if plan.action != Action::Settle {
+        plan.revisions.clear();
+    }
+    if plan.action == Action::Verify {
+        plan.update = Some(as_it_runs(&plan));
+    }
+    Ok(plan)
+}
+
+fn decided(plan: Plan, Decision { action, ending }: Decision) -> Plan {
+    Plan {
+        action,
+        ending,
+        ..plan
+    }
+}
+
+/// What there is to do by stack and account alone: `migrate`, `deploy`, `verify` or `rollback`. The
+/// alarm of a stack that the pipeline does not deploy to is none of its business: it ends there.
+async fn survey(
+    sources: &Sources,
+    request: &ExecutionInput,
+    release: Release,
+    known: &[Revision],
+) -> Result<Plan, Failure> {
+    let planned = match request.action {
+        RequestedAction::Deploy => deploy(sources, request, release.clone(), known).await,
+        RequestedAction::Rollback => rollback(sources, release.clone(), known).await,
+    };
+    match planned {
+        Err(
+            failure @ (Failure::NoServices { .. }
+            | Failure::RepositoryNotLinked { .. }
+            | Failure::UnsupportedDeploymentController { .. }),
+        ) if release.alarm.is_some() => Ok(not_deployed_to(sources, release, failure.to_string())),
+        planned => planned,
+    }
+}
+
+fn not_deployed_to(sources: &Sources, release: Release, reason: String) -> Plan {
+    let why = AlarmIsNoReason::NotDeployedTo(reason.clone());
+    Plan {
+        action: Action::End,
+        reason,
+        release,
+        ending: Some(Ending::NothingToRollBack { why }),
+        image_parameters: BTreeMap::new(),
+        services: vec![],
+        migration: None,
+        post_deploy: None,
+        alarms: vec![],
+        health_check_url: None,
+        limits: sources.defaults,
+        update: None,
+        revisions: vec![],
     }
 }
 
 async fn deploy(
-    clients: &Clients,
-    input: ExecutionInput,
-    stack: &Stack,
-    services: Vec<AppService>,
+    sources: &Sources,
+    request: &ExecutionInput,
+    release: Release,
+    known: &[Revision],
 ) -> Result<Plan, Failure> {
-    let wanted = input.repository.as_deref();
-    let repository = repository::choose(&clients.ecr, &stack.name, &services, wanted).await?;
-    let owner = commands::other_owner(stack, &services, &repository).map(str::to_owned);
+    let stack = Stack::load(&sources.cloudformation, &release.stack).await?;
+    let services = services::load(&sources.ecs, &stack, known).await?;
+    let wanted = request.repository.as_deref();
+    let repository = repository::choose(&sources.ecr, &stack.name, &services, wanted).await?;
+    let owner = commands::other_owner(&stack, &services, &repository).map(str::to_owned);
     let revisions = revisions(&services);
     let unit = unit(services, &[&repository])?;
     let commands_are_its_own = match owner {
-        Some(owner) => !repository::is_linked(&clients.ecr, &stack.name, &unit, &owner).await?,
+        Some(owner) => !repository::is_linked(&sources.ecr, &stack.name, &unit, &owner).await?,
         None => true,
     };
-    let digest = image::digest(&clients.ecr, &repository, &input).await?;
-    plan(
-        input,
-        stack,
+    let digest = image::digest(&sources.ecr, &repository, request).await?;
+    let image = unit
+        .iter()
+        .find_map(|service| service.image(&repository, &digest));
+    let allowed = outputs::allowed(&stack, &sources.defaults)?;
+    // Without commands of its own an image is released with neither a migration nor a command after
+    // it.
+    let migration = match request.migrate {
+        Some(false) => None,
+        None if !commands_are_its_own => None,
+        _ => commands::migration(&stack, &unit, &repository, allowed.limits.migration_seconds)?,
+    };
+    let post_deploy = match commands_are_its_own {
+        true => commands::post_deploy(&stack, &unit, &repository, allowed.post_deploy_seconds)?,
+        false => None,
+    };
+    let asked_to_migrate = request.migrate == Some(true) && migration.is_some();
+    let (runs, reason) = runs(
+        &stack,
         &unit,
-        repository,
-        digest,
-        commands_are_its_own,
+        image.as_deref().unwrap_or_default(),
+        asked_to_migrate,
+    );
+    let services = planned(&unit, &[&repository]);
+    Ok(Plan {
+        action: match (runs, &migration) {
+            (true, _) => Action::Verify,
+            (false, Some(_)) => Action::Migrate,
+            (false, None) => Action::Deploy,
+        },
+        reason,
+        ending: None,
+        image_parameters: image_parameters::of(&stack, &unit, &[&repository]),
+        migration: migration.filter(|_| !runs),
+        post_deploy,
+        // Those that are to be ignored need not be quiet.
+        alarms: match release.ignore_alarms {
+            true => vec![],
+            false => alarms(&unit),
+        },
+        health_check_url: outputs::health_check_url(&stack)?,
+        limits: allowed.limits,
+        update: None,
+        services,
         revisions,
-    )
+        release: Release {
+            repository: Some(repository),
+            digest: Some(digest),
+            image,
+            ..release
+        },
+    })
 }
 
-/// Back from whatever the services run now. Where to is not known here: releases are not recorded
-/// in what this function reads.
+/// Back from whatever the services run now. Where to is not decided here.
 async fn rollback(
-    clients: &Clients,
-    stack: &Stack,
-    services: Vec<AppService>,
+    sources: &Sources,
+    release: Release,
+    known: &[Revision],
 ) -> Result<Plan, Failure> {
-    let repositories = repository::linked(&clients.ecr, &stack.name, &services, None).await?;
+    let stack = Stack::load(&sources.cloudformation, &release.stack).await?;
+    let services = services::load(&sources.ecs, &stack, known).await?;
+    let repositories = repository::linked(&sources.ecr, &stack.name, &services, None).await?;
     let repositories: Vec<&str> = repositories.iter().map(String::as_str).collect();
     let revisions = revisions(&services);
     let unit = unit(services, &repositories)?;
     Ok(Plan {
         action: Action::Rollback,
         reason: format!("Stack {} is to go back to an earlier release.", stack.name),
-        stack: stack.name.clone(),
-        repository: None,
-        tag: None,
-        digest: None,
-        image: None,
-        image_parameters: image_parameters::of(stack, &unit, &repositories),
+        release,
+        ending: None,
+        image_parameters: image_parameters::of(&stack, &unit, &repositories),
         services: planned(&unit, &repositories),
         migration: None,
         post_deploy: None,
         alarms: alarms(&unit),
-        health_check_url: outputs::health_check_url(stack)?,
-        limits: outputs::limits(stack)?,
+        health_check_url: outputs::health_check_url(&stack)?,
+        limits: outputs::allowed(&stack, &sources.defaults)?.limits,
+        update: None,
         revisions,
     })
 }
@@ -120,60 +261,28 @@ fn alarms(unit: &[AppService]) -> Vec<String> {
     names.into_iter().map(str::to_owned).collect()
 }
 
-/// Whether there is anything to do, and what. Without commands of its own an image is released with
-/// neither a migration nor a command after it.
-fn plan(
-    input: ExecutionInput,
-    stack: &Stack,
-    unit: &[AppService],
-    repository: String,
-    digest: String,
-    commands_are_its_own: bool,
-    revisions: Vec<Revision>,
-) -> Result<Plan, Failure> {
-    let image = unit
-        .iter()
-        .find_map(|service| service.image(&repository, &digest))
-        .unwrap_or_default();
-    let migration = match input.migrate {
-        Some(false) => None,
-        None if !commands_are_its_own => None,
-        _ => commands::migration(stack, unit, &repository)?,
-    };
-    let post_deploy = match commands_are_its_own {
-        true => commands::post_deploy(stack, unit, &repository)?,
-        false => None,
-    };
-    let asked_to_migrate = input.migrate == Some(true) && migration.is_some();
-    let (action, reason) = decide(stack, unit, &image, asked_to_migrate);
-    let deploys = action == Action::Deploy;
-    Ok(Plan {
-        action,
-        reason,
-        image_parameters: image_parameters::of(stack, unit, &[&repository]),
-        services: planned(unit, &[&repository]),
-        migration: migration.filter(|_| deploys),
-        post_deploy,
-        alarms: alarms(unit),
-        health_check_url: outputs::health_check_url(stack)?,
-        limits: outputs::limits(stack)?,
-        revisions,
-        stack: input.stack,
-        repository: Some(repository),
-        tag: input.tag,
-        digest: Some(digest),
-        image: Some(image),
-    })
+/// As `update-service` would answer for services that run their revisions already.
+fn as_it_runs(plan: &Plan) -> UpdatedServices {
+    let at = millis(SystemTime::now());
+    let services = plan.services.iter().map(|planned| UpdatedService {
+        cluster: planned.cluster.clone(),
+        service: planned.service.clone(),
+        task_definition: planned.task_definition.clone(),
+        previous_task_definition: planned.task_definition.clone(),
+    });
+    UpdatedServices {
+        services: services.collect(),
+        at,
+        deadline: at + i64::from(plan.limits.deployment_seconds) * 1000,
+        tries: 1,
+    }
 }
 
+/// Whether the image runs already and nothing more is asked for, and why.
+///
 /// `"migrate": true` in the input asks for the migration also where the image already runs, which
 /// is how the image that a stack was created with gets its migration.
-fn decide(
-    stack: &Stack,
-    unit: &[AppService],
-    image: &str,
-    asked_to_migrate: bool,
-) -> (Action, String) {
+fn runs(stack: &Stack, unit: &[AppService], image: &str, asked_to_migrate: bool) -> (bool, String) {
     let behind = unit.iter().filter(|service| !service.runs(image)).count();
     if behind > 0 {
         let reason = format!(
@@ -181,19 +290,19 @@ fn decide(
             unit.len(),
             stack.name
         );
-        (Action::Deploy, reason)
+        (false, reason)
     } else if asked_to_migrate {
         let reason = format!(
             "Every service of stack {} already runs {image}, but the input asks for its migration.",
             stack.name
         );
-        (Action::Deploy, reason)
+        (false, reason)
     } else {
         let reason = format!(
             "Every service of stack {} already runs {image} in a completed deployment.",
             stack.name
         );
-        (Action::None, reason)
+        (true, reason)
     }
 }
 

@@ -6,6 +6,10 @@ use aws_sdk_cloudformation::operation::list_stack_resources::ListStackResourcesO
 use aws_sdk_cloudformation::types::{
     Output, Parameter, ResourceStatus, Stack as CfnStack, StackResourceSummary, StackStatus,
 };
+use aws_sdk_cloudwatch::operation::describe_alarms::DescribeAlarmsOutput;
+use aws_sdk_cloudwatch::types::MetricAlarm;
+use aws_sdk_dynamodb::operation::get_item::GetItemOutput;
+use aws_sdk_dynamodb::types::AttributeValue;
 use aws_sdk_ecr::operation::describe_images::{DescribeImagesError, DescribeImagesOutput};
 use aws_sdk_ecr::operation::list_tags_for_resource::ListTagsForResourceOutput;
 use aws_sdk_ecr::types::error::ImageNotFoundException;
@@ -19,9 +23,17 @@ use aws_sdk_ecs::types::{
 };
 use aws_smithy_mocks::{RuleMode, mock, mock_client};
 use lambda_runtime::Diagnostic;
+use serde_json::json;
 
 const REGISTRY: &str = "123456789012.dkr.ecr.us-east-1.amazonaws.com";
 const DIGEST: &str = "sha256:2222222222222222222222222222222222222222222222222222222222222222";
+const EXECUTION: &str = "arn:aws:states:us-east-1:123456789012:execution:deploy:demo-v2-1";
+const START: &str = "2026-01-31T12:00:05.120Z";
+const DEFAULTS: Limits = Limits {
+    migration_seconds: 1800,
+    deployment_seconds: 3600,
+    rollback_window_seconds: 600,
+};
 const COMMAND: (&str, &str) = ("MigrationCommand", r#"["websvc","migrate"]"#);
 
 fn arn(service: &str) -> String {
@@ -44,6 +56,9 @@ struct World {
     alarms: Vec<(&'static str, Vec<&'static str>, bool)>,
     /// Repositories with their tag `bluegreen:stacks`.
     repositories: Vec<(&'static str, &'static str)>,
+    in_alarm: Vec<&'static str>,
+    /// Attributes of the stack's item, all of them text.
+    turn: Vec<(&'static str, String)>,
 }
 
 fn world() -> World {
@@ -66,6 +81,8 @@ fn world() -> World {
         rollout: DeploymentRolloutState::Completed,
         alarms: vec![],
         repositories: vec![("demo", "staging demo")],
+        in_alarm: vec![],
+        turn: vec![],
     }
 }
 
@@ -283,20 +300,70 @@ impl World {
         mock_client!(aws_sdk_ecr, RuleMode::MatchAny, &[&tags, &known, &unknown])
     }
 
-    fn clients(&self) -> Clients {
-        Clients {
+    /// Every alarm that is asked about is in ALARM, of those that the world knows so.
+    fn cloudwatch(&self) -> aws_sdk_cloudwatch::Client {
+        use aws_sdk_cloudwatch::Client;
+        let in_alarm = self.in_alarm.clone();
+        let rule = mock!(Client::describe_alarms).then_compute_output(move |request| {
+            let alarms = request
+                .alarm_names()
+                .iter()
+                .filter(|name| in_alarm.contains(&name.as_str()))
+                .map(|name| MetricAlarm::builder().alarm_name(name).build());
+            DescribeAlarmsOutput::builder()
+                .set_metric_alarms(Some(alarms.collect()))
+                .build()
+        });
+        mock_client!(aws_sdk_cloudwatch, RuleMode::MatchAny, &[&rule])
+    }
+
+    /// Has the stack's turn.
+    fn table(&self) -> Table {
+        use aws_sdk_dynamodb::Client;
+        let turn = self.turn.clone();
+        let rule = mock!(Client::get_item)
+            .match_requests(|request| {
+                let key = request.key().unwrap();
+                key["stack"] == AttributeValue::S("demo".to_owned())
+                    && key["item"] == AttributeValue::S("turn".to_owned())
+                    && request.consistent_read() == Some(true)
+            })
+            .then_output(move || {
+                let item = turn
+                    .iter()
+                    .map(|(name, value)| ((*name).to_owned(), AttributeValue::S(value.clone())));
+                GetItemOutput::builder()
+                    .set_item(Some(item.collect()))
+                    .build()
+            });
+        let client = mock_client!(aws_sdk_dynamodb, RuleMode::MatchAny, &[&rule]);
+        Table::new(client, "releases".to_owned())
+    }
+
+    fn sources(&self) -> Sources {
+        Sources {
             cloudformation: self.cloudformation(),
+            cloudwatch: self.cloudwatch(),
             ecr: self.ecr(),
             ecs: self.ecs(),
+            table: self.table(),
+            defaults: DEFAULTS,
         }
     }
 
+    /// Plans before the turn is asked for.
     async fn plan(&self, request: Value) -> Result<Plan, Failure> {
-        handle(&self.clients(), json!({"request": request})).await
+        handle(&self.sources(), event(request)).await
     }
 
     async fn refusal(&self, request: Value) -> Diagnostic {
-        refusal(&self.clients(), request).await
+        refusal(&self.sources(), request).await
+    }
+
+    /// Plans before the turn is asked for, and then with the turn in hand.
+    async fn plan_in_turn(&self, request: Value) -> Result<Plan, Failure> {
+        let before = self.plan(request.clone()).await?;
+        handle(&self.sources(), event_in_turn(request, &before, taken())).await
     }
 
     fn all_run(mut self, image: &str) -> Self {
@@ -311,9 +378,26 @@ impl World {
     }
 }
 
-async fn refusal(clients: &Clients, request: Value) -> Diagnostic {
-    let event = json!({"request": request});
-    handle(clients, event).await.unwrap_err().into()
+fn event(request: Value) -> Value {
+    json!({
+        "request": request, "startedAt": START, "turn": null, "plan": null,
+        "execution": {"id": EXECUTION, "redrives": 0}
+    })
+}
+
+fn event_in_turn(request: Value, before: &Plan, turn: Value) -> Value {
+    let mut event = event(request);
+    event["turn"] = turn;
+    event["plan"] = json!(before);
+    event
+}
+
+fn taken() -> Value {
+    json!({"taken": true, "supersededBy": null, "at": 7, "touched": false})
+}
+
+async fn refusal(sources: &Sources, request: Value) -> Diagnostic {
+    handle(sources, event(request)).await.unwrap_err().into()
 }
 
 fn by_tag() -> Value {
@@ -326,9 +410,17 @@ async fn a_tag_is_planned_as_a_digest_for_all_services_of_the_repository() {
     assert_eq!(
         serde_json::to_value(plan).unwrap(),
         json!({
-            "action": "deploy",
+            "action": "migrate",
             "reason": format!("2 of 2 services of stack demo do not run {} yet.", pinned()),
-            "stack": "demo", "repository": "demo", "tag": "v2", "digest": DIGEST, "image": pinned(),
+            "release": {
+                "stack": "demo", "action": "deploy", "repository": "demo", "tag": "v2",
+                "digest": DIGEST, "image": pinned(),
+                "record": format!("release#{START}#demo-v2-1"),
+                "order": format!("2026-01-31T12:00:05#{START}"),
+                "startedAt": START, "pushedAt": null, "startedBy": "a person",
+                "to": null, "alarm": null, "force": false, "ignoreAlarms": false
+            },
+            "ending": null,
             "imageParameters": {"demo": "/bluegreen/demo/image"},
             "services": [
                 {"cluster": "arn:aws:ecs:us-east-1:123456789012:cluster/demo", "service": arn("web"),
@@ -337,14 +429,16 @@ async fn a_tag_is_planned_as_a_digest_for_all_services_of_the_repository() {
                  "taskDefinition": "worker:1", "containers": ["worker"]}
             ],
             "migration": {
+                "purpose": "migration",
                 "cluster": "arn:aws:ecs:us-east-1:123456789012:cluster/demo", "service": arn("web"),
-                "taskDefinition": "web:1", "container": "web", "command": ["websvc", "migrate"]
+                "taskDefinition": "web:1", "container": "web", "command": ["websvc", "migrate"],
+                "timeoutSeconds": 1800
             },
             "postDeploy": null, "alarms": [], "healthCheckUrl": null,
             "limits": {
-                "migrationSeconds": null, "deploymentSeconds": null,
-                "postDeploySeconds": null, "rollbackWindowSeconds": null
+                "migrationSeconds": 1800, "deploymentSeconds": 3600, "rollbackWindowSeconds": 600
             },
+            "update": null,
             "revisions": [
                 {"taskDefinition": "cache:1", "containers": [{"name": "redis", "image": "redis:7"}]},
                 {"taskDefinition": "web:1", "containers": [
@@ -358,25 +452,182 @@ async fn a_tag_is_planned_as_a_digest_for_all_services_of_the_repository() {
 }
 
 #[tokio::test]
-async fn an_execution_that_was_begun_before_the_pipeline_was_updated_is_planned_too() {
-    let plan = handle(&world().clients(), by_tag()).await.unwrap();
-    assert_eq!(plan, world().plan(by_tag()).await.unwrap());
+async fn of_revisions_that_the_plan_before_knows_ecs_is_not_asked_again() {
+    let mut before = world().plan(by_tag()).await.unwrap();
+    // If they were asked for, they would have the image.
+    let sources = world().all_run(&pinned()).sources();
+    let event = event_in_turn(by_tag(), &before, taken());
+    let again = handle(&sources, event).await.unwrap();
+    assert_eq!(again.action, Action::Migrate);
+    assert!(again.revisions.is_empty());
+
+    let known = |known: &Revision| known.task_definition != "worker:1";
+    before.revisions.retain(known);
+    let event = event_in_turn(by_tag(), &before, taken());
+    let again = handle(&sources, event).await.unwrap();
+    assert!(again.reason.starts_with("1 of 2 services"), "{again:?}");
 }
 
 #[tokio::test]
-async fn of_revisions_that_an_earlier_plan_knows_ecs_is_not_asked_again() {
-    let mut revisions = world().plan(by_tag()).await.unwrap().revisions;
-    // If they were asked for, they would have the image.
-    let clients = world().all_run(&pinned()).clients();
-    let event = json!({"request": by_tag(), "revisions": revisions});
-    let again = handle(&clients, event).await.unwrap();
-    assert_eq!(again.action, Action::Deploy);
-    assert_eq!(again.revisions, revisions);
+async fn a_tag_that_moves_on_while_a_release_waits_is_the_image_that_it_was() {
+    let mut before = world().plan(by_tag()).await.unwrap();
+    before.release.digest = Some(format!("sha256:{}", "3".repeat(64)));
+    let event = event_in_turn(by_tag(), &before, taken());
+    let failure: Diagnostic = handle(&world().sources(), event).await.unwrap_err().into();
+    assert_eq!(failure.error_type, "ImageNotFound");
+}
 
-    revisions.retain(|known| known.task_definition != "worker:1");
-    let event = json!({"request": by_tag(), "revisions": revisions});
-    let again = handle(&clients, event).await.unwrap();
-    assert!(again.reason.starts_with("1 of 2 services"), "{again:?}");
+#[tokio::test]
+async fn without_the_turn_a_release_ends_as_it_is_and_nothing_is_asked_of_aws() {
+    let superseded =
+        json!({"taken": false, "supersededBy": "arn:newer", "at": 7, "touched": false});
+    let before = world().plan(by_tag()).await.unwrap();
+    let event = event_in_turn(by_tag(), &before, superseded);
+    let plan = handle(&unasked(), event).await.unwrap();
+    assert_eq!(plan.release, before.release);
+    assert_eq!(plan.action, Action::End);
+    let by = Some("arn:newer".to_owned());
+    assert_eq!(plan.ending, Some(Ending::Superseded { by }));
+
+    let alarm = on_alarm("disk");
+    let before = world().plan(alarm.clone()).await.unwrap();
+    let none = json!({"taken": false, "at": 7});
+    let event = event_in_turn(alarm, &before, none);
+    let plan = handle(&unasked(), event).await.unwrap();
+    assert_eq!(plan.action, Action::End);
+    assert_eq!(plan.ending, before.ending);
+}
+
+fn on_alarm(name: &str) -> Value {
+    let alarm = json!({"name": name, "at": "2026-01-31T12:00:00Z"});
+    json!({"stack": "demo", "action": "rollback", "alarm": alarm})
+}
+
+fn no_reason(plan: Plan) -> AlarmIsNoReason {
+    assert_eq!(plan.action, Action::End);
+    match plan.ending {
+        Some(Ending::NothingToRollBack { why }) => why,
+        other => panic!("{other:?}"),
+    }
+}
+
+#[tokio::test]
+async fn an_alarm_that_guards_no_deployment_ends_before_it_asks_for_the_turn() {
+    let mut world = world();
+    world.alarms = vec![("web", vec!["errors"], true)];
+    let plan = world.plan(on_alarm("disk")).await.unwrap();
+    assert_eq!(no_reason(plan), AlarmIsNoReason::GuardsNoDeployment);
+    let plan = world.plan(on_alarm("errors")).await.unwrap();
+    assert_eq!((plan.action, plan.ending), (Action::Rollback, None));
+}
+
+#[tokio::test]
+async fn the_alarm_of_a_stack_that_is_not_deployed_to_is_none_of_the_pipelines_business() {
+    let unlinked = World {
+        repositories: vec![],
+        ..world()
+    };
+    let foreign = World {
+        controller: DeploymentControllerType::CodeDeploy,
+        ..world()
+    };
+    let empty = World {
+        services: vec![],
+        ..world()
+    };
+    for (world, said) in [
+        (unlinked, "bluegreen:stacks"),
+        (foreign, "CODE_DEPLOY"),
+        (empty, "No ECS service"),
+    ] {
+        for plan in [
+            world.plan(on_alarm("errors")).await.unwrap(),
+            world.plan_in_turn(on_alarm("errors")).await.unwrap(),
+        ] {
+            match no_reason(plan) {
+                AlarmIsNoReason::NotDeployedTo(why) => assert!(why.contains(said), "{why}"),
+                other => panic!("{other:?}"),
+            }
+        }
+        // A person has to hear of it.
+        let rollback = json!({"stack": "demo", "action": "rollback"});
+        assert!(world.plan(rollback).await.is_err());
+    }
+}
+
+#[tokio::test]
+async fn an_alarm_in_alarm_refuses_the_deployment_unless_alarms_are_to_be_ignored() {
+    let mut world = world();
+    world.alarms = vec![("web", vec!["errors", "latency", "queue"], true)];
+    world.in_alarm = vec!["queue", "errors"];
+    let failure: Diagnostic = world.plan_in_turn(by_tag()).await.unwrap_err().into();
+    assert_eq!(failure.error_type, "AlarmsInAlarm");
+    assert_eq!(
+        failure.error_message,
+        "Before the deployment these alarms of stack demo are in ALARM: errors, queue. ECS would ignore all alarms during the deployment. See to them, or give \"ignoreAlarms\": true in the input."
+    );
+
+    let ignoring = json!({"stack": "demo", "tag": "v2", "ignoreAlarms": true});
+    let plan = world.plan_in_turn(ignoring).await.unwrap();
+    assert_eq!(plan.action, Action::Migrate);
+    assert!(plan.alarms.is_empty() && plan.release.ignore_alarms);
+
+    // What changes no service needs no quiet alarms.
+    let rollback = json!({"stack": "demo", "action": "rollback"});
+    let plan = world.plan_in_turn(rollback).await.unwrap();
+    assert_eq!(plan.action, Action::Rollback);
+    world.turn = vec![("verified:demo", "sha256:1".to_owned())];
+    let plan = world
+        .all_run(&pinned())
+        .plan_in_turn(by_tag())
+        .await
+        .unwrap();
+    assert_eq!(plan.action, Action::Verify);
+}
+
+#[tokio::test]
+async fn what_runs_already_is_verified_as_if_it_had_been_updated_now() {
+    let mut world = world().all_run(&pinned());
+    world.turn = vec![("verified:demo", "sha256:1".to_owned())];
+    let began = millis(SystemTime::now());
+    let plan = world.plan_in_turn(by_tag()).await.unwrap();
+    let update = plan.update.unwrap();
+    assert!(update.at >= began);
+    assert_eq!((update.deadline - update.at, update.tries), (3_600_000, 1));
+    for (updated, planned) in update.services.iter().zip(&plan.services) {
+        assert_eq!(updated.service, planned.service);
+        assert_eq!(updated.task_definition, planned.task_definition);
+        assert_eq!(updated.previous_task_definition, planned.task_definition);
+    }
+    assert_eq!(update.services.len(), 2);
+}
+
+#[tokio::test]
+async fn what_runs_already_and_was_found_healthy_is_only_recorded() {
+    let mut world = world().all_run(&pinned());
+    world.turn = vec![("verified:demo", DIGEST.to_owned())];
+    let plan = world.plan_in_turn(by_tag()).await.unwrap();
+    assert_eq!(plan.action, Action::Record);
+    assert_eq!(plan.ending, Some(Ending::NothingToDeploy));
+    assert_eq!(plan.update, None);
+}
+
+#[tokio::test]
+async fn what_an_earlier_release_left_comes_to_rest_first_and_the_revisions_stay_known() {
+    let mut world = world();
+    world.turn = vec![("unsettled", "arn:dead".to_owned())];
+    let plan = world.plan_in_turn(by_tag()).await.unwrap();
+    assert_eq!(plan.action, Action::Settle);
+    assert_eq!(plan.revisions.len(), 3);
+}
+
+#[tokio::test]
+async fn a_push_that_came_too_late_is_stale() {
+    let mut world = world();
+    world.turn = vec![("deployed:demo", "2026-02-01T00:00:00#".to_owned())];
+    let plan = world.plan_in_turn(by_tag()).await.unwrap();
+    assert_eq!(plan.action, Action::End);
+    assert_eq!(plan.ending, Some(Ending::Stale));
 }
 
 #[tokio::test]
@@ -402,7 +653,16 @@ async fn a_rollback_is_planned_for_the_services_as_they_are_now() {
         json!({
             "action": "rollback",
             "reason": "Stack demo is to go back to an earlier release.",
-            "stack": "demo", "repository": null, "tag": null, "digest": null, "image": null, "imageParameters": {"demo": "/bluegreen/demo/image"},
+            "release": {
+                "stack": "demo", "action": "rollback", "repository": null, "tag": null,
+                "digest": null, "image": null,
+                "record": format!("release#{START}#demo-v2-1"),
+                "order": format!("2026-01-31T12:00:05#{START}"),
+                "startedAt": START, "pushedAt": null, "startedBy": "a person",
+                "to": null, "alarm": null, "force": false, "ignoreAlarms": false
+            },
+            "ending": null,
+            "imageParameters": {"demo": "/bluegreen/demo/image"},
             "services": [
                 {"cluster": "arn:aws:ecs:us-east-1:123456789012:cluster/demo", "service": arn("tools"),
                  "taskDefinition": "tools:1", "containers": ["tools"]},
@@ -414,9 +674,9 @@ async fn a_rollback_is_planned_for_the_services_as_they_are_now() {
             "migration": null, "postDeploy": null, "alarms": ["demo-5xx"],
             "healthCheckUrl": "https://demo.example.com/health",
             "limits": {
-                "migrationSeconds": null, "deploymentSeconds": null,
-                "postDeploySeconds": null, "rollbackWindowSeconds": 900
+                "migrationSeconds": 1800, "deploymentSeconds": 3600, "rollbackWindowSeconds": 900
             },
+            "update": null,
             "revisions": [
                 {"taskDefinition": "cache:1", "containers": [{"name": "redis", "image": "redis:7"}]},
                 {"taskDefinition": "tools:1", "containers": [{"name": "tools", "image": image("tools:v1")}]},
@@ -523,14 +783,14 @@ async fn a_rollback_plans_the_parameter_of_every_repository_that_it_may_go_back_
 async fn a_digest_is_planned_as_it_is() {
     let event = json!({"stack": "demo", "tag": "moved-on", "digest": DIGEST, "repository": "demo"});
     let plan = world().plan(event).await.unwrap();
-    assert_eq!(plan.image, Some(pinned()));
-    assert_eq!(plan.tag.as_deref(), Some("moved-on"));
+    assert_eq!(plan.release.image, Some(pinned()));
+    assert_eq!(plan.release.tag.as_deref(), Some("moved-on"));
 }
 
 #[tokio::test]
-async fn nothing_is_to_do_when_every_service_runs_the_digest() {
+async fn nothing_is_to_be_deployed_when_every_service_runs_the_digest() {
     let plan = world().all_run(&pinned()).plan(by_tag()).await.unwrap();
-    assert_eq!(plan.action, Action::None);
+    assert_eq!(plan.action, Action::Verify);
     assert_eq!(plan.migration, None);
     assert_eq!(plan.services.len(), 2);
 }
@@ -540,7 +800,7 @@ async fn a_deployment_that_is_not_complete_is_not_running() {
     let mut world = world().all_run(&pinned());
     world.rollout = DeploymentRolloutState::Failed;
     let plan = world.plan(by_tag()).await.unwrap();
-    assert_eq!(plan.action, Action::Deploy);
+    assert_eq!(plan.action, Action::Migrate);
 }
 
 #[tokio::test]
@@ -550,7 +810,7 @@ async fn a_tag_in_a_task_definition_is_never_the_digest() {
         .plan(by_tag())
         .await
         .unwrap();
-    assert_eq!(plan.action, Action::Deploy);
+    assert_eq!(plan.action, Action::Migrate);
 }
 
 #[tokio::test]
@@ -558,17 +818,18 @@ async fn an_explicit_migrate_migrates_an_image_that_already_runs() {
     let event = json!({"stack": "demo", "tag": "v2", "migrate": true});
     let mut world = world().all_run(&pinned());
     let plan = world.plan(event.clone()).await.unwrap();
-    assert_eq!(plan.action, Action::Deploy);
+    assert_eq!(plan.action, Action::Migrate);
     assert!(plan.migration.is_some());
 
     world.outputs = vec![];
-    assert_eq!(world.plan(event).await.unwrap().action, Action::None);
+    assert_eq!(world.plan(event).await.unwrap().action, Action::Verify);
 }
 
 #[tokio::test]
 async fn no_migration_is_planned_where_none_is_asked_for() {
     let without = json!({"stack": "demo", "tag": "v2", "migrate": false});
-    assert_eq!(world().plan(without).await.unwrap().migration, None);
+    let plan = world().plan(without).await.unwrap();
+    assert_eq!((plan.action, plan.migration), (Action::Deploy, None));
 
     for outputs in [vec![], vec![("MigrationCommand", " ")]] {
         let mut world = world();
@@ -716,11 +977,11 @@ async fn a_stack_that_does_not_exist_is_stack_not_found_and_other_refusals_are_n
         ),
         ("AccessDenied", "not you", "AwsRequestFailed"),
     ] {
-        let clients = Clients {
+        let sources = Sources {
             cloudformation: refused(code, message),
-            ..world().clients()
+            ..world().sources()
         };
-        let failure = refusal(&clients, by_tag()).await;
+        let failure = refusal(&sources, by_tag()).await;
         assert_eq!(failure.error_type, name);
     }
 }
@@ -775,8 +1036,8 @@ async fn several_repositories_that_name_the_stack_are_ambiguous_until_one_is_cho
 
     world.repositories = vec![("demo", "demo")];
     assert_eq!(
-        world.plan(by_tag()).await.unwrap().repository.as_deref(),
-        Some("demo")
+        world.plan(by_tag()).await.unwrap().release.repository,
+        Some("demo".to_owned())
     );
 }
 
@@ -806,29 +1067,44 @@ async fn a_service_that_is_gone_from_ecs_is_aws_request_failed() {
     use aws_sdk_ecs::Client;
     let none =
         mock!(Client::describe_services).then_output(|| DescribeServicesOutput::builder().build());
-    let clients = Clients {
+    let sources = Sources {
         ecs: mock_client!(aws_sdk_ecs, RuleMode::MatchAny, &[&none]),
-        ..world().clients()
+        ..world().sources()
     };
-    let failure = refusal(&clients, by_tag()).await;
+    let failure = refusal(&sources, by_tag()).await;
     assert_eq!(failure.error_type, "AwsRequestFailed");
     assert!(failure.error_message.contains("MISSING"), "{failure:?}");
 }
 
-#[tokio::test]
-async fn bad_input_is_invalid_input_and_nothing_is_asked_of_aws() {
-    let clients = Clients {
+/// Sources that fail the test where they are asked.
+fn unasked() -> Sources {
+    let table = mock_client!(aws_sdk_dynamodb, RuleMode::MatchAny, &[]);
+    Sources {
         cloudformation: mock_client!(aws_sdk_cloudformation, RuleMode::MatchAny, &[]),
+        cloudwatch: mock_client!(aws_sdk_cloudwatch, RuleMode::MatchAny, &[]),
         ecr: mock_client!(aws_sdk_ecr, RuleMode::MatchAny, &[]),
         ecs: mock_client!(aws_sdk_ecs, RuleMode::MatchAny, &[]),
-    };
+        table: Table::new(table, "releases".to_owned()),
+        defaults: DEFAULTS,
+    }
+}
+
+#[tokio::test]
+async fn bad_input_is_invalid_input_and_nothing_is_asked_of_aws() {
+    let mut planless = event(by_tag());
+    planless["turn"] = taken();
+    let mut timeless = event(by_tag());
+    timeless["startedAt"] = json!("now");
     for (event, named) in [
-        (json!({"stack": "demo", "tga": "v2"}), "`tga`"),
-        (json!({"stack": "demo"}), "`tag`"),
-        (json!({"tag": "v2"}), "`stack`"),
-        (json!("demo"), "must be an object"),
+        (event(json!({"stack": "demo", "tga": "v2"})), "`tga`"),
+        (event(json!({"stack": "demo"})), "`tag`"),
+        (event(json!({"tag": "v2"})), "`stack`"),
+        (event(json!("demo")), "must be an object"),
+        (json!({"request": by_tag()}), "`execution`"),
+        (planless, "`plan`"),
+        (timeless, "`startedAt`"),
     ] {
-        let failure = refusal(&clients, event).await;
+        let failure: Diagnostic = handle(&unasked(), event).await.unwrap_err().into();
         assert_eq!(failure.error_type, "InvalidInput");
         assert!(failure.error_message.contains(named), "{failure:?}");
     }

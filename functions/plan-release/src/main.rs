@@ -1,8 +1,10 @@
 //! Decides what a release will do, or that there is nothing to do. See the README.
 
 mod commands;
+mod decision;
 mod failure;
 mod handler;
+mod identity;
 mod image;
 mod image_parameters;
 mod outputs;
@@ -10,21 +12,27 @@ mod repository;
 mod services;
 mod stack;
 
-use handler::Clients;
+use bluegreen_release::Table;
+use handler::Sources;
 use lambda_runtime::{Error, LambdaEvent, run, service_fn};
 use serde_json::Value;
 
 #[tokio::main(flavor = "current_thread")]
 async fn main() -> Result<(), Error> {
     bluegreen_runtime::init_logging();
+    let table = bluegreen_runtime::required_variable("RELEASES_TABLE")?;
+    let defaults = outputs::defaults_from_env()?;
     let config = bluegreen_runtime::from_env()?;
-    let clients = Clients {
+    let sources = Sources {
         cloudformation: aws_sdk_cloudformation::Client::new(&config),
+        cloudwatch: aws_sdk_cloudwatch::Client::new(&config),
         ecr: aws_sdk_ecr::Client::new(&config),
-        ecs: bluegreen_ecs::paced_client(&config),
+        ecs: bluegreen_ecs::rate_limited_client(&config),
+        table: Table::new(aws_sdk_dynamodb::Client::new(&config), table),
+        defaults,
     };
     run(service_fn(|event: LambdaEvent<Value>| {
-        handler::handle(&clients, event.payload)
+        handler::handle(&sources, event.payload)
     }))
     .await
 }

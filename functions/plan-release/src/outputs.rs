@@ -4,12 +4,16 @@
 use crate::failure::Failure;
 use crate::stack::Stack;
 use bluegreen_contract::{Limits, check_health_check_url};
+use bluegreen_runtime::BadEnvironment;
 use std::ops::RangeInclusive;
 
 /// A time limit is no shorter than it takes to look twice.
 const SHORTEST: u32 = 5;
 const HOUR: u32 = 3600;
 const DAY: u32 = 24 * HOUR;
+const COMMAND: RangeInclusive<u32> = SHORTEST..=DAY;
+const DEPLOYMENT: RangeInclusive<u32> = SHORTEST..=2 * DAY;
+const WINDOW: RangeInclusive<u32> = 0..=7 * DAY;
 
 const MIGRATION_TIMEOUT: &str = "MigrationTimeoutSeconds";
 const DEPLOYMENT_TIMEOUT: &str = "DeploymentTimeoutSeconds";
@@ -17,14 +21,44 @@ const POST_DEPLOY_TIMEOUT: &str = "PostDeployTimeoutSeconds";
 const ROLLBACK_WINDOW: &str = "RollbackWindowSeconds";
 const HEALTH_CHECK_URL: &str = "HealthCheckUrl";
 
+/// What the stack allows, or else the pipeline.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(crate) struct Allowed {
+    pub(crate) limits: Limits,
+    pub(crate) post_deploy_seconds: u32,
+}
+
+/// What the pipeline allows where a stack says nothing, from the variables
+/// `MIGRATION_TIMEOUT_SECONDS`, which goes for a post-deploy command too,
+/// `DEPLOYMENT_TIMEOUT_SECONDS` and `ROLLBACK_WINDOW_SECONDS`.
+///
+/// # Errors
+/// [`BadEnvironment`] where one is missing or not within the bounds of the stack's output.
+pub(crate) fn defaults_from_env() -> Result<Limits, BadEnvironment> {
+    let seconds = bluegreen_runtime::required_number;
+    Ok(Limits {
+        migration_seconds: seconds("MIGRATION_TIMEOUT_SECONDS", COMMAND)?,
+        deployment_seconds: seconds("DEPLOYMENT_TIMEOUT_SECONDS", DEPLOYMENT)?,
+        rollback_window_seconds: seconds("ROLLBACK_WINDOW_SECONDS", WINDOW)?,
+    })
+}
+
 /// # Errors
 /// `InvalidStackOutput` for an output that is no number of seconds within its bounds.
-pub(crate) fn limits(stack: &Stack) -> Result<Limits, Failure> {
-    Ok(Limits {
-        migration_seconds: seconds(stack, MIGRATION_TIMEOUT, SHORTEST..=DAY)?,
-        deployment_seconds: seconds(stack, DEPLOYMENT_TIMEOUT, SHORTEST..=2 * DAY)?,
-        post_deploy_seconds: seconds(stack, POST_DEPLOY_TIMEOUT, SHORTEST..=DAY)?,
-        rollback_window_seconds: seconds(stack, ROLLBACK_WINDOW, 0..=7 * DAY)?,
+pub(crate) fn allowed(stack: &Stack, defaults: &Limits) -> Result<Allowed, Failure> {
+    let Limits {
+        migration_seconds: command,
+        deployment_seconds: deployment,
+        rollback_window_seconds: window,
+    } = *defaults;
+    Ok(Allowed {
+        limits: Limits {
+            migration_seconds: seconds(stack, MIGRATION_TIMEOUT, COMMAND)?.unwrap_or(command),
+            deployment_seconds: seconds(stack, DEPLOYMENT_TIMEOUT, DEPLOYMENT)?
+                .unwrap_or(deployment),
+            rollback_window_seconds: seconds(stack, ROLLBACK_WINDOW, WINDOW)?.unwrap_or(window),
+        },
+        post_deploy_seconds: seconds(stack, POST_DEPLOY_TIMEOUT, COMMAND)?.unwrap_or(command),
     })
 }
 
@@ -76,9 +110,21 @@ mod tests {
         }
     }
 
+    const DEFAULTS: Limits = Limits {
+        migration_seconds: 1800,
+        deployment_seconds: 3600,
+        rollback_window_seconds: 600,
+    };
+
     #[test]
     fn a_stack_that_says_nothing_leaves_every_limit_to_the_pipeline() {
-        assert_eq!(limits(&stack(&[])).unwrap(), Limits::default());
+        assert_eq!(
+            allowed(&stack(&[]), &DEFAULTS).unwrap(),
+            Allowed {
+                limits: DEFAULTS,
+                post_deploy_seconds: 1800
+            }
+        );
         assert_eq!(health_check_url(&stack(&[])).unwrap(), None);
         assert_eq!(
             health_check_url(&stack(&[(HEALTH_CHECK_URL, " ")])).unwrap(),
@@ -90,17 +136,19 @@ mod tests {
     fn the_limits_are_the_stacks_up_to_their_bounds() {
         let lowest = stack(&[
             (MIGRATION_TIMEOUT, "5"),
-            (DEPLOYMENT_TIMEOUT, "5"),
-            (POST_DEPLOY_TIMEOUT, " 5 "),
+            (DEPLOYMENT_TIMEOUT, "6"),
+            (POST_DEPLOY_TIMEOUT, " 7 "),
             (ROLLBACK_WINDOW, "0"),
         ]);
         assert_eq!(
-            limits(&lowest).unwrap(),
-            Limits {
-                migration_seconds: Some(5),
-                deployment_seconds: Some(5),
-                post_deploy_seconds: Some(5),
-                rollback_window_seconds: Some(0),
+            allowed(&lowest, &DEFAULTS).unwrap(),
+            Allowed {
+                limits: Limits {
+                    migration_seconds: 5,
+                    deployment_seconds: 6,
+                    rollback_window_seconds: 0,
+                },
+                post_deploy_seconds: 7
             }
         );
         let highest = stack(&[
@@ -109,7 +157,14 @@ mod tests {
             (POST_DEPLOY_TIMEOUT, "86400"),
             (ROLLBACK_WINDOW, "604800"),
         ]);
-        assert!(limits(&highest).is_ok());
+        assert!(allowed(&highest, &DEFAULTS).is_ok());
+    }
+
+    #[test]
+    fn the_limit_of_a_stacks_migration_is_not_that_of_its_post_deploy_command() {
+        let migration = stack(&[(MIGRATION_TIMEOUT, "60")]);
+        let allowed = allowed(&migration, &DEFAULTS).unwrap();
+        assert_eq!(allowed.post_deploy_seconds, 1800);
     }
 
     #[test]
@@ -122,7 +177,7 @@ mod tests {
             (ROLLBACK_WINDOW, "-1"),
             (ROLLBACK_WINDOW, "604801"),
         ] {
-            let failure = limits(&stack(&[(output, text)])).unwrap_err();
+            let failure = allowed(&stack(&[(output, text)]), &DEFAULTS).unwrap_err();
             assert_eq!(<&str>::from(&failure), "InvalidStackOutput");
             for part in [output, text] {
                 assert!(failure.to_string().contains(part), "{failure}");

@@ -3,19 +3,18 @@
 use crate::failure::Failure;
 use crate::stack::Stack;
 use aws_sdk_ecs::Client;
-use aws_sdk_ecs::types::{DeploymentControllerType, DeploymentRolloutState, Service};
+use aws_sdk_ecs::types::{DeploymentControllerType, Service};
 use bluegreen_contract::{Container, PlannedService, Revision};
-use bluegreen_runtime::AwsRequestFailed;
 use bluegreen_ecr::EcrImage;
-use bluegreen_ecs::{Described, describe_task_definition, pinned_to};
+use bluegreen_ecs::{Described, describe_task_definition, is_at_rest, pinned_to};
+use bluegreen_runtime::AwsRequestFailed;
 
 /// An active service with its current task definition.
 pub(crate) struct AppService {
     arn: ServiceArn,
     /// Name of a deployment controller that is not ECS's own.
     foreign_controller: Option<String>,
-    /// ECS has replaced all tasks and is not about to replace them.
-    is_settled: bool,
+    is_at_rest: bool,
     /// Names of the CloudWatch alarms that end a deployment of it.
     alarms: Vec<String>,
     /// `None` where another controller keeps it in task sets.
@@ -117,7 +116,7 @@ impl AppService {
     /// The image, and no other one of its repository, in a completed deployment.
     pub(crate) fn runs(&self, image: &str) -> bool {
         let images = self.containers().map(|container| &*container.image);
-        self.is_settled && pinned_to(image, images)
+        self.is_at_rest && pinned_to(image, images)
     }
 
     pub(crate) fn planned(&self, repositories: &[&str]) -> PlannedService {
@@ -177,14 +176,14 @@ pub(crate) async fn load(
         let revision = match service.task_definition() {
             Some(arn) => match known.iter().find(|known| known.task_definition == arn) {
                 Some(known) => Some(known.clone()),
-                None => Some(revision(describe(client, arn).await?)),
+                None => Some(revision(describe_task_definition(client, arn).await?)),
             },
             None => None,
         };
         let service = AppService {
             arn,
             foreign_controller,
-            is_settled: is_settled(&service),
+            is_at_rest: is_at_rest(&service),
             alarms: alarms(&service),
             revision,
         };
@@ -262,13 +261,6 @@ fn alarms(service: &Service) -> Vec<String> {
         .filter(|alarms| alarms.enable())
         .map(|alarms| alarms.alarm_names().to_vec())
         .unwrap_or_default()
-}
-
-fn is_settled(service: &Service) -> bool {
-    match service.deployments() {
-        [only] => only.rollout_state() == Some(&DeploymentRolloutState::Completed),
-        _ => false,
-    }
 }
 
 #[cfg(test)]

@@ -2,19 +2,19 @@ use crate::failure::Failure;
 use crate::images::{self, Image};
 use crate::known::Known;
 use bluegreen_contract::{ExecutionInput, started_by};
-use bluegreen_trigger::{StateMachine, TakenTags};
+use bluegreen_release::Table;
 use bluegreen_runtime::AwsRequestFailed;
+use bluegreen_trigger::{StateMachine, TakenTags};
 use serde::Serialize;
 use std::time::SystemTime;
 
 /// The services that are asked, and the state machine that is started.
 pub(crate) struct Context {
     pub(crate) cloudformation: aws_sdk_cloudformation::Client,
-    pub(crate) dynamodb: aws_sdk_dynamodb::Client,
     pub(crate) ecr: aws_sdk_ecr::Client,
     pub(crate) sfn: aws_sdk_sfn::Client,
     pub(crate) state_machine: StateMachine,
-    pub(crate) releases_table: String,
+    pub(crate) releases: Table,
 }
 
 #[derive(Debug, PartialEq, Eq, Serialize)]
@@ -85,7 +85,7 @@ async fn release_into(
     images: &[Image],
     stack: &str,
 ) -> Result<Option<String>, AwsRequestFailed> {
-    let known = Known::load(&context.dynamodb, &context.releases_table, stack).await?;
+    let known = Known::load(&context.releases, stack).await?;
     let mut newer = images
         .iter()
         .take_while(|image| known.is_newer(repository, &image.pushed_at))
@@ -103,7 +103,7 @@ async fn release_into(
         let Some(tag) = image.tags.iter().find(takes) else {
             continue;
         };
-        if known.has(&image.digest) {
+        if known.has(image).await? {
             return Ok(None);
         }
         let execution = start(context, repository, image, tag, stack).await?;

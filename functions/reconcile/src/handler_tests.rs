@@ -1,6 +1,7 @@
 use super::*;
 use aws_sdk_cloudformation::operation::describe_stacks::DescribeStacksOutput;
 use aws_sdk_cloudformation::types::{Output, Stack, StackStatus};
+use aws_sdk_dynamodb::operation::get_item::GetItemOutput;
 use aws_sdk_dynamodb::operation::query::QueryOutput;
 use aws_sdk_dynamodb::types::AttributeValue;
 use aws_sdk_ecr::operation::describe_images::DescribeImagesOutput;
@@ -27,8 +28,8 @@ struct World {
     images: Vec<(&'static str, &'static str, u64)>,
     /// What was deployed to the stack last, if anything was.
     deployed: Option<u64>,
-    /// Digests of releases, and of the one that waits.
-    released: Vec<&'static str>,
+    /// Digests of releases and when they began, the newest first; and of the one that waits.
+    released: Vec<(&'static str, u64)>,
     waiting: Option<&'static str>,
     image_tags: &'static str,
     status: StackStatus,
@@ -42,7 +43,7 @@ fn world() -> World {
             ("other", "sha256:3", 200),
         ],
         deployed: Some(3590),
-        released: vec!["sha256:1"],
+        released: vec![("sha256:1", 3590)],
         waiting: None,
         image_tags: "v*",
         status: StackStatus::CreateComplete,
@@ -116,28 +117,49 @@ impl World {
     fn dynamodb(&self) -> aws_sdk_dynamodb::Client {
         use aws_sdk_dynamodb::Client;
         let text = |value: &str| AttributeValue::S(value.to_owned());
-        let mut items = vec![HashMap::from([("item".to_owned(), text("turn"))])];
+        let mut turn = HashMap::from([("item".to_owned(), text("turn"))]);
         if let Some(ago) = self.deployed {
             let order = format!("{}#later", &before_now(ago)[..19]);
-            items[0].insert("deployed:demo".to_owned(), text(&order));
+            turn.insert("deployed:demo".to_owned(), text(&order));
         }
         if let Some(digest) = self.waiting {
-            items[0].insert("waitingDigest".to_owned(), text(digest));
+            turn.insert("waiting".to_owned(), text("arn:waits"));
+            turn.insert("waitingDigest".to_owned(), text(digest));
         }
-        items.extend(self.released.iter().map(|digest| {
-            HashMap::from([
-                ("item".to_owned(), text("release#x")),
-                ("digest".to_owned(), text(digest)),
-            ])
-        }));
-        let query = mock!(Client::query)
+        let turn = mock!(Client::get_item)
             .match_requests(|request| request.table_name() == Some("releases"))
             .then_output(move || {
-                QueryOutput::builder()
-                    .set_items(Some(items.clone()))
+                GetItemOutput::builder()
+                    .set_item(Some(turn.clone()))
                     .build()
             });
-        mock_client!(aws_sdk_dynamodb, RuleMode::MatchAny, &[&query])
+        // Each page has one record.
+        let pages = self.released.len().max(1);
+        let released = self.released.clone();
+        let page = move |number: usize| {
+            let items = released.get(number).map(|(digest, ago)| {
+                let begun = before_now(*ago);
+                HashMap::from([
+                    ("item".to_owned(), text(&format!("release#{begun}#x"))),
+                    ("verdict".to_owned(), text("failed")),
+                    ("startedAt".to_owned(), text(&begun)),
+                    ("digest".to_owned(), text(digest)),
+                ])
+            });
+            let after = HashMap::from([("item".to_owned(), text(&number.to_string()))]);
+            QueryOutput::builder()
+                .set_items(Some(items.into_iter().collect()))
+                .set_last_evaluated_key((number + 1 < pages).then_some(after))
+                .build()
+        };
+        let query = mock!(Client::query)
+            .match_requests(|request| request.table_name() == Some("releases"))
+            .then_compute_output(move |request| {
+                let after = request.exclusive_start_key().map(|key| &key["item"]);
+                let number = after.map(|it| it.as_s().unwrap().parse::<usize>().unwrap());
+                page(number.map_or(0, |number| number + 1))
+            });
+        mock_client!(aws_sdk_dynamodb, RuleMode::MatchAny, &[&turn, &query])
     }
 
     fn cloudformation(&self) -> aws_sdk_cloudformation::Client {
@@ -160,11 +182,10 @@ impl World {
     async fn found(&self, starts: &Rule) -> Result<Answer, Failure> {
         let context = Context {
             cloudformation: self.cloudformation(),
-            dynamodb: self.dynamodb(),
             ecr: self.ecr(),
             sfn: mock_client!(aws_sdk_sfn, RuleMode::MatchAny, &[starts]),
             state_machine: StateMachine::parse(MACHINE).unwrap(),
-            releases_table: "releases".to_owned(),
+            releases: Table::new(self.dynamodb(), "releases".to_owned()),
         };
         let now = SystemTime::UNIX_EPOCH + Duration::from_secs(NOW);
         handle(&context, now).await
@@ -216,8 +237,23 @@ async fn the_newest_image_that_the_stack_takes_and_nobody_heard_of_is_released()
 #[tokio::test]
 async fn an_image_of_which_there_is_a_release_is_left_whatever_became_of_it() {
     let mut world = world();
-    world.released.push("sha256:2");
+    world.released.insert(0, ("sha256:2", 298));
     assert!(world.started().await.is_empty());
+}
+
+#[tokio::test]
+async fn a_release_of_the_image_is_found_behind_all_that_began_since() {
+    let mut world = world();
+    world.released = vec![("sha256:9", 100), ("sha256:8", 200), ("sha256:2", 298)];
+    assert!(world.started().await.is_empty());
+}
+
+#[tokio::test]
+async fn what_was_released_before_the_push_was_no_release_of_it() {
+    let mut world = world();
+    // The same digest, pushed once more under another tag.
+    world.released = vec![("sha256:1", 3590), ("sha256:2", 7200)];
+    assert_eq!(world.started().await.len(), 1);
 }
 
 #[tokio::test]

@@ -5,6 +5,7 @@ mod handler;
 mod images;
 mod known;
 
+use bluegreen_release::Table;
 use bluegreen_trigger::StateMachine;
 use handler::Context;
 use lambda_runtime::{Error, LambdaEvent, run, service_fn};
@@ -15,14 +16,15 @@ use std::time::SystemTime;
 async fn main() -> Result<(), Error> {
     bluegreen_runtime::init_logging();
     let state_machine = bluegreen_runtime::required_variable("STATE_MACHINE_ARN")?;
+    let releases_table = bluegreen_runtime::required_variable("RELEASES_TABLE")?;
     let config = bluegreen_runtime::from_env()?;
+    let dynamodb = aws_sdk_dynamodb::Client::new(&config);
     let context = Context {
         cloudformation: aws_sdk_cloudformation::Client::new(&config),
-        dynamodb: aws_sdk_dynamodb::Client::new(&config),
         ecr: aws_sdk_ecr::Client::new(&config),
         sfn: aws_sdk_sfn::Client::new(&config),
         state_machine: StateMachine::parse(&state_machine)?,
-        releases_table: bluegreen_runtime::required_variable("RELEASES_TABLE")?,
+        releases: Table::new(dynamodb, releases_table),
     };
     run(service_fn(|_: LambdaEvent<Value>| {
         handler::handle(&context, SystemTime::now())

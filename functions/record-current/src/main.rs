@@ -1,1 +1,31 @@
-fn main() {}
+//! Writes what serves now into the table and into the stack's image parameter. See the README.
+
+mod failure;
+mod handler;
+mod parameter;
+#[cfg(test)]
+mod samples;
+mod serving;
+
+use bluegreen_release::{Table, millis};
+use handler::Times;
+use lambda_runtime::{Error, LambdaEvent, run, service_fn};
+use serde_json::Value;
+use std::time::SystemTime;
+
+#[tokio::main(flavor = "current_thread")]
+async fn main() -> Result<(), Error> {
+    bluegreen_runtime::init_logging();
+    let config = bluegreen_runtime::from_env()?;
+    let name = bluegreen_runtime::required_variable("RELEASES_TABLE")?;
+    let table = Table::new(aws_sdk_dynamodb::Client::new(&config), name);
+    let ssm = aws_sdk_ssm::Client::new(&config);
+    run(service_fn(|event: LambdaEvent<Value>| {
+        let times = Times {
+            now: millis(SystemTime::now()),
+            until: millis(event.context.deadline()),
+        };
+        handler::handle(&table, &ssm, event.payload, times)
+    }))
+    .await
+}

@@ -1,17 +1,21 @@
 //! How a service gets back to a revision.
 
-use aws_sdk_ecs::types::{
-    DeploymentRolloutState, Service, ServiceDeployment, ServiceRevisionSummary,
-};
-use std::collections::HashMap;
+use aws_sdk_ecs::types::{Service, ServiceDeployment};
 
 /// What is known of a service.
 pub(crate) struct Observation<'a> {
     pub(crate) service: &'a Service,
     /// Its deployment, where one is in progress.
-    pub(crate) deployment: Option<&'a ServiceDeployment>,
-    /// ARN of each service revision with the ARN of its task definition.
-    pub(crate) task_definitions: &'a HashMap<String, String>,
+    pub(crate) deployment: Option<Moving<'a>>,
+}
+
+/// A deployment in progress, and between which revisions of the task definition it moves.
+pub(crate) struct Moving<'a> {
+    pub(crate) deployment: &'a ServiceDeployment,
+    /// ARN of the revision that it brings.
+    pub(crate) target: Option<&'a str>,
+    /// ARN of the revision to which ECS rolls it back, or would.
+    pub(crate) before: Option<&'a str>,
 }
 
 /// What to ask of ECS.
@@ -30,21 +34,15 @@ pub(crate) enum Step {
 
 /// Which step leads to the revision `wanted`.
 pub(crate) fn step(observation: &Observation<'_>, wanted: &str) -> Step {
-    let runs = |revision: &str| {
-        observation
-            .task_definitions
-            .get(revision)
-            .is_some_and(|task_definition| task_definition == wanted)
-    };
-    let Some(deployment) = observation.deployment else {
+    let Some(moving) = &observation.deployment else {
         return at_rest(observation.service, wanted);
     };
-    let back = goes_back_to(deployment).is_some_and(runs);
-    let forward = target(deployment).is_some_and(runs);
-    match bluegreen_ecs::status(deployment) {
+    let back = moving.before == Some(wanted);
+    let forward = moving.target == Some(wanted);
+    match bluegreen_ecs::status(moving.deployment) {
         "ROLLBACK_REQUESTED" | "ROLLBACK_IN_PROGRESS" if back => Step::Leave,
         "PENDING" | "IN_PROGRESS" if forward => Step::Leave,
-        "PENDING" | "IN_PROGRESS" if back => match deployment.service_deployment_arn() {
+        "PENDING" | "IN_PROGRESS" if back => match moving.deployment.service_deployment_arn() {
             Some(arn) => Step::Stop {
                 deployment: arn.to_owned(),
             },
@@ -56,27 +54,18 @@ pub(crate) fn step(observation: &Observation<'_>, wanted: &str) -> Step {
 
 /// ARN of the task definition that the service had, or was about to get.
 pub(crate) fn previous(observation: &Observation<'_>) -> String {
-    observation
+    let target = observation
         .deployment
-        .and_then(target)
-        .and_then(|revision| observation.task_definitions.get(revision).cloned())
-        .or_else(|| observation.service.task_definition().map(str::to_owned))
+        .as_ref()
+        .and_then(|moving| moving.target);
+    target
+        .or(observation.service.task_definition())
         .unwrap_or_default()
-}
-
-/// The revisions of which [`step`] has to know the task definition.
-pub(crate) fn revisions(deployment: &ServiceDeployment) -> impl Iterator<Item = &str> {
-    target(deployment)
-        .into_iter()
-        .chain(goes_back_to(deployment))
+        .to_owned()
 }
 
 fn at_rest(service: &Service, wanted: &str) -> Step {
-    let completed = match service.deployments() {
-        [only] => only.rollout_state() == Some(&DeploymentRolloutState::Completed),
-        _ => false,
-    };
-    match service.task_definition() == Some(wanted) && completed {
+    match service.task_definition() == Some(wanted) && bluegreen_ecs::is_at_rest(service) {
         true => Step::Leave,
         false => update(service, wanted),
     }
@@ -89,39 +78,16 @@ fn update(service: &Service, wanted: &str) -> Step {
     }
 }
 
-fn target(deployment: &ServiceDeployment) -> Option<&str> {
-    deployment
-        .target_service_revision()
-        .and_then(ServiceRevisionSummary::arn)
-}
-
-/// The service revision to which ECS goes back, or would: it says so once the rollback has begun.
-/// Of several sources, which are there where the deployment took over from one that was not
-/// complete, it is not documented which one is taken.
-fn goes_back_to(deployment: &ServiceDeployment) -> Option<&str> {
-    let told = deployment
-        .rollback()
-        .and_then(|rollback| rollback.service_revision_arn());
-    told.or(match deployment.source_service_revisions() {
-        [only] => only.arn(),
-        _ => None,
-    })
-}
-
 #[cfg(test)]
 mod tests {
     use super::*;
-    use aws_sdk_ecs::types::builders::ServiceDeploymentBuilder;
-    use aws_sdk_ecs::types::{Deployment, Rollback, ServiceDeploymentStatus};
+    use aws_sdk_ecs::types::{Deployment, DeploymentRolloutState, ServiceDeploymentStatus};
 
-    /// Service revision `r<n>` runs `web:<n>`.
-    fn deployment(status: &str, source: &str, target: &str) -> ServiceDeploymentBuilder {
-        let revision = |arn: &str| ServiceRevisionSummary::builder().arn(arn).build();
+    fn deployment(status: &str) -> ServiceDeployment {
         ServiceDeployment::builder()
             .service_deployment_arn("d1")
             .status(ServiceDeploymentStatus::from(status))
-            .source_service_revisions(revision(source))
-            .target_service_revision(revision(target))
+            .build()
     }
 
     fn service(task_definition: &str, rollout: DeploymentRolloutState) -> Service {
@@ -131,15 +97,17 @@ mod tests {
             .build()
     }
 
-    fn moving(deployment: ServiceDeploymentBuilder) -> Step {
-        let task_definitions = (1..=9)
-            .map(|n| (format!("r{n}"), format!("web:{n}")))
-            .collect();
+    /// The step of a service that moves from one revision, if that is known, to another.
+    fn moving(status: &str, before: Option<&str>, target: &str) -> Step {
+        let deployment = Moving {
+            deployment: &deployment(status),
+            target: Some(target),
+            before,
+        };
         step(
             &Observation {
                 service: &service("web:8", DeploymentRolloutState::InProgress),
-                deployment: Some(&deployment.build()),
-                task_definitions: &task_definitions,
+                deployment: Some(deployment),
             },
             "web:7",
         )
@@ -150,7 +118,6 @@ mod tests {
             &Observation {
                 service,
                 deployment: None,
-                task_definitions: &HashMap::new(),
             },
             "web:7",
         )
@@ -161,7 +128,7 @@ mod tests {
         for status in ["PENDING", "IN_PROGRESS"] {
             let deployment_arn = "d1".to_owned();
             assert_eq!(
-                moving(deployment(status, "r7", "r8")),
+                moving(status, Some("web:7"), "web:8"),
                 Step::Stop {
                     deployment: deployment_arn
                 }
@@ -171,29 +138,28 @@ mod tests {
 
     #[test]
     fn a_deployment_that_came_from_elsewhere_is_replaced_by_one_to_the_revision() {
-        assert_eq!(moving(deployment("IN_PROGRESS", "r6", "r8")), Step::Update);
-        let of_two = deployment("IN_PROGRESS", "r7", "r8")
-            .source_service_revisions(ServiceRevisionSummary::builder().arn("r6").build());
-        assert_eq!(moving(of_two), Step::Update);
-        assert_eq!(
-            moving(deployment("STOP_REQUESTED", "r7", "r8")),
-            Step::Update
-        );
+        for (status, before) in [
+            ("IN_PROGRESS", Some("web:6")),
+            ("IN_PROGRESS", None),
+            ("STOP_REQUESTED", Some("web:7")),
+        ] {
+            assert_eq!(moving(status, before, "web:8"), Step::Update, "{status}");
+        }
     }
 
     #[test]
     fn what_is_on_its_way_to_the_revision_is_left() {
-        assert_eq!(moving(deployment("IN_PROGRESS", "r8", "r7")), Step::Leave);
+        let forward = moving("IN_PROGRESS", Some("web:8"), "web:7");
+        assert_eq!(forward, Step::Leave);
         for status in ["ROLLBACK_REQUESTED", "ROLLBACK_IN_PROGRESS"] {
-            assert_eq!(moving(deployment(status, "r7", "r8")), Step::Leave);
+            assert_eq!(moving(status, Some("web:7"), "web:8"), Step::Leave);
         }
     }
 
     #[test]
     fn a_rollback_of_ecs_to_another_revision_is_not_the_one_wanted() {
-        let elsewhere = deployment("ROLLBACK_IN_PROGRESS", "r7", "r8")
-            .rollback(Rollback::builder().service_revision_arn("r6").build());
-        assert_eq!(moving(elsewhere), Step::Update);
+        let elsewhere = moving("ROLLBACK_IN_PROGRESS", Some("web:6"), "web:8");
+        assert_eq!(elsewhere, Step::Update);
     }
 
     #[test]
@@ -206,15 +172,18 @@ mod tests {
 
     #[test]
     fn the_revision_before_is_the_one_that_was_about_to_come() {
-        let task_definitions = HashMap::from([("r8".to_owned(), "web:8".to_owned())]);
-        let deployment = deployment("ROLLBACK_IN_PROGRESS", "r7", "r8").build();
+        let deployment = deployment("ROLLBACK_IN_PROGRESS");
         let service = service("web:7", DeploymentRolloutState::InProgress);
+        let moving = Moving {
+            deployment: &deployment,
+            target: Some("web:8"),
+            before: Some("web:7"),
+        };
         let observation = |deployment| Observation {
             service: &service,
             deployment,
-            task_definitions: &task_definitions,
         };
-        assert_eq!(previous(&observation(Some(&deployment))), "web:8");
+        assert_eq!(previous(&observation(Some(moving))), "web:8");
         assert_eq!(previous(&observation(None)), "web:7");
     }
 }

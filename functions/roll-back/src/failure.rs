@@ -1,14 +1,18 @@
 use bluegreen_contract::InvalidInput;
+use bluegreen_release::TableFailure;
 use bluegreen_runtime::AwsRequestFailed;
 use lambda_runtime::Diagnostic;
 
-/// Why not every service is on its way back. A variant's name is its error name in Step Functions.
+/// Why the rollback of not every service has begun. A variant's name is its error name in Step
+/// Functions.
 #[derive(Debug, thiserror::Error, strum::IntoStaticStr)]
 pub(crate) enum Failure {
     #[error(transparent)]
     InvalidInput(#[from] InvalidInput),
+    #[error(transparent)]
+    ExecutionRedriven(TableFailure),
     #[error(
-        "The service {service} did not go back: {reason} Services that went back: {back}. Services that did not: {not_back}."
+        "The service {service} was not rolled back: {reason} Services that were rolled back: {back}. Services that were not: {not_back}."
     )]
     RollbackRefused {
         service: String,
@@ -19,6 +23,17 @@ pub(crate) enum Failure {
     },
     #[error("{0}")]
     AwsRequestFailed(#[from] AwsRequestFailed),
+}
+
+impl From<TableFailure> for Failure {
+    fn from(failure: TableFailure) -> Self {
+        match failure {
+            TableFailure::AwsRequestFailed(failure) => failure.into(),
+            redriven @ TableFailure::ExecutionRedriven { .. } => {
+                Failure::ExecutionRedriven(redriven)
+            }
+        }
+    }
 }
 
 impl From<Failure> for Diagnostic {

@@ -1,13 +1,13 @@
-use crate::decision::{self, Observation, Step};
+use crate::decision::{self, Moving, Observation, Step};
 use crate::failure::Failure;
 use aws_sdk_ecs::Client;
-use aws_sdk_ecs::types::{Service, ServiceDeployment, StopServiceDeploymentStopType};
 use bluegreen_contract::{
     InvalidInput, RollBackInput, UpdatedService, UpdatedServices, WantedRevision, parse,
 };
+use bluegreen_ecs::Seen;
+use bluegreen_release::{Beginning, Changing, Table};
 use bluegreen_runtime::{AwsRequestFailed, failed};
 use serde_json::Value;
-use std::collections::HashMap;
 use std::time::Duration;
 
 /// What ECS tells of a service may be older than its last update: its API is eventually consistent
@@ -16,98 +16,109 @@ use std::time::Duration;
 /// ago be missed.
 const STALE: Duration = Duration::from_secs(3);
 
-/// Sends every service on its way back; the state machine then waits for it.
+pub(crate) struct Clients {
+    pub(crate) table: Table,
+    pub(crate) ecs: Client,
+}
+
+/// Begins the rollback of every service.
 ///
-/// One service's failure keeps no other from going back: all are tried before the first failure is
-/// told. A call that is made again leaves those that are on their way.
-pub(crate) async fn handle(client: &Client, event: Value) -> Result<UpdatedServices, Failure> {
-    let input: RollBackInput = parse(event)?;
+/// One service's failure keeps no other from being rolled back: all are tried before the first
+/// failure is told. A call that is made again leaves those whose rollback has begun.
+///
+/// `until` is when Lambda ends this call, `clock` tells the time, both in milliseconds since 1970.
+pub(crate) async fn handle(
+    clients: &Clients,
+    payload: Value,
+    until: i64,
+    clock: impl Fn() -> i64,
+) -> Result<UpdatedServices, Failure> {
+    let input: RollBackInput = parse(payload)?;
     check(&input)?;
-    tracing::info!(
-        stack = input.stack,
-        execution = input.execution_id,
-        "the stack goes back"
-    );
-    let mut seen = Seen::look(client, &input.services).await?;
-    if seen.has_nothing_to_do_for_some(&input.services) {
+    begin(&clients.table, &input, until).await?;
+    let services = &input.target.services;
+    let mut seen = look(&clients.ecs, services).await?;
+    if has_nothing_to_do_for_some(&seen, services) {
         tokio::time::sleep(STALE).await;
-        seen = Seen::look(client, &input.services).await?;
+        seen = look(&clients.ecs, services).await?;
     }
-    let mut outcomes = Vec::with_capacity(input.services.len());
-    for wanted in &input.services {
-        let outcome = match seen.observation(wanted) {
-            Some(observation) => back(client, wanted, &observation).await,
+    let mut outcomes = Vec::with_capacity(services.len());
+    for wanted in services {
+        let outcome = match observation(&seen, wanted) {
+            Some(observation) => roll_back(&clients.ecs, wanted, &observation).await,
             None => Err(gone(wanted)),
         };
         outcomes.push(outcome);
     }
-    match worst(&input.services, &outcomes) {
-        Some((wanted, failure)) => Err(not_back(wanted, failure, &input.services, &outcomes)),
-        None => Ok(done(&input.services, outcomes)),
+    match worst(services, &outcomes) {
+        Some((wanted, failure)) => Err(not_back(wanted, failure, services, &outcomes)),
+        None => Ok(done(&input, outcomes, clock())),
     }
 }
 
 fn check(input: &RollBackInput) -> Result<(), InvalidInput> {
-    if input.services.is_empty() {
-        return Err(InvalidInput("`services`: there is none".to_owned()));
+    let services = &input.target.services;
+    if services.is_empty() {
+        return Err(InvalidInput("`target.services`: there is none".to_owned()));
     }
-    match input
-        .services
+    match services
         .iter()
         .position(|service| service.task_definition.is_empty())
     {
         Some(at) => Err(InvalidInput(format!(
-            "`services[{at}].taskDefinition`: must not be empty"
+            "`target.services[{at}].taskDefinition`: must not be empty"
         ))),
         None => Ok(()),
     }
 }
 
-/// The services as they were when the call began.
-struct Seen {
-    services: HashMap<String, Service>,
-    deployments: HashMap<String, ServiceDeployment>,
-    task_definitions: HashMap<String, String>,
+async fn begin(table: &Table, input: &RollBackInput, until: i64) -> Result<(), Failure> {
+    let target = &input.target;
+    let beginning = Beginning {
+        changing: Changing::Rollback,
+        before: Some(&input.before),
+        services: Some(&target.services),
+        target: target.release.as_ref().filter(|_| target.requested),
+        until,
+    };
+    table
+        .begin(&input.release, &input.execution, &beginning)
+        .await?;
+    Ok(())
 }
 
-impl Seen {
-    async fn look(client: &Client, wanted: &[WantedRevision]) -> Result<Self, AwsRequestFailed> {
-        let asked = wanted
-            .iter()
-            .map(|wanted| (wanted.cluster.as_str(), wanted.service.as_str()));
-        let services = bluegreen_ecs::describe_services(client, asked).await?;
-        let deployments = bluegreen_ecs::in_progress(client, services.values()).await?;
-        let revisions = deployments.values().flat_map(decision::revisions);
-        let task_definitions = bluegreen_ecs::task_definitions(client, revisions).await?;
-        Ok(Seen {
-            services,
-            deployments,
-            task_definitions,
-        })
-    }
+async fn look(client: &Client, wanted: &[WantedRevision]) -> Result<Seen, AwsRequestFailed> {
+    let asked = wanted
+        .iter()
+        .map(|wanted| (wanted.cluster.as_str(), wanted.service.as_str()));
+    Seen::look(client, asked).await
+}
 
-    fn has_nothing_to_do_for_some(&self, services: &[WantedRevision]) -> bool {
-        services.iter().any(|wanted| {
-            self.observation(wanted).is_some_and(|observation| {
-                decision::step(&observation, &wanted.task_definition) == Step::Leave
-            })
+fn has_nothing_to_do_for_some(seen: &Seen, services: &[WantedRevision]) -> bool {
+    services.iter().any(|wanted| {
+        observation(seen, wanted).is_some_and(|observation| {
+            decision::step(&observation, &wanted.task_definition) == Step::Leave
         })
-    }
+    })
+}
 
-    /// `None` for a service that ECS does not have any more.
-    fn observation(&self, wanted: &WantedRevision) -> Option<Observation<'_>> {
-        let service = self.services.get(&wanted.service)?;
-        let is_active = service.status().is_none_or(|status| status == "ACTIVE");
-        is_active.then_some(Observation {
-            service,
-            deployment: self.deployments.get(&wanted.service),
-            task_definitions: &self.task_definitions,
-        })
-    }
+/// `None` for a service that ECS does not have any more.
+fn observation<'a>(seen: &'a Seen, wanted: &WantedRevision) -> Option<Observation<'a>> {
+    let service = seen.service(&wanted.service)?;
+    let is_active = service.status().is_none_or(|status| status == "ACTIVE");
+    let deployment = seen.deployment(&wanted.service);
+    is_active.then_some(Observation {
+        service,
+        deployment: deployment.map(|deployment| Moving {
+            deployment,
+            target: seen.target(deployment),
+            before: seen.goes_back_to(deployment),
+        }),
+    })
 }
 
 /// Returns the revision that the service had.
-async fn back(
+async fn roll_back(
     client: &Client,
     wanted: &WantedRevision,
     observation: &Observation<'_>,
@@ -117,7 +128,7 @@ async fn back(
         service = wanted.service,
         revision = wanted.task_definition,
         ?step,
-        "the service goes back"
+        "the service is rolled back"
     );
     match step {
         Step::Leave => {}
@@ -135,26 +146,10 @@ async fn stop(
     wanted: &WantedRevision,
     deployment: String,
 ) -> Result<(), AwsRequestFailed> {
-    let stopped = client
-        .stop_service_deployment()
-        .service_deployment_arn(&deployment)
-        .stop_type(StopServiceDeploymentStopType::Rollback)
-        .send()
-        .await
-        .map_err(failed("ecs:StopServiceDeployment", deployment));
-    match stopped {
-        Err(failure) if is_over(&failure) => update(client, wanted, false).await,
-        stopped => stopped.map(drop),
+    match bluegreen_ecs::roll_back(client, &deployment).await {
+        Err(failure) if bluegreen_ecs::is_over(&failure) => update(client, wanted, false).await,
+        stopped => stopped,
     }
-}
-
-/// ECS has the deployment no more, or not in a state in which it can be rolled back
-/// (<https://docs.aws.amazon.com/AmazonECS/latest/APIReference/API_StopServiceDeployment.html>).
-fn is_over(failure: &AwsRequestFailed) -> bool {
-    matches!(
-        failure.code.as_str(),
-        "ConflictException" | "ServiceDeploymentNotFoundException"
-    )
 }
 
 /// UpdateService with the revision that the service has begins nothing unless it is forced to.
@@ -204,7 +199,7 @@ fn worst<'a>(
         .or_else(|| failures().next())
 }
 
-/// The services that went back, or those that did not.
+/// The services that were rolled back, or those that were not.
 fn names(services: &[WantedRevision], outcomes: &[Outcome], back: bool) -> String {
     let names: Vec<&str> = services
         .iter()
@@ -235,24 +230,35 @@ fn not_back(
     }
     let message = failure.message.trim_end_matches('.');
     AwsRequestFailed {
-        message: format!("{message}; services that went back: {back}"),
+        message: format!("{message}; services that were rolled back: {back}"),
         ..failure.clone()
     }
     .into()
 }
 
-fn done(services: &[WantedRevision], outcomes: Vec<Outcome>) -> UpdatedServices {
-    let services = services
+/// What a service had before the first of several rollbacks is what it had before.
+fn done(input: &RollBackInput, outcomes: Vec<Outcome>, at: i64) -> UpdatedServices {
+    let had_before = |wanted: &WantedRevision| {
+        let mut earlier = input.earlier.iter().flat_map(|earlier| &earlier.services);
+        let earlier = earlier.find(|earlier| earlier.service == wanted.service);
+        earlier.map(|earlier| earlier.previous_task_definition.clone())
+    };
+    let services = input
+        .target
+        .services
         .iter()
         .zip(outcomes.into_iter().flatten())
         .map(|(wanted, previous)| UpdatedService {
             cluster: wanted.cluster.clone(),
             service: wanted.service.clone(),
             task_definition: wanted.task_definition.clone(),
-            previous_task_definition: previous,
+            previous_task_definition: had_before(wanted).unwrap_or(previous),
         });
     UpdatedServices {
         services: services.collect(),
+        at,
+        deadline: at + i64::from(input.deployment_seconds) * 1000,
+        tries: input.earlier.as_ref().map_or(0, |earlier| earlier.tries) + 1,
     }
 }
 

@@ -1,4 +1,7 @@
 use super::*;
+use aws_sdk_dynamodb::operation::get_item::GetItemOutput;
+use aws_sdk_dynamodb::operation::transact_write_items::TransactWriteItemsOutput;
+use aws_sdk_dynamodb::types::AttributeValue;
 use aws_sdk_ecs::operation::describe_service_deployments::DescribeServiceDeploymentsOutput;
 use aws_sdk_ecs::operation::describe_service_revisions::DescribeServiceRevisionsOutput;
 use aws_sdk_ecs::operation::describe_services::DescribeServicesOutput;
@@ -7,13 +10,16 @@ use aws_sdk_ecs::operation::stop_service_deployment::{
 };
 use aws_sdk_ecs::operation::update_service::{UpdateServiceError, UpdateServiceOutput};
 use aws_sdk_ecs::types::{
-    Deployment, DeploymentRolloutState, ServiceDeploymentStatus, ServiceRevision,
-    ServiceRevisionSummary,
+    Deployment, DeploymentRolloutState, Service, ServiceDeployment, ServiceDeploymentStatus,
+    ServiceRevision, ServiceRevisionSummary, StopServiceDeploymentStopType,
 };
 use aws_smithy_mocks::{Rule, RuleMode, mock, mock_client};
 use lambda_runtime::Diagnostic;
 use serde_json::json;
 
+const EXECUTION: &str = "arn:aws:states:us-east-1:123456789012:execution:deploy:1";
+const NOW: i64 = 1_000_000;
+const UNTIL: i64 = NOW + 300_000;
 const CLUSTER: &str = "arn:aws:ecs:us-east-1:123456789012:cluster/demo";
 
 fn arn(name: &str) -> String {
@@ -27,7 +33,61 @@ fn event(services: &[(&str, &str)]) -> Value {
             json!({"cluster": CLUSTER, "service": arn(name), "taskDefinition": revision})
         })
         .collect();
-    json!({"stack": "demo", "executionId": "arn:execution:1", "services": services})
+    json!({
+        "release": {
+            "stack": "demo", "action": "deploy", "repository": "demo", "tag": "v2",
+            "digest": "sha256:2222", "image": "demo@sha256:2222",
+            "record": "release#2026-01-31T12:00:00.000Z#1", "order": "o",
+            "startedAt": "2026-01-31T12:00:00.000Z", "pushedAt": null, "startedBy": "a person",
+            "to": null, "alarm": null, "force": false, "ignoreAlarms": false
+        },
+        "execution": {"id": EXECUTION, "redrives": 1},
+        "target": {
+            "requested": false, "release": null, "serving": null, "services": services,
+            "migrations": [], "unread": false
+        },
+        "before": [], "earlier": null, "deploymentSeconds": 600
+    })
+}
+
+/// A release that was good, as a target names it.
+fn good_release() -> Value {
+    json!({
+        "record": "release#2026-01-30T12:00:00.000Z#0", "repository": "demo", "tag": "v1",
+        "digest": "sha256:1111", "image": "demo@sha256:1111",
+        "restores": "release#2026-01-30T12:00:00.000Z#0"
+    })
+}
+
+/// The turn is that of this try of the execution.
+fn turn(redrives: &'static str) -> Rule {
+    mock!(aws_sdk_dynamodb::Client::get_item).then_output(move || {
+        GetItemOutput::builder()
+            .item("item", AttributeValue::S("turn".to_owned()))
+            .item("holder", AttributeValue::S(EXECUTION.to_owned()))
+            .item("heldRedrives", AttributeValue::N(redrives.to_owned()))
+            .build()
+    })
+}
+
+/// The table is told of what is about to be changed, in a text that holds these.
+fn writes(parts: &'static [&'static str]) -> Rule {
+    mock!(aws_sdk_dynamodb::Client::transact_write_items)
+        .match_requests(move |request| {
+            let sent = format!("{:?}", request.transact_items());
+            parts.iter().all(|part| sent.contains(part))
+        })
+        .then_output(|| TransactWriteItemsOutput::builder().build())
+}
+
+fn with(dynamodb: &[&Rule], ecs: &[&Rule]) -> Clients {
+    Clients {
+        table: Table::new(
+            mock_client!(aws_sdk_dynamodb, RuleMode::MatchAny, dynamodb),
+            "releases".to_owned(),
+        ),
+        ecs: mock_client!(aws_sdk_ecs, RuleMode::MatchAny, ecs),
+    }
 }
 
 /// A service with revision `revision`, at rest.
@@ -137,12 +197,14 @@ fn refuses(name: &'static str, code: &'static str) -> Rule {
         })
 }
 
-fn client(rules: &[&Rule]) -> Client {
-    mock_client!(aws_sdk_ecs, RuleMode::MatchAny, rules)
+/// The release has the turn.
+async fn back(ecs: &[&Rule], event: Value) -> Result<UpdatedServices, Failure> {
+    let clients = with(&[&turn("1"), &writes(&["rollback"])], ecs);
+    handle(&clients, event, UNTIL, || NOW).await
 }
 
-async fn failure(rules: &[&Rule], event: Value) -> Diagnostic {
-    handle(&client(rules), event).await.unwrap_err().into()
+async fn failure(ecs: &[&Rule], event: Value) -> Diagnostic {
+    back(ecs, event).await.unwrap_err().into()
 }
 
 #[tokio::test]
@@ -154,25 +216,28 @@ async fn a_deployment_in_progress_is_rolled_back_and_a_finished_one_is_undone() 
         stops(),
         updates("worker", "worker:2"),
     );
-    let client = client(&[&services, &deployment, &revisions, &stops, &updates]);
+    let rules = &[&services, &deployment, &revisions, &stops, &updates];
     let event = event(&[("web", "web:7"), ("worker", "worker:2")]);
 
-    let answer = handle(&client, event).await.unwrap();
+    let answer = back(rules, event).await.unwrap();
 
     assert_eq!((stops.num_calls(), updates.num_calls()), (1, 1));
     assert_eq!(
         serde_json::to_value(answer).unwrap(),
-        json!({"services": [
-            {"cluster": CLUSTER, "service": arn("web"), "taskDefinition": "web:7", "previousTaskDefinition": "web:8"},
-            {"cluster": CLUSTER, "service": arn("worker"), "taskDefinition": "worker:2", "previousTaskDefinition": "worker:3"}
-        ]})
+        json!({
+            "services": [
+                {"cluster": CLUSTER, "service": arn("web"), "taskDefinition": "web:7", "previousTaskDefinition": "web:8"},
+                {"cluster": CLUSTER, "service": arn("worker"), "taskDefinition": "worker:2", "previousTaskDefinition": "worker:3"}
+            ],
+            "at": NOW, "deadline": NOW + 600_000, "tries": 1
+        })
     );
 }
 
 #[tokio::test(start_paused = true)]
 async fn a_service_that_runs_the_revision_is_left() {
     let services = services(|| vec![resting("web", "web:7")]);
-    let answer = handle(&client(&[&services]), event(&[("web", "web:7")]))
+    let answer = back(&[&services], event(&[("web", "web:7")]))
         .await
         .unwrap();
     assert_eq!(answer.services[0].task_definition, "web:7");
@@ -194,9 +259,9 @@ async fn an_update_that_ecs_does_not_tell_yet_is_not_missed() {
         })
         .build();
     let (deployment, revisions, stops) = (deployment(), revisions(), stops());
-    let client = client(&[&looks, &deployment, &revisions, &stops]);
+    let rules = &[&looks, &deployment, &revisions, &stops];
 
-    handle(&client, event(&[("web", "web:7")])).await.unwrap();
+    back(rules, event(&[("web", "web:7")])).await.unwrap();
 
     assert_eq!(stops.num_calls(), 1);
 }
@@ -211,16 +276,16 @@ async fn a_deployment_that_ended_before_it_could_be_stopped_is_undone_by_an_upda
             cannot_stop(code),
             updates("web", "web:7"),
         );
-        let client = client(&[&services, &deployment, &revisions, &stop, &updates]);
+        let rules = &[&services, &deployment, &revisions, &stop, &updates];
 
-        handle(&client, event(&[("web", "web:7")])).await.unwrap();
+        back(rules, event(&[("web", "web:7")])).await.unwrap();
 
         assert_eq!(updates.num_calls(), 1, "{code}");
     }
 }
 
 #[tokio::test]
-async fn one_services_refusal_keeps_no_other_from_going_back() {
+async fn one_services_refusal_keeps_no_other_from_being_rolled_back() {
     let rules = [
         services(|| {
             vec![
@@ -241,8 +306,12 @@ async fn one_services_refusal_keeps_no_other_from_going_back() {
     assert_eq!(failure.error_type, "RollbackRefused");
     for part in [
         "ServiceNotActiveException".to_owned(),
-        format!("Services that went back: {}, {}.", arn("a"), arn("c")),
-        format!("Services that did not: {}, {}.", arn("b"), arn("gone")),
+        format!(
+            "Services that were rolled back: {}, {}.",
+            arn("a"),
+            arn("c")
+        ),
+        format!("Services that were not: {}, {}.", arn("b"), arn("gone")),
     ] {
         assert!(failure.error_message.contains(&part), "{failure:?}");
     }
@@ -269,7 +338,7 @@ async fn what_may_pass_is_aws_request_failed_so_that_the_call_is_made_again() {
     assert_eq!(failure.error_type, "AwsRequestFailed");
     for part in [
         "ThrottlingException".to_owned(),
-        format!("services that went back: {}.", arn("c")),
+        format!("services that were rolled back: {}.", arn("c")),
     ] {
         assert!(failure.error_message.contains(&part), "{failure:?}");
     }
@@ -291,12 +360,64 @@ async fn bad_input_is_invalid_input_and_nothing_is_asked_of_aws() {
     let mut extra = event(&[("web", "web:7")]);
     extra["force"] = json!(true);
     for (event, named) in [
-        (event(&[]), "`services`"),
-        (event(&[("web", "")]), "`services[0].taskDefinition`"),
+        (event(&[]), "`target.services`"),
+        (event(&[("web", "")]), "`target.services[0].taskDefinition`"),
         (extra, "`force`"),
     ] {
-        let failure = failure(&[], event).await;
+        let clients = with(&[], &[]);
+        let failure = handle(&clients, event, UNTIL, || NOW).await.unwrap_err();
+        let failure = Diagnostic::from(failure);
         assert_eq!(failure.error_type, "InvalidInput");
         assert!(failure.error_message.contains(named), "{failure:?}");
     }
+}
+
+#[tokio::test]
+async fn without_the_turn_nothing_is_changed() {
+    let clients = with(&[&turn("2")], &[]);
+    let event = event(&[("web", "web:7")]);
+    let failure = handle(&clients, event, UNTIL, || NOW).await.unwrap_err();
+    assert_eq!(Diagnostic::from(failure).error_type, "ExecutionRedriven");
+}
+
+#[tokio::test]
+async fn the_record_says_at_once_which_revisions_come_back_and_of_a_requested_rollback_the_release()
+{
+    for (requested, written) in [
+        (false, writes(&["rollback", "worker:2"])),
+        (true, writes(&["rollback", "worker:2", "sha256:1111"])),
+    ] {
+        let (services, updates) = (
+            services(|| vec![resting("worker", "worker:3")]),
+            updates("worker", "worker:2"),
+        );
+        let clients = with(&[&turn("1"), &written], &[&services, &updates]);
+        let mut event = event(&[("worker", "worker:2")]);
+        event["target"]["requested"] = json!(requested);
+        event["target"]["release"] = good_release();
+        handle(&clients, event, UNTIL, || NOW).await.unwrap();
+        assert_eq!(written.num_calls(), 1);
+    }
+}
+
+#[tokio::test]
+async fn a_rollback_that_is_begun_again_keeps_what_ran_before_the_first_one() {
+    let (services, updates) = (
+        services(|| vec![resting("worker", "worker:5")]),
+        updates("worker", "worker:2"),
+    );
+    let mut event = event(&[("worker", "worker:2")]);
+    event["earlier"] = json!({
+        "services": [{
+            "cluster": CLUSTER, "service": arn("worker"), "taskDefinition": "worker:2",
+            "previousTaskDefinition": "worker:3"
+        }],
+        "at": 1, "deadline": 2, "tries": 2
+    });
+    let answer = back(&[&services, &updates], event).await.unwrap();
+    assert_eq!(answer.services[0].previous_task_definition, "worker:3");
+    assert_eq!(
+        (answer.at, answer.deadline, answer.tries),
+        (NOW, NOW + 600_000, 3)
+    );
 }

@@ -1,4 +1,5 @@
 use bluegreen_contract::InvalidInput;
+use bluegreen_release::TableFailure;
 use bluegreen_runtime::AwsRequestFailed;
 use lambda_runtime::Diagnostic;
 
@@ -7,13 +8,35 @@ use lambda_runtime::Diagnostic;
 pub(crate) enum Failure {
     #[error(transparent)]
     InvalidInput(#[from] InvalidInput),
-    #[error("ECS did not start the migration of {service}: {reasons}.")]
-    TaskNotStarted { service: String, reasons: String },
+    /// No task may be started: this try has not, or no longer, the turn of the stack.
+    #[error("{0}")]
+    ExecutionRedriven(String),
+    #[error("ECS did not start the {purpose} of {service}: {reasons}.")]
+    TaskNotStarted {
+        purpose: &'static str,
+        service: String,
+        reasons: String,
+    },
     /// Passes: the same request may find capacity a minute later.
-    #[error("ECS has no capacity for the migration of {service} at this time: {reasons}.")]
-    CapacityUnavailable { service: String, reasons: String },
+    #[error("ECS has no capacity for the {purpose} of {service} at this time: {reasons}.")]
+    CapacityUnavailable {
+        purpose: &'static str,
+        service: String,
+        reasons: String,
+    },
     #[error("{0}")]
     AwsRequestFailed(#[from] AwsRequestFailed),
+}
+
+impl From<TableFailure> for Failure {
+    fn from(failure: TableFailure) -> Self {
+        match failure {
+            TableFailure::AwsRequestFailed(failure) => failure.into(),
+            TableFailure::ExecutionRedriven { .. } => {
+                Failure::ExecutionRedriven(failure.to_string())
+            }
+        }
+    }
 }
 
 impl From<Failure> for Diagnostic {

@@ -5,63 +5,135 @@ use aws_sdk_ecs::error::SdkError;
 use aws_sdk_ecs::operation::run_task::RunTaskError;
 use aws_sdk_ecs::operation::run_task::builders::RunTaskInputBuilder;
 use aws_sdk_ecs::types::{Failure as EcsFailure, Service};
-use bluegreen_contract::{InvalidInput, Migration, RunMigrationInput, StartedMigration, parse};
-use bluegreen_runtime::{AwsRequestFailed, failed};
+use bluegreen_contract::{
+    Command, InvalidInput, Purpose, Release, RunMigrationInput, StartedTask, parse,
+};
 use bluegreen_ecr::EcrImage;
 use bluegreen_ecs::{Family, Marks, RegisterFailure};
+use bluegreen_release::{Beginning, Changing, Table, TableFailure};
+use bluegreen_runtime::{AwsRequestFailed, failed};
 use serde_json::Value;
 
-/// Registers the revision with the image pinned and runs it once.
-pub(crate) async fn handle(client: &Client, event: Value) -> Result<StartedMigration, Failure> {
+/// When Lambda calls and when it ends the call at the latest, milliseconds since 1970.
+#[derive(Debug, Clone, Copy)]
+pub(crate) struct Call {
+    pub(crate) now: i64,
+    pub(crate) until: i64,
+}
+
+/// Proves that this release has the turn, registers the revision with the image pinned and runs it
+/// once.
+pub(crate) async fn handle(
+    client: &Client,
+    table: &Table,
+    event: Value,
+    call: Call,
+) -> Result<StartedTask, Failure> {
     let input: RunMigrationInput = parse(event)?;
-    EcrImage::check_release(&input.image, &input.repository)
-        .map_err(|problem| InvalidInput(format!("`image`: {problem}")))?;
-    if input.migration.command.is_empty() {
-        // ECS would run the image's own command: the service instead of the migration.
-        return Err(InvalidInput("`migration.command`: must not be empty".to_owned()).into());
+    let image = checked_image(&input.release)?;
+    let command = &input.command;
+    if command.command.is_empty() {
+        // ECS would run the image's own command: the service instead of the command.
+        return Err(InvalidInput("`command.command`: must not be empty".to_owned()).into());
     }
-    let migration = &input.migration;
-    let service = service_of(client, migration).await?;
-    let family = Family::of(client, &migration.task_definition).await?;
+    table
+        .begin(&input.release, &input.execution, &beginning(&input, call))
+        .await?;
+    let service = service_of(client, command).await?;
+    let family = Family::of(client, &command.task_definition).await?;
     let marks = Marks {
-        stack: &input.stack,
-        execution: Some(&input.execution_id),
+        stack: &input.release.stack,
+        execution: Some(&input.execution.id),
     };
     let revision = family
-        .register_pinned(client, &input.image, marks)
+        .register_pinned(client, image, marks)
         .await
         .map_err(not_registered)?;
     let request = task::request(&service, &input, &revision);
-    let started = start(client, request, migration, revision).await?;
-    tracing::info!(task = started.task_arn, "the migration is started");
-    Ok(StartedMigration {
+    let started = start(client, request, command, revision).await?;
+    tracing::info!(
+        task = started.task_arn,
+        purpose = command.purpose.name(),
+        "the task is started"
+    );
+    if command.purpose == Purpose::Migration {
+        table
+            .started_migration(&input.release, &input.execution, &started.task_arn)
+            .await
+            .map_err(|failure| not_noted(failure, &started.task_arn))?;
+    }
+    Ok(StartedTask {
+        purpose: command.purpose,
+        stack: input.release.stack.clone(),
+        image: image.to_owned(),
         log: log::location(
             &family.revision.task_definition,
-            &migration.container,
+            &command.container,
             &started.task_arn,
         ),
-        cluster: migration.cluster.clone(),
+        cluster: command.cluster.clone(),
+        service: command.service.clone(),
         task_arn: started.task_arn,
         task_definition: started.task_definition,
-        container: migration.container.clone(),
+        container: command.container.clone(),
+        at: call.now,
+        timeout_seconds: command.timeout_seconds,
     })
+}
+
+/// The image of the release, which a rollback does not have.
+fn checked_image(release: &Release) -> Result<&str, InvalidInput> {
+    let missing = |field: &str| InvalidInput(format!("`release.{field}`: must be given"));
+    let image = release.image.as_deref().ok_or_else(|| missing("image"))?;
+    let repository = release.repository.as_deref();
+    let repository = repository.ok_or_else(|| missing("repository"))?;
+    EcrImage::check_release(image, repository)
+        .map_err(|problem| InvalidInput(format!("`release.image`: {problem}")))?;
+    Ok(image)
+}
+
+fn beginning(input: &RunMigrationInput, call: Call) -> Beginning<'_> {
+    let (changing, before) = match input.command.purpose {
+        Purpose::Migration => (Changing::Migration, Some(input.before.as_slice())),
+        // The services run the new image by now.
+        Purpose::PostDeploy => (Changing::PostDeploy, None),
+    };
+    Beginning {
+        changing,
+        before,
+        services: None,
+        target: None,
+        until: call.until,
+    }
+}
+
+/// The turn was lost while ECS started the task: whoever has it now waits for what it finds.
+fn not_noted(failure: TableFailure, task: &str) -> Failure {
+    match failure {
+        TableFailure::AwsRequestFailed(failure) => failure.into(),
+        TableFailure::ExecutionRedriven { execution, stack } => {
+            Failure::ExecutionRedriven(format!(
+                "The execution {execution} has not the turn of stack {stack} any more, and has started the task {task}."
+            ))
+        }
+    }
 }
 
 fn not_registered(failure: RegisterFailure) -> Failure {
     match failure {
         RegisterFailure::Request(failure) => failure.into(),
-        nothing => InvalidInput(format!("`migration.taskDefinition`: {nothing}")).into(),
+        nothing => InvalidInput(format!("`command.taskDefinition`: {nothing}")).into(),
     }
 }
 
-async fn service_of(client: &Client, migration: &Migration) -> Result<Service, AwsRequestFailed> {
-    let asked = (migration.cluster.as_str(), migration.service.as_str());
+async fn service_of(client: &Client, command: &Command) -> Result<Service, AwsRequestFailed> {
+    let asked = (command.cluster.as_str(), command.service.as_str());
     bluegreen_ecs::describe_services(client, [asked])
         .await?
-        .remove(&migration.service)
+        .remove(&command.service)
         .ok_or_else(|| AwsRequestFailed {
             action: "ecs:DescribeServices",
-            resource: migration.service.clone(),
+            resource: command.service.clone(),
             code: "MISSING".to_owned(),
             message: "ECS has no such service in the cluster".to_owned(),
             refused: true,
@@ -76,15 +148,15 @@ struct Started {
 async fn start(
     client: &Client,
     request: RunTaskInputBuilder,
-    migration: &Migration,
+    command: &Command,
     revision: String,
 ) -> Result<Started, Failure> {
     let answer = match request.send_with(client).await {
         Ok(answer) => answer,
         Err(error) => {
             return match task_of_an_earlier_try(&error) {
-                Some(task_arn) => found(client, migration, task_arn).await,
-                None => Err(failed("ecs:RunTask", &migration.service)(error).into()),
+                Some(task_arn) => found(client, command, task_arn).await,
+                None => Err(failed("ecs:RunTask", &command.service)(error).into()),
             };
         }
     };
@@ -93,16 +165,25 @@ async fn start(
             task_arn: task_arn.to_owned(),
             task_definition: revision,
         }),
-        None => Err(not_started(migration, answer.failures())),
+        None => Err(not_started(command, answer.failures())),
     }
 }
 
-fn not_started(migration: &Migration, failures: &[EcsFailure]) -> Failure {
-    let service = migration.service.clone();
+fn not_started(command: &Command, failures: &[EcsFailure]) -> Failure {
+    let purpose = command.purpose.name();
+    let service = command.service.clone();
     let reasons = task::reasons(failures);
     match failures.iter().any(task::lacks_capacity) {
-        true => Failure::CapacityUnavailable { service, reasons },
-        false => Failure::TaskNotStarted { service, reasons },
+        true => Failure::CapacityUnavailable {
+            purpose,
+            service,
+            reasons,
+        },
+        false => Failure::TaskNotStarted {
+            purpose,
+            service,
+            reasons,
+        },
     }
 }
 
@@ -117,14 +198,10 @@ fn task_of_an_earlier_try<R>(error: &SdkError<RunTaskError, R>) -> Option<String
 }
 
 /// The task of an earlier try, with the revision that it really runs.
-async fn found(
-    client: &Client,
-    migration: &Migration,
-    task_arn: String,
-) -> Result<Started, Failure> {
+async fn found(client: &Client, command: &Command, task_arn: String) -> Result<Started, Failure> {
     let answer = client
         .describe_tasks()
-        .cluster(&migration.cluster)
+        .cluster(&command.cluster)
         .tasks(&task_arn)
         .send()
         .await

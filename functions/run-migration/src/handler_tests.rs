@@ -1,4 +1,8 @@
 use super::*;
+use aws_sdk_dynamodb::Client as DynamoDb;
+use aws_sdk_dynamodb::operation::get_item::GetItemOutput;
+use aws_sdk_dynamodb::operation::transact_write_items::TransactWriteItemsOutput;
+use aws_sdk_dynamodb::types::{AttributeValue, Update};
 use aws_sdk_ecs::operation::describe_services::DescribeServicesOutput;
 use aws_sdk_ecs::operation::describe_task_definition::DescribeTaskDefinitionOutput;
 use aws_sdk_ecs::operation::describe_tasks::DescribeTasksOutput;
@@ -14,6 +18,7 @@ use aws_sdk_ecs::types::{
 use aws_smithy_mocks::{Rule, RuleMode, mock, mock_client};
 use lambda_runtime::Diagnostic;
 use serde_json::json;
+use std::sync::{Arc, Mutex};
 
 const CLUSTER: &str = "arn:aws:ecs:us-east-1:123456789012:cluster/demo";
 const SERVICE: &str = "arn:aws:ecs:us-east-1:123456789012:service/demo/web";
@@ -23,15 +28,99 @@ const TASK: &str = "arn:aws:ecs:us-east-1:123456789012:task/demo/0123";
 const IMAGE: &str = "123456789012.dkr.ecr.us-east-1.amazonaws.com/demo@sha256:2222";
 const EXECUTION: &str = "arn:aws:states:us-east-1:123456789012:execution:deploy:1";
 
+const CALL: Call = Call {
+    now: 1_700_000_000_000,
+    until: 1_700_000_060_000,
+};
+
 fn event() -> Value {
     json!({
-        "migration": {
-            "cluster": CLUSTER, "service": SERVICE, "taskDefinition": REVISION,
-            "container": "web", "command": ["websvc", "migrate"]
+        "release": {
+            "stack": "demo", "action": "deploy", "repository": "demo", "tag": "v2",
+            "digest": "sha256:2222", "image": IMAGE, "record": "release#2023-11-14T22:13:00.000Z#1",
+            "order": "2023-11-14T22:13:00Z#2023-11-14T22:13:00.000Z",
+            "startedAt": "2023-11-14T22:13:00.000Z", "pushedAt": null, "startedBy": "me",
+            "to": null, "alarm": null, "force": false, "ignoreAlarms": false
         },
-        "image": IMAGE, "repository": "demo", "stack": "demo",
-        "executionId": EXECUTION, "attempt": 0
+        "execution": {"id": EXECUTION, "redrives": 0},
+        "command": {
+            "purpose": "migration", "cluster": CLUSTER, "service": SERVICE,
+            "taskDefinition": REVISION, "container": "web", "command": ["websvc", "migrate"],
+            "timeoutSeconds": 600
+        },
+        "before": [{
+            "cluster": CLUSTER, "service": SERVICE, "taskDefinition": REVISION,
+            "containers": ["web"]
+        }]
     })
+}
+
+fn post_deploy() -> Value {
+    let mut event = event();
+    event["command"]["purpose"] = json!("postDeploy");
+    event
+}
+
+/// The table, in which the turn belongs to the first try of an execution, and what was written.
+struct Releases {
+    turn: Rule,
+    written: Rule,
+    updates: Arc<Mutex<Vec<Update>>>,
+}
+
+fn held_by(execution: &'static str) -> Releases {
+    let text = |text: &str| AttributeValue::S(text.to_owned());
+    let turn = mock!(DynamoDb::get_item).then_output(move || {
+        GetItemOutput::builder()
+            .item("holder", text(execution))
+            .item("heldRedrives", AttributeValue::N("0".to_owned()))
+            .build()
+    });
+    let updates = Arc::new(Mutex::new(Vec::new()));
+    let log = updates.clone();
+    let written = mock!(DynamoDb::transact_write_items).then_compute_output(move |request| {
+        let items = request.transact_items().iter();
+        let updates = items.filter_map(|item| item.update().cloned());
+        log.lock().unwrap().extend(updates);
+        TransactWriteItemsOutput::builder().build()
+    });
+    Releases {
+        turn,
+        written,
+        updates,
+    }
+}
+
+impl Releases {
+    fn table(&self) -> Table {
+        let rules = &[&self.turn, &self.written];
+        let client = mock_client!(aws_sdk_dynamodb, RuleMode::MatchAny, rules);
+        Table::new(client, "releases".to_owned())
+    }
+
+    /// What was set in the release's record, in the order of the writes.
+    fn record(&self) -> Vec<(String, String)> {
+        let updates = self.updates.lock().unwrap();
+        let of_record = updates.iter().filter(|update| {
+            let item = update.key()["item"].as_s().unwrap();
+            item.starts_with("release#")
+        });
+        of_record.flat_map(set_by).collect()
+    }
+}
+
+/// Names and texts that an update sets: `SET #n0 = :v0, #n1 = :v1`.
+fn set_by(update: &Update) -> Vec<(String, String)> {
+    let names = update.expression_attribute_names().unwrap();
+    let values = update.expression_attribute_values().unwrap();
+    let set = update.update_expression().strip_prefix("SET ").unwrap();
+    let pairs = set.split(", ").filter_map(|pair| pair.split_once(" = "));
+    pairs
+        .filter_map(|(name, value)| {
+            let text = values.get(value)?.as_s().ok()?;
+            Some((names[name].clone(), text.clone()))
+        })
+        .collect()
 }
 
 fn network() -> NetworkConfiguration {
@@ -121,14 +210,21 @@ fn starts(as_asked: fn(&RunTaskInput) -> bool) -> Rule {
         })
 }
 
-async fn answer(service: fn() -> Service, run: Rule) -> Result<StartedMigration, Failure> {
+async fn answer(service: fn() -> Service, run: Rule) -> Result<StartedTask, Failure> {
     let (service, known, registers) = (service_is(service), revision_is_known(), registers());
     let client = mock_client!(
         aws_sdk_ecs,
         RuleMode::MatchAny,
         &[&service, &known, &registers, &run]
     );
-    handle(&client, event()).await
+    handle(&client, &held_by(EXECUTION).table(), event(), CALL).await
+}
+
+async fn refusal(ecs: &[&Rule], event: Value) -> Diagnostic {
+    let client = mock_client!(aws_sdk_ecs, RuleMode::MatchAny, ecs);
+    let table = held_by(EXECUTION).table();
+    let answer = handle(&client, &table, event, CALL).await;
+    answer.unwrap_err().into()
 }
 
 #[tokio::test]
@@ -162,8 +258,10 @@ async fn the_task_runs_the_pinned_revision_as_the_service_would() {
     assert_eq!(
         serde_json::to_value(started).unwrap(),
         json!({
-            "cluster": CLUSTER, "taskArn": TASK, "taskDefinition": PINNED, "container": "web",
-            "log": {"group": "/ecs/demo", "stream": "app/web/0123", "region": "us-east-1"}
+            "purpose": "migration", "stack": "demo", "image": IMAGE, "cluster": CLUSTER,
+            "service": SERVICE, "taskArn": TASK, "taskDefinition": PINNED, "container": "web",
+            "log": {"group": "/ecs/demo", "stream": "app/web/0123", "region": "us-east-1"},
+            "at": CALL.now, "timeoutSeconds": 600
         })
     );
 }
@@ -274,7 +372,8 @@ async fn the_task_of_an_earlier_try_is_the_answer_and_not_a_second_one() {
         RuleMode::MatchAny,
         &[&service, &known, &registers, &conflict, &earlier]
     );
-    let started = handle(&client, event()).await.unwrap();
+    let table = held_by(EXECUTION).table();
+    let started = handle(&client, &table, event(), CALL).await.unwrap();
     assert_eq!(started.task_arn, TASK);
     assert_eq!(started.task_definition, "arn:earlier:8");
 }
@@ -303,8 +402,7 @@ async fn a_service_that_is_gone_is_aws_request_failed() {
             .failures(EcsFailure::builder().reason("MISSING").build())
             .build()
     });
-    let client = mock_client!(aws_sdk_ecs, RuleMode::MatchAny, &[&gone]);
-    let failure: Diagnostic = handle(&client, event()).await.unwrap_err().into();
+    let failure = refusal(&[&gone], event()).await;
     assert_eq!(failure.error_type, "AwsRequestFailed");
     assert!(failure.error_message.contains("MISSING"), "{failure:?}");
 }
@@ -312,28 +410,129 @@ async fn a_service_that_is_gone_is_aws_request_failed() {
 #[tokio::test]
 async fn bad_input_is_invalid_input_and_nothing_is_asked_of_aws() {
     let client = mock_client!(aws_sdk_ecs, RuleMode::MatchAny, &[]);
-    let cases = [
-        ("attempt", json!(-1), "attempt"),
-        ("image", json!("nginx:1"), "`image`"),
+    let no_table = mock_client!(aws_sdk_dynamodb, RuleMode::MatchAny, &[]);
+    let table = Table::new(no_table, "releases".to_owned());
+    for (pointer, value, named) in [
+        ("/execution/redrives", json!(-1), "`execution.redrives`"),
+        ("/release/image", json!("nginx:1"), "`release.image`"),
         (
-            "image",
+            "/release/image",
             json!(IMAGE.replace("@sha256:2222", ":v2")),
             "digest",
         ),
-        ("repository", json!("other"), "`image`"),
-        ("extra", json!(1), "`extra`"),
-        ("command", json!([]), "`migration.command`"),
-    ];
-    for (key, value, named) in cases {
+        ("/release/image", json!(null), "`release.image`"),
+        ("/release/repository", json!("other"), "`release.image`"),
+        ("/release/repository", json!(null), "`release.repository`"),
+        ("/command/purpose", json!("fun"), "`command.purpose`"),
+        ("/command/command", json!([]), "`command.command`"),
+    ] {
         let mut event = event();
-        match key {
-            "command" => event["migration"][key] = value,
-            _ => event[key] = value,
-        }
-        let failure: Diagnostic = handle(&client, event).await.unwrap_err().into();
+        *event.pointer_mut(pointer).unwrap() = value;
+        let answer = handle(&client, &table, event, CALL).await;
+        let failure: Diagnostic = answer.unwrap_err().into();
         assert_eq!(failure.error_type, "InvalidInput");
         assert!(failure.error_message.contains(named), "{failure:?}");
     }
+}
+
+#[tokio::test]
+async fn nothing_is_asked_of_ecs_by_who_has_not_the_turn() {
+    let another = "arn:aws:states:us-east-1:123456789012:execution:deploy:2";
+    let mut redriven = event();
+    redriven["execution"]["redrives"] = json!(1);
+    for (holder, event) in [(another, event()), (EXECUTION, redriven)] {
+        let client = mock_client!(aws_sdk_ecs, RuleMode::MatchAny, &[]);
+        let answer = handle(&client, &held_by(holder).table(), event, CALL).await;
+        let failure: Diagnostic = answer.unwrap_err().into();
+        assert_eq!(failure.error_type, "ExecutionRedriven");
+        assert!(failure.error_message.contains("demo"), "{failure:?}");
+    }
+}
+
+#[tokio::test]
+async fn the_record_says_what_is_about_to_be_started_and_then_which_task_it_is() {
+    let releases = held_by(EXECUTION);
+    let seen_before_ecs = Arc::new(Mutex::new(Vec::new()));
+    let (log, updates) = (seen_before_ecs.clone(), releases.updates.clone());
+    let service = mock!(Client::describe_services).then_compute_output(move |_| {
+        log.lock().unwrap().push(updates.lock().unwrap().len());
+        DescribeServicesOutput::builder()
+            .services(fargate_service())
+            .build()
+    });
+    let (known, registers, run) = (revision_is_known(), registers(), starts(|_| true));
+    let rules = &[&service, &known, &registers, &run];
+    let client = mock_client!(aws_sdk_ecs, RuleMode::MatchAny, rules);
+
+    let answer = handle(&client, &releases.table(), event(), CALL).await;
+
+    assert_eq!(answer.unwrap().task_arn, TASK);
+    let record = releases.record();
+    let value = |name: &str| record.iter().find(|(known, _)| known == name).cloned();
+    assert_eq!(value("changing").unwrap().1, "migration");
+    assert!(value("before").unwrap().1.contains(REVISION));
+    assert_eq!(record.last().unwrap(), &("migration".into(), TASK.into()));
+    // The turn and the record, in one transaction.
+    assert_eq!(*seen_before_ecs.lock().unwrap(), [2]);
+}
+
+#[tokio::test]
+async fn a_turn_that_is_lost_while_the_task_starts_is_told_with_the_task() {
+    let turn = mock!(DynamoDb::get_item)
+        .sequence()
+        .output(|| {
+            GetItemOutput::builder()
+                .item("holder", AttributeValue::S(EXECUTION.to_owned()))
+                .item("heldRedrives", AttributeValue::N("0".to_owned()))
+                .build()
+        })
+        .output(|| GetItemOutput::builder().build())
+        .build();
+    let releases = Releases {
+        turn,
+        ..held_by(EXECUTION)
+    };
+    let service = service_is(fargate_service);
+    let (known, registers, run) = (revision_is_known(), registers(), starts(|_| true));
+    let rules = &[&service, &known, &registers, &run];
+    let client = mock_client!(aws_sdk_ecs, RuleMode::MatchAny, rules);
+    let answer = handle(&client, &releases.table(), event(), CALL).await;
+    let failure: Diagnostic = answer.unwrap_err().into();
+    assert_eq!(failure.error_type, "ExecutionRedriven");
+    assert!(failure.error_message.contains(TASK), "{failure:?}");
+}
+
+#[tokio::test]
+async fn a_post_deploy_command_is_no_migration_of_the_record() {
+    let releases = held_by(EXECUTION);
+    let service = service_is(fargate_service);
+    let (known, registers, run) = (revision_is_known(), registers(), starts(|_| true));
+    let rules = &[&service, &known, &registers, &run];
+    let client = mock_client!(aws_sdk_ecs, RuleMode::MatchAny, rules);
+
+    let answer = handle(&client, &releases.table(), post_deploy(), CALL).await;
+
+    assert_eq!(answer.unwrap().purpose, Purpose::PostDeploy);
+    let record = releases.record();
+    assert!(record.contains(&("changing".into(), "postDeploy".into())));
+    for kept in ["before", "migration"] {
+        assert!(!record.iter().any(|(name, _)| name == kept), "{record:?}");
+    }
+}
+
+#[tokio::test]
+async fn what_was_not_started_is_called_by_its_purpose() {
+    let rules = [
+        service_is(fargate_service),
+        revision_is_known(),
+        registers(),
+        mock!(Client::run_task).then_output(|| RunTaskOutput::builder().build()),
+    ];
+    let rules: Vec<&Rule> = rules.iter().collect();
+    let failure = refusal(&rules, post_deploy()).await;
+    assert_eq!(failure.error_type, "TaskNotStarted");
+    let name = "the post-deploy command";
+    assert!(failure.error_message.contains(name), "{failure:?}");
 }
 
 #[tokio::test]
@@ -351,11 +550,10 @@ async fn a_task_definition_without_the_repository_is_invalid_input() {
             .task_definition(definition)
             .build()
     });
-    let client = mock_client!(aws_sdk_ecs, RuleMode::MatchAny, &[&service, &foreign]);
-    let failure: Diagnostic = handle(&client, event()).await.unwrap_err().into();
+    let failure = refusal(&[&service, &foreign], event()).await;
     assert_eq!(failure.error_type, "InvalidInput");
     assert!(
-        failure.error_message.contains("migration.taskDefinition"),
+        failure.error_message.contains("`command.taskDefinition`"),
         "{failure:?}"
     );
 }

@@ -1,4 +1,4 @@
-//! Where the migration's container writes its log.
+//! Where the command's container writes its log.
 
 use aws_sdk_ecs::types::{LogDriver, TaskDefinition};
 use bluegreen_contract::LogLocation;

@@ -1,4 +1,4 @@
-//! The request that runs the migration where and how the service runs its own tasks.
+//! The request that runs a command where and how the service runs its own tasks.
 
 use aws_sdk_ecs::operation::run_task::RunTaskInput;
 use aws_sdk_ecs::operation::run_task::builders::RunTaskInputBuilder;
@@ -7,11 +7,11 @@ use aws_sdk_ecs::types::{
     ServiceManagedEbsVolumeConfiguration, ServiceVolumeConfiguration, Tag,
     TaskManagedEbsVolumeConfiguration, TaskOverride, TaskVolumeConfiguration,
 };
-use bluegreen_contract::RunMigrationInput;
+use bluegreen_contract::{Execution, Purpose, RunMigrationInput};
 use bluegreen_ecs::{EXECUTION_TAG, STACK_TAG, started_by};
 use sha2::{Digest, Sha256};
 
-/// Tag of a migration's task and of nothing else, so that a policy can tell it from the tasks of a
+/// Tag of a one-off task and of nothing else, so that a policy can tell it from the tasks of a
 /// service: those may get the tags of their task definition. Its value is the stack.
 const MIGRATION_TAG: &str = "bluegreen:migration";
 
@@ -29,9 +29,9 @@ pub(crate) fn request(
         .launch_type()
         .filter(|_| strategy.is_empty())
         .cloned();
-    let token = token(&input.execution_id, input.attempt);
+    let command = &input.command;
     RunTaskInput::builder()
-        .cluster(&input.migration.cluster)
+        .cluster(&command.cluster)
         .task_definition(revision)
         .count(1)
         .set_capacity_provider_strategy(some_if_any(strategy))
@@ -48,17 +48,17 @@ pub(crate) fn request(
             TaskOverride::builder()
                 .container_overrides(
                     ContainerOverride::builder()
-                        .name(&input.migration.container)
-                        .set_command(Some(input.migration.command.clone()))
+                        .name(&command.container)
+                        .set_command(Some(command.command.clone()))
                         .build(),
                 )
                 .build(),
         )
-        .started_by(started_by(&input.stack))
-        .tags(tag(STACK_TAG, &input.stack))
-        .tags(tag(EXECUTION_TAG, &input.execution_id))
-        .tags(tag(MIGRATION_TAG, &input.stack))
-        .client_token(token)
+        .started_by(started_by(&input.release.stack))
+        .tags(tag(STACK_TAG, &input.release.stack))
+        .tags(tag(EXECUTION_TAG, &input.execution.id))
+        .tags(tag(MIGRATION_TAG, &input.release.stack))
+        .client_token(token(&input.execution, command.purpose))
 }
 
 /// The volumes that the task definition leaves to whoever starts its tasks, as the service's current
@@ -157,10 +157,11 @@ fn tag(key: &str, value: &str) -> Tag {
     Tag::builder().key(key).value(value).build()
 }
 
-/// 64 hexadecimal digits, the most that RunTask takes as a token: the same for every try of one
-/// attempt, so that ECS answers a repeated request with the task it already has.
-fn token(execution_id: &str, attempt: u32) -> String {
-    Sha256::digest(format!("{execution_id}#{attempt}"))
+/// 64 hexadecimal digits, the most that RunTask takes as a token: the same for every call of one try
+/// of an execution, so that ECS answers a repeated request with the task it already has.
+fn token(execution: &Execution, purpose: Purpose) -> String {
+    let Execution { id, redrives } = execution;
+    Sha256::digest(format!("{id}#{redrives}#{}", purpose.name()))
         .iter()
         .map(|byte| format!("{byte:02x}"))
         .collect()
@@ -171,13 +172,22 @@ mod tests {
     use super::*;
 
     #[test]
-    fn the_token_is_stable_and_fits() {
-        let first = token("arn:execution:1", 0);
-        assert_eq!(first, token("arn:execution:1", 0));
+    fn the_token_is_the_same_for_every_call_of_a_try_and_fits() {
+        let token = |id: &str, redrives, purpose| {
+            let id = id.to_owned();
+            token(&Execution { id, redrives }, purpose)
+        };
+        let first = token("arn:execution:1", 0, Purpose::Migration);
+        assert_eq!(first, token("arn:execution:1", 0, Purpose::Migration));
         assert_eq!(first.len(), 64);
         assert!(first.is_ascii());
-        assert_ne!(first, token("arn:execution:1", 1));
-        assert_ne!(first, token("arn:execution:2", 0));
+        for other in [
+            token("arn:execution:1", 1, Purpose::Migration),
+            token("arn:execution:2", 0, Purpose::Migration),
+            token("arn:execution:1", 0, Purpose::PostDeploy),
+        ] {
+            assert_ne!(first, other);
+        }
     }
 
     #[test]

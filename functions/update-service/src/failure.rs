@@ -1,4 +1,6 @@
+use bluegreen_alarms::AlarmsInAlarm;
 use bluegreen_contract::InvalidInput;
+use bluegreen_release::TableFailure;
 use bluegreen_runtime::AwsRequestFailed;
 use lambda_runtime::Diagnostic;
 
@@ -8,6 +10,10 @@ use lambda_runtime::Diagnostic;
 pub(crate) enum Failure {
     #[error(transparent)]
     InvalidInput(#[from] InvalidInput),
+    #[error(transparent)]
+    AlarmsInAlarm(AlarmsInAlarm),
+    #[error(transparent)]
+    ExecutionRedriven(TableFailure),
     #[error(
         "The service {service} did not get its new revision: {reason} Services that have theirs: {updated}. Services that do not: {not_updated}."
     )]
@@ -20,6 +26,17 @@ pub(crate) enum Failure {
     },
     #[error("{0}")]
     AwsRequestFailed(#[from] AwsRequestFailed),
+}
+
+impl From<TableFailure> for Failure {
+    fn from(failure: TableFailure) -> Self {
+        match failure {
+            TableFailure::AwsRequestFailed(failure) => failure.into(),
+            redriven @ TableFailure::ExecutionRedriven { .. } => {
+                Failure::ExecutionRedriven(redriven)
+            }
+        }
+    }
 }
 
 impl From<Failure> for Diagnostic {

@@ -1,42 +1,121 @@
 use crate::failure::Failure;
-use aws_sdk_ecs::Client;
+use bluegreen_alarms::AlarmsInAlarm;
 use bluegreen_contract::{
-    InvalidInput, PlannedService, UpdateServiceInput, UpdatedService, UpdatedServices, parse,
+    InvalidInput, PlannedService, UpdateServiceInput, UpdatedService, UpdatedServices,
+    WantedRevision, parse,
 };
-use bluegreen_runtime::{AwsRequestFailed, failed};
 use bluegreen_ecr::EcrImage;
 use bluegreen_ecs::{Family, Marks, RegisterFailure};
+use bluegreen_release::{Beginning, Changing, Table};
+use bluegreen_runtime::{AwsRequestFailed, failed};
 use serde_json::Value;
+
+pub(crate) struct Clients {
+    pub(crate) table: Table,
+    pub(crate) cloudwatch: aws_sdk_cloudwatch::Client,
+    pub(crate) ecs: aws_sdk_ecs::Client,
+}
 
 /// Gives every service its revision with the image pinned.
 ///
-/// All that can fail without touching a service comes first: every service is looked at and every
-/// revision is registered before the first service is updated.
-pub(crate) async fn handle(client: &Client, event: Value) -> Result<UpdatedServices, Failure> {
-    let input: UpdateServiceInput = parse(event)?;
-    check(&input)?;
+/// All that can fail without touching a service comes first: alarms and services are looked at and
+/// every revision is registered before the first service is updated. A call that is made again finds
+/// what was done before, and does only what is left.
+///
+/// `until` is when Lambda ends this call, `clock` tells the time, both in milliseconds since 1970.
+pub(crate) async fn handle(
+    clients: &Clients,
+    payload: Value,
+    until: i64,
+    clock: impl Fn() -> i64,
+) -> Result<UpdatedServices, Failure> {
+    let input: UpdateServiceInput = parse(payload)?;
+    let image = image(&input)?;
+    check_alarms(clients, &input).await?;
+    begin(clients, &input, None, until).await?;
     let planned = input.services.iter();
     let current = bluegreen_ecs::describe_services(
-        client,
+        &clients.ecs,
         planned.map(|service| (service.cluster.as_str(), service.service.as_str())),
     )
     .await?;
-    let mut release = Release::new(&input);
+    let mut update = Update::new(&input, image);
     for planned in &input.services {
         let current = current
             .get(&planned.service)
             .and_then(|service| service.task_definition())
-            .ok_or_else(|| release.refused(planned, "ECS has no such service.".to_owned()))?;
-        let step = revision_for(client, &release, planned, current).await?;
-        release.steps.push(step);
+            .ok_or_else(|| update.refused(planned, "ECS has no such service.".to_owned()))?;
+        let step = revision_for(&clients.ecs, &update, planned, current).await?;
+        update.steps.push(step);
     }
-    release.update(client).await?;
-    Ok(release.done())
+    begin(clients, &input, Some(&update.wanted()), until).await?;
+    update.make(&clients.ecs).await?;
+    Ok(update.done(clock()))
+}
+
+/// The image of the release.
+fn image(input: &UpdateServiceInput) -> Result<&str, InvalidInput> {
+    if input.services.is_empty() {
+        return Err(InvalidInput("`services`: there is none".to_owned()));
+    }
+    let (Some(image), Some(repository)) = (&input.release.image, &input.release.repository) else {
+        return Err(InvalidInput(
+            "`release`: has no `image` and `repository`, as a rollback has none".to_owned(),
+        ));
+    };
+    EcrImage::check_release(image, repository)
+        .map_err(|problem| InvalidInput(format!("`release.image`: {problem}")))?;
+    Ok(image)
+}
+
+/// An alarm that is in ALARM when a deployment begins makes ECS ignore all of them: a stack in alarm
+/// is not deployed to.
+///
+/// A call that is made again is not refused for it. The call before may have updated services, and
+/// a release that is refused is not rolled back; `verify-health` looks at the alarms again.
+async fn check_alarms(clients: &Clients, input: &UpdateServiceInput) -> Result<(), Failure> {
+    let alarms = bluegreen_alarms::in_alarm(&clients.cloudwatch, &input.alarms).await?;
+    if alarms.is_empty() {
+        return Ok(());
+    }
+    let release = &input.release;
+    let record = clients
+        .table
+        .record(&release.stack, &release.record)
+        .await?;
+    if record.is_some_and(|record| record.touched == Some(input.execution.redrives)) {
+        return Ok(());
+    }
+    Err(Failure::AlarmsInAlarm(AlarmsInAlarm {
+        stack: release.stack.clone(),
+        alarms,
+    }))
+}
+
+async fn begin(
+    clients: &Clients,
+    input: &UpdateServiceInput,
+    services: Option<&[WantedRevision]>,
+    until: i64,
+) -> Result<(), Failure> {
+    let beginning = Beginning {
+        changing: Changing::Services,
+        before: Some(&input.services),
+        services,
+        target: None,
+        until,
+    };
+    clients
+        .table
+        .begin(&input.release, &input.execution, &beginning)
+        .await?;
+    Ok(())
 }
 
 /// What is to be done with the services of the input, in their order.
-struct Release<'a> {
+struct Update<'a> {
     input: &'a UpdateServiceInput,
+    image: &'a str,
     steps: Vec<Step>,
 }
 
@@ -47,15 +126,26 @@ struct Step {
     is_done: bool,
 }
 
-impl<'a> Release<'a> {
-    fn new(input: &'a UpdateServiceInput) -> Self {
-        Release {
+impl<'a> Update<'a> {
+    fn new(input: &'a UpdateServiceInput, image: &'a str) -> Self {
+        Update {
             input,
+            image,
             steps: Vec::with_capacity(input.services.len()),
         }
     }
 
-    async fn update(&mut self, client: &Client) -> Result<(), Failure> {
+    fn wanted(&self) -> Vec<WantedRevision> {
+        let services = self.input.services.iter().zip(&self.steps);
+        services
+            .map(|(planned, step)| WantedRevision {
+                task_definition: step.revision.clone(),
+                ..planned.into()
+            })
+            .collect()
+    }
+
+    async fn make(&mut self, client: &aws_sdk_ecs::Client) -> Result<(), Failure> {
         for at in 0..self.steps.len() {
             if self.steps[at].is_done {
                 continue;
@@ -81,7 +171,7 @@ impl<'a> Release<'a> {
         Ok(())
     }
 
-    fn done(self) -> UpdatedServices {
+    fn done(self, at: i64) -> UpdatedServices {
         let services = self.input.services.iter().zip(self.steps);
         UpdatedServices {
             services: services
@@ -92,6 +182,9 @@ impl<'a> Release<'a> {
                     previous_task_definition: planned.task_definition.clone(),
                 })
                 .collect(),
+            at,
+            deadline: at + i64::from(self.input.deployment_seconds) * 1000,
+            tries: 1,
         }
     }
 
@@ -136,14 +229,6 @@ impl<'a> Release<'a> {
     }
 }
 
-fn check(input: &UpdateServiceInput) -> Result<(), InvalidInput> {
-    if input.services.is_empty() {
-        return Err(InvalidInput("`services`: there is none".to_owned()));
-    }
-    EcrImage::check_release(&input.image, &input.repository)
-        .map_err(|problem| InvalidInput(format!("`image`: {problem}")))
-}
-
 /// The revision that the service is to have, registered where there is none yet.
 ///
 /// The service's revision is compared with the one it had when the release was planned:
@@ -155,17 +240,17 @@ fn check(input: &UpdateServiceInput) -> Result<(), InvalidInput> {
 /// A service that already had the image when the release was planned (a deployment that stalled)
 /// gets a new revision nevertheless: only that makes ECS deploy again.
 async fn revision_for(
-    client: &Client,
-    release: &Release<'_>,
+    client: &aws_sdk_ecs::Client,
+    update: &Update<'_>,
     planned: &PlannedService,
     current: &str,
 ) -> Result<Step, Failure> {
-    let input = release.input;
+    let input = update.input;
     let unchanged = current == planned.task_definition;
     let migrated = input
-        .migrated
+        .migration
         .as_ref()
-        .filter(|migrated| unchanged && migrated.service == planned.service);
+        .filter(|migration| unchanged && migration.service == planned.service);
     if let Some(migrated) = migrated {
         return Ok(Step {
             revision: migrated.task_definition.clone(),
@@ -173,22 +258,22 @@ async fn revision_for(
         });
     }
     let family = Family::of(client, current).await?;
-    if !unchanged && family.revision.is_pinned_to(&input.image) {
+    if !unchanged && family.revision.is_pinned_to(update.image) {
         return Ok(Step {
             revision: current.to_owned(),
             is_done: true,
         });
     }
     let marks = Marks {
-        stack: &input.stack,
-        execution: input.execution_id.as_deref(),
+        stack: &input.release.stack,
+        execution: Some(&input.execution.id),
     };
     let revision = family
-        .register_pinned(client, &input.image, marks)
+        .register_pinned(client, update.image, marks)
         .await
         .map_err(|failure| match failure {
             RegisterFailure::Request(failure) => failure.into(),
-            nothing => release.refused(planned, format!("{nothing}.")),
+            nothing => update.refused(planned, format!("{nothing}.")),
         })?;
     Ok(Step {
         revision,

@@ -1,4 +1,10 @@
 use super::*;
+use aws_sdk_cloudwatch::operation::describe_alarms::DescribeAlarmsOutput;
+use aws_sdk_cloudwatch::types::MetricAlarm;
+use aws_sdk_dynamodb::operation::get_item::GetItemOutput;
+use aws_sdk_dynamodb::operation::transact_write_items::TransactWriteItemsOutput;
+use aws_sdk_dynamodb::types::AttributeValue;
+use aws_sdk_ecs::Client;
 use aws_sdk_ecs::operation::describe_services::DescribeServicesOutput;
 use aws_sdk_ecs::operation::describe_task_definition::DescribeTaskDefinitionOutput;
 use aws_sdk_ecs::operation::register_task_definition::RegisterTaskDefinitionOutput;
@@ -9,6 +15,10 @@ use lambda_runtime::Diagnostic;
 use serde_json::json;
 
 const CLUSTER: &str = "arn:aws:ecs:us-east-1:123456789012:cluster/demo";
+const EXECUTION: &str = "arn:aws:states:us-east-1:123456789012:execution:deploy:1";
+const RECORD: &str = "release#2026-01-31T12:00:00.000Z#1";
+const NOW: i64 = 1_000_000;
+const UNTIL: i64 = NOW + 300_000;
 const IMAGE: &str = "123456789012.dkr.ecr.us-east-1.amazonaws.com/demo@sha256:2222";
 const OLD_IMAGE: &str = "123456789012.dkr.ecr.us-east-1.amazonaws.com/demo:v1";
 
@@ -25,9 +35,97 @@ fn planned(name: &str, task_definition: &str) -> Value {
 
 fn event(services: &[Value], migrated: Value) -> Value {
     json!({
-        "services": services, "image": IMAGE, "repository": "demo", "stack": "demo",
-        "migrated": migrated, "executionId": "arn:execution:1"
+        "release": {
+            "stack": "demo", "action": "deploy", "repository": "demo", "tag": "v2",
+            "digest": "sha256:2222", "image": IMAGE, "record": RECORD, "order": "o",
+            "startedAt": "2026-01-31T12:00:00.000Z", "pushedAt": null, "startedBy": "a person",
+            "to": null, "alarm": null, "force": false, "ignoreAlarms": false
+        },
+        "execution": {"id": EXECUTION, "redrives": 1},
+        "services": services, "migration": migrated, "alarms": [], "deploymentSeconds": 600
     })
+}
+
+/// The migration that ran with this revision of the service's task definition.
+fn migration(name: &str, task_definition: &str) -> Value {
+    json!({
+        "purpose": "migration", "stack": "demo", "image": IMAGE, "cluster": CLUSTER,
+        "service": service(name), "taskArn": "arn:task", "taskDefinition": task_definition,
+        "container": "app", "log": null, "at": 1, "timeoutSeconds": 60
+    })
+}
+
+fn turn(holder: &str, redrives: &str) -> GetItemOutput {
+    GetItemOutput::builder()
+        .item("item", AttributeValue::S("turn".to_owned()))
+        .item("holder", AttributeValue::S(holder.to_owned()))
+        .item("heldRedrives", AttributeValue::N(redrives.to_owned()))
+        .build()
+}
+
+/// The try that has the turn.
+fn holds() -> Rule {
+    mock!(aws_sdk_dynamodb::Client::get_item)
+        .match_requests(|request| {
+            request.key().unwrap()["item"] == AttributeValue::S("turn".to_owned())
+        })
+        .then_output(|| turn(EXECUTION, "1"))
+}
+
+/// The record of a release that was about to change services in its try so and so.
+fn record(touched: Option<&'static str>) -> Rule {
+    mock!(aws_sdk_dynamodb::Client::get_item)
+        .match_requests(|request| {
+            request.key().unwrap()["item"] == AttributeValue::S(RECORD.to_owned())
+        })
+        .then_output(move || {
+            let output = GetItemOutput::builder()
+                .item("item", AttributeValue::S(RECORD.to_owned()))
+                .item("verdict", AttributeValue::S("inProgress".to_owned()));
+            match touched {
+                Some(touched) => output.item("touched", AttributeValue::N(touched.to_owned())),
+                None => output,
+            }
+            .build()
+        })
+}
+
+fn writes() -> Rule {
+    mock!(aws_sdk_dynamodb::Client::transact_write_items)
+        .then_output(|| TransactWriteItemsOutput::builder().build())
+}
+
+fn alarms(in_alarm: &'static [&'static str]) -> aws_sdk_cloudwatch::Client {
+    let rule = mock!(aws_sdk_cloudwatch::Client::describe_alarms).then_output(move || {
+        let alarms = in_alarm
+            .iter()
+            .map(|name| MetricAlarm::builder().alarm_name(*name).build());
+        DescribeAlarmsOutput::builder()
+            .set_metric_alarms(Some(alarms.collect()))
+            .build()
+    });
+    mock_client!(aws_sdk_cloudwatch, RuleMode::MatchAny, &[&rule])
+}
+
+fn with(dynamodb: &[&Rule], in_alarm: &'static [&'static str], ecs: &[&Rule]) -> Clients {
+    Clients {
+        table: Table::new(
+            mock_client!(aws_sdk_dynamodb, RuleMode::MatchAny, dynamodb),
+            "releases".to_owned(),
+        ),
+        cloudwatch: alarms(in_alarm),
+        ecs: mock_client!(aws_sdk_ecs, RuleMode::MatchAny, ecs),
+    }
+}
+
+/// The release has the turn and no alarm is in ALARM.
+async fn update(ecs: &[&Rule], event: Value) -> Result<UpdatedServices, Failure> {
+    let clients = with(&[&holds(), &writes()], &[], ecs);
+    handle(&clients, event, UNTIL, || NOW).await
+}
+
+async fn failure(ecs: &[&Rule], event: Value) -> Diagnostic {
+    update(ecs, event).await.unwrap_err().into()
 }
 
 /// ECS's answer to DescribeServices, each service with its revision.
@@ -112,10 +210,6 @@ fn refuses(name: &'static str, code: &'static str) -> Rule {
         })
 }
 
-fn client(rules: &[&Rule]) -> Client {
-    mock_client!(aws_sdk_ecs, RuleMode::MatchAny, rules)
-}
-
 #[tokio::test]
 async fn every_service_gets_a_revision_of_its_own_task_definition() {
     let rules = [
@@ -133,29 +227,32 @@ async fn every_service_gets_a_revision_of_its_own_task_definition() {
         Value::Null,
     );
 
-    let answer = handle(&client(&all), event).await.unwrap();
+    let answer = update(&all, event).await.unwrap();
 
     assert_eq!((web.num_calls(), worker.num_calls()), (1, 1));
     assert_eq!(
         serde_json::to_value(answer).unwrap(),
-        json!({"services": [
-            {"cluster": CLUSTER, "service": service("web"), "taskDefinition": "web:8", "previousTaskDefinition": "web:7"},
-            {"cluster": CLUSTER, "service": service("worker"), "taskDefinition": "worker:4", "previousTaskDefinition": "worker:3"}
-        ]})
+        json!({
+            "services": [
+                {"cluster": CLUSTER, "service": service("web"), "taskDefinition": "web:8", "previousTaskDefinition": "web:7"},
+                {"cluster": CLUSTER, "service": service("worker"), "taskDefinition": "worker:4", "previousTaskDefinition": "worker:3"}
+            ],
+            "at": NOW, "deadline": NOW + 600_000, "tries": 1
+        })
     );
 }
 
 #[tokio::test]
 async fn the_migrated_service_gets_the_revision_the_migration_ran_with() {
     let running = running(&[("web", "web:7")]);
-    let update = updates("web", "web:8");
-    let migrated = json!({"service": service("web"), "taskDefinition": "web:8"});
+    let updates = updates("web", "web:8");
+    let migrated = migration("web", "web:8");
     let event = event(&[planned("web", "web:7")], migrated);
 
-    let answer = handle(&client(&[&running, &update]), event).await.unwrap();
+    let answer = update(&[&running, &updates], event).await.unwrap();
 
     assert_eq!(answer.services[0].task_definition, "web:8");
-    assert_eq!(update.num_calls(), 1);
+    assert_eq!(updates.num_calls(), 1);
 }
 
 #[tokio::test]
@@ -169,13 +266,13 @@ async fn a_second_try_updates_only_what_the_first_one_did_not() {
     let worker = updates("worker", "worker:4");
     let mut all: Vec<&Rule> = rules.iter().collect();
     all.push(&worker);
-    let migrated = json!({"service": service("web"), "taskDefinition": "web:8"});
+    let migrated = migration("web", "web:8");
     let event = event(
         &[planned("web", "web:7"), planned("worker", "worker:3")],
         migrated,
     );
 
-    let answer = handle(&client(&all), event).await.unwrap();
+    let answer = update(&all, event).await.unwrap();
 
     assert_eq!(worker.num_calls(), 1);
     assert_eq!(answer.services[0].task_definition, "web:8");
@@ -189,16 +286,16 @@ async fn a_change_made_meanwhile_survives() {
         latest("web:9", OLD_IMAGE),
         registers("web", "web:10"),
     ];
-    let update = updates("web", "web:10");
+    let updates = updates("web", "web:10");
     let mut all: Vec<&Rule> = rules.iter().collect();
-    all.push(&update);
-    let migrated = json!({"service": service("web"), "taskDefinition": "web:8"});
+    all.push(&updates);
+    let migrated = migration("web", "web:8");
 
-    handle(&client(&all), event(&[planned("web", "web:7")], migrated))
+    update(&all, event(&[planned("web", "web:7")], migrated))
         .await
         .unwrap();
 
-    assert_eq!(update.num_calls(), 1);
+    assert_eq!(updates.num_calls(), 1);
 }
 
 #[tokio::test]
@@ -208,18 +305,15 @@ async fn a_service_that_stalled_with_the_image_is_deployed_again() {
         latest("web:8", IMAGE),
         registers("web", "web:9"),
     ];
-    let update = updates("web", "web:9");
+    let updates = updates("web", "web:9");
     let mut all: Vec<&Rule> = rules.iter().collect();
-    all.push(&update);
+    all.push(&updates);
 
-    handle(
-        &client(&all),
-        event(&[planned("web", "web:8")], Value::Null),
-    )
-    .await
-    .unwrap();
+    update(&all, event(&[planned("web", "web:8")], Value::Null))
+        .await
+        .unwrap();
 
-    assert_eq!(update.num_calls(), 1);
+    assert_eq!(updates.num_calls(), 1);
 }
 
 #[tokio::test]
@@ -245,7 +339,7 @@ async fn a_refusal_says_which_services_have_their_revision_and_which_do_not() {
         Value::Null,
     );
 
-    let failure: Diagnostic = handle(&client(&all), event).await.unwrap_err().into();
+    let failure = failure(&all, event).await;
 
     assert_eq!(failure.error_type, "ServiceUpdateRefused");
     for part in [
@@ -265,10 +359,10 @@ async fn throttling_is_aws_request_failed_so_that_it_is_tried_again() {
         refuses("web", "ThrottlingException"),
     ];
     let all: Vec<&Rule> = rules.iter().collect();
-    let migrated = json!({"service": service("web"), "taskDefinition": "web:8"});
+    let migrated = migration("web", "web:8");
     let event = event(&[planned("a", "a:1"), planned("web", "web:7")], migrated);
 
-    let failure: Diagnostic = handle(&client(&all), event).await.unwrap_err().into();
+    let failure = failure(&all, event).await;
 
     assert_eq!(failure.error_type, "AwsRequestFailed");
     let done = format!("services that have their new revision: {}.", service("a"));
@@ -285,13 +379,8 @@ async fn nothing_is_updated_when_one_service_cannot_be() {
     ];
     let all: Vec<&Rule> = rules.iter().collect();
 
-    let failure: Diagnostic = handle(
-        &client(&all),
-        event(&[planned("a", "a:1"), planned("b", "b:1")], Value::Null),
-    )
-    .await
-    .unwrap_err()
-    .into();
+    let event = event(&[planned("a", "a:1"), planned("b", "b:1")], Value::Null);
+    let failure = failure(&all, event).await;
 
     assert_eq!(failure.error_type, "ServiceUpdateRefused");
     assert!(
@@ -302,13 +391,8 @@ async fn nothing_is_updated_when_one_service_cannot_be() {
 
 #[tokio::test]
 async fn a_service_that_is_gone_is_refused() {
-    let failure: Diagnostic = handle(
-        &client(&[&running(&[])]),
-        event(&[planned("web", "web:7")], Value::Null),
-    )
-    .await
-    .unwrap_err()
-    .into();
+    let event = event(&[planned("web", "web:7")], Value::Null);
+    let failure = failure(&[&running(&[])], event).await;
     assert_eq!(failure.error_type, "ServiceUpdateRefused");
 }
 
@@ -316,16 +400,102 @@ async fn a_service_that_is_gone_is_refused() {
 async fn bad_input_is_invalid_input_and_nothing_is_asked_of_aws() {
     let good = event(&[planned("web", "web:7")], Value::Null);
     let cases = [
-        ("services", json!([]), "`services`"),
-        ("image", json!(OLD_IMAGE), "digest"),
-        ("repository", json!("other"), "`image`"),
-        ("extra", json!(1), "`extra`"),
+        ("/services", json!([]), "`services`"),
+        ("/release/image", json!(OLD_IMAGE), "digest"),
+        ("/release/repository", json!("other"), "`release.image`"),
+        ("/release/image", Value::Null, "`release`"),
+        ("/deploymentSeconds", json!("soon"), "`deploymentSeconds`"),
     ];
-    for (key, value, named) in cases {
+    for (at, value, named) in cases {
         let mut event = good.clone();
-        event[key] = value;
-        let failure: Diagnostic = handle(&client(&[]), event).await.unwrap_err().into();
+        *event.pointer_mut(at).unwrap() = value;
+        let clients = with(&[], &[], &[]);
+        let failure = handle(&clients, event, UNTIL, || NOW).await.unwrap_err();
+        let failure = Diagnostic::from(failure);
         assert_eq!(failure.error_type, "InvalidInput");
         assert!(failure.error_message.contains(named), "{failure:?}");
     }
+}
+
+fn guarded() -> Value {
+    let mut event = event(&[planned("web", "web:7")], migration("web", "web:8"));
+    event["alarms"] = json!(["5xx"]);
+    event
+}
+
+#[tokio::test]
+async fn a_stack_in_alarm_is_not_deployed_to_and_nothing_is_written() {
+    for touched in [None, Some("0")] {
+        let clients = with(&[&record(touched)], &["5xx"], &[]);
+        let failure = handle(&clients, guarded(), UNTIL, || NOW).await;
+        let failure = Diagnostic::from(failure.unwrap_err());
+        assert_eq!(failure.error_type, "AlarmsInAlarm");
+        assert!(
+            failure
+                .error_message
+                .starts_with("Before the deployment these alarms of stack demo are in ALARM: 5xx."),
+            "{failure:?}"
+        );
+    }
+}
+
+#[tokio::test]
+async fn an_alarm_that_the_deployment_itself_may_have_raised_does_not_refuse_the_second_try() {
+    let (holds, record, writes) = (holds(), record(Some("1")), writes());
+    let (running, updates) = (running(&[("web", "web:7")]), updates("web", "web:8"));
+    let clients = with(&[&holds, &record, &writes], &["5xx"], &[&running, &updates]);
+    handle(&clients, guarded(), UNTIL, || NOW).await.unwrap();
+    assert_eq!(updates.num_calls(), 1);
+}
+
+#[tokio::test]
+async fn an_alarm_that_guards_nothing_is_not_asked_about() {
+    let (running, updates) = (running(&[("web", "web:7")]), updates("web", "web:8"));
+    let (holds, writes) = (holds(), writes());
+    let clients = with(&[&holds, &writes], &["5xx"], &[&running, &updates]);
+    let event = event(&[planned("web", "web:7")], migration("web", "web:8"));
+    assert!(handle(&clients, event, UNTIL, || NOW).await.is_ok());
+}
+
+#[tokio::test]
+async fn without_the_turn_nothing_is_changed() {
+    for (holder, redrives) in [(EXECUTION, "2"), ("arn:execution:other", "1")] {
+        let other =
+            mock!(aws_sdk_dynamodb::Client::get_item).then_output(move || turn(holder, redrives));
+        let clients = with(&[&other], &[], &[]);
+        let event = event(&[planned("web", "web:7")], Value::Null);
+        let failure = handle(&clients, event, UNTIL, || NOW).await.unwrap_err();
+        assert_eq!(Diagnostic::from(failure).error_type, "ExecutionRedriven");
+    }
+}
+
+#[tokio::test]
+async fn the_turn_is_proved_before_a_revision_is_registered_and_again_before_a_service_is_updated()
+{
+    let asks = mock!(aws_sdk_dynamodb::Client::get_item)
+        .sequence()
+        .output(|| turn(EXECUTION, "1"))
+        .output(|| turn(EXECUTION, "2"))
+        .build();
+    let (writes, registers) = (writes(), registers("web", "web:8"));
+    let rules = [running(&[("web", "web:7")]), latest("web:7", OLD_IMAGE)];
+    let [running, latest] = rules.each_ref();
+    let clients = with(&[&asks, &writes], &[], &[running, latest, &registers]);
+    let event = event(&[planned("web", "web:7")], Value::Null);
+    let failure = handle(&clients, event, UNTIL, || NOW).await.unwrap_err();
+    assert_eq!(Diagnostic::from(failure).error_type, "ExecutionRedriven");
+    assert_eq!((writes.num_calls(), registers.num_calls()), (1, 1));
+}
+
+#[tokio::test]
+async fn the_record_says_which_revisions_the_services_are_about_to_get() {
+    let names = mock!(aws_sdk_dynamodb::Client::transact_write_items)
+        .match_requests(|request| format!("{:?}", request.transact_items()).contains("web:8"))
+        .then_output(|| TransactWriteItemsOutput::builder().build());
+    let (holds, proves) = (holds(), writes());
+    let (running, updates) = (running(&[("web", "web:7")]), updates("web", "web:8"));
+    let clients = with(&[&holds, &names, &proves], &[], &[&running, &updates]);
+    let event = event(&[planned("web", "web:7")], migration("web", "web:8"));
+    handle(&clients, event, UNTIL, || NOW).await.unwrap();
+    assert_eq!((proves.num_calls(), names.num_calls()), (1, 1));
 }

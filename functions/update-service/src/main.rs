@@ -3,15 +3,28 @@
 mod failure;
 mod handler;
 
+use bluegreen_release::{Table, millis};
+use bluegreen_runtime::required_variable;
+use handler::Clients;
 use lambda_runtime::{Error, LambdaEvent, run, service_fn};
 use serde_json::Value;
+use std::time::SystemTime;
 
 #[tokio::main(flavor = "current_thread")]
 async fn main() -> Result<(), Error> {
     bluegreen_runtime::init_logging();
-    let client = bluegreen_ecs::paced_client(&bluegreen_runtime::from_env()?);
+    let config = bluegreen_runtime::from_env()?;
+    let clients = Clients {
+        table: Table::new(
+            aws_sdk_dynamodb::Client::new(&config),
+            required_variable("RELEASES_TABLE")?,
+        ),
+        cloudwatch: aws_sdk_cloudwatch::Client::new(&config),
+        ecs: bluegreen_ecs::rate_limited_client(&config),
+    };
     run(service_fn(|event: LambdaEvent<Value>| {
-        handler::handle(&client, event.payload)
+        let until = millis(event.context.deadline());
+        handler::handle(&clients, event.payload, until, || millis(SystemTime::now()))
     }))
     .await
 }

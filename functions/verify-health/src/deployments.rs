@@ -3,69 +3,60 @@
 use crate::verdict::Tasks;
 use aws_sdk_ecs::Client;
 use aws_sdk_ecs::types::{
-    Service, ServiceDeployment, ServiceDeploymentBrief, ServiceRevisionSummary,
+    Deployment, DeploymentRolloutState, Service, ServiceDeployment, ServiceDeploymentBrief,
+    ServiceDeploymentStatus,
 };
-use bluegreen_contract::UpdatedService;
+use bluegreen_contract::{UpdatedService, UpdatedServices};
+use bluegreen_ecs::{DEPLOYMENTS_BATCH, Seen};
 use bluegreen_runtime::{AwsRequestFailed, failed};
-use bluegreen_ecs::DEPLOYMENTS_BATCH;
 use std::collections::HashMap;
 
 /// The most that a page of ListServiceDeployments holds.
 const PAGE: i32 = 100;
 
-/// What ECS tells of all services in a few calls, however many there are.
-pub(crate) struct Seen {
-    pub(crate) services: HashMap<String, Service>,
-    /// Deployments in progress, by the service's ARN.
-    in_progress: HashMap<String, ServiceDeployment>,
-    /// ARN of the target service revision of each with the ARN of its task definition.
-    task_definitions: HashMap<String, String>,
+/// Milliseconds in which ECS tells of every deployment that was begun: its API is eventually
+/// consistent
+/// (<https://docs.aws.amazon.com/AmazonECS/latest/APIReference/API_UpdateService.html>).
+const UNTOLD: i64 = 60_000;
+
+/// Whether the update is so young that ECS may not tell of it yet.
+pub(crate) fn may_be_untold(update: &UpdatedServices, now: i64) -> bool {
+    now < update.at + UNTOLD
 }
 
-impl Seen {
-    pub(crate) async fn look(
-        client: &Client,
-        wanted: &[UpdatedService],
-    ) -> Result<Self, AwsRequestFailed> {
-        let asked = wanted
-            .iter()
-            .map(|service| (service.cluster.as_str(), service.service.as_str()));
-        let services = bluegreen_ecs::describe_services(client, asked).await?;
-        let in_progress = bluegreen_ecs::in_progress(client, services.values()).await?;
-        let targets = in_progress.values().filter_map(target);
-        let task_definitions = bluegreen_ecs::task_definitions(client, targets).await?;
-        Ok(Seen {
-            services,
-            in_progress,
-            task_definitions,
-        })
-    }
+/// The tasks of the deployment that has or will have all traffic.
+pub(crate) fn tasks(service: &Service) -> Option<Tasks> {
+    let primary = primary(service)?;
+    Some(Tasks {
+        task_definition: primary.task_definition()?.to_owned(),
+        running: primary.running_count(),
+        desired: primary.desired_count(),
+    })
+}
 
-    /// The service's deployment, where one is in progress.
-    pub(crate) fn in_progress(&self, service: &UpdatedService) -> Option<&ServiceDeployment> {
-        self.in_progress.get(&service.service)
-    }
+/// Whether ECS is replacing the service's tasks by those of the wanted revision, as the service
+/// itself tells.
+pub(crate) fn is_moving(service: &Service, wanted: &UpdatedService) -> bool {
+    service.current_service_deployment().is_some()
+        && has_rollout(service, wanted, &DeploymentRolloutState::InProgress)
+}
 
-    /// The tasks of the deployment that has or will have all traffic.
-    pub(crate) fn tasks(&self, service: &UpdatedService) -> Option<Tasks> {
-        let described = self.services.get(&service.service)?;
-        let primary = described
-            .deployments()
-            .iter()
-            .find(|deployment| deployment.status() == Some("PRIMARY"))?;
-        Some(Tasks {
-            task_definition: primary.task_definition()?.to_owned(),
-            running: primary.running_count(),
-            desired: primary.desired_count(),
-        })
-    }
+/// Whether the service tells that its tasks are those of the wanted revision. Only its deployment
+/// tells whether that is success.
+pub(crate) fn has_moved(service: &Service, wanted: &UpdatedService) -> bool {
+    has_rollout(service, wanted, &DeploymentRolloutState::Completed)
+}
 
-    /// The deployment in progress, where it brings the revision of the release.
-    fn current(&self, service: &UpdatedService) -> Option<&ServiceDeployment> {
-        let deployment = self.in_progress(service)?;
-        let task_definition = self.task_definitions.get(target(deployment)?)?;
-        (*task_definition == service.task_definition).then_some(deployment)
-    }
+fn has_rollout(service: &Service, wanted: &UpdatedService, state: &DeploymentRolloutState) -> bool {
+    primary(service).is_some_and(|primary| {
+        primary.task_definition() == Some(&wanted.task_definition)
+            && primary.rollout_state() == Some(state)
+    })
+}
+
+fn primary(service: &Service) -> Option<&Deployment> {
+    let mut deployments = service.deployments().iter();
+    deployments.find(|deployment| deployment.status() == Some("PRIMARY"))
 }
 
 /// A service deployment and the one that came after it.
@@ -79,92 +70,160 @@ pub(crate) struct Found {
 /// that is not the one in progress does the service's history have to be asked for.
 pub(crate) async fn find(
     client: &Client,
-    wanted: &[UpdatedService],
+    wanted: &[&UpdatedService],
     seen: &Seen,
 ) -> Result<Vec<Option<Found>>, AwsRequestFailed> {
-    let mut past = HashMap::new();
+    let mut histories = Vec::new();
     for service in wanted {
-        if seen.current(service).is_none()
-            && let Some(found) = find_in_history(client, service).await?
-        {
-            past.insert(service.service.as_str(), found);
+        if current(seen, service).is_none() {
+            histories.push(History::of(client, service).await?);
         }
     }
-    let arns = past.values().map(|found| found.deployment.as_str());
-    let details = bluegreen_ecs::describe_deployments(client, arns).await?;
-    let found = wanted.iter().map(|service| match seen.current(service) {
-        Some(current) => Some(Found {
-            deployment: current.clone(),
-            newer: None,
-        }),
-        None => past.remove(service.service.as_str()).and_then(|past| {
-            Some(Found {
-                deployment: details.get(&past.deployment)?.clone(),
-                newer: past.newer,
-            })
-        }),
+    let past = find_in_histories(client, histories).await?;
+    let untold = past.values().filter(|past| !past.is_successful());
+    let untold = untold.filter_map(|past| past.brief.service_deployment_arn());
+    let mut details = bluegreen_ecs::describe_deployments(client, untold).await?;
+    let found = wanted.iter().map(|service| {
+        if let Some(current) = current(seen, service) {
+            return Some(Found {
+                deployment: current.clone(),
+                newer: None,
+            });
+        }
+        let past = past.get(service.service.as_str())?;
+        let arn = past.brief.service_deployment_arn()?;
+        let deployment = match past.is_successful() {
+            true => successful(&past.brief),
+            false => details.remove(arn)?,
+        };
+        Some(Found {
+            deployment,
+            newer: past.newer.clone(),
+        })
     });
     Ok(found.collect())
 }
 
+/// The deployment in progress, where it brings the revision of the release.
+fn current<'a>(seen: &'a Seen, service: &UpdatedService) -> Option<&'a ServiceDeployment> {
+    let deployment = seen.deployment(&service.service)?;
+    (seen.target(deployment) == Some(&service.task_definition)).then_some(deployment)
+}
+
+/// The deployment that brought a service the revision, as its history tells.
 struct Past {
-    /// ARN of the service deployment.
-    deployment: String,
+    brief: ServiceDeploymentBrief,
     newer: Option<String>,
 }
 
-async fn find_in_history(
+impl Past {
+    /// There is nothing more that its details could tell.
+    fn is_successful(&self) -> bool {
+        self.brief.status() == Some(&ServiceDeploymentStatus::Successful)
+    }
+}
+
+fn successful(brief: &ServiceDeploymentBrief) -> ServiceDeployment {
+    ServiceDeployment::builder()
+        .set_service_deployment_arn(brief.service_deployment_arn.clone())
+        .set_status(brief.status.clone())
+        .build()
+}
+
+/// All that ECS remembers of a service's deployments.
+struct History<'a> {
+    service: &'a UpdatedService,
+    newest_first: Vec<ServiceDeploymentBrief>,
+    /// How many of them are known to bring another revision.
+    looked_at: usize,
+}
+
+impl<'a> History<'a> {
+    async fn of(client: &Client, service: &'a UpdatedService) -> Result<Self, AwsRequestFailed> {
+        Ok(Self {
+            service,
+            newest_first: newest_first(client, service).await?,
+            looked_at: 0,
+        })
+    }
+
+    /// The next so many of which the revision is not known yet.
+    fn next(&self, count: usize) -> &[ServiceDeploymentBrief] {
+        let end = self.newest_first.len().min(self.looked_at + count);
+        &self.newest_first[self.looked_at..end]
+    }
+}
+
+/// By the service's ARN; each call asks for the revisions of as many deployments as it may, so that
+/// many services need as few as one with a long history.
+async fn find_in_histories<'a>(
     client: &Client,
-    service: &UpdatedService,
-) -> Result<Option<Past>, AwsRequestFailed> {
-    let history = newest_first(client, service).await?;
-    for batch in history.chunks(DEPLOYMENTS_BATCH) {
-        let targets = batch
+    mut histories: Vec<History<'a>>,
+) -> Result<HashMap<&'a str, Past>, AwsRequestFailed> {
+    let mut found = HashMap::new();
+    loop {
+        histories.retain(|history| history.looked_at < history.newest_first.len());
+        if histories.is_empty() {
+            return Ok(found);
+        }
+        let count = (DEPLOYMENTS_BATCH / histories.len()).max(1);
+        let targets = histories
             .iter()
+            .flat_map(|history| history.next(count))
             .filter_map(ServiceDeploymentBrief::target_service_revision_arn);
         let task_definitions = bluegreen_ecs::task_definitions(client, targets).await?;
-        let found = batch.iter().find(|brief| {
-            brief
-                .target_service_revision_arn()
-                .and_then(|revision| task_definitions.get(revision))
-                .is_some_and(|task_definition| *task_definition == service.task_definition)
+        histories.retain_mut(|history| {
+            let wanted = &history.service.task_definition;
+            let brief = history.next(count).iter().find(|brief| {
+                brief
+                    .target_service_revision_arn()
+                    .and_then(|revision| task_definitions.get(revision))
+                    == Some(wanted)
+            });
+            let Some(brief) = brief.cloned() else {
+                history.looked_at += count;
+                return true;
+            };
+            let newest = history.newest_first.first();
+            let newest = newest.and_then(ServiceDeploymentBrief::service_deployment_arn);
+            let newer = newest.filter(|newest| Some(*newest) != brief.service_deployment_arn());
+            let newer = newer.map(str::to_owned);
+            found.insert(history.service.service.as_str(), Past { brief, newer });
+            false
         });
-        if let Some(deployment) = found.and_then(|brief| brief.service_deployment_arn()) {
-            let newest = history[0].service_deployment_arn();
-            return Ok(Some(Past {
-                deployment: deployment.to_owned(),
-                newer: newest
-                    .filter(|newest| *newest != deployment)
-                    .map(str::to_owned),
-            }));
+    }
+}
+
+/// The last deployment of each service and the ARN of the task definition that was its target, by
+/// the service's ARN.
+pub(crate) async fn newest<'a>(
+    client: &Client,
+    services: &[&'a UpdatedService],
+) -> Result<HashMap<&'a str, (ServiceDeployment, Option<String>)>, AwsRequestFailed> {
+    let mut newest = HashMap::new();
+    for service in services {
+        let history = newest_first(client, service).await?;
+        let last = history.into_iter().next();
+        if let Some(arn) = last.and_then(|brief| brief.service_deployment_arn) {
+            newest.insert(service.service.as_str(), arn);
         }
     }
-    Ok(None)
+    let arns = newest.values().map(String::as_str);
+    let mut details = bluegreen_ecs::describe_deployments(client, arns).await?;
+    let targets = details.values().filter_map(bluegreen_ecs::target);
+    let task_definitions = bluegreen_ecs::task_definitions(client, targets).await?;
+    let described = newest.into_iter().filter_map(|(service, arn)| {
+        let deployment = details.remove(&arn)?;
+        let target = bluegreen_ecs::target(&deployment);
+        let task_definition = target
+            .and_then(|target| task_definitions.get(target))
+            .cloned();
+        Some((service, (deployment, task_definition)))
+    });
+    Ok(described.collect())
 }
 
-/// The last deployment of a service, and the ARN of the task definition that was its target.
-pub(crate) async fn newest(
-    client: &Client,
-    service: &UpdatedService,
-) -> Result<Option<(ServiceDeployment, Option<String>)>, AwsRequestFailed> {
-    let history = newest_first(client, service).await?;
-    let Some(arn) = history
-        .first()
-        .and_then(ServiceDeploymentBrief::service_deployment_arn)
-    else {
-        return Ok(None);
-    };
-    let mut details = bluegreen_ecs::describe_deployments(client, [arn]).await?;
-    let Some(deployment) = details.remove(arn) else {
-        return Ok(None);
-    };
-    let mut task_definitions =
-        bluegreen_ecs::task_definitions(client, target(&deployment)).await?;
-    let task_definition = target(&deployment).and_then(|target| task_definitions.remove(target));
-    Ok(Some((deployment, task_definition)))
-}
-
-/// All that ECS remembers of the service's deployments. The order of its answer is not documented.
+/// The order of ECS's answer is not documented.
 async fn newest_first(
     client: &Client,
     service: &UpdatedService,
@@ -189,10 +248,4 @@ async fn newest_first(
     }
     history.sort_by(|a, b| b.created_at().cmp(&a.created_at()));
     Ok(history)
-}
-
-fn target(deployment: &ServiceDeployment) -> Option<&str> {
-    deployment
-        .target_service_revision()
-        .and_then(ServiceRevisionSummary::arn)
 }

@@ -8,7 +8,7 @@ pub(crate) enum Failure {
     #[error(transparent)]
     InvalidInput(#[from] InvalidInput),
     #[error(
-        "ECS knows no deployment of {task_definition} to the service {service}: it was begun a moment ago, another revision has taken its place, or the service was deleted."
+        "ECS knows no deployment of {task_definition} to the service {service}: another revision has taken its place, or the service was deleted."
     )]
     DeploymentNotFound {
         service: String,

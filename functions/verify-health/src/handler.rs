@@ -1,36 +1,100 @@
-use crate::deployments::{self, Seen};
+use crate::conclusion;
+use crate::deployments::{self, has_moved, is_moving, may_be_untold};
 use crate::failure::Failure;
-use crate::verdict::{self, Observation};
+use crate::verdict::{self, Found, Observation, ServiceHealth, has_failed_by};
 use crate::{rollback, smoke, targets};
 use aws_sdk_ecs::types::Service;
+use bluegreen_callback::{Call, Event, Waits, drive};
 use bluegreen_contract::{
-    Health, InvalidInput, Verdict, VerifyHealthInput, check_health_check_url, parse,
+    Health, InvalidInput, UpdatedService, Verdict, VerifyHealthInput, check_health_check_url,
 };
+use bluegreen_ecs::Seen;
 use bluegreen_runtime::{AwsRequestFailed, Web};
 use serde_json::Value;
 
 /// What is asked about the services and about the application that they are.
 pub(crate) struct Clients {
+    pub(crate) waits: Waits,
     pub(crate) ecs: aws_sdk_ecs::Client,
     pub(crate) elb: aws_sdk_elasticloadbalancingv2::Client,
+    pub(crate) cloudwatch: aws_sdk_cloudwatch::Client,
     pub(crate) web: Web,
 }
 
-/// Looks once at the deployment of every service; the state machine asks again while the verdict
-/// is `inProgress`.
-pub(crate) async fn handle(clients: &Clients, event: Value) -> Result<Health, Failure> {
-    let input: VerifyHealthInput = parse(event)?;
-    check(&input)?;
-    let seen = Seen::look(&clients.ecs, &input.services).await?;
-    match input.rollback {
-        true => of_rollback(clients, &input, &seen).await,
-        false => of_release(clients, &input, &seen).await,
+/// Answers the state machine's question once the verdict is final, at once or when an event tells
+/// that a service has changed. `clock` tells milliseconds since 1970.
+pub(crate) async fn handle(
+    clients: &Clients,
+    payload: Value,
+    clock: impl Fn() -> i64,
+) -> Result<(), Failure> {
+    let call = Call::parse(payload)?;
+    drive(
+        &clients.waits,
+        call,
+        awaited,
+        |asked: &VerifyHealthInput| &asked.execution.id,
+        service_of,
+        async |asked: &VerifyHealthInput| look(clients, asked, clock()).await,
+    )
+    .await
+}
+
+fn awaited(asked: &VerifyHealthInput) -> Vec<String> {
+    let services = asked.update.services.iter();
+    services.map(|service| service.service.clone()).collect()
+}
+
+/// ARN of the service of which an event tells: a deployment's event names it as its resource, a
+/// hook's in its detail
+/// (<https://docs.aws.amazon.com/AmazonECS/latest/developerguide/ecs_service_deployment_events.html>,
+/// <https://docs.aws.amazon.com/AmazonECS/latest/developerguide/ecs_hook_state_change_events.html>).
+fn service_of(event: &Event) -> Option<String> {
+    match event.detail_type.as_str() {
+        "ECS Deployment State Change" => event.resources.as_ref()?.first().cloned(),
+        "ECS Hook State Change" => event.detail["serviceArn"].as_str().map(str::to_owned),
+        _ => None,
     }
 }
 
+/// Looks at the deployment of every service; `None`: there is no final verdict yet. `now` is in
+/// milliseconds since 1970.
+pub(crate) async fn look(
+    clients: &Clients,
+    input: &VerifyHealthInput,
+    now: i64,
+) -> Result<Option<Health>, Failure> {
+    check(input)?;
+    let update = &input.update;
+    let asked = update
+        .services
+        .iter()
+        .map(|service| (service.cluster.as_str(), service.service.as_str()));
+    let services = bluegreen_ecs::describe_services(&clients.ecs, asked).await?;
+    // Soon after the update that is what every look sees. Later all is asked: the service alone
+    // does not tell of a deployment that somebody has stopped.
+    let all_move = || {
+        update.services.iter().all(|wanted| {
+            let service = services.get(&wanted.service);
+            service.is_some_and(|service| is_moving(service, wanted))
+        })
+    };
+    if may_be_untold(update, now) && now <= update.deadline && all_move() {
+        return Ok(None);
+    }
+    let seen = Seen::of(&clients.ecs, services).await?;
+    if input.rollback {
+        let services = rollback::verify(&clients.ecs, update, &seen, now).await?;
+        let found = verdict::of_rollback(services);
+        return Ok(conclusion::of_rollback(update, found, now));
+    }
+    let found = of_release(clients, input, &seen, now).await?;
+    Ok(conclusion::of_release(update, found, now))
+}
+
 fn check(input: &VerifyHealthInput) -> Result<(), InvalidInput> {
-    if input.services.is_empty() {
-        return Err(InvalidInput("`services`: there is none".to_owned()));
+    if input.update.services.is_empty() {
+        return Err(InvalidInput("`update.services`: there is none".to_owned()));
     }
     match &input.health_check_url {
         Some(url) => check_health_check_url(url)
@@ -39,74 +103,118 @@ fn check(input: &VerifyHealthInput) -> Result<(), InvalidInput> {
     }
 }
 
-async fn of_rollback(
-    clients: &Clients,
-    input: &VerifyHealthInput,
-    seen: &Seen,
-) -> Result<Health, Failure> {
-    let mut services = Vec::with_capacity(input.services.len());
-    for service in &input.services {
-        services.push(rollback::verify(&clients.ecs, service, seen).await?);
-    }
-    Ok(verdict::of_rollback(services))
-}
-
 async fn of_release(
     clients: &Clients,
     input: &VerifyHealthInput,
     seen: &Seen,
-) -> Result<Health, Failure> {
-    let found = deployments::find(&clients.ecs, &input.services, seen).await?;
-    let mut services = Vec::with_capacity(found.len());
-    let mut is_over = false;
-    for (service, found) in input.services.iter().zip(found) {
-        let found = found.ok_or_else(|| Failure::not_found(service))?;
-        is_over |= found.newer.is_some();
-        let judged = verdict::of_deployment(&Observation {
-            newer: found.newer.as_deref(),
-            tasks: seen.tasks(service),
-            task_definition: &service.task_definition,
-            deployment: &found.deployment,
-        });
-        services.push(verdict::told(service, &found.deployment, judged));
+    now: i64,
+) -> Result<Found, Failure> {
+    let found = of_deployments(clients, input, seen, now).await?;
+    if found.verdict != Verdict::Succeeded {
+        return Ok(found);
     }
-    let health = verdict::of_release(services);
-    // Where a newer deployment has begun, what the application shows is not this release's.
-    if health.verdict != Verdict::Succeeded || is_over {
-        return Ok(health);
-    }
-    Ok(match of_application(clients, input, seen).await? {
-        None => health,
-        Some((verdict, cause)) => Health {
+    let problem = of_application(clients, input, &found.services, seen).await?;
+    Ok(match problem {
+        None => found,
+        Some((verdict, cause)) => Found {
             verdict,
             cause,
-            ..health
+            ..found
         },
     })
 }
 
-/// What ECS does not look at: the traffic, and whether the application answers. `None` where all is
-/// well.
-async fn of_application(
+/// The verdict of ECS. A service that runs the revision already neither fails the release nor
+/// completes it while another is undecided: it is asked about last, if at all.
+async fn of_deployments(
     clients: &Clients,
     input: &VerifyHealthInput,
     seen: &Seen,
+    now: i64,
+) -> Result<Found, Failure> {
+    let (moved, others): (Vec<_>, Vec<_>) = input.update.services.iter().partition(|wanted| {
+        let service = seen.service(&wanted.service);
+        seen.deployment(&wanted.service).is_none()
+            && service.is_some_and(|service| has_moved(service, wanted))
+    });
+    let mut services = Vec::with_capacity(input.update.services.len());
+    for group in [others, moved] {
+        services.extend(judge(clients, input, &group, seen, now).await?);
+        let is_settled = services
+            .iter()
+            .map(|service| service.verdict)
+            .any(|verdict| verdict == Verdict::InProgress || has_failed_by(verdict));
+        if is_settled {
+            break;
+        }
+    }
+    Ok(verdict::of_release(services))
+}
+
+async fn judge(
+    clients: &Clients,
+    input: &VerifyHealthInput,
+    services: &[&UpdatedService],
+    seen: &Seen,
+    now: i64,
+) -> Result<Vec<ServiceHealth>, Failure> {
+    let found = deployments::find(&clients.ecs, services, seen).await?;
+    let mut judged = Vec::with_capacity(found.len());
+    for (service, found) in services.iter().zip(found) {
+        judged.push(match found {
+            Some(found) => verdict::of_service(
+                service,
+                &Observation {
+                    deployment: &found.deployment,
+                    task_definition: &service.task_definition,
+                    newer: found.newer.as_deref(),
+                    tasks: seen.service(&service.service).and_then(deployments::tasks),
+                },
+            ),
+            None if may_be_untold(&input.update, now) => verdict::not_told_yet(service),
+            None => return Err(Failure::not_found(service)),
+        });
+    }
+    Ok(judged)
+}
+
+/// What ECS does not look at: the traffic, the alarms now that ECS is done, and whether the
+/// application answers. `None` where all is well.
+async fn of_application(
+    clients: &Clients,
+    input: &VerifyHealthInput,
+    judged: &[ServiceHealth],
+    seen: &Seen,
 ) -> Result<Option<(Verdict, String)>, AwsRequestFailed> {
+    // Where a newer deployment has begun, what the application shows is not this release's.
+    let is_over = judged.iter().any(|service| service.is_over);
     let services: Vec<&Service> = input
+        .update
         .services
         .iter()
-        .filter_map(|service| seen.services.get(&service.service))
+        .filter_map(|service| seen.service(&service.service))
         .collect();
-    let lacking = targets::lacking(&clients.elb, &services).await?;
-    if !lacking.is_empty() {
-        let cause = format!("The deployment is complete, but {}", lacking.join(" "));
-        return Ok(Some((Verdict::InProgress, cause)));
+    if !is_over {
+        let lacking = targets::lacking(&clients.elb, &services).await?;
+        if !lacking.is_empty() {
+            let cause = format!("The deployment is complete, but {}", lacking.join(" "));
+            return Ok(Some((Verdict::InProgress, cause)));
+        }
+    }
+    let alarms = bluegreen_alarms::in_alarm(&clients.cloudwatch, &input.alarms).await?;
+    if !alarms.is_empty() {
+        let cause = format!(
+            "The deployment is complete, but these alarms of stack {} are in ALARM: {}.",
+            input.stack,
+            alarms.join(", ")
+        );
+        return Ok(Some((Verdict::Unhealthy, cause)));
     }
     let Some(url) = &input.health_check_url else {
         return Ok(None);
     };
     // A stack that is scaled to zero answers nobody.
-    if services.iter().all(|service| service.desired_count() == 0) {
+    if is_over || services.iter().all(|service| service.desired_count() == 0) {
         return Ok(None);
     }
     let problem = smoke::failing(&clients.web, url).await;

@@ -1,4 +1,12 @@
 use super::*;
+use aws_sdk_cloudwatch::operation::describe_alarms::DescribeAlarmsOutput;
+use aws_sdk_cloudwatch::types::MetricAlarm;
+use aws_sdk_dynamodb::operation::batch_write_item::BatchWriteItemOutput;
+use aws_sdk_dynamodb::operation::get_item::GetItemOutput;
+use aws_sdk_dynamodb::operation::put_item::PutItemOutput;
+use aws_sdk_dynamodb::operation::query::QueryOutput;
+use aws_sdk_dynamodb::operation::transact_write_items::TransactWriteItemsOutput;
+use aws_sdk_dynamodb::types::AttributeValue;
 use aws_sdk_ecs::Client;
 use aws_sdk_ecs::operation::describe_service_deployments::DescribeServiceDeploymentsOutput;
 use aws_sdk_ecs::operation::describe_service_revisions::DescribeServiceRevisionsOutput;
@@ -17,7 +25,9 @@ use aws_sdk_elasticloadbalancingv2::operation::describe_target_health::DescribeT
 use aws_sdk_elasticloadbalancingv2::types::{
     TargetHealth, TargetHealthDescription, TargetHealthStateEnum,
 };
+use aws_sdk_sfn::operation::send_task_success::SendTaskSuccessOutput;
 use aws_smithy_mocks::{Rule, RuleMode, mock, mock_client};
+use bluegreen_contract::parse;
 use lambda_runtime::Diagnostic;
 use serde_json::json;
 use tokio::io::{AsyncReadExt, AsyncWriteExt};
@@ -26,11 +36,27 @@ use tokio::net::TcpListener;
 const CLUSTER: &str = "arn:aws:ecs:us-east-1:123456789012:cluster/demo";
 const SERVICE: &str = "arn:aws:ecs:us-east-1:123456789012:service/demo/web";
 
-fn event() -> Value {
-    json!({"services": [{
-        "cluster": CLUSTER, "service": SERVICE,
-        "taskDefinition": "web:8", "previousTaskDefinition": "web:7"
-    }]})
+const EXECUTION: &str = "arn:aws:states:us-east-1:123456789012:execution:deploy:1";
+
+/// The services were updated.
+const BEGAN: i64 = 1_000_000;
+/// ECS tells of every update by now.
+const LATER: i64 = BEGAN + 120_000;
+const DEADLINE: i64 = BEGAN + 600_000;
+
+fn asked() -> Value {
+    json!({
+        "stack": "demo",
+        "execution": {"id": EXECUTION, "redrives": 0},
+        "update": {
+            "services": [{
+                "cluster": CLUSTER, "service": SERVICE,
+                "taskDefinition": "web:8", "previousTaskDefinition": "web:7"
+            }],
+            "at": BEGAN, "deadline": DEADLINE, "tries": 1
+        },
+        "rollback": false
+    })
 }
 
 /// Deployment `d<n>` was created in second n and has the target `r<n>`, whose task definition is
@@ -158,13 +184,36 @@ fn target_group(healthy: usize) -> aws_sdk_elasticloadbalancingv2::Client {
     mock_client!(aws_sdk_elasticloadbalancingv2, RuleMode::MatchAny, &[&rule])
 }
 
-/// ECS as the rules say, and an application that is well.
+/// ECS as the rules say, an application that is well, and nobody who waits.
 fn clients(rules: &[&Rule]) -> Clients {
     Clients {
+        waits: waits(&[], &[]),
         ecs: mock_client!(aws_sdk_ecs, RuleMode::MatchAny, rules),
         elb: target_group(2),
+        cloudwatch: mock_client!(aws_sdk_cloudwatch, RuleMode::MatchAny, &[]),
         web: Web::new().unwrap(),
     }
+}
+
+fn waits(dynamodb: &[&Rule], sfn: &[&Rule]) -> Waits {
+    Waits::new(
+        mock_client!(aws_sdk_dynamodb, RuleMode::MatchAny, dynamodb),
+        mock_client!(aws_sdk_sfn, RuleMode::MatchAny, sfn),
+        "waits".to_owned(),
+        "verify-health",
+    )
+}
+
+fn alarms(in_alarm: &'static [&'static str]) -> aws_sdk_cloudwatch::Client {
+    let rule = mock!(aws_sdk_cloudwatch::Client::describe_alarms).then_output(move || {
+        let alarms = in_alarm
+            .iter()
+            .map(|name| MetricAlarm::builder().alarm_name(*name).build());
+        DescribeAlarmsOutput::builder()
+            .set_metric_alarms(Some(alarms.collect()))
+            .build()
+    });
+    mock_client!(aws_sdk_cloudwatch, RuleMode::MatchAny, &[&rule])
 }
 
 /// What ECS answers about a deployment that is complete.
@@ -192,28 +241,37 @@ async fn application(status: &'static str) -> String {
     format!("http://{address}/health")
 }
 
-async fn health(clients: &Clients, event: Value) -> Health {
-    handle(clients, event).await.unwrap()
+async fn at(clients: &Clients, asked: Value, now: i64) -> Result<Option<Health>, Failure> {
+    look(clients, &parse(asked).unwrap(), now).await
 }
 
-async fn failure(clients: &Clients, event: Value) -> Diagnostic {
-    handle(clients, event).await.unwrap_err().into()
+async fn health(clients: &Clients, asked: Value) -> Health {
+    at(clients, asked, LATER).await.unwrap().unwrap()
+}
+
+/// There is no verdict in time; says why not.
+async fn undecided(clients: &Clients, asked: Value) -> String {
+    let in_time = at(clients, asked.clone(), LATER).await.unwrap();
+    assert_eq!(in_time, None);
+    let overdue = at(clients, asked, DEADLINE + 1).await.unwrap().unwrap();
+    assert_eq!(overdue.verdict, Verdict::Stalled);
+    overdue.cause
+}
+
+async fn failure(clients: &Clients, asked: Value) -> Diagnostic {
+    at(clients, asked, LATER).await.unwrap_err().into()
 }
 
 #[tokio::test]
 async fn a_completed_deployment_is_succeeded() {
     let rules = completed();
-    let health = health(&clients(&rules.each_ref()), event()).await;
+    let health = health(&clients(&rules.each_ref()), asked()).await;
     assert_eq!(
         serde_json::to_value(health).unwrap(),
         json!({
             "verdict": "succeeded",
             "cause": "Service demo/web: The deployment is complete and all 2 tasks run the new revision.",
-            "services": [{
-                "service": SERVICE, "verdict": "succeeded", "status": "SUCCESSFUL",
-                "reason": "The deployment is complete and all 2 tasks run the new revision.",
-                "alarms": []
-            }]
+            "at": LATER
         })
     );
 }
@@ -222,9 +280,8 @@ async fn a_completed_deployment_is_succeeded() {
 async fn a_deployment_in_progress_is_found_without_asking_for_the_services_history() {
     let (service, deployment, revisions) =
         (service_moves(), deployment_is("IN_PROGRESS"), revisions());
-    let health = health(&clients(&[&service, &deployment, &revisions]), event()).await;
-    assert_eq!(health.verdict, Verdict::InProgress);
-    assert_eq!(health.services[0].status, "IN_PROGRESS");
+    let cause = undecided(&clients(&[&service, &deployment, &revisions]), asked()).await;
+    assert!(cause.contains("is IN_PROGRESS"), "{cause}");
 }
 
 #[tokio::test]
@@ -235,8 +292,8 @@ async fn a_rollback_is_never_success_though_the_service_is_stable() {
         deployment_is("ROLLBACK_SUCCESSFUL"),
         service_runs("web:7"),
     ];
-    let health = health(&clients(&rules.each_ref()), event()).await;
-    assert_eq!(health.services[0].verdict, Verdict::RolledBack);
+    let health = health(&clients(&rules.each_ref()), asked()).await;
+    assert_eq!(health.verdict, Verdict::RolledBack);
 }
 
 #[tokio::test]
@@ -247,7 +304,7 @@ async fn a_stopped_deployment_before_a_newer_one_is_superseded() {
         deployment_is("STOPPED"),
         service_runs("web:9"),
     ];
-    let health = health(&clients(&rules.each_ref()), event()).await;
+    let health = health(&clients(&rules.each_ref()), asked()).await;
     assert_eq!(health.verdict, Verdict::Superseded);
     assert!(health.cause.contains("d9"), "{}", health.cause);
 }
@@ -266,7 +323,7 @@ async fn all_pages_and_all_revisions_are_looked_at() {
     );
     let health = health(
         &clients(&[&pages, &revisions, &deployment, &service]),
-        event(),
+        asked(),
     )
     .await;
     assert_eq!(health.verdict, Verdict::Superseded);
@@ -278,12 +335,8 @@ async fn traffic_that_does_not_reach_all_tasks_yet_is_waited_for() {
     let rules = completed();
     let mut clients = clients(&rules.each_ref());
     clients.elb = target_group(1);
-    let health = health(&clients, event()).await;
-    assert_eq!(health.verdict, Verdict::InProgress);
-    assert!(
-        health.cause.contains("1 of 2 targets of group"),
-        "{health:?}"
-    );
+    let cause = undecided(&clients, asked()).await;
+    assert!(cause.contains("1 of 2 targets of group"), "{cause}");
 }
 
 #[tokio::test]
@@ -296,9 +349,9 @@ async fn an_application_that_answers_its_health_check_with_2xx_is_well() {
         ("302 Found", Verdict::Unhealthy),
     ] {
         let url = application(status).await;
-        let mut event = event();
-        event["healthCheckUrl"] = json!(url);
-        let health = health(&clients, event).await;
+        let mut asked = asked();
+        asked["healthCheckUrl"] = json!(url);
+        let health = health(&clients, asked).await;
         assert_eq!(health.verdict, expected, "{status}");
         if expected == Verdict::Unhealthy {
             assert!(health.cause.contains(&url), "{health:?}");
@@ -317,15 +370,15 @@ async fn an_application_is_not_judged_once_a_newer_deployment_has_begun() {
     ];
     let mut clients = clients(&rules.each_ref());
     clients.elb = target_group(0);
-    assert_eq!(health(&clients, event()).await.verdict, Verdict::Succeeded);
+    assert_eq!(health(&clients, asked()).await.verdict, Verdict::Succeeded);
 }
 
 fn back() -> Value {
-    let mut event = event();
-    event["rollback"] = json!(true);
-    event["services"][0]["taskDefinition"] = json!("web:7");
-    event["services"][0]["previousTaskDefinition"] = json!("web:8");
-    event
+    let mut asked = asked();
+    asked["rollback"] = json!(true);
+    asked["update"]["services"][0]["taskDefinition"] = json!("web:7");
+    asked["update"]["services"][0]["previousTaskDefinition"] = json!("web:8");
+    asked
 }
 
 #[tokio::test]
@@ -337,18 +390,17 @@ async fn a_service_that_is_back_at_its_revision_is_succeeded() {
 }
 
 #[tokio::test]
-async fn a_service_on_its_way_back_is_in_progress() {
+async fn a_service_that_is_rolled_back_is_in_progress() {
     for status in ["ROLLBACK_REQUESTED", "ROLLBACK_IN_PROGRESS", "IN_PROGRESS"] {
         let (service, deployment, revisions) =
             (service_moves(), deployment_is(status), revisions());
-        let health = health(&clients(&[&service, &deployment, &revisions]), back()).await;
-        assert_eq!(health.verdict, Verdict::InProgress, "{status}");
-        assert!(health.cause.contains(status), "{health:?}");
+        let cause = undecided(&clients(&[&service, &deployment, &revisions]), back()).await;
+        assert!(cause.contains(status), "{cause}");
     }
 }
 
 #[tokio::test]
-async fn a_way_back_that_failed_is_stalled() {
+async fn a_rollback_that_failed_is_stalled() {
     let rules = [
         history(&[7, 8]),
         revisions(),
@@ -360,14 +412,14 @@ async fn a_way_back_that_failed_is_stalled() {
 }
 
 #[tokio::test]
-async fn a_way_back_that_ecs_has_taken_back_names_the_alarms_by_which_it_did() {
+async fn a_rollback_that_an_alarm_made_ecs_take_back_is_begun_again_and_no_other() {
     let alarms = |status| {
         let alarms = ServiceDeploymentAlarms::builder().status(status);
         alarms.triggered_alarm_names("errors").build()
     };
-    for (by, named) in [
-        (Monitor::Triggered, &["errors"][..]),
-        (Monitor::Monitoring, &[]),
+    for (by, expected) in [
+        (Monitor::Triggered, Verdict::Again),
+        (Monitor::Monitoring, Verdict::RolledBack),
     ] {
         let rules = [
             history(&[8, 7]),
@@ -375,16 +427,15 @@ async fn a_way_back_that_ecs_has_taken_back_names_the_alarms_by_which_it_did() {
             deployment_is_ended("ROLLBACK_SUCCESSFUL", Some(alarms(by))),
             service_runs("web:7"),
         ];
-        let mut back_to_8 = event();
+        let mut back_to_8 = asked();
         back_to_8["rollback"] = json!(true);
         let health = health(&clients(&rules.each_ref()), back_to_8).await;
-        assert_eq!(health.verdict, Verdict::RolledBack);
-        assert_eq!(health.services[0].alarms, named);
+        assert_eq!(health.verdict, expected);
     }
 }
 
 #[tokio::test]
-async fn a_deployment_of_long_ago_is_no_way_back() {
+async fn a_deployment_of_long_ago_is_no_rollback() {
     let rules = [
         history(&[7, 8]),
         revisions(),
@@ -400,7 +451,7 @@ async fn a_deployment_of_long_ago_is_no_way_back() {
 async fn no_deployment_of_the_revision_is_deployment_not_found() {
     for numbers in [&[][..], &[7]] {
         let (history, revisions, service) = (history(numbers), revisions(), service_runs("web:7"));
-        let failure = failure(&clients(&[&history, &revisions, &service]), event()).await;
+        let failure = failure(&clients(&[&history, &revisions, &service]), asked()).await;
         assert_eq!(failure.error_type, "DeploymentNotFound");
         assert!(failure.error_message.contains("web:8"), "{failure:?}");
     }
@@ -417,7 +468,7 @@ async fn a_refused_request_is_aws_request_failed() {
         )
     });
     let service = service_runs("web:8");
-    let failure = failure(&clients(&[&service, &refused]), event()).await;
+    let failure = failure(&clients(&[&service, &refused]), asked()).await;
     assert_eq!(failure.error_type, "AwsRequestFailed");
     assert!(
         failure.error_message.contains("ecs:ListServiceDeployments"),
@@ -427,16 +478,243 @@ async fn a_refused_request_is_aws_request_failed() {
 
 #[tokio::test]
 async fn bad_input_is_invalid_input_and_names_the_field() {
-    let mut no_url = event();
+    let mut none = asked();
+    none["update"]["services"] = json!([]);
+    let mut no_url = asked();
     no_url["healthCheckUrl"] = json!("demo/health");
-    let cases = [
-        (json!({"services": []}), "`services`"),
-        (json!({"services": [{"cluster": CLUSTER}]}), "`services[0]`"),
-        (no_url, "`healthCheckUrl`"),
-    ];
-    for (event, named) in cases {
-        let failure = failure(&clients(&[]), event).await;
+    for (asked, named) in [(none, "`update.services`"), (no_url, "`healthCheckUrl`")] {
+        let failure = failure(&clients(&[]), asked).await;
         assert_eq!(failure.error_type, "InvalidInput");
         assert!(failure.error_message.contains(named), "{failure:?}");
+    }
+    let mut half = asked();
+    half["update"]["services"][0] = json!({"cluster": CLUSTER});
+    let payload = json!({"token": "t", "asked": half});
+    let failure = handle(&clients(&[]), payload, || LATER).await.unwrap_err();
+    let failure = Diagnostic::from(failure);
+    assert_eq!(failure.error_type, "InvalidInput");
+    assert!(
+        failure.error_message.contains("`asked.update.services[0]`"),
+        "{failure:?}"
+    );
+}
+
+#[tokio::test]
+async fn what_ecs_may_not_tell_yet_is_waited_for() {
+    for asked in [asked(), back()] {
+        let rules = [history(&[6]), revisions(), service_runs("web:6")];
+        let details = mock!(Client::describe_service_deployments)
+            .then_output(|| DescribeServiceDeploymentsOutput::builder().build());
+        let [history, revisions, service] = rules.each_ref();
+        let clients = clients(&[history, revisions, service, &details]);
+        let soon = at(&clients, asked.clone(), BEGAN + 59_999).await.unwrap();
+        assert_eq!(soon, None);
+        let failure = at(&clients, asked, BEGAN + 60_000).await.unwrap_err();
+        let failure = Diagnostic::from(failure);
+        assert_eq!(failure.error_type, "DeploymentNotFound");
+    }
+}
+
+/// As a service is for most of its deployment.
+fn service_rolls_out(current: Option<&'static str>) -> Rule {
+    service_is(move || {
+        let mut service = service("web:8");
+        service.current_service_deployment = current.map(str::to_owned);
+        for deployment in service.deployments.iter_mut().flatten() {
+            deployment.rollout_state = Some(DeploymentRolloutState::InProgress);
+        }
+        service
+    })
+}
+
+#[tokio::test]
+async fn soon_after_the_update_one_call_shows_that_it_is_not_complete() {
+    let service = service_rolls_out(Some("d8"));
+    let soon = at(&clients(&[&service]), asked(), BEGAN + 1_000).await;
+    assert_eq!(soon.unwrap(), None);
+    assert_eq!(service.num_calls(), 1);
+}
+
+#[tokio::test]
+async fn a_deployment_that_a_person_has_stopped_is_found_though_the_service_still_moves() {
+    let rules = [history(&[7, 8]), revisions(), deployment_is("STOPPED")];
+    let [history, revisions, deployment] = rules.each_ref();
+    let stopped = service_rolls_out(None);
+    let clients = clients(&[history, revisions, deployment, &stopped]);
+    assert_eq!(health(&clients, asked()).await.verdict, Verdict::Stopped);
+}
+
+#[tokio::test]
+async fn a_verdict_of_success_needs_three_calls_of_ecs() {
+    let (history, revisions, service) = (every_history(), revisions(), service_runs("web:8"));
+    let rules = [&history, &revisions, &service];
+    let health = health(&clients(&rules), asked()).await;
+    assert_eq!(health.verdict, Verdict::Succeeded);
+    for rule in rules {
+        assert_eq!(rule.num_calls(), 1);
+    }
+}
+
+/// Service `<n>` of many has revision `web:8`; ECS is done with those from `moving` on.
+fn many(moving: usize, count: usize) -> (Value, Rule) {
+    let arn = |n: usize| format!("{SERVICE}{n:03}");
+    let mut asked = asked();
+    let services = (0..count).map(|n| {
+        json!({
+            "cluster": CLUSTER, "service": arn(n),
+            "taskDefinition": "web:8", "previousTaskDefinition": "web:7"
+        })
+    });
+    asked["update"]["services"] = services.collect();
+    let rule = mock!(Client::describe_services).then_compute_output(move |request| {
+        let services = request.services().iter().map(|arn| {
+            let mut service = service("web:8");
+            service.service_arn = Some(arn.clone());
+            let number: usize = arn[SERVICE.len()..].parse().unwrap();
+            service.current_service_deployment = (number < moving).then(|| "d8".to_owned());
+            service
+        });
+        DescribeServicesOutput::builder()
+            .set_services(Some(services.collect()))
+            .build()
+    });
+    (asked, rule)
+}
+
+fn every_history() -> Rule {
+    mock!(Client::list_service_deployments).then_output(|| {
+        let mut page = page(&[7, 8], None);
+        for brief in page.service_deployments.iter_mut().flatten() {
+            brief.status = Some(ServiceDeploymentStatus::Successful);
+        }
+        page
+    })
+}
+
+#[tokio::test]
+async fn services_that_have_moved_are_not_asked_about_before_all_have() {
+    let (asked, services) = many(1, 30);
+    let (history, revisions, deployment) =
+        (every_history(), revisions(), deployment_is("IN_PROGRESS"));
+    let clients = clients(&[&services, &history, &revisions, &deployment]);
+    assert_eq!(at(&clients, asked, LATER).await.unwrap(), None);
+    assert_eq!(history.num_calls(), 0);
+    assert_eq!((services.num_calls(), deployment.num_calls()), (3, 1));
+}
+
+#[tokio::test]
+async fn the_revisions_of_many_services_are_asked_for_together() {
+    let (asked, services) = many(0, 30);
+    let (history, revisions) = (every_history(), revisions());
+    let mut clients = clients(&[&services, &history, &revisions]);
+    clients.elb = target_group(60);
+    assert_eq!(health(&clients, asked).await.verdict, Verdict::Succeeded);
+    assert_eq!((history.num_calls(), revisions.num_calls()), (30, 1));
+}
+
+#[tokio::test]
+async fn a_release_that_is_in_alarm_at_its_end_is_unhealthy() {
+    let rules = completed();
+    let mut clients = clients(&rules.each_ref());
+    clients.cloudwatch = alarms(&["5xx", "slow"]);
+    let mut asked = asked();
+    asked["alarms"] = json!(["5xx", "quiet", "slow"]);
+    let health = health(&clients, asked).await;
+    assert_eq!(health.verdict, Verdict::Unhealthy);
+    assert_eq!(
+        health.cause,
+        "The deployment is complete, but these alarms of stack demo are in ALARM: 5xx, slow."
+    );
+}
+
+#[tokio::test]
+async fn a_release_whose_alarms_are_quiet_is_succeeded() {
+    let rules = completed();
+    let mut clients = clients(&rules.each_ref());
+    clients.cloudwatch = alarms(&[]);
+    let mut asked = asked();
+    asked["alarms"] = json!(["5xx"]);
+    assert_eq!(health(&clients, asked).await.verdict, Verdict::Succeeded);
+}
+
+fn stores() -> [Rule; 3] {
+    use aws_sdk_dynamodb::Client;
+    [
+        mock!(Client::put_item).then_output(|| PutItemOutput::builder().build()),
+        mock!(Client::batch_write_item)
+            .match_requests(|request| {
+                let writes = &request.request_items().unwrap()["waits"];
+                let item = writes[0].put_request().unwrap().item();
+                item["awaited"] == AttributeValue::S(SERVICE.to_owned())
+            })
+            .then_output(|| BatchWriteItemOutput::builder().build()),
+        mock!(Client::transact_write_items)
+            .then_output(|| TransactWriteItemsOutput::builder().build()),
+    ]
+}
+
+/// The state machine is told that the release has succeeded.
+fn succeeds() -> Rule {
+    mock!(aws_sdk_sfn::Client::send_task_success)
+        .match_requests(|request| {
+            let output: Value = serde_json::from_str(request.output().unwrap()).unwrap();
+            request.task_token() == Some("t") && output["verdict"] == "succeeded"
+        })
+        .then_output(|| SendTaskSuccessOutput::builder().build())
+}
+
+#[tokio::test]
+async fn a_question_whose_answer_is_known_is_answered_at_once() {
+    let (rules, stores, succeeds) = (completed(), stores(), succeeds());
+    let mut clients = clients(&rules.each_ref());
+    clients.waits = waits(&stores.each_ref(), &[&succeeds]);
+    let payload = json!({"token": "t", "asked": asked()});
+    handle(&clients, payload, || LATER).await.unwrap();
+    assert_eq!(succeeds.num_calls(), 1);
+}
+
+#[tokio::test]
+async fn who_waits_for_a_service_is_answered_when_an_event_tells_of_it() {
+    use aws_sdk_dynamodb::Client;
+    let deployment = "arn:aws:ecs:us-east-1:123456789012:service-deployment/demo/web/d8";
+    for (detail_type, resource, detail) in [
+        (
+            "ECS Deployment State Change",
+            SERVICE,
+            json!({"eventName": "SERVICE_DEPLOYMENT_COMPLETED"}),
+        ),
+        (
+            "ECS Hook State Change",
+            deployment,
+            json!({"eventName": "HOOK_FAILED", "serviceArn": SERVICE}),
+        ),
+    ] {
+        let pointers = mock!(Client::query)
+            .match_requests(|request| {
+                let values = request.expression_attribute_values().unwrap();
+                values[":awaited"] == AttributeValue::S(SERVICE.to_owned())
+            })
+            .then_output(|| {
+                let waiter = AttributeValue::S(format!("verify-health#{EXECUTION}"));
+                QueryOutput::builder()
+                    .items([("waiter".to_owned(), waiter)].into())
+                    .build()
+            });
+        let token = mock!(Client::get_item).then_output(|| {
+            GetItemOutput::builder()
+                .item("token", AttributeValue::S("t".to_owned()))
+                .item("asked", AttributeValue::S(asked().to_string()))
+                .build()
+        });
+        let (rules, [_, _, forgets], succeeds) = (completed(), stores(), succeeds());
+        let mut clients = clients(&rules.each_ref());
+        clients.waits = waits(&[&pointers, &token, &forgets], &[&succeeds]);
+        let event = json!({
+            "version": "0", "id": "1", "detail-type": detail_type, "source": "aws.ecs",
+            "account": "123456789012", "time": "2026-01-31T12:00:00Z", "region": "us-east-1",
+            "resources": [resource], "detail": detail
+        });
+        handle(&clients, event, || LATER).await.unwrap();
+        assert_eq!(succeeds.num_calls(), 1, "{detail_type}");
     }
 }

@@ -1,53 +1,85 @@
-//! Whether a service is back at its revision.
+//! Whether services are back at their revisions.
 //!
 //! A deployment of the revision that was completed long ago says nothing: what counts is that the
 //! service is at rest with it.
 
-use crate::deployments::{self, Seen};
+use crate::deployments;
 use crate::failure::Failure;
-use crate::verdict::{self, Observation};
+use crate::verdict::{self, Observation, ServiceHealth};
 use aws_sdk_ecs::Client;
 use aws_sdk_ecs::types::{DeploymentRolloutState, Service, ServiceDeployment};
-use bluegreen_contract::{ServiceHealth, UpdatedService, Verdict};
-use bluegreen_ecs::status;
+use bluegreen_contract::{UpdatedService, UpdatedServices, Verdict};
+use bluegreen_ecs::{Seen, status};
 
+/// What became of the services. While one is known to be in progress, nobody is asked about those
+/// that are neither in progress nor back: nothing is decided before all are.
+///
 /// # Errors
-/// `DeploymentNotFound` where the service is at rest with another revision and ECS does not tell of
-/// a way back that failed: it may not tell of the way back yet.
+/// `DeploymentNotFound` where a service is at rest with another revision and ECS does not tell of
+/// a rollback that failed, and has had the time to.
 pub(crate) async fn verify(
     client: &Client,
-    wanted: &UpdatedService,
+    update: &UpdatedServices,
     seen: &Seen,
-) -> Result<ServiceHealth, Failure> {
-    if let Some(deployment) = seen.in_progress(wanted) {
-        return Ok(of_deployment(deployment, wanted));
+    now: i64,
+) -> Result<Vec<ServiceHealth>, Failure> {
+    let mut services = Vec::with_capacity(update.services.len());
+    let mut elsewhere = Vec::new();
+    for wanted in &update.services {
+        match told_by_now(seen, wanted) {
+            Some(health) => services.push(health),
+            None => elsewhere.push(wanted),
+        }
     }
-    let service = seen.services.get(&wanted.service);
-    if let Some(health) = service.and_then(|service| at_rest(service, wanted)) {
-        return Ok(health);
+    let is_undecided = |service: &ServiceHealth| service.verdict == Verdict::InProgress;
+    if now <= update.deadline && services.iter().any(is_undecided) {
+        return Ok(services);
     }
-    let not_found = || Failure::not_found(wanted);
-    let (deployment, target) = deployments::newest(client, wanted)
-        .await?
-        .ok_or_else(not_found)?;
-    let is_way_back = target.as_ref() == Some(&wanted.task_definition);
-    if !is_way_back && status(&deployment) != "ROLLBACK_FAILED" {
-        return Err(not_found());
+    let newest = deployments::newest(client, &elsewhere).await?;
+    for wanted in elsewhere {
+        services.push(match newest.get(wanted.service.as_str()) {
+            Some((deployment, target)) if is_rollback(deployment, target.as_deref(), wanted) => {
+                of_deployment(deployment, wanted)
+            }
+            _ if deployments::may_be_untold(update, now) => verdict::not_told_yet(wanted),
+            _ => return Err(Failure::not_found(wanted)),
+        });
     }
-    Ok(of_deployment(&deployment, wanted))
+    Ok(services)
 }
 
-/// The verdict on the way back, judged by the service's newest deployment. Its success is told by
+/// What a service tells that moves, or is at rest with its revision.
+fn told_by_now(seen: &Seen, wanted: &UpdatedService) -> Option<ServiceHealth> {
+    match seen.deployment(&wanted.service) {
+        Some(deployment) => Some(of_deployment(deployment, wanted)),
+        None => at_rest(seen.service(&wanted.service)?, wanted),
+    }
+}
+
+fn is_rollback(
+    deployment: &ServiceDeployment,
+    target: Option<&str>,
+    wanted: &UpdatedService,
+) -> bool {
+    target == Some(&wanted.task_definition) || status(deployment) == "ROLLBACK_FAILED"
+}
+
+/// The verdict on the rollback, judged by the service's newest deployment. Its success is told by
 /// the service alone: what ECS tells of that may be a moment older.
 fn of_deployment(deployment: &ServiceDeployment, wanted: &UpdatedService) -> ServiceHealth {
-    let (verdict, reason) = verdict::of_deployment(&Observation {
-        deployment,
-        task_definition: &wanted.task_definition,
-        newer: None,
-        tasks: None,
-    });
-    let reason = format!("On the way back: {reason}");
-    verdict::told(wanted, deployment, (verdict, reason))
+    let health = verdict::of_service(
+        wanted,
+        &Observation {
+            deployment,
+            task_definition: &wanted.task_definition,
+            newer: None,
+            tasks: None,
+        },
+    );
+    ServiceHealth {
+        reason: format!("During the rollback: {}", health.reason),
+        ..health
+    }
 }
 
 /// `None` for a service that has another revision.
@@ -56,10 +88,7 @@ fn at_rest(service: &Service, wanted: &UpdatedService) -> Option<ServiceHealth> 
     if service.task_definition() != Some(revision.as_str()) {
         return None;
     }
-    let rollout = match service.deployments() {
-        [only] => only.rollout_state(),
-        _ => None,
-    };
+    let rollout = bluegreen_ecs::rollout(service);
     let state = rollout.map_or("IN_PROGRESS", DeploymentRolloutState::as_str);
     let (running, desired) = (service.running_count(), service.desired_count());
     let (verdict, reason) = match rollout {
@@ -70,22 +99,22 @@ fn at_rest(service: &Service, wanted: &UpdatedService) -> Option<ServiceHealth> 
         Some(DeploymentRolloutState::Failed) => (
             Verdict::Stalled,
             format!(
-                "The deployment of {revision} failed and ECS is not at work on it any more: {running} of {desired} tasks are running."
+                "The deployment of {revision} failed and is not in progress any more: {running} of {desired} tasks are running."
             ),
         ),
         _ => (
             Verdict::InProgress,
             format!(
-                "The way back to {revision} is {state} with {running} of {desired} tasks running."
+                "The rollback to {revision} is {state} with {running} of {desired} tasks running."
             ),
         ),
     };
     Some(ServiceHealth {
         service: wanted.service.clone(),
         verdict,
-        status: state.to_owned(),
         reason,
         alarms: vec![],
+        is_over: false,
     })
 }
 

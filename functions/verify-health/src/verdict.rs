@@ -1,8 +1,32 @@
 //! From what ECS says of a deployment to a verdict.
 
 use aws_sdk_ecs::types::{ServiceDeployment, ServiceDeploymentRollbackMonitorsStatus as Monitor};
-use bluegreen_contract::{Health, ServiceHealth, UpdatedService, Verdict};
+use bluegreen_contract::{UpdatedService, Verdict};
 use bluegreen_ecs::status;
+
+/// What a look has found.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub(crate) struct Found {
+    /// The worst of all services; `inProgress` as long as it may yet change.
+    pub(crate) verdict: Verdict,
+    /// What happened to the services that made the verdict, in sentences.
+    pub(crate) cause: String,
+    pub(crate) services: Vec<ServiceHealth>,
+}
+
+/// What became of one service.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub(crate) struct ServiceHealth {
+    /// ARN of the service.
+    pub(crate) service: String,
+    pub(crate) verdict: Verdict,
+    /// A sentence.
+    pub(crate) reason: String,
+    /// Names of the alarms by which ECS ended the deployment.
+    pub(crate) alarms: Vec<String>,
+    /// A later deployment of the service has begun.
+    pub(crate) is_over: bool,
+}
 
 /// What is known of a service and of its deployment.
 pub(crate) struct Observation<'a> {
@@ -50,7 +74,7 @@ pub(crate) fn of_deployment(observation: &Observation<'_>) -> (Verdict, String) 
         "PENDING" | "IN_PROGRESS" if has_failed(deployment) && !can_roll_back(deployment) => (
             Verdict::Stalled,
             format!(
-                "{} ECS starts no more tasks and has no revision to go back to.{}",
+                "{} ECS starts no more tasks and has no revision to roll back to.{}",
                 failure(deployment),
                 said(deployment)
             ),
@@ -141,18 +165,31 @@ fn triggered(deployment: &ServiceDeployment) -> Option<&[String]> {
     (alarms.status() == Some(&Monitor::Triggered)).then(|| alarms.triggered_alarm_names())
 }
 
-/// What is told of a service, by its deployment.
-pub(crate) fn told(
-    service: &UpdatedService,
-    deployment: &ServiceDeployment,
-    (verdict, reason): (Verdict, String),
-) -> ServiceHealth {
+/// What became of a service, by its deployment.
+pub(crate) fn of_service(service: &UpdatedService, observation: &Observation<'_>) -> ServiceHealth {
+    let (verdict, reason) = of_deployment(observation);
     ServiceHealth {
         service: service.service.clone(),
         verdict,
-        status: status(deployment).to_owned(),
         reason,
-        alarms: triggered(deployment).unwrap_or_default().to_vec(),
+        alarms: triggered(observation.deployment)
+            .unwrap_or_default()
+            .to_vec(),
+        is_over: observation.newer.is_some(),
+    }
+}
+
+/// A service of whose deployment ECS does not tell yet.
+pub(crate) fn not_told_yet(service: &UpdatedService) -> ServiceHealth {
+    ServiceHealth {
+        service: service.service.clone(),
+        verdict: Verdict::InProgress,
+        reason: format!(
+            "ECS does not tell of a deployment of {} yet.",
+            service.task_definition
+        ),
+        alarms: vec![],
+        is_over: false,
     }
 }
 
@@ -230,18 +267,22 @@ fn said(deployment: &ServiceDeployment) -> String {
         .collect()
 }
 
-/// The verdict on the whole release. Where a service has failed all go back, and nothing is gained
-/// by waiting for the others.
-pub(crate) fn of_release(services: Vec<ServiceHealth>) -> Health {
-    let has_failed = |verdict: &Verdict| *verdict > Verdict::Superseded;
-    match worst(&services).filter(has_failed) {
+/// The verdict on the whole release. Where a service has failed all are rolled back, and nothing is
+/// gained by waiting for the others.
+pub(crate) fn of_release(services: Vec<ServiceHealth>) -> Found {
+    match worst(&services).filter(|verdict| has_failed_by(*verdict)) {
         Some(failure) => of_all(failure, services),
         None => of_rollback(services),
     }
 }
 
-/// The verdict on the whole way back: `inProgress` while any service is undecided, then the worst.
-pub(crate) fn of_rollback(services: Vec<ServiceHealth>) -> Health {
+/// Whether the verdict on one service is the end of the whole release.
+pub(crate) fn has_failed_by(verdict: Verdict) -> bool {
+    verdict > Verdict::Superseded
+}
+
+/// The verdict on a whole rollback: `inProgress` while any service is undecided, then the worst.
+pub(crate) fn of_rollback(services: Vec<ServiceHealth>) -> Found {
     let is_undecided = |service: &ServiceHealth| service.verdict == Verdict::InProgress;
     let verdict = match services.iter().any(is_undecided) {
         true => Verdict::InProgress,
@@ -255,14 +296,14 @@ fn worst(services: &[ServiceHealth]) -> Option<Verdict> {
 }
 
 /// The cause tells of the services that made the verdict.
-fn of_all(verdict: Verdict, services: Vec<ServiceHealth>) -> Health {
+fn of_all(verdict: Verdict, services: Vec<ServiceHealth>) -> Found {
     let cause = services
         .iter()
         .filter(|service| service.verdict >= verdict)
         .map(|service| format!("Service {}: {}", name(&service.service), service.reason))
         .collect::<Vec<_>>()
         .join(" ");
-    Health {
+    Found {
         verdict,
         cause,
         services,

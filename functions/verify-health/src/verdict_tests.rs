@@ -140,7 +140,7 @@ fn a_rollback_that_failed_is_stalled() {
 }
 
 #[test]
-fn a_first_deployment_that_fails_is_stalled_because_there_is_nothing_to_go_back_to() {
+fn a_first_deployment_that_fails_is_stalled_because_there_is_nothing_to_roll_back_to() {
     let first = triggered(with_rollback(deployment("IN_PROGRESS"), true));
     let (verdict, reason) = judge(first, None, None);
     assert_eq!(verdict, Verdict::Stalled);
@@ -238,9 +238,9 @@ fn health(service: &str, verdict: Verdict) -> ServiceHealth {
     ServiceHealth {
         service: format!("arn:aws:ecs:us-east-1:123456789012:service/demo/{service}"),
         verdict,
-        status: "S".to_owned(),
         reason: format!("{service} is so."),
         alarms: vec![],
+        is_over: false,
     }
 }
 
@@ -268,7 +268,7 @@ fn a_service_that_failed_decides_at_once_and_otherwise_the_worst_when_all_are_de
 }
 
 #[test]
-fn a_way_back_is_decided_when_every_service_is() {
+fn a_rollback_is_decided_when_every_service_is() {
     use Verdict::{InProgress, Stalled, Succeeded};
     let verdict = |verdicts: [Verdict; 2]| {
         let services = verdicts.map(|verdict| health("web", verdict));
@@ -286,4 +286,35 @@ fn the_cause_names_the_services_that_decided() {
         health("worker", Verdict::RolledBack),
     ]);
     assert_eq!(health.cause, "Service demo/worker: worker is so.");
+}
+
+#[test]
+fn a_service_is_told_with_the_alarms_that_ended_its_deployment() {
+    let service = UpdatedService {
+        cluster: "c".to_owned(),
+        service: "s".to_owned(),
+        task_definition: REVISION.to_owned(),
+        previous_task_definition: "web:7".to_owned(),
+    };
+    for (status, named) in [
+        (Monitor::Triggered, &["http-5xx"][..]),
+        (Monitor::Monitoring, &[]),
+    ] {
+        let alarms = ServiceDeploymentAlarms::builder()
+            .status(status)
+            .triggered_alarm_names("http-5xx")
+            .build();
+        let told = of_service(
+            &service,
+            &Observation {
+                deployment: &deployment("ROLLBACK_SUCCESSFUL").alarms(alarms).build(),
+                task_definition: REVISION,
+                newer: Some("newer"),
+                tasks: None,
+            },
+        );
+        assert_eq!(told.verdict, Verdict::RolledBack);
+        assert_eq!(told.alarms, named);
+        assert!(told.is_over);
+    }
 }

@@ -8,9 +8,13 @@ pub(crate) enum Failure {
     #[error(transparent)]
     InvalidInput(#[from] InvalidInput),
     #[error(
-        "ECS does not know the task {task} in the cluster {cluster}: it was started a moment ago, or it stopped more than an hour ago."
+        "ECS does not know the task {task} of the {purpose} in the cluster {cluster}. It was started more than a minute ago; ECS forgets a task about an hour after it stopped. Nobody knows how it ended: its log may say so."
     )]
-    TaskNotFound { task: String, cluster: String },
+    TaskNotFound {
+        purpose: &'static str,
+        task: String,
+        cluster: String,
+    },
     #[error("{0}")]
     AwsRequestFailed(#[from] AwsRequestFailed),
 }

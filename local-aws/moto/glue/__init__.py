@@ -15,6 +15,7 @@ from glue import (
     event_patterns,
     event_schedules,
     event_targets,
+    executions,
     interpreter_reuse,
     intrinsic_functions,
     jsonata_evaluator,
@@ -28,11 +29,15 @@ from glue import (
     stacks,
     stale_table_reads,
     step_functions,
+    table_transactions,
+    task_tokens,
 )
 
 MODULES = (
     jsonata_evaluator,
     step_functions,
+    executions,
+    task_tokens,
     redrive,
     interpreter_reuse,
     lambda_functions,
@@ -51,6 +56,7 @@ MODULES = (
     event_patterns,
     event_schedules,
     event_targets,
+    table_transactions,
     stale_table_reads,
     rpc_v2_cbor,
 )

@@ -226,10 +226,37 @@ def _serve(lane: Lane) -> None:
             threading.Thread(target=delivery.insist, daemon=True).start()
 
 
-def show(bus: EventBus, event: Event) -> None:
-    """Shows an event to every rule of a bus."""
+#: Which targets of which rules get an event.
+Choice = Callable[[Rule, Target], bool]
+
+
+def every(_rule: Rule, _target: Target) -> bool:
+    """All of them do."""
+    return True
+
+
+def show(bus: EventBus, event: Event, chosen: Choice = every) -> None:
+    """Shows an event to every rule of a bus, which sends it to those targets that are chosen."""
     for rule in list(bus.rules.values()):
-        rule.send_to_targets(event)
+        if _takes(rule, event):
+            send(rule, event, chosen)
+
+
+def reaches(bus: EventBus, event: Event, chosen: Choice) -> bool:
+    """Whether a chosen target gets the event, when it is shown."""
+    return any(
+        chosen(rule, target)
+        for rule in list(bus.rules.values())
+        if _takes(rule, event)
+        for target in list(rule.targets)
+    )
+
+
+def _takes(rule: Rule, event: Event) -> bool:
+    # A rule without a pattern is one with a schedule.
+    if rule.state == "DISABLED" or rule.event_pattern.dump() is None:
+        return False
+    return rule.event_pattern.matches_event(as_delivered(event))
 
 
 def _check_targets(targets: list[Target]) -> None:
@@ -253,11 +280,11 @@ def _check_targets(targets: list[Target]) -> None:
 _send_to_others = Rule.send_to_targets
 
 
-def send(rule: Rule, original_event: Event) -> None:
-    """Sends an event to the targets of a rule that it is for."""
+def send(rule: Rule, original_event: Event, chosen: Choice = every) -> None:
+    """Sends an event to those targets of a rule that are chosen."""
     event = as_delivered(original_event)
     variables = predefined(rule, event, original_event["ingestion-time"])
-    targets = list(rule.targets)
+    targets = [target for target in list(rule.targets) if chosen(rule, target)]
     for target in targets:
         if _service(target) in SENDERS:
             body = payload(target, event, variables)
@@ -286,10 +313,7 @@ def install() -> None:
     def send_to_targets(
         self: Rule, original_event: Event, transform_input: bool = True
     ) -> None:
-        # A rule without a pattern is one with a schedule.
-        if self.state == "DISABLED" or self.event_pattern.dump() is None:
-            return
-        if self.event_pattern.matches_event(as_delivered(original_event)):
+        if _takes(self, original_event):
             send(self, original_event)
 
     EventsBackend.put_targets = put_targets

@@ -1,8 +1,8 @@
 """Step Functions: what is always the same is made once.
 
 Hole in moto 5.2.5: its interpreter parses the definition anew for every execution, half a second of
-work for one of 90 states, and makes a boto3 client for every task. Both hold up whatever else moto
-does in its one process.
+work for one of 90 states, makes a boto3 client for every task, and builds a parser of JSONPath for
+every task's result. All of that holds up whatever else moto does in its one process.
 """
 
 from functools import cache, lru_cache
@@ -11,12 +11,14 @@ from typing import Any
 
 import boto3
 from antlr4 import ParserRuleContext
+from moto.stepfunctions.parser.asl.component.common.path import result_path
 from moto.stepfunctions.parser.asl.component.eval_component import EvalComponent
 from moto.stepfunctions.parser.asl.parse.asl_parser import AmazonStateLanguageParser
 from moto.stepfunctions.parser.asl.parse.preprocessor import Preprocessor
 from moto.stepfunctions.parser.asl.utils import boto_client
 
 DEFINITIONS = 16
+PATHS = 256
 
 
 def _parse_once() -> None:
@@ -49,6 +51,11 @@ def _make_clients_once() -> None:
     boto_client.boto3 = SimpleNamespace(client=client)
 
 
+def _read_paths_once() -> None:
+    result_path.parse = lru_cache(maxsize=PATHS)(result_path.parse)
+
+
 def install() -> None:
     _parse_once()
+    _read_paths_once()
     _make_clients_once()

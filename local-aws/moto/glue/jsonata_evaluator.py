@@ -2,7 +2,7 @@
 
 Holes in moto 5.2.5: its interpreter has no JSONata evaluator (`_eval_jsonata` is None), pastes
 variables into the expression as text without escaping them, stubs `$hash` and `$uuid`, rejects
-`$` inside predicates, and turns an expression's failure into `States.Runtime` where Step
+`$` inside predicates, does not tell a result that is null from none, and turns an expression's failure into `States.Runtime` where Step
 Functions raises `States.QueryEvaluationError`.
 
 https://docs.aws.amazon.com/step-functions/latest/dg/transforming-data.html
@@ -36,6 +36,7 @@ from moto.stepfunctions.parser.asl.component.common.error_name.states_error_name
 from moto.stepfunctions.parser.asl.component.common.string import string_expression
 from moto.stepfunctions.parser.asl.eval.environment import Environment
 from moto.stepfunctions.parser.asl.eval.event.event_detail import EventDetails
+from moto.stepfunctions.parser.asl.eval.states import States
 from moto.stepfunctions.parser.asl.eval.variable_store import VariableStore
 
 from glue.step_functions import timestamp
@@ -172,11 +173,12 @@ def _as_text(value: Any) -> str:
 def _variables(environment: Environment) -> dict[str, Any]:
     """`$states` and everything assigned so far, as JSON."""
     store = environment.variable_store
+    has_result = getattr(environment.states, "has_result", False)
     states = {
         name: value
         for name, value in environment.states._states_data.items()
         # `result` and `errorOutput` exist only where there is one.
-        if value is not None or name == "input"
+        if value is not None or name == "input" or (name == "result" and has_result)
     }
     variables = {**store._outer_scope, **store._inner_scope, "states": states}
     variables = json.loads(json.dumps(variables, default=_as_text))
@@ -186,7 +188,8 @@ def _variables(environment: Environment) -> dict[str, Any]:
     return variables
 
 
-def _failure(environment: Environment, cause: str) -> FailureEventException:
+def failure(environment: Environment, cause: str) -> FailureEventException:
+    """`States.QueryEvaluationError`, to be raised."""
     error = StatesErrorName(typ=StatesErrorNameType.StatesQueryEvaluationError)
     details = EvaluationFailedEventDetails(cause=cause, error=error.error_name)
     return FailureEventException(
@@ -204,7 +207,7 @@ def _eval_body(self: Any, environment: Environment) -> None:
         value = evaluate(self.expression, _variables(environment))
     except EvaluationError as error:
         cause = f"The JSONata expression '{self.expression}' {error}"
-        raise _failure(environment, cause) from error
+        raise failure(environment, cause) from error
     environment.stack.append(value)
 
 
@@ -216,7 +219,23 @@ def _assigned_variables(self: VariableStore) -> dict[str, str]:
     }
 
 
+def _know_results() -> None:
+    set_result, reset = States.set_result, States.reset
+
+    def set_and_note(self: States, result: Any) -> None:
+        set_result(self, result)
+        self.has_result = True
+
+    def reset_and_note(self: States, input_value: Any) -> None:
+        reset(self, input_value)
+        self.has_result = False
+
+    States.set_result = set_and_note
+    States.reset = reset_and_note
+
+
 def install() -> None:
     """Gives moto's interpreter a JSONata evaluator."""
+    _know_results()
     string_expression.StringJSONata._eval_body = _eval_body
     VariableStore.get_assigned_variables = _assigned_variables

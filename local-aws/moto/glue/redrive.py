@@ -1,7 +1,7 @@
 """Step Functions: an execution that did not succeed goes on from the state in which it ended.
 
-Hole in moto 5.2.5: RedriveExecution is missing, and with it `RedriveCount` in the context object
-and what DescribeExecution says of redrives.
+Hole in moto 5.2.5: RedriveExecution is missing, and with it `RedriveCount` and `RedriveTime` in the
+context object.
 
 An execution goes on with the variables and the input that its last state had. A Fail state is
 entered again, and fails again.
@@ -12,18 +12,20 @@ https://docs.aws.amazon.com/step-functions/latest/dg/redrive-executions.html
 import copy
 import json
 from collections.abc import Callable
-from typing import Any
 
 from moto.core.exceptions import AWSError
 from moto.core.responses import ActionResult
 from moto.core.utils import utcnow
-from moto.stepfunctions.parser.api import ExecutionStatus, HistoryEventType
+from moto.stepfunctions.parser.api import HistoryEventType
 from moto.stepfunctions.parser.asl.component.eval_component import EvalComponent
 from moto.stepfunctions.parser.asl.eval.environment import Environment
 from moto.stepfunctions.parser.asl.eval.event.event_detail import EventDetails
+from moto.stepfunctions.parser.asl.eval.event.event_manager import EventManager
 from moto.stepfunctions.parser.backend.execution import Execution
 from moto.stepfunctions.parser.backend.execution_worker import ExecutionWorker
 from moto.stepfunctions.responses import StepFunctionResponse
+
+from glue import executions
 
 
 class ExecutionNotRedrivable(AWSError):
@@ -34,30 +36,33 @@ class ExecutionNotRedrivable(AWSError):
 
 
 class RedrivenWorker(ExecutionWorker):
-    """Goes on where `before` ended."""
+    """Goes on where the execution ended."""
 
-    def __init__(self, execution: Execution, before: Environment, count: int) -> None:
+    def __init__(self, execution: Execution) -> None:
+        ended = execution.exec_worker
         super().__init__(
-            execution.exec_worker._evaluation_details,
+            ended._evaluation_details,
             execution._get_start_execution_worker_comm(),
             execution._cloud_watch_logging_session,
             execution._activity_store,
         )
-        self._count = count
-        self._history = before.event_manager
-        # A call that was under way when the execution ended may still assign its answer.
-        self._variables = copy.deepcopy(before.variable_store)
+        self._execution = execution
+        # A call that was under way when the execution ended may still assign its answer, and say
+        # so in the history.
+        self._variables = copy.deepcopy(ended.env.variable_store)
+        self._history = _continued(ended.env.event_manager)
         entered = [
             event["stateEnteredEventDetails"]
             for event in self._history.get_event_history()
             if "stateEnteredEventDetails" in event
         ]
-        self._state = entered[-1]["name"]
-        self._input = json.loads(entered[-1]["input"])
+        #: The state and its input; None where the execution ended before it entered one.
+        self._state: dict[str, str] | None = entered[-1] if entered else None
 
     def _get_evaluation_entrypoint(self) -> EvalComponent:
         program = super()._get_evaluation_entrypoint()
-        program.start_at.start_at_name = self._state
+        if self._state:
+            program.start_at.start_at_name = self._state["name"]
         return program
 
     def _get_evaluation_environment(self) -> Environment:
@@ -65,37 +70,40 @@ class RedrivenWorker(ExecutionWorker):
         environment.variable_store = self._variables
         environment.event_manager = self._history
         context = environment.states.context_object.context_object_data
-        context["Execution"]["RedriveCount"] = self._count
-        environment.states.reset(self._input)
+        context["Execution"]["RedriveCount"] = self._execution.redrive_count
+        context["Execution"]["RedriveTime"] = self._execution.redrive_date
+        if self._state:
+            environment.states.reset(json.loads(self._state["input"]))
         return environment
 
-    def _execution_logic(self) -> None:
-        program = self._get_evaluation_entrypoint()
-        self.env = self._get_evaluation_environment()
+    def first_event(self) -> None:
+        details = {"redriveCount": self._execution.redrive_count}
         self.env.event_manager.add_event(
             context=self.env.event_history_context,
             event_type=HistoryEventType.ExecutionRedriven,
-            event_details=EventDetails(
-                executionRedrivenEventDetails={"redriveCount": self._count}
-            ),
+            event_details=EventDetails(executionRedrivenEventDetails=details),
             update_source_event_id=False,
         )
-        program.eval(self.env)
-        self._execution_communication.terminated()
+
+
+def _continued(ended: EventManager) -> EventManager:
+    """The history with all that it has, for what comes now."""
+    history, events = EventManager(), ended.get_event_history()
+    history._history_event_list.extend(events)
+    history._event_id_gen._next_id = events[-1]["id"] + 1
+    return history
 
 
 def _redrive(execution: Execution) -> None:
-    if execution.exec_status in (ExecutionStatus.RUNNING, ExecutionStatus.SUCCEEDED):
-        raise ExecutionNotRedrivable(
-            f"Execution {execution.exec_arn} is {execution.exec_status.value}: only an execution "
-            "that failed, timed out or was aborted can be redriven."
-        )
-    count = getattr(execution, "redrive_count", 0) + 1
-    worker = RedrivenWorker(execution, execution.exec_worker.env, count)
-    execution.redrive_count, execution.redrive_date = count, utcnow()
-    execution.exec_worker, execution.exec_status = worker, ExecutionStatus.RUNNING
-    execution.stop_date = execution.error = execution.cause = None
-    worker.start()
+    with executions.changing():
+        if execution.exec_status not in executions.REDRIVABLE:
+            raise ExecutionNotRedrivable(
+                f"Execution {execution.exec_arn} is {execution.exec_status.value}: only an "
+                "execution that failed, timed out or was aborted can be redriven."
+            )
+        execution.redrive_count = getattr(execution, "redrive_count", 0) + 1
+        execution.redrive_date = utcnow()
+        executions.begin(execution, RedrivenWorker(execution))
 
 
 def _count_redrives() -> None:
@@ -111,37 +119,13 @@ def _count_redrives() -> None:
 
 
 def _answer_requests() -> None:
-    describe_execution = StepFunctionResponse.describe_execution
-
-    def execution_of(response: StepFunctionResponse) -> Execution:
-        arn = response._get_param("executionArn")
-        return response.stepfunction_backend.describe_execution(arn)
-
     def redrive_execution(self: StepFunctionResponse) -> ActionResult:
-        execution = execution_of(self)
+        arn = self._get_param("executionArn")
+        execution = self.stepfunction_backend.describe_execution(arn)
         _redrive(execution)
         return ActionResult({"redriveDate": execution.redrive_date})
 
-    def describe(self: StepFunctionResponse) -> ActionResult:
-        execution = execution_of(self)
-        answer = describe_execution(self)
-        told: dict[str, Any] = answer.result
-        told["redriveCount"] = getattr(execution, "redrive_count", 0)
-        if told["redriveCount"]:
-            told["redriveDate"] = execution.redrive_date
-        redrivable = execution.exec_status not in (
-            ExecutionStatus.RUNNING,
-            ExecutionStatus.SUCCEEDED,
-        )
-        told["redriveStatus"] = "REDRIVABLE" if redrivable else "NOT_REDRIVABLE"
-        if not redrivable:
-            told["redriveStatusReason"] = (
-                f"Execution is {execution.exec_status.value} and cannot be redriven"
-            )
-        return answer
-
     StepFunctionResponse.redrive_execution = redrive_execution
-    StepFunctionResponse.describe_execution = describe
 
 
 def install() -> None:

@@ -1,15 +1,12 @@
 """Step Functions: executions as its API shows them, and requests to other AWS services.
 
-Holes in moto 5.2.5: an execution without a name gets none; bad names and inputs are taken or,
-as are bad definitions, answered without an error code; StopExecution forgets error and cause,
-takes effect only when the running task has ended, and not at all where that fails; an output that
-is a string is described unquoted; AWS SDK integrations get their parameters as written (`Cluster`), where botocore wants
-`cluster`, and answer as botocore does, times as objects; their errors are named `ecs.…`. DynamoDB's
-integration calls an expression that fails an error of DynamoDB.
+Holes in moto 5.2.5: bad definitions are answered without an error code; an output that is a string
+is described unquoted, and `includedData` is ignored; AWS SDK integrations get their parameters as
+written (`Cluster`), where botocore wants `cluster`, and answer as botocore does, times as objects;
+their errors are named `ecs.…`. DynamoDB's integration calls an expression that fails an error of
+DynamoDB.
 """
 
-import json
-import uuid
 from datetime import datetime, timezone
 from functools import cache
 from typing import Any
@@ -18,13 +15,7 @@ import botocore.session
 from botocore.model import OperationModel
 from moto.core.exceptions import AWSError
 from moto.core.responses import ActionResult
-from moto.core.utils import utcnow
-from moto.stepfunctions.exceptions import InvalidExecutionInput
-from moto.stepfunctions.parser.api import (
-    ExecutionFailedEventDetails,
-    ExecutionStatus,
-    ServiceException,
-)
+from moto.stepfunctions.parser.api import ServiceException
 from moto.stepfunctions.parser.asl.component.common.error_name.failure_event import (
     FailureEvent,
     FailureEventException,
@@ -35,11 +26,11 @@ from moto.stepfunctions.parser.asl.component.state.exec.state_task.service impor
     state_task_service_dynamodb,
 )
 from moto.stepfunctions.parser.asl.eval.environment import Environment
-from moto.stepfunctions.parser.asl.eval.program_state import ProgramStopped
-from moto.stepfunctions.parser.backend.execution import Execution
 from moto.stepfunctions.parser.models import StepFunctionsParserBackend
 from moto.stepfunctions.parser.utils import camel_to_snake_case
 from moto.stepfunctions.responses import StepFunctionResponse
+
+from glue import executions
 
 AwsSdkTask = state_task_service_aws_sdk.StateTaskServiceAwsSdk
 DynamoDbTask = state_task_service_dynamodb.StateTaskServiceDynamoDB
@@ -59,33 +50,6 @@ def timestamp(moment: datetime) -> str:
     """A time as Step Functions writes it."""
     utc = moment.astimezone(timezone.utc)
     return utc.isoformat(timespec="milliseconds").replace("+00:00", "Z")
-
-
-def _check_starts() -> None:
-    start_execution = StepFunctionsParserBackend.start_execution
-
-    def start(
-        self: StepFunctionsParserBackend,
-        state_machine_arn: str,
-        name: str | None = None,
-        execution_input: str | None = None,
-        *arguments: Any,
-        **keywords: Any,
-    ) -> Any:
-        name = name or str(uuid.uuid4())
-        self._validate_name(name)
-        execution_input = execution_input or "{}"
-        try:
-            json.loads(execution_input)
-        except ValueError as error:
-            raise InvalidExecutionInput(
-                f"Invalid State Machine Execution Input: '{error}'"
-            ) from error
-        return start_execution(
-            self, state_machine_arn, name, execution_input, *arguments, **keywords
-        )
-
-    StepFunctionsParserBackend.start_execution = start
 
 
 class InvalidDefinition(AWSError):
@@ -109,37 +73,11 @@ def _name_invalid_definitions() -> None:
     StepFunctionsParserBackend._validate_definition = staticmethod(validate_definition)
 
 
-def _stop_at_once() -> None:
-    stop = Execution.stop
-
-    def stop_at_once(
-        self: Execution, stop_date: datetime, error: str | None, cause: str | None
-    ) -> None:
-        if self.exec_status != ExecutionStatus.RUNNING:
-            return
-        stop(self, stop_date=stop_date, error=error, cause=cause)
-        self.exec_status = ExecutionStatus.ABORTED
-        self.stop_date, self.error, self.cause = stop_date, error, cause
-
-    def stop_execution(self: StepFunctionResponse) -> ActionResult:
-        execution = self.stepfunction_backend.describe_execution(
-            self._get_param("executionArn")
-        )
-        execution.stop(utcnow(), self._get_param("error"), self._get_param("cause"))
-        return ActionResult({"stopDate": execution.stop_date})
-
-    set_error = Environment.set_error
-
-    def set_error_unless_stopped(self: Environment, error: ExecutionFailedEventDetails) -> None:
-        if not isinstance(self.program_state(), ProgramStopped):
-            set_error(self, error)
-
-    Execution.stop = stop_at_once
-    StepFunctionResponse.stop_execution = stop_execution
-    Environment.set_error = set_error_unless_stopped
-
-
 def _describe_completely() -> None:
+    """With `METADATA_ONLY` what the execution was given, gave and said is left out.
+
+    https://docs.aws.amazon.com/step-functions/latest/apireference/API_DescribeExecution.html
+    """
     describe_execution = StepFunctionResponse.describe_execution
 
     def describe(self: StepFunctionResponse) -> ActionResult:
@@ -147,10 +85,19 @@ def _describe_completely() -> None:
             self._get_param("executionArn")
         )
         answer = describe_execution(self)
-        if execution.exec_status == ExecutionStatus.SUCCEEDED:
-            answer.result["output"] = json.dumps(execution.output, ensure_ascii=False)
-        if execution.stop_date is not None:
-            answer.result["stopDate"] = execution.stop_date
+        told: dict[str, Any] = answer.result
+        told.update(executions.redrive_status(execution))
+        told["stopDate"] = execution.stop_date
+        told["output"] = executions.output_of(execution)
+        included = self._get_param("includedData") != "METADATA_ONLY"
+        for name in ("input", "output"):
+            if told[name] is not None:
+                told[f"{name}Details"] = {"included": included}
+        if not included:
+            for name in ("input", "output", "error", "cause"):
+                told.pop(name, None)
+        for name in [name for name, value in told.items() if value is None]:
+            del told[name]
         return answer
 
     StepFunctionResponse.describe_execution = describe
@@ -228,9 +175,7 @@ def _name_evaluation_errors() -> None:
 
 def install() -> None:
     """Completes the interpreter."""
-    _check_starts()
     _name_invalid_definitions()
-    _stop_at_once()
     _describe_completely()
     _case_parameters()
     _name_sdk_errors()

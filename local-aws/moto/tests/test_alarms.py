@@ -11,7 +11,7 @@ from glue import alarms, clock
 from glue.stack_parameters import parsed
 from tests.support import GlueTest, unique, wait_for
 
-INFRA = Path(__file__).parents[4] / "infra"
+INFRA = Path(__file__).parents[3] / "infra"
 NAMESPACE = "AWS/ApplicationELB"
 BALANCER = [{"Name": "LoadBalancer", "Value": "app/web/1"}]
 GROUP = [{"Name": "TargetGroup", "Value": "targetgroup/blue/2"}, *BALANCER]

@@ -105,6 +105,42 @@ class Faults(GlueTest):
         self.assertEqual(self.arrived(1), [1])
         self.assertNotIn(fault, [one["id"] for one in self.ask("GET", URL)])
 
+    def test_a_fault_may_be_about_one_target_of_several(self) -> None:
+        """One event, two rules: what is ordered for the one does not concern the other."""
+        url, arn = self.queue(unique("others"))
+        client, rule = self.client("events"), unique("other-rule")
+        client.put_rule(Name=rule, EventPattern=json.dumps({"source": [self.source]}))
+        client.put_targets(Rule=rule, Targets=[{"Id": "q", "Arn": arn}])
+        name = arn.split(":")[-1]
+
+        def at_the_other(count: int) -> list[int]:
+            numbers: list[int] = []
+            while len(numbers) < count:
+                for message in self.received(url):
+                    numbers.append(json.loads(message["Body"])["detail"]["number"])
+                    self.client("sqs").delete_message(
+                        QueueUrl=url, ReceiptHandle=message["ReceiptHandle"]
+                    )
+            return numbers
+
+        for order, put, here, there in (
+            ({"deliver": "NEVER", "target": name}, (1, 2), [1, 2], [2]),
+            ({"deliver": "TWICE", "target": arn}, (3,), [3], [3, 3]),
+            ({"deliver": "OUT_OF_ORDER", "rule": f"{rule[:-2]}*"}, (4, 5), [4, 5], [5, 4]),
+            ({"deliver": "LATE", "seconds": 0.2, "target": name}, (6, 7), [6, 7], [7, 6]),
+        ):
+            with self.subTest(order=order):
+                fault = self.order(**order)
+                self.put(*put)
+                self.numbers.clear()
+                self.assertEqual(self.arrived(len(here)), here)
+                self.assertEqual(at_the_other(len(there)), there)
+                self.assertEqual(self.struck(fault), 1)
+        nowhere = self.order("NEVER", target="no-such-queue")
+        self.put(8)
+        self.assertEqual(at_the_other(1), [8])
+        self.assertEqual(self.struck(nowhere), 0)
+
     def test_the_older_of_two_faults_strikes_first(self) -> None:
         first, second = self.order("NEVER"), self.order("TWICE")
         self.put(1, 2)

@@ -3,6 +3,7 @@
 import json
 
 from moto.stepfunctions.parser.asl.antlr.runtime.ASLParser import ASLParser
+from moto.stepfunctions.parser.asl.component.common.path import result_path
 from moto.stepfunctions.parser.asl.parse.asl_parser import AmazonStateLanguageParser
 from moto.stepfunctions.parser.asl.utils.boto_client import boto_client_for
 
@@ -33,3 +34,6 @@ class Reuse(GlueTest):
         other = boto_client_for("eu-central-1", "dynamodb")
         self.assertEqual(other.meta.region_name, "eu-central-1")
         self.assertNotEqual(boto_client_for("eu-west-1", "sqs").meta.service_model, first)
+
+    def test_a_path_is_read_once(self) -> None:
+        self.assertIs(result_path.parse("$.a"), result_path.parse("$.a"))

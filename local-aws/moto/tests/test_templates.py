@@ -12,7 +12,7 @@ from glue.stack_parameters import parsed
 from glue.stacks import references
 from tests.support import GlueTest, unique, wait_for
 
-INFRA = Path(__file__).parents[4] / "infra"
+INFRA = Path(__file__).parents[3] / "infra"
 
 
 class TemplateTest(GlueTest):

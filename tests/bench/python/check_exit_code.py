@@ -1,16 +1,15 @@
-"""Tells a migration that exited 0 from every other end."""
+"""Tells a command that exited 0 in its time from every other end."""
 
 import time
 from urllib.parse import quote
 
-import boto3
+from clients import client
+from failures import AwsRequestFailed, AwsRequests, InvalidInput, check
 
-from failures import AwsRequestFailed, AwsRequests, check
-
-logs = boto3.client("logs")
+logs = client("logs")
 
 LINES = 20
-LINE_CHARACTERS = 1000
+LINE_CHARACTERS = 500
 TRIES = 4
 PAUSE_SECONDS = 0.5
 
@@ -23,18 +22,34 @@ class MigrationNotStarted(Exception):
     pass
 
 
+class MigrationStopped(Exception):
+    pass
+
+
+class MigrationTimedOut(Exception):
+    pass
+
+
 def handler(event, context):
-    check(event, ("container", "task"), ("log",))
-    name = event["container"]
-    task = event["task"]
-    container = next((c for c in task["containers"] if c["name"] == name), None)
-    exit_code = container and container["exitCode"]
-    if exit_code == 0:
-        return {"exitCode": 0}
+    check(event, ("task", "ended"))
+    task, ended = event["task"], event["ended"]
+    name, log = task["container"], task["log"]
     where = f"container {name} of task {task['taskArn']}"
+    if ended["overdue"]:
+        limit = task["timeoutSeconds"]
+        raise MigrationTimedOut(f"{where} ran longer than {limit} seconds.\n{excerpt(log)}")
+    stopped = ended["stopped"]
+    if not stopped:
+        raise InvalidInput("`ended.stopped`: must be given where the task is not overdue")
+    container = next((c for c in stopped["containers"] if c["name"] == name), None)
+    exit_code = container and container["exitCode"]
     if exit_code is None:
-        raise MigrationNotStarted(f"{where} has no exit code. {reasons(task, container)}")
-    raise MigrationFailed(f"{where} exited with code {exit_code}.\n{excerpt(event.get('log'))}")
+        raise MigrationNotStarted(f"{where} has no exit code. {reasons(stopped, container)}")
+    if exit_code != 0:
+        raise MigrationFailed(f"{where} exited with code {exit_code}.\n{excerpt(log)}")
+    if stopped["stopCode"] not in (None, "EssentialContainerExited"):
+        raise MigrationStopped(f"{where} was stopped: {reasons(stopped, container)}\n{excerpt(log)}")
+    return {"exitCode": 0, "at": ended["at"]}
 
 
 def reasons(task, container):

@@ -1,11 +1,10 @@
 """Starts a release for every stack that takes a pushed image."""
 
-import boto3
-
 import release
+from clients import client
 from failures import AwsRequestFailed
 
-ecr = boto3.client("ecr")
+ecr = client("ecr")
 
 
 class InvalidEvent(Exception):
@@ -61,7 +60,7 @@ def release_into(stacks, push):
     first_failure = None
     for stack in stacks:
         try:
-            reason = release.reason_to_skip(stack, push["tag"])
+            reason = release.TakenTags(stack).reason_to_skip(push["tag"])
             if reason:
                 answers.append({"stack": stack, "skipped": reason})
             else:

@@ -1,17 +1,19 @@
 """Decides what a release will do, or that there is nothing to do. Only reads."""
 
 import json
+import os
 import re
 
-import boto3
-
+import alarms
 import health_check
+import table
 import task_definition
+from clients import client
 from failures import AwsRequestFailed, AwsRequests, InvalidInput, check
 
-cloudformation = boto3.client("cloudformation")
-ecr = boto3.client("ecr")
-ecs = boto3.client("ecs")
+cloudformation = client("cloudformation")
+ecr = client("ecr")
+ecs = client("ecs")
 
 SERVICES = 10
 SERVICE_ARN = re.compile(r"arn:([^:]+):ecs:([^:]+):([^:]+):service/(?:([^/]+)/)?[^/]+")
@@ -38,8 +40,7 @@ FIELDS = {
     ),
     "rollback": ("to", "startedBy", "alarm"),
 }
-HOUR = 3600
-DAY = 24 * HOUR
+DAY = 24 * 3600
 # The stack's output for each limit, with its lowest and its highest number of seconds.
 LIMITS = {
     "migrationSeconds": ("MigrationTimeoutSeconds", 5, DAY),
@@ -47,6 +48,15 @@ LIMITS = {
     "postDeploySeconds": ("PostDeployTimeoutSeconds", 5, DAY),
     "rollbackWindowSeconds": ("RollbackWindowSeconds", 0, 7 * DAY),
 }
+# What the pipeline allows where the stack says nothing.
+DEFAULTS = {
+    "migrationSeconds": int(os.environ["MIGRATION_TIMEOUT_SECONDS"]),
+    "deploymentSeconds": int(os.environ["DEPLOYMENT_TIMEOUT_SECONDS"]),
+    "postDeploySeconds": int(os.environ["MIGRATION_TIMEOUT_SECONDS"]),
+    "rollbackWindowSeconds": int(os.environ["ROLLBACK_WINDOW_SECONDS"]),
+}
+COMMANDS = {"migration": "MigrationCommand", "postDeploy": "PostDeployCommand"}
+TO_THE_SECOND = 19
 
 
 class StackNotFound(Exception):
@@ -82,17 +92,161 @@ class UnsupportedDeploymentController(Exception):
 
 
 def handler(event, context):
-    check(event, ("request",), ("revisions",))
-    request = event["request"]
+    check(event, ("request", "execution", "startedAt", "turn", "plan"))
+    request = {key: value for key, value in event["request"].items() if value is not None}
     validate(request)
-    stack = Stack(request["stack"])
-    known = {revision["taskDefinition"]: revision for revision in event.get("revisions", [])}
-    services = services_of(stack.name, known)
-    if request.get("action") == "rollback":
-        plan = rollback(stack, services)
-    else:
-        plan = deploy(request, stack, services)
-    return {**plan, "revisions": [service.revision for service in services]}
+    release = identity(request, event["execution"], event["startedAt"])
+    turn, before = event["turn"], event["plan"]
+    if turn is None:
+        plan = survey(request, release, [])
+        return plan if plan["ending"] else {**plan, **guarded(plan)}
+    if before is None:
+        raise InvalidInput("`plan`: the plan of before the turn is missing")
+    if not turn["taken"]:
+        superseded = {"verdict": "superseded", "by": turn["supersededBy"]}
+        ending = before["ending"] or superseded
+        return {**before, "action": "end", "ending": ending, "revisions": []}
+    if before["release"]["digest"]:
+        request["digest"] = before["release"]["digest"]
+    return in_turn(survey(request, release, before["revisions"]), turn)
+
+
+def survey(request, release, known):
+    """What there is to do by stack and account alone."""
+    try:
+        stack = Stack(request["stack"])
+        services = services_of(stack.name, {one["taskDefinition"]: one for one in known})
+        if release["action"] == "rollback":
+            plan = rollback(stack, services)
+        else:
+            plan = deploy(request, stack, services)
+    except (NoServices, RepositoryNotLinked, UnsupportedDeploymentController) as failure:
+        if not release["alarm"]:
+            raise
+        return not_deployed_to(release, str(failure))
+    image = plan.pop("image")
+    plan["release"] = {**release, **image}
+    if release["ignoreAlarms"] and release["action"] == "deploy":
+        plan["alarms"] = []
+    plan["revisions"] = [service.revision for service in services]
+    return plan
+
+
+def guarded(plan):
+    """The end of an alarm that guards no deployment of the services."""
+    alarm = plan["release"]["alarm"]
+    if alarm is None or alarm["name"] in plan["alarms"]:
+        return {}
+    return nothing_to_roll_back("guardsNoDeployment")
+
+
+def nothing_to_roll_back(why):
+    return {"action": "end", "ending": {"verdict": "nothingToRollBack", "why": why}}
+
+
+def in_turn(plan, taken):
+    release = plan["release"]
+    turn = table.turn(release["stack"])
+    plan.update(decide(plan, turn, taken["touched"]))
+    if plan["action"] in ("migrate", "deploy"):
+        names = alarms.in_alarm(plan["alarms"])
+        if names:
+            raise alarms.AlarmsInAlarm(f"{', '.join(names)} of {release['stack']} are in ALARM")
+    if plan["action"] != "settle":
+        plan["revisions"] = []
+    if plan["action"] == "verify":
+        plan["update"] = as_it_runs(plan)
+    return plan
+
+
+def decide(plan, turn, touched):
+    """Action and ending with the turn in hand."""
+    release = plan["release"]
+    unguarded = {} if plan["ending"] else guarded(plan)
+    if plan["ending"] or unguarded:
+        return unguarded
+    if "unsettled" in turn:
+        return {"action": "settle"}
+    if plan["action"] == "rollback":
+        window = plan["limits"]["rollbackWindowSeconds"]
+        why = release["alarm"] and no_reason(release["alarm"], turn, window)
+        return nothing_to_roll_back(why) if why else {}
+    repository = release["repository"]
+    if release["order"] < turn.get(f"deployed:{repository}", "") and not release["force"]:
+        return {"action": "end", "ending": {"verdict": "stale"}}
+    verified = turn.get(f"verified:{repository}")
+    is_verified = not touched if verified is None else verified == release["digest"]
+    if plan["action"] == "verify" and is_verified:
+        return {"action": "record", "ending": {"verdict": "nothingToDeploy"}}
+    return {}
+
+
+def no_reason(alarm, turn, window):
+    """Why an alarm takes nothing back; None: it does."""
+    if "currentRecord" not in turn:
+        return "noRelease"
+    finished, at = turn["currentFinished"], table.millis_of(alarm["at"])
+    if turn["currentAction"] == "rollback" or turn.get("rolledBackAt", 0) >= finished:
+        return "justRolledBack"
+    if at < turn["currentFrom"]:
+        return "beforeTheRelease"
+    if at > finished + window * 1000:
+        return {"afterTheWindow": {"seconds": window}}
+    return None
+
+
+def as_it_runs(plan):
+    at = table.now()
+    services = [
+        {
+            "cluster": planned["cluster"],
+            "service": planned["service"],
+            "taskDefinition": planned["taskDefinition"],
+            "previousTaskDefinition": planned["taskDefinition"],
+        }
+        for planned in plan["services"]
+    ]
+    deadline = at + plan["limits"]["deploymentSeconds"] * 1000
+    return {"services": services, "at": at, "deadline": deadline, "tries": 1}
+
+
+def identity(request, execution, started_at):
+    """Which release the execution is; its image is not known yet."""
+    pushed = min(request.get("pushedAt", started_at)[:TO_THE_SECOND], started_at[:TO_THE_SECOND])
+    return {
+        "stack": request["stack"],
+        "action": request.get("action", "deploy"),
+        "repository": None,
+        "tag": request.get("tag"),
+        "digest": None,
+        "image": None,
+        "record": f"release#{started_at}#{execution['id'].rsplit(':', 1)[-1]}",
+        "order": f"{pushed}#{started_at}",
+        "startedAt": started_at,
+        "pushedAt": request.get("pushedAt"),
+        "startedBy": request.get("startedBy", "a person"),
+        "to": request.get("to"),
+        "alarm": request.get("alarm"),
+        "force": request.get("force", False),
+        "ignoreAlarms": request.get("ignoreAlarms", False),
+    }
+
+
+def not_deployed_to(release, reason):
+    return {
+        **nothing_to_roll_back({"notDeployedTo": reason}),
+        "reason": reason,
+        "release": release,
+        "imageParameters": {},
+        "services": [],
+        "migration": None,
+        "postDeploy": None,
+        "alarms": [],
+        "healthCheckUrl": None,
+        "limits": {key: DEFAULTS[key] for key in DEFAULTS if key != "postDeploySeconds"},
+        "update": None,
+        "revisions": [],
+    }
 
 
 def validate(event):
@@ -115,25 +269,27 @@ def deploy(event, stack, services):
         raise AmbiguousRepository(f"{stack.name} runs images of {linked}")
     repository = linked[0]
     unit = unit_of(services, linked)
+    is_own = owns_commands(stack, services, repository)
     digest = digest_of(repository, event)
     image = unit[0].image(repository, digest)
     behind = [service for service in unit if not service.runs(image)]
-    migration = None
-    if event.get("migrate") is not False:
+    limits = stack.limits()
+    migration = post_deploy = None
+    if event.get("migrate", is_own):
         if not stack.outputs and stack.status.endswith("_FAILED"):
             raise stack.invalid("MigrationCommand", "CloudFormation tells no outputs of it")
-        migration = command_of(stack, "MigrationCommand", unit, repository)
-    post_deploy = command_of(stack, "PostDeployCommand", unit, repository)
-    deploys = bool(behind) or (event.get("migrate") is True and migration is not None)
+        migration = command_of(stack, "migration", unit, repository, limits["migrationSeconds"])
+    seconds = limits.pop("postDeploySeconds")
+    if is_own:
+        post_deploy = command_of(stack, "postDeploy", unit, repository, seconds)
+    deploys = behind or (event.get("migrate") is True and migration)
     return {
-        "action": "deploy" if deploys else "none",
+        "action": ("migrate" if migration else "deploy") if deploys else "verify",
         "reason": f"{len(behind)} of {len(unit)} services of {stack.name} do not run {image} yet.",
-        "repository": repository,
-        "tag": event.get("tag"),
-        "digest": digest,
-        "image": image,
+        "image": {"repository": repository, "digest": digest, "image": image},
         "migration": migration if deploys else None,
         "postDeploy": post_deploy,
+        "limits": limits,
         **common(stack, unit, linked),
     }
 
@@ -141,28 +297,38 @@ def deploy(event, stack, services):
 def rollback(stack, services):
     """Back from whatever the services run now."""
     linked = linked_repositories(stack.name, services, None)
+    limits = stack.limits()
+    limits.pop("postDeploySeconds")
     return {
         "action": "rollback",
         "reason": f"Stack {stack.name} is to go back to an earlier release.",
-        "repository": None,
-        "tag": None,
-        "digest": None,
-        "image": None,
+        "image": {},
         "migration": None,
         "postDeploy": None,
+        "limits": limits,
         **common(stack, unit_of(services, linked), linked),
     }
 
 
 def common(stack, unit, repositories):
     return {
-        "stack": stack.name,
+        "ending": None,
         "imageParameters": image_parameters(stack, unit, repositories),
         "services": [service.planned(repositories) for service in unit],
         "alarms": sorted({alarm for service in unit for alarm in service.alarms}),
         "healthCheckUrl": stack.health_check_url(),
-        "limits": stack.limits(),
+        "update": None,
     }
+
+
+def owns_commands(stack, services, repository):
+    """Whether the commands are this repository's, and not another one's of the stack."""
+    wanted = stack.outputs.get("MigrationContainer")
+    if not wanted or any(wanted in one.containers_of([repository]) for one in services):
+        return True
+    others = [one for one in services if not one.containers_of([repository])]
+    owners = [own for one in others for named, own in one.ecr_containers() if named["name"] == wanted]
+    return not owners or not names_stack(services[0].arn, owners[0], stack.name)
 
 
 def image_parameters(stack, unit, repositories):
@@ -207,7 +373,8 @@ class Stack:
         return InvalidStackOutput(f"{output} of {self.name}: {problem}")
 
     def limits(self):
-        return {limit: self.seconds(*bounds) for limit, bounds in LIMITS.items()}
+        own = {limit: self.seconds(*bounds) for limit, bounds in LIMITS.items()}
+        return DEFAULTS | {limit: value for limit, value in own.items() if value is not None}
 
     def seconds(self, output, lowest, highest):
         text = self.outputs.get(output)
@@ -368,8 +535,9 @@ def digest_of(repository, event):
     return answer["imageDetails"][0]["imageDigest"]
 
 
-def command_of(stack, output, unit, repository):
+def command_of(stack, purpose, unit, repository, seconds):
     """The command that an output of the stack asks for, and where it runs."""
+    output = COMMANDS[purpose]
     command = stack.outputs.get(output)
     if not command:
         return None
@@ -381,11 +549,13 @@ def command_of(stack, output, unit, repository):
         raise stack.invalid(output, f"`{command}` is no JSON array of strings")
     service, container = container_of(stack, unit, repository)
     return {
+        "purpose": purpose,
         "cluster": service.cluster,
         "service": service.arn,
         "taskDefinition": service.revision["taskDefinition"],
         "container": container,
         "command": words,
+        "timeoutSeconds": seconds,
     }
 
 

@@ -1,21 +1,17 @@
 """Starts releases for pushes whose event was lost."""
 
-import os
 import re
 import time
 from datetime import timezone
 
-import boto3
-
 import release
+import table
+from clients import client
 from failures import AwsRequestFailed, AwsRequests
 
-dynamodb = boto3.client("dynamodb")
-ecr = boto3.client("ecr")
+ecr = client("ecr")
 
-RELEASES_TABLE = os.environ["RELEASES_TABLE"]
 PATIENCE_SECONDS = 120
-NEWEST = 100
 TO_THE_SECOND = 19
 REFERRER = re.compile(r"sha256-[0-9a-fA-F]{64}")
 SINGLE_MANIFESTS = (
@@ -97,49 +93,41 @@ def is_other_artifact(detail):
     return bool(is_single and artifact and artifact not in IMAGES)
 
 
-class Known:
-    """What the table of releases says of a stack."""
-
-    def __init__(self, stack):
-        with AwsRequests("dynamodb:Query", RELEASES_TABLE):
-            answer = dynamodb.query(
-                TableName=RELEASES_TABLE,
-                KeyConditionExpression="stack = :stack",
-                ExpressionAttributeValues={":stack": {"S": stack}},
-                ScanIndexForward=False,
-                Limit=NEWEST,
-            )
-        self.turn = {}
-        self.digests = set()
-        for item in answer["Items"]:
-            if text(item, "item") == "turn":
-                self.turn = item
-                self.digests |= {text(item, "heldDigest"), text(item, "waitingDigest")}
-            else:
-                self.digests.add(text(item, "digest"))
-
-    def is_newer(self, repository, pushed_at):
-        deployed = text(self.turn, f"deployed:{repository}")
-        return deployed is not None and pushed_at[:TO_THE_SECOND] >= deployed[:TO_THE_SECOND]
-
-
-def text(item, name):
-    return item.get(name, {}).get("S")
-
-
 def release_into(repository, images, stack):
     """Starts the release of the newest image that the stack takes, where nobody has heard of it."""
-    known = Known(stack)
-    for image in images:
-        if not known.is_newer(repository, image["pushedAt"]):
-            break
-        tag = next((tag for tag in image["tags"] if not release.reason_to_skip(stack, tag)), None)
+    turn = table.turn(stack)
+    newer = [image for image in images if is_newer(turn, repository, image["pushedAt"])]
+    if not newer:
+        return []
+    taken = release.TakenTags(stack)
+    if taken.is_changing:
+        return []
+    for image in newer:
+        tag = next((tag for tag in image["tags"] if not taken.reason_to_skip(tag)), None)
         if tag is None:
             continue
-        if image["digest"] in known.digests:
-            break
+        if is_known(turn, stack, image):
+            return []
         return [start(repository, image, tag, stack)]
     return []
+
+
+def is_newer(turn, repository, pushed_at):
+    deployed = turn.get(f"deployed:{repository}")
+    return deployed is not None and pushed_at[:TO_THE_SECOND] >= deployed[:TO_THE_SECOND]
+
+
+def is_known(turn, stack, image):
+    """Whether a release of the image has begun since it was pushed."""
+    if image["digest"] in (turn.get("heldDigest"), turn.get("waitingDigest")):
+        return True
+    for record in table.records(stack):
+        begun = record.get("startedAt")
+        if begun and begun[:TO_THE_SECOND] < image["pushedAt"][:TO_THE_SECOND]:
+            return False
+        if record.get("digest") == image["digest"]:
+            return True
+    return False
 
 
 def start(repository, image, tag, stack):

@@ -6,12 +6,11 @@ import os
 import re
 from fnmatch import fnmatchcase
 
-import boto3
-
+from clients import client
 from failures import AwsRequestFailed, AwsRequests
 
-cloudformation = boto3.client("cloudformation")
-states = boto3.client("stepfunctions")
+cloudformation = client("cloudformation")
+states = client("stepfunctions")
 
 STATE_MACHINE_ARN = os.environ["STATE_MACHINE_ARN"]
 _, PARTITION, _, REGION, ACCOUNT, _, _ = STATE_MACHINE_ARN.split(":")
@@ -44,27 +43,37 @@ def stacks_of(ecr, repository):
     return list(dict.fromkeys(names))
 
 
-def reason_to_skip(stack, tag):
-    """A sentence where the stack does not exist, or does not take the tag."""
-    try:
-        with AwsRequests("cloudformation:DescribeStacks", stack):
-            described = cloudformation.describe_stacks(StackName=stack)["Stacks"][0]
-    except AwsRequestFailed as failure:
-        if failure.code == "ValidationError":
-            return f"There is no stack {stack}: {failure}"
-        raise
-    outputs = {o["OutputKey"]: o["OutputValue"] for o in described.get("Outputs", [])}
-    status = described["StackStatus"]
-    if not outputs and status not in WITHOUT_OUTPUTS:
-        if status.startswith(NEVER_CREATED):
-            return f"The stack is {status}: a stack's first image is deployed with it."
-        raise AwsRequestFailed(
-            "cloudformation:DescribeStacks", stack, status, "the stack's outputs are not told"
-        )
-    patterns = outputs.get("ImageTags", "").split()
-    if patterns and not any(fnmatchcase(tag, pattern) for pattern in patterns):
-        return f"The tag {tag} is none that the stack takes."
-    return None
+class TakenTags:
+    """Which tags a stack takes, and whether CloudFormation is at work on it."""
+
+    def __init__(self, stack):
+        self.is_changing, self.patterns, self.reason = False, [], None
+        try:
+            with AwsRequests("cloudformation:DescribeStacks", stack):
+                described = cloudformation.describe_stacks(StackName=stack)["Stacks"][0]
+        except AwsRequestFailed as failure:
+            if failure.code != "ValidationError":
+                raise
+            self.reason = f"There is no stack {stack}: {failure}"
+            return
+        outputs = {o["OutputKey"]: o["OutputValue"] for o in described.get("Outputs", [])}
+        status = described["StackStatus"]
+        self.is_changing = status.endswith("_IN_PROGRESS")
+        self.patterns = outputs.get("ImageTags", "").split()
+        if not outputs and status not in WITHOUT_OUTPUTS:
+            if not status.startswith(NEVER_CREATED):
+                raise AwsRequestFailed(
+                    "cloudformation:DescribeStacks", stack, status, "its outputs are not told"
+                )
+            self.reason = f"The stack is {status}: its first image is deployed with it."
+
+    def reason_to_skip(self, tag):
+        """A sentence where the stack does not take the tag."""
+        if self.reason:
+            return self.reason
+        if self.patterns and not any(fnmatchcase(tag, pattern) for pattern in self.patterns):
+            return f"The tag {tag} is none that the stack takes."
+        return None
 
 
 def execution_name(stack, label, identity):

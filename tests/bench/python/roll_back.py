@@ -1,8 +1,9 @@
-"""Sends every service of a stack on its way back to the revision that it is to run."""
+"""Begins the rollback of every service of a stack."""
 
 import time
 
 import services
+import table
 from failures import AwsRequestFailed, AwsRequests, InvalidInput, check
 
 STALE_SECONDS = 3
@@ -15,14 +16,19 @@ class RollbackRefused(Exception):
 
 def handler(event, context):
     """All services are tried; then a failure is told, one that may pass before a refusal."""
-    check(event, ("stack", "executionId", "services"))
-    wanted = event["services"]
+    required = ("release", "execution", "target", "before", "earlier", "deploymentSeconds")
+    check(event, required)
+    wanted = event["target"]["services"]
     if not wanted:
-        raise InvalidInput("`services`: there is none")
-    for number, one in enumerate(wanted):
-        check(one, ("cluster", "service", "taskDefinition"), where=f"services[{number}].")
-        if not one["taskDefinition"]:
-            raise InvalidInput(f"`services[{number}].taskDefinition`: must not be empty")
+        raise InvalidInput("`target.services`: there is none")
+    table.begin(
+        event["release"],
+        event["execution"],
+        "rollback",
+        table.until(context),
+        before=event["before"],
+        services=wanted,
+    )
     seen = Seen(wanted)
     if any(seen.is_active(one) and seen.step(one) == LEAVE for one in wanted):
         time.sleep(STALE_SECONDS)
@@ -38,8 +44,19 @@ def handler(event, context):
         passing = next((failure for failure in failures if not failure.refused), None)
         if passing:
             raise passing
-        raise RollbackRefused(f"{failures[0]} Services that went back: {done}.")
-    return {"services": answers}
+        raise RollbackRefused(f"{failures[0]} Services that were rolled back: {done}.")
+    return done_with(event, answers)
+
+
+def done_with(event, answers):
+    earlier = event["earlier"] or {"services": [], "tries": 0}
+    before = {one["service"]: one["previousTaskDefinition"] for one in earlier["services"]}
+    for answer in answers:
+        previous = before.get(answer["service"], answer["previousTaskDefinition"])
+        answer["previousTaskDefinition"] = previous
+    at = table.now()
+    deadline = at + event["deploymentSeconds"] * 1000
+    return {"services": answers, "at": at, "deadline": deadline, "tries": earlier["tries"] + 1}
 
 
 class Seen:
@@ -47,14 +64,7 @@ class Seen:
 
     def __init__(self, wanted):
         self.services = services.describe(wanted)
-        self.deployments = services.in_progress(self.services)
-        revisions = [
-            revision
-            for deployment in self.deployments.values()
-            for revision in (services.target(deployment), goes_back_to(deployment))
-            if revision
-        ]
-        self.task_definitions = services.task_definitions(revisions)
+        self.deployments, self.task_definitions = services.seen(self.services)
 
     def is_active(self, wanted):
         service = self.services.get(wanted["service"])
@@ -70,7 +80,7 @@ class Seen:
             rollouts = [one.get("rolloutState") for one in service["deployments"]]
             return LEAVE if has_it and rollouts == ["COMPLETED"] else update
         status = deployment["status"]
-        is_back = self.task_definitions.get(goes_back_to(deployment)) == revision
+        is_back = self.task_definitions.get(services.goes_back_to(deployment)) == revision
         is_forward = self.task_definitions.get(services.target(deployment)) == revision
         if status in ("ROLLBACK_REQUESTED", "ROLLBACK_IN_PROGRESS") and is_back:
             return LEAVE
@@ -85,12 +95,6 @@ class Seen:
         deployment = self.deployments.get(wanted["service"], {})
         revision = self.task_definitions.get(services.target(deployment))
         return revision or self.services[wanted["service"]].get("taskDefinition", "")
-
-
-def goes_back_to(deployment):
-    told = deployment.get("rollback", {}).get("serviceRevisionArn")
-    sources = deployment.get("sourceServiceRevisions", [])
-    return told or (sources[0]["arn"] if len(sources) == 1 else None)
 
 
 def back(wanted, seen):

@@ -1,13 +1,15 @@
-"""Runs a stack's migration once, with the new image."""
+"""Starts a release's command once, as a task of the new image."""
 
 import hashlib
 
-import boto3
-
+import table
 import task_definition
+from clients import client
 from failures import AwsRequestFailed, AwsRequests, InvalidInput, check
 
-ecs = boto3.client("ecs")
+ecs = client("ecs")
+
+MIGRATION_TAG = "bluegreen:migration"
 
 
 class TaskNotStarted(Exception):
@@ -15,68 +17,93 @@ class TaskNotStarted(Exception):
 
 
 def handler(event, context):
-    check(event, ("migration", "image", "repository", "stack", "executionId", "attempt"))
-    migration = check(
-        event["migration"],
-        ("cluster", "service", "taskDefinition", "container", "command"),
-        where="migration.",
+    check(event, ("release", "execution", "command", "before"))
+    release, execution = event["release"], event["execution"]
+    command = check(
+        event["command"],
+        (
+            "purpose",
+            "cluster",
+            "service",
+            "taskDefinition",
+            "container",
+            "command",
+            "timeoutSeconds",
+        ),
+        where="command.",
     )
-    check_image(event["image"], event["repository"])
-    service = service_of(migration)
-    family = task_definition.family_of(ecs, migration["taskDefinition"])
+    check_image(release["image"], release["repository"])
+    at, is_migration = table.now(), command["purpose"] == "migration"
+    table.begin(
+        release,
+        execution,
+        command["purpose"],
+        table.until(context),
+        before=event["before"] if is_migration else None,
+    )
+    service = service_of(command)
+    family = task_definition.family_of(ecs, command["taskDefinition"])
     try:
         revision = task_definition.register_pinned(
-            ecs, family, event["image"], event["stack"], event["executionId"]
+            ecs, family, release["image"], release["stack"], execution["id"]
         )
     except task_definition.NothingToPin as nothing:
-        raise InvalidInput(f"`migration.taskDefinition`: {nothing}") from nothing
-    task_arn, revision = start(request(service, event, revision), migration)
+        raise InvalidInput(f"`command.taskDefinition`: {nothing}") from nothing
+    task_arn, revision = start(request(service, event, revision), command)
+    if is_migration:
+        table.started_migration(release, execution, task_arn)
     return {
-        "cluster": migration["cluster"],
+        "purpose": command["purpose"],
+        "stack": release["stack"],
+        "image": release["image"],
+        "cluster": command["cluster"],
+        "service": command["service"],
         "taskArn": task_arn,
         "taskDefinition": revision,
-        "container": migration["container"],
-        "log": log_location(family[0]["taskDefinition"], migration["container"], task_arn),
+        "container": command["container"],
+        "log": log_location(family[0]["taskDefinition"], command["container"], task_arn),
+        "at": at,
+        "timeoutSeconds": command["timeoutSeconds"],
     }
 
 
 def check_image(image, repository):
-    match = task_definition.IMAGE.fullmatch(image)
+    match = task_definition.IMAGE.fullmatch(image or "")
     if not match or match["repository"] != repository:
-        raise InvalidInput(f"`image`: {image} is not an image of the repository {repository}")
+        raise InvalidInput(f"`release.image`: {image} is not an image of {repository}")
     if not match["digest"]:
-        raise InvalidInput(f"`image`: {image} names no digest")
+        raise InvalidInput(f"`release.image`: {image} names no digest")
 
 
-def service_of(migration):
-    with AwsRequests("ecs:DescribeServices", migration["service"]):
+def service_of(command):
+    with AwsRequests("ecs:DescribeServices", command["service"]):
         answer = ecs.describe_services(
-            cluster=migration["cluster"], services=[migration["service"]]
+            cluster=command["cluster"], services=[command["service"]]
         )
     if not answer["services"]:
         reason = next((f.get("reason") for f in answer["failures"]), "MISSING")
         raise AwsRequestFailed(
-            "ecs:DescribeServices", migration["service"], reason, "ECS has no such service"
+            "ecs:DescribeServices", command["service"], reason, "ECS has no such service"
         )
     return answer["services"][0]
 
 
 def request(service, event, revision):
-    migration = event["migration"]
-    token = hashlib.sha256(f"{event['executionId']}#{event['attempt']}".encode()).hexdigest()
+    release, execution, command = event["release"], event["execution"], event["command"]
+    identity = f"{execution['id']}#{execution['redrives']}#{command['purpose']}"
     run = {
-        "cluster": migration["cluster"],
+        "cluster": command["cluster"],
         "taskDefinition": revision,
         "count": 1,
         "enableECSManagedTags": service["enableECSManagedTags"],
         "overrides": {
-            "containerOverrides": [
-                {"name": migration["container"], "command": migration["command"]}
-            ]
+            "containerOverrides": [{"name": command["container"], "command": command["command"]}]
         },
-        "startedBy": f"bluegreen-{token[:16]}",
-        "tags": task_definition.marked([], event["stack"], event["executionId"]),
-        "clientToken": token,
+        "startedBy": f"bluegreen/{release['stack']}",
+        "tags": task_definition.marked(
+            [{"key": MIGRATION_TAG, "value": release["stack"]}], release["stack"], execution["id"]
+        ),
+        "clientToken": hashlib.sha256(identity.encode()).hexdigest(),
     }
     copied = [
         "capacityProviderStrategy",
@@ -91,14 +118,14 @@ def request(service, event, revision):
     return run
 
 
-def start(run, migration):
+def start(run, command):
     try:
         answer = ecs.run_task(**run)
     except ecs.exceptions.ConflictException as conflict:
         # The same token with another revision: ECS names the task of an earlier try.
-        return found(migration, conflict.response["resourceIds"][0])
+        return found(command, conflict.response["resourceIds"][0])
     except Exception:
-        with AwsRequests("ecs:RunTask", migration["service"]):
+        with AwsRequests("ecs:RunTask", command["service"]):
             raise
     if not answer["tasks"]:
         reasons = "; ".join(failure.get("reason", "no reason") for failure in answer["failures"])
@@ -106,9 +133,9 @@ def start(run, migration):
     return answer["tasks"][0]["taskArn"], run["taskDefinition"]
 
 
-def found(migration, task_arn):
+def found(command, task_arn):
     with AwsRequests("ecs:DescribeTasks", task_arn):
-        answer = ecs.describe_tasks(cluster=migration["cluster"], tasks=[task_arn])
+        answer = ecs.describe_tasks(cluster=command["cluster"], tasks=[task_arn])
     return task_arn, answer["tasks"][0]["taskDefinitionArn"]
 
 

@@ -1,10 +1,9 @@
 """What ECS says of services and of their deployments, asked in batches that ECS takes."""
 
-import boto3
-
+from clients import client
 from failures import AwsRequestFailed, AwsRequests
 
-ecs = boto3.client("ecs")
+ecs = client("ecs")
 
 SERVICES = 10
 DEPLOYMENTS = 20
@@ -42,6 +41,18 @@ def in_progress(described):
     }
 
 
+def seen(described):
+    """The deployments in progress, and the revisions between which they move."""
+    deployments = in_progress(described)
+    moves = [
+        revision
+        for deployment in deployments.values()
+        for revision in (target(deployment), goes_back_to(deployment))
+        if revision
+    ]
+    return deployments, task_definitions(moves)
+
+
 def describe_deployments(arns):
     """The deployments that ECS knows, by their ARN."""
     found = {}
@@ -72,6 +83,13 @@ def batches(arns):
 def target(deployment):
     """ARN of the service revision that the deployment brings."""
     return deployment.get("targetServiceRevision", {}).get("arn")
+
+
+def goes_back_to(deployment):
+    """ARN of the service revision to which ECS takes the deployment back, or would."""
+    told = deployment.get("rollback", {}).get("serviceRevisionArn")
+    sources = deployment.get("sourceServiceRevisions", [])
+    return told or (sources[0]["arn"] if len(sources) == 1 else None)
 
 
 def roll_back(deployment):

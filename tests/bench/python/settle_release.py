@@ -1,51 +1,99 @@
-"""Looks at what is at work in a stack, and stops it where it is asked to."""
+"""Waits until a stack is at rest that a dead release left in progress."""
 
 import hashlib
 import time
 
 import services
-from failures import AwsRequests, InvalidInput, check
+import table
+import waits
+from failures import AwsRequests, InvalidInput
 
 ecs = services.ecs
 
 STALE_SECONDS = 3
+STOPPING_MS = 900_000
 TASKS = 100
 STARTED_BY_LENGTH = 128
 HASH_LENGTH = 16
 
 
+class EarlierReleaseUnsettled(Exception):
+    pass
+
+
 def handler(event, context):
-    check(event, ("stack", "services", "stop"))
-    stack, stop = event["stack"], event["stop"]
-    if not event["services"]:
-        raise InvalidInput("`services`: there is none")
-    tasks, deployments = look(stack, event["services"])
+    waits.drive(
+        "settle-release",
+        event,
+        awaited=lambda asked: [
+            *(service["service"] for service in asked["plan"]["services"]),
+            started_by(asked["plan"]["release"]["stack"]),
+        ],
+        told=told,
+        look=lambda asked: settle(asked, table.until(context)),
+    )
+
+
+def told(event):
+    kind, detail = event["detail-type"], event["detail"]
+    if kind == "ECS Task State Change":
+        return detail.get("startedBy")
+    if kind == "ECS Deployment State Change":
+        return event["resources"][0]
+    return detail.get("serviceArn") if kind == "ECS Hook State Change" else None
+
+
+def settle(asked, until):
+    """None: the stack is not at rest yet."""
+    release, planned = asked["plan"]["release"], asked["plan"]["services"]
+    stack, at = release["stack"], table.now()
+    if not planned:
+        raise InvalidInput("`plan.services`: there is none")
+    tasks, described, deployments = look(stack, planned)
     if not tasks and not deployments:
         time.sleep(STALE_SECONDS)
-        tasks, deployments = look(stack, event["services"])
+        tasks, described, deployments = look(stack, planned)
+    if not tasks and not deployments:
+        table.settled(stack, asked["execution"])
+        return {"foundDeployment": was_deployed(described, asked["since"])}
+    patience = asked["since"] + asked["plan"]["limits"]["migrationSeconds"] * 1000
+    stop = what_to_stop(release, at > patience)
+    if stop != "nothing":
+        table.begin(release, asked["execution"], "settling", until)
     sentences = [task_sentence(cluster, task, stop == "all") for cluster, task in tasks]
     sentences += [deployment_sentence(deployment, stop != "nothing") for deployment in deployments]
-    if sentences:
-        cause = f"An earlier release is still at work in stack {stack}. {' '.join(sentences)}"
-    else:
-        cause = f"Nothing of an earlier release is at work in stack {stack}."
-    return {
-        "settled": not sentences,
-        "cause": cause,
-        "tasks": [task["taskArn"] for _, task in tasks],
-        "deployments": [deployment["serviceDeploymentArn"] for deployment in deployments],
-    }
+    if at > patience + STOPPING_MS:
+        raise EarlierReleaseUnsettled(f"In progress in stack {stack}: {' '.join(sentences)}")
+    return None
+
+
+def what_to_stop(release, is_over):
+    if release["alarm"]:
+        return "nothing"
+    if is_over:
+        return "all"
+    return "deployments" if release["action"] == "rollback" else "nothing"
+
+
+def was_deployed(described, since):
+    updates = [
+        deployment["updatedAt"].timestamp() * 1000
+        for service in described.values()
+        for deployment in service["deployments"]
+    ]
+    return any(at >= since for at in updates)
 
 
 def look(stack, planned):
-    """The tasks that have not stopped, each after its cluster, and the deployments in progress."""
+    """The tasks that run, each after its cluster, the services, the deployments in progress."""
     tasks = [
         (cluster, task)
         for cluster in sorted({service["cluster"] for service in planned})
         for task in running_tasks(cluster, stack)
     ]
-    deployments = services.in_progress(services.describe(planned))
-    return tasks, [deployments[arn] for arn in sorted(deployments)]
+    described = services.describe(planned)
+    deployments, _ = services.seen(described)
+    return tasks, described, [deployments[arn] for arn in sorted(deployments)]
 
 
 def running_tasks(cluster, stack):

@@ -2,12 +2,13 @@
 
 from collections import defaultdict
 
-import boto3
-
+import alarms
+import table
 import task_definition
+from clients import client
 from failures import AwsRequestFailed, AwsRequests, InvalidInput, check
 
-ecs = boto3.client("ecs")
+ecs = client("ecs")
 
 BATCH = 10
 
@@ -17,27 +18,62 @@ class ServiceUpdateRefused(Exception):
 
 
 def handler(event, context):
-    check(event, ("services", "image", "repository", "stack"), ("migrated", "executionId"))
-    if not event["services"]:
+    required = ("release", "execution", "services", "migration", "alarms", "deploymentSeconds")
+    check(event, required)
+    release, planned = event["release"], event["services"]
+    if not planned:
         raise InvalidInput("`services`: there is none")
-    match = task_definition.IMAGE.fullmatch(event["image"])
-    if not match or match["repository"] != event["repository"] or not match["digest"]:
-        raise InvalidInput(f"`image`: {event['image']} is no digest of {event['repository']}")
-
-    current = current_task_definitions(event["services"])
-    steps = [revision_for(event, planned, current) for planned in event["services"]]
-    update(event["services"], steps)
+    match = task_definition.IMAGE.fullmatch(release["image"] or "")
+    if not match or match["repository"] != release["repository"] or not match["digest"]:
+        raise InvalidInput(f"`release.image`: {release['image']} is no digest of its repository")
+    check_alarms(event)
+    begin(event, context)
+    current = current_task_definitions(planned)
+    steps = [revision_for(event, one, current) for one in planned]
+    wanted = [
+        {**bare(one), "taskDefinition": revision} for one, (revision, _) in zip(planned, steps)
+    ]
+    begin(event, context, wanted)
+    update(planned, steps)
+    at = table.now()
     return {
         "services": [
             {
-                "cluster": planned["cluster"],
-                "service": planned["service"],
+                **bare(one),
                 "taskDefinition": revision,
-                "previousTaskDefinition": planned["taskDefinition"],
+                "previousTaskDefinition": one["taskDefinition"],
             }
-            for planned, (revision, _) in zip(event["services"], steps)
-        ]
+            for one, (revision, _) in zip(planned, steps)
+        ],
+        "at": at,
+        "deadline": at + event["deploymentSeconds"] * 1000,
+        "tries": 1,
     }
+
+
+def bare(planned):
+    return {"cluster": planned["cluster"], "service": planned["service"]}
+
+
+def check_alarms(event):
+    """A call that is made again is not refused: the one before may have updated services."""
+    names = alarms.in_alarm(event["alarms"])
+    if names:
+        release = event["release"]
+        record = table.record(release["stack"], release["record"]) or {}
+        if record.get("touched") != event["execution"]["redrives"]:
+            raise alarms.AlarmsInAlarm(f"{', '.join(names)} of {release['stack']} are in ALARM")
+
+
+def begin(event, context, services=None):
+    table.begin(
+        event["release"],
+        event["execution"],
+        "services",
+        table.until(context),
+        before=event["services"],
+        services=services,
+    )
 
 
 def current_task_definitions(services):
@@ -61,16 +97,16 @@ def revision_for(event, planned, current):
     if service not in current:
         raise ServiceUpdateRefused(f"ECS has no service {service}")
     unchanged = current[service] == planned["taskDefinition"]
-    migrated = event.get("migrated")
+    release, migrated = event["release"], event["migration"]
     if migrated and unchanged and migrated["service"] == service:
         return migrated["taskDefinition"], False
     family = task_definition.family_of(ecs, current[service])
     containers = family[0]["taskDefinition"]["containerDefinitions"]
-    if not unchanged and task_definition.are_pinned_to(containers, event["image"]):
+    if not unchanged and task_definition.are_pinned_to(containers, release["image"]):
         return current[service], True
     try:
         revision = task_definition.register_pinned(
-            ecs, family, event["image"], event["stack"], event.get("executionId")
+            ecs, family, release["image"], release["stack"], event["execution"]["id"]
         )
     except task_definition.NothingToPin as nothing:
         raise ServiceUpdateRefused(f"{service}: {nothing}") from nothing

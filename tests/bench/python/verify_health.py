@@ -1,17 +1,19 @@
-"""Looks once at the deployment of every service, and at the application that they are."""
+"""Waits for ECS's verdict on every service, and looks at the application that they are."""
 
 import time
 from urllib.error import HTTPError
 from urllib.request import HTTPRedirectHandler, Request, build_opener
 
-import boto3
-
+import alarms
 import health_check
 import services
+import table
+import waits
+from clients import client
 from failures import AwsRequests, InvalidInput, check
 
 ecs = services.ecs
-elb = boto3.client("elbv2")
+elb = client("elbv2")
 
 # From good to bad, so that the worst of several is their maximum.
 VERDICTS = (
@@ -20,9 +22,13 @@ VERDICTS = (
     "superseded",
     "stopped",
     "unhealthy",
+    "again",
     "rolledBack",
     "stalled",
 )
+UNTOLD_MS = 60_000
+STALE_MS = 10_000
+ROLLBACKS = 5
 TRIES = 3
 PAUSE_SECONDS = 1
 LIMIT_SECONDS = 5
@@ -33,26 +39,65 @@ class DeploymentNotFound(Exception):
 
 
 def handler(event, context):
-    check(event, ("services",), ("rollback", "healthCheckUrl"))
-    if not event["services"]:
-        raise InvalidInput("`services`: there is none")
-    url = event.get("healthCheckUrl")
+    waits.drive(
+        "verify-health",
+        event,
+        awaited=lambda asked: [service["service"] for service in asked["update"]["services"]],
+        told=service_of,
+        look=look,
+    )
+
+
+def service_of(event):
+    if event["detail-type"] == "ECS Deployment State Change":
+        return event["resources"][0]
+    is_hook = event["detail-type"] == "ECS Hook State Change"
+    return event["detail"].get("serviceArn") if is_hook else None
+
+
+def look(asked):
+    """None: there is no final verdict yet."""
+    update, url, now = asked["update"], asked.get("healthCheckUrl"), table.now()
+    wanted = update["services"]
+    if not wanted:
+        raise InvalidInput("`update.services`: there is none")
     if url is not None and not health_check.is_url(url):
         raise InvalidInput(f"`healthCheckUrl`: `{url}` is none that can be asked")
-    seen = Seen(event["services"])
-    if event.get("rollback"):
-        return way_back([verify_rollback(service, seen) for service in event["services"]])
-    return verify_release(event["services"], seen, url)
+    described = services.describe(wanted)
+    is_young = now < update["at"] + UNTOLD_MS
+    if is_young and all(is_moving(described.get(one["service"]), one) for one in wanted):
+        return None
+    seen = Seen(described)
+    if asked["rollback"]:
+        return after_rollback(update, of_rollback(update, seen, now, is_young), now)
+    found = of_release(update, seen, is_young)
+    if found["verdict"] == "succeeded":
+        problem = of_application(asked, seen, found["services"])
+        if problem:
+            found = {**found, "verdict": problem[0], "cause": problem[1]}
+    if found["verdict"] == "inProgress":
+        return overdue(update, "deployment", found, now)
+    return answer(found, now)
+
+
+def answer(found, now, verdict=None):
+    return {"verdict": verdict or found["verdict"], "cause": found["cause"], "at": now}
+
+
+def overdue(update, what, found, now):
+    if now <= update["deadline"]:
+        return None
+    seconds = (update["deadline"] - update["at"]) // 1000
+    cause = f"The {what} was not finished within {seconds} seconds. {found['cause']}"
+    return answer({**found, "cause": cause}, now, "stalled")
 
 
 class Seen:
     """What ECS tells of all services in a few calls, however many there are."""
 
-    def __init__(self, wanted):
-        self.services = services.describe(wanted)
-        self.in_progress = services.in_progress(self.services)
-        targets = map(services.target, self.in_progress.values())
-        self.task_definitions = services.task_definitions(filter(None, targets))
+    def __init__(self, described):
+        self.services = described
+        self.in_progress, self.task_definitions = services.seen(described)
 
     def current(self, service):
         """The deployment in progress, where it brings the revision of the release."""
@@ -62,55 +107,91 @@ class Seen:
         revision = self.task_definitions.get(services.target(deployment))
         return deployment if revision == service["taskDefinition"] else None
 
-    def tasks(self, service):
-        described = self.services.get(service["service"], {})
-        for deployment in described.get("deployments", []):
-            if deployment["status"] == "PRIMARY":
-                return deployment
-        return None
+    def has_moved(self, service):
+        primary = primary_of(self.services.get(service["service"]))
+        done = service["service"] not in self.in_progress
+        return done and has_rollout(primary, service, "COMPLETED")
 
 
-def verify_release(wanted, seen, url):
-    verdicts = []
-    is_over = False
+def primary_of(described):
+    deployments = (described or {}).get("deployments", [])
+    return next((one for one in deployments if one["status"] == "PRIMARY"), None)
+
+
+def has_rollout(primary, wanted, state):
+    seen = primary and (primary["taskDefinition"], primary.get("rolloutState"))
+    return seen == (wanted["taskDefinition"], state)
+
+
+def is_moving(described, wanted):
+    has_deployment = "currentServiceDeployment" in (described or {})
+    return has_deployment and has_rollout(primary_of(described), wanted, "IN_PROGRESS")
+
+
+def of_release(update, seen, is_young):
+    """What is done is asked about last, if at all."""
+    moved = [one for one in update["services"] if seen.has_moved(one)]
+    others = [one for one in update["services"] if one not in moved]
+    healths = []
+    for group in (others, moved):
+        healths += judge_all(group, seen, is_young)
+        if any(is_failure(one) or one["verdict"] == "inProgress" for one in healths):
+            break
+    if any(map(is_failure, healths)):
+        return whole(worst(healths), healths)
+    return settled(healths)
+
+
+def judge_all(wanted, seen, is_young):
     for service, found in zip(wanted, find(wanted, seen)):
         if found is None:
-            raise not_found(service)
+            yield untold(service, is_young)
+            continue
         detail, newer = found
-        is_over = is_over or newer is not None
-        verdict, reason = judge(detail, newer, service, seen.tasks(service))
-        verdicts.append(health(service, verdict, detail["status"], reason, alarms_of(detail)))
-    result = release(verdicts)
-    if result["verdict"] != "succeeded" or is_over:
-        return result
-    described = (seen.services.get(service["service"]) for service in wanted)
-    lacking = lacking_targets([service for service in described if service])
+        tasks = primary_of(seen.services.get(service["service"]))
+        verdict, reason = judge(detail, newer, service, tasks)
+        yield health(service, verdict, reason, alarms_of(detail), newer is not None)
+
+
+def of_application(asked, seen, healths):
+    """Verdict and cause where something is wrong that ECS does not look at."""
+    is_over = any(one["isOver"] for one in healths)
+    wanted = (seen.services.get(one["service"]) for one in asked["update"]["services"])
+    described = [service for service in wanted if service]
+    lacking = [] if is_over else lacking_targets(described)
     if lacking:
-        return {**result, "verdict": "inProgress", "cause": " ".join(lacking)}
-    problem = url and failing(url)
-    if problem:
-        return {**result, "verdict": "unhealthy", "cause": problem}
-    return result
+        return "inProgress", " ".join(lacking)
+    in_alarm = alarms.in_alarm(asked.get("alarms", []))
+    if in_alarm:
+        return "unhealthy", f"These alarms are in ALARM: {', '.join(in_alarm)}."
+    url = asked.get("healthCheckUrl")
+    if not url or is_over or not any(service["desiredCount"] for service in described):
+        return None
+    problem = failing(url)
+    return ("unhealthy", problem) if problem else None
 
 
-def health(service, verdict, status, reason, alarms=()):
+def health(service, verdict, reason, alarms=(), is_over=False):
     return {
         "service": service["service"],
         "verdict": verdict,
-        "status": status,
         "reason": reason,
         "alarms": list(alarms),
+        "isOver": is_over,
     }
 
 
 def alarms_of(deployment):
     """Those by which ECS ended the deployment."""
-    alarms = deployment.get("alarms", {})
-    return alarms.get("triggeredAlarmNames", []) if alarms.get("status") == "TRIGGERED" else []
+    told = deployment.get("alarms", {})
+    return told.get("triggeredAlarmNames", []) if told.get("status") == "TRIGGERED" else []
 
 
-def not_found(service):
-    return DeploymentNotFound(f"{service['service']} has no deployment of {service['taskDefinition']}")
+def untold(service, is_young):
+    problem = f"{service['service']} has no deployment of {service['taskDefinition']}"
+    if not is_young:
+        raise DeploymentNotFound(problem)
+    return health(service, "inProgress", problem)
 
 
 def find(wanted, seen):
@@ -120,14 +201,17 @@ def find(wanted, seen):
         for service in wanted
         if seen.current(service) is None
     }
-    details = services.describe_deployments(found[0] for found in past.values() if found)
+    # There is nothing more that the details of a successful one could tell.
+    details = {brief["serviceDeploymentArn"]: brief for brief, _ in filter(None, past.values())}
+    untold = [arn for arn, brief in details.items() if brief["status"] != "SUCCESSFUL"]
+    details.update(services.describe_deployments(untold))
     for service in wanted:
         current = seen.current(service)
         if current is not None:
             yield current, None
             continue
-        arn, newer = past[service["service"]] or (None, None)
-        yield (details[arn], newer) if arn in details else None
+        found = past[service["service"]]
+        yield (details[found[0]["serviceDeploymentArn"]], found[1]) if found else None
 
 
 def find_in_history(service):
@@ -139,9 +223,9 @@ def find_in_history(service):
         )
         for deployment in batch:
             if revisions.get(deployment["targetServiceRevisionArn"]) == service["taskDefinition"]:
-                arn = deployment["serviceDeploymentArn"]
                 newest = history[0]["serviceDeploymentArn"]
-                return arn, newest if newest != arn else None
+                is_newest = newest == deployment["serviceDeploymentArn"]
+                return deployment, None if is_newest else newest
     return None
 
 
@@ -158,21 +242,42 @@ def newest_first(service):
     return sorted(history, key=lambda deployment: deployment["createdAt"], reverse=True)
 
 
-def verify_rollback(service, seen):
-    """Whether the service is back: what counts is that it is at rest with its revision."""
+def of_rollback(update, seen, now, is_young):
+    """What counts is that every service is at rest with its revision."""
+    healths, elsewhere = [], []
+    for service in update["services"]:
+        told = told_by_now(service, seen)
+        (healths if told else elsewhere).append(told or service)
+    undecided = any(one["verdict"] == "inProgress" for one in healths)
+    if now > update["deadline"] or not undecided:
+        healths += [last_rollback(service, is_young) for service in elsewhere]
+    return settled(healths)
+
+
+def after_rollback(update, found, now):
+    """An alarm may make ECS take a rollback back: it is begun again then."""
+    if found["verdict"] == "inProgress":
+        return overdue(update, "rollback", found, now)
+    if found["verdict"] != "rolledBack":
+        return answer(found, now)
+    if update["tries"] > 1 and now - update["at"] < STALE_MS:
+        return None
+    by_alarms = all(one["verdict"] == "succeeded" or one["alarms"] for one in found["services"])
+    again = by_alarms and update["tries"] < ROLLBACKS and now <= update["deadline"]
+    return answer(found, now, "again" if again else None)
+
+
+def told_by_now(service, seen):
     deployment = seen.in_progress.get(service["service"])
-    if deployment is None:
-        rest = at_rest(seen.services.get(service["service"], {}), service)
-        if rest is not None:
-            return health(service, *rest)
-        deployment = last_way_back(service)
-    verdict, reason = judge(deployment, None, service, None)
-    reason = f"On the way back: {reason}"
-    return health(service, verdict, deployment["status"], reason, alarms_of(deployment))
+    if deployment is not None:
+        verdict, reason = judge(deployment, None, service, None)
+        return health(service, verdict, reason, alarms_of(deployment))
+    rest = at_rest(seen.services.get(service["service"], {}), service)
+    return rest and health(service, *rest)
 
 
 def at_rest(described, service):
-    """Verdict, status and reason; None for a service that has another revision."""
+    """Verdict and reason; None for a service that has another revision."""
     revision = service["taskDefinition"]
     if described.get("taskDefinition") != revision:
         return None
@@ -180,24 +285,23 @@ def at_rest(described, service):
     state = (rollouts[0] if len(rollouts) == 1 else None) or "IN_PROGRESS"
     running, desired = described["runningCount"], described["desiredCount"]
     if state == "COMPLETED" and running == desired:
-        return "succeeded", state, f"All {running} tasks run {revision} again."
+        return "succeeded", f"All {running} tasks run {revision} again."
     verdict = "stalled" if state == "FAILED" else "inProgress"
-    return verdict, state, f"The way back is {state} with {running} of {desired} tasks."
+    return verdict, f"The rollback is {state} with {running} of {desired} tasks."
 
 
-def last_way_back(service):
+def last_rollback(service, is_young):
     history = newest_first(service)
-    if not history:
-        raise not_found(service)
-    arn = history[0]["serviceDeploymentArn"]
-    deployment = services.describe_deployments([arn]).get(arn)
+    arn = history[0]["serviceDeploymentArn"] if history else None
+    deployment = services.describe_deployments([arn]).get(arn) if arn else None
     if deployment is None:
-        raise not_found(service)
+        return untold(service, is_young)
     target = services.target(deployment)
     revision = services.task_definitions([target] if target else []).get(target)
     if revision != service["taskDefinition"] and deployment["status"] != "ROLLBACK_FAILED":
-        raise not_found(service)
-    return deployment
+        return untold(service, is_young)
+    verdict, reason = judge(deployment, None, service, None)
+    return health(service, verdict, reason, alarms_of(deployment))
 
 
 def lacking_targets(described):
@@ -310,14 +414,11 @@ def can_roll_back(detail):
     return configured and bool(detail.get("sourceServiceRevisions"))
 
 
-def release(healths):
-    verdict = worst(healths)
-    if VERDICTS.index(verdict) > VERDICTS.index("superseded"):
-        return whole(verdict, healths)
-    return way_back(healths)
+def is_failure(one):
+    return VERDICTS.index(one["verdict"]) > VERDICTS.index("superseded")
 
 
-def way_back(healths):
+def settled(healths):
     is_undecided = any(one["verdict"] == "inProgress" for one in healths)
     return whole("inProgress" if is_undecided else worst(healths), healths)
 

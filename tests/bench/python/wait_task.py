@@ -1,10 +1,15 @@
-"""Answers whether a task has stopped, and if so how."""
+"""Waits until a task has stopped, and stops one that is overdue."""
 
-import boto3
+import waits
+from clients import client
+from failures import AwsRequestFailed, AwsRequests
+from table import now
 
-from failures import AwsRequestFailed, AwsRequests, check
+ecs = client("ecs")
 
-ecs = boto3.client("ecs")
+UNSEEN_MS = 60_000
+STOPPING_MS = 900_000
+PURPOSES = {"migration": "migration", "postDeploy": "post-deploy command"}
 
 
 class TaskNotFound(Exception):
@@ -12,34 +17,60 @@ class TaskNotFound(Exception):
 
 
 def handler(event, context):
-    check(event, ("cluster", "taskArn"))
-    task_arn = event["taskArn"]
-    with AwsRequests("ecs:DescribeTasks", task_arn):
-        answer = ecs.describe_tasks(cluster=event["cluster"], tasks=[task_arn])
-    if not answer["tasks"]:
-        raise absent(answer["failures"], event)
-    task = answer["tasks"][0]
-    status = {"stopped": task["lastStatus"] == "STOPPED", "lastStatus": task["lastStatus"]}
-    if status["stopped"]:
-        status["task"] = stopped(task, task_arn)
-    return status
+    waits.drive(
+        "wait-task",
+        event,
+        awaited=lambda asked: [asked["task"]["taskArn"]],
+        told=lambda event: event["detail"].get("taskArn"),
+        look=lambda asked: look(asked["task"]),
+    )
 
 
-def absent(failures, event):
-    for failure in failures[:1]:
+def look(started):
+    """How the task ended; None: it has not."""
+    at, task = now(), describe(started)
+    if task is None:
+        if at < started["at"] + UNSEEN_MS:
+            return None
+        raise TaskNotFound(f"{started['cluster']} has no task {started['taskArn']}")
+    status, limit = task["lastStatus"], started["at"] + started["timeoutSeconds"] * 1000
+    if status == "STOPPED":
+        how = (task.get("stopCode"), task.get("stoppedReason"))
+        overdue = how == ("UserInitiated", reason(started))
+        return {"lastStatus": status, "overdue": overdue, "at": at, "stopped": stopped(task)}
+    if at <= limit:
+        return None
+    if at > limit + STOPPING_MS:
+        return {"lastStatus": status, "overdue": True, "at": at, "stopped": None}
+    if task.get("desiredStatus") != "STOPPED":
+        with AwsRequests("ecs:StopTask", started["taskArn"]):
+            ecs.stop_task(
+                cluster=started["cluster"], task=started["taskArn"], reason=reason(started)
+            )
+    return None
+
+
+def reason(started):
+    purpose, limit = PURPOSES[started["purpose"]], started["timeoutSeconds"]
+    return f"bluegreen: the {purpose} ran longer than {limit} seconds"
+
+
+def describe(started):
+    with AwsRequests("ecs:DescribeTasks", started["taskArn"]):
+        answer = ecs.describe_tasks(cluster=started["cluster"], tasks=[started["taskArn"]])
+    for failure in answer["failures"]:
         if failure.get("reason") != "MISSING":
-            return AwsRequestFailed(
+            raise AwsRequestFailed(
                 "ecs:DescribeTasks",
-                event["taskArn"],
+                started["taskArn"],
                 failure.get("reason", "UnknownError"),
                 failure.get("detail", "ECS gave no detail"),
             )
-    return TaskNotFound(f"{event['cluster']} has no task {event['taskArn']}")
+    return answer["tasks"][0] if answer["tasks"] else None
 
 
-def stopped(task, task_arn):
+def stopped(task):
     result = {
-        "taskArn": task_arn,
         "stopCode": task.get("stopCode"),
         "stoppedReason": task.get("stoppedReason"),
         "containers": [

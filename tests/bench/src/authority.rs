@@ -48,17 +48,24 @@ impl Authority {
         Ok(Arc::new(config))
     }
 
-    /// Writes the roots that this machine trusts and this one. A function that starts in AWS
-    /// parses a whole distribution's roots: a file with one would flatter it.
+    /// Writes this root alone.
+    pub(crate) fn write_root(&self, file: &Path) -> Result<()> {
+        write(file, std::slice::from_ref(&self.root))
+    }
+
+    /// Writes the roots that this machine trusts and this one.
     pub(crate) fn write_bundle(&self, file: &Path) -> Result<()> {
         let mut roots = rustls_native_certs::load_native_certs().certs;
         roots.push(self.root.clone());
-        let roots: Vec<Pem> = roots
-            .iter()
-            .map(|root| Pem::new("CERTIFICATE", root.as_ref()))
-            .collect();
-        let text =
-            pem::encode_many_config(&roots, EncodeConfig::new().set_line_ending(LineEnding::LF));
-        std::fs::write(file, text).with_context(|| format!("cannot write {}", file.display()))
+        write(file, &roots)
     }
+}
+
+fn write(file: &Path, roots: &[CertificateDer<'_>]) -> Result<()> {
+    let roots: Vec<Pem> = roots
+        .iter()
+        .map(|root| Pem::new("CERTIFICATE", root.as_ref()))
+        .collect();
+    let text = pem::encode_many_config(&roots, EncodeConfig::new().set_line_ending(LineEnding::LF));
+    std::fs::write(file, text).with_context(|| format!("cannot write {}", file.display()))
 }

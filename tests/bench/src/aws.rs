@@ -1,7 +1,9 @@
 //! One TLS endpoint for every AWS service, which answers from files.
 //!
 //! `fixtures/common/ecs.DescribeTasks.json` answers that action of that service, unless the
-//! directory of the function that is measured has a file of that name.
+//! directory of the function that is measured has a file of that name. A read of one item of a table
+//! has the item's kind behind it, `dynamodb.GetItem.turn.json`; with a number behind all,
+//! `dynamodb.GetItem.turn.1.json`, a file answers only the first such call of an invocation.
 
 use std::collections::BTreeMap;
 use std::convert::Infallible;
@@ -17,7 +19,9 @@ use hyper::service::service_fn;
 use hyper::{Request, Response, StatusCode};
 use hyper_util::rt::TokioIo;
 use rustls::ServerConfig;
+use serde_json::Value;
 use tokio::net::TcpListener;
+use tokio::sync::watch;
 use tokio_rustls::TlsAcceptor;
 
 use crate::authority::HOST;
@@ -25,7 +29,18 @@ use crate::authority::HOST;
 #[derive(Default)]
 struct State {
     fixtures: BTreeMap<String, Fixture>,
-    calls: Vec<String>,
+    traffic: Traffic,
+    /// So many calls are answered; `None`: all.
+    answered: Option<usize>,
+}
+
+/// What an invocation asked of AWS.
+#[derive(Clone, Debug, Default, PartialEq)]
+pub(crate) struct Traffic {
+    /// As `service.Action`, sorted: a function may have two on the way at once.
+    pub(crate) calls: Vec<String>,
+    /// What it told Step Functions for a task token.
+    pub(crate) told: Vec<Value>,
 }
 
 #[derive(Clone)]
@@ -35,15 +50,23 @@ struct Fixture {
 }
 
 /// The endpoint; it serves for as long as the runtime does.
-#[derive(Clone, Default)]
+#[derive(Clone)]
 pub(crate) struct Aws {
     state: Arc<Mutex<State>>,
+    held: watch::Sender<bool>,
 }
 
 impl Aws {
+    fn new() -> Self {
+        Self {
+            state: Arc::default(),
+            held: watch::Sender::new(false),
+        }
+    }
+
     /// Serves on a free port of the loopback interface; returns the URL too.
     pub(crate) async fn start(tls: Arc<ServerConfig>) -> Result<(Self, String)> {
-        let aws = Self::default();
+        let aws = Self::new();
         let listener = TcpListener::bind("127.0.0.1:0").await?;
         let url = format!("https://{HOST}:{}", listener.local_addr()?.port());
         tokio::spawn(aws.clone().accept(listener, TlsAcceptor::from(tls)));
@@ -60,12 +83,23 @@ impl Aws {
         Ok(())
     }
 
-    /// The calls since this was last asked, as `service.Action`, sorted: a function may have two
-    /// on the way at once.
-    pub(crate) fn take_calls(&self) -> Vec<String> {
-        let mut calls = self.with_state(|state| std::mem::take(&mut state.calls));
-        calls.sort();
-        calls
+    /// From now on answers so many calls and leaves the next one without an answer; `None`: all.
+    pub(crate) fn answer_only(&self, calls: Option<usize>) {
+        self.with_state(|state| state.answered = calls);
+        self.held.send_replace(false);
+    }
+
+    /// Waits until there is a call that gets no answer.
+    pub(crate) async fn held(&self) {
+        // The sender is this value's own, so that it can not be gone.
+        let _ = self.held.subscribe().wait_for(|held| *held).await;
+    }
+
+    /// What was asked since this was last called.
+    pub(crate) fn take_traffic(&self) -> Traffic {
+        let mut traffic = self.with_state(|state| std::mem::take(&mut state.traffic));
+        traffic.calls.sort();
+        traffic
     }
 
     fn with_state<T>(&self, act: impl FnOnce(&mut State) -> T) -> T {
@@ -98,28 +132,30 @@ impl Aws {
             .await
             .map(|body| body.to_bytes())
             .unwrap_or_default();
-        let name = operation(&head.headers, &body).unwrap_or_else(|| "unknown".to_owned());
-        let fixture = self.with_state(|state| {
-            state.calls.push(name.clone());
-            state.fixtures.get(&name).cloned()
-        });
-        let json = head.headers.get(CONTENT_TYPE).cloned();
+        let name = operation(head.uri.path(), &head.headers, &body);
+        let name = name.unwrap_or_else(|| "unknown".to_owned());
+        let Some(fixture) = self.with_state(|state| state.answer_to(&name, &body)) else {
+            self.held.send_replace(true);
+            return std::future::pending().await;
+        };
+        let content_type = head.headers.get(CONTENT_TYPE).cloned();
+        let is_cbor = content_type.as_ref().is_some_and(|it| it == CBOR);
+        let response = Response::builder();
         let response = match fixture {
-            Some(Fixture { body, is_xml: true }) => Response::builder()
+            Some(Fixture { body, is_xml: true }) => response
                 .header(CONTENT_TYPE, "text/xml")
                 .body(Full::new(body)),
-            Some(Fixture {
-                body,
-                is_xml: false,
-            }) => {
-                let response = Response::builder();
-                json.into_iter()
-                    .fold(response, |response, value| {
-                        response.header(CONTENT_TYPE, value)
-                    })
-                    .body(Full::new(body))
-            }
-            None => Response::builder()
+            Some(Fixture { body, .. }) if is_cbor => response
+                .header(CONTENT_TYPE, CBOR)
+                .header("smithy-protocol", "rpc-v2-cbor")
+                .body(Full::new(cbor(&body))),
+            Some(Fixture { body, .. }) => content_type
+                .into_iter()
+                .fold(response, |response, value| {
+                    response.header(CONTENT_TYPE, value)
+                })
+                .body(Full::new(body)),
+            None => response
                 .status(StatusCode::BAD_REQUEST)
                 .header("x-amzn-errortype", "NoFixture")
                 .body(Full::new(Bytes::from(format!(
@@ -129,6 +165,42 @@ impl Aws {
         // Only a header from a fixture could be malformed, and there is none.
         Ok(response.unwrap_or_default())
     }
+}
+
+impl State {
+    /// `None`: the call gets no answer.
+    fn answer_to(&mut self, name: &str, body: &[u8]) -> Option<Option<Fixture>> {
+        if self.answered == Some(self.traffic.calls.len()) {
+            return None;
+        }
+        self.traffic.calls.push(name.to_owned());
+        let number = self.traffic.calls.iter().filter(|call| *call == name);
+        let numbered = format!("{name}.{}", number.count());
+        if name == "states.SendTaskSuccess" {
+            self.traffic.told.push(output(body));
+        }
+        let found = self.fixtures.get(&numbered);
+        Some(found.or_else(|| self.fixtures.get(name)).cloned())
+    }
+}
+
+/// The content type of Smithy's RPC protocol in CBOR, in which CloudWatch is asked.
+const CBOR: &str = "application/cbor";
+
+/// A fixture's JSON in CBOR.
+fn cbor(json: &[u8]) -> Bytes {
+    let value: Value = serde_json::from_slice(json).unwrap_or_default();
+    let mut bytes = Vec::new();
+    // A vector takes whatever is written, and JSON has nothing that CBOR lacks.
+    ciborium::into_writer(&value, &mut bytes).ok();
+    bytes.into()
+}
+
+/// What a SendTaskSuccess tells.
+fn output(body: &[u8]) -> Value {
+    let request: Value = serde_json::from_slice(body).unwrap_or_default();
+    let output = request["output"].as_str().unwrap_or_default();
+    serde_json::from_str(output).unwrap_or_default()
 }
 
 fn load(directory: &Path, fixtures: &mut BTreeMap<String, Fixture>) -> Result<()> {
@@ -155,9 +227,9 @@ fn load(directory: &Path, fixtures: &mut BTreeMap<String, Fixture>) -> Result<()
     Ok(())
 }
 
-/// `service.Action` of a request in one of the AWS JSON protocols or the query protocol. The
-/// service is the one that the request is signed for.
-fn operation(headers: &HeaderMap, body: &[u8]) -> Option<String> {
+/// `service.Action` of a request in one of the AWS JSON protocols, the CBOR protocol or the query
+/// protocol. The service is the one that the request is signed for.
+fn operation(path: &str, headers: &HeaderMap, body: &[u8]) -> Option<String> {
     let authorization = headers.get(AUTHORIZATION)?.to_str().ok()?;
     let scope = authorization
         .split_once("Credential=")?
@@ -165,14 +237,33 @@ fn operation(headers: &HeaderMap, body: &[u8]) -> Option<String> {
         .split(',')
         .next()?;
     let service = scope.split('/').nth(3)?;
-    let action = match headers.get("x-amz-target") {
-        Some(target) => target.to_str().ok()?.rsplit('.').next()?,
-        None => std::str::from_utf8(body)
+    let action = match (headers.get("x-amz-target"), path.split_once("/operation/")) {
+        (Some(target), _) => target.to_str().ok()?.rsplit('.').next()?,
+        (None, Some((_, action))) => action,
+        (None, None) => std::str::from_utf8(body)
             .ok()?
             .split('&')
             .find_map(|field| field.strip_prefix("Action="))?,
     };
-    Some(format!("{service}.{action}"))
+    let name = format!("{service}.{action}");
+    Some(match kind_of_item(&name, body) {
+        Some(kind) => format!("{name}.{kind}"),
+        None => name,
+    })
+}
+
+/// Of a read of one item, what that is: the turn of a stack, the record of a release, or a task
+/// token.
+fn kind_of_item(name: &str, body: &[u8]) -> Option<&'static str> {
+    if name != "dynamodb.GetItem" {
+        return None;
+    }
+    let request: Value = serde_json::from_slice(body).ok()?;
+    match request["Key"]["item"]["S"].as_str() {
+        Some("turn") => Some("turn"),
+        Some(_) => Some("record"),
+        None => Some("token"),
+    }
 }
 
 #[cfg(test)]
@@ -194,7 +285,7 @@ mod tests {
     fn the_operation_of_a_json_request_is_its_target() {
         let headers = headers(Some("AmazonEC2ContainerServiceV20141113.DescribeTasks"));
         assert_eq!(
-            operation(&headers, b"{}").as_deref(),
+            operation("/", &headers, b"{}").as_deref(),
             Some("ecs.DescribeTasks")
         );
     }
@@ -203,11 +294,62 @@ mod tests {
     fn the_operation_of_a_query_request_is_its_action() {
         let body = b"Version=2010-05-15&Action=DescribeStacks&StackName=demo";
         assert_eq!(
-            operation(&headers(None), body).as_deref(),
+            operation("/", &headers(None), body).as_deref(),
             Some("ecs.DescribeStacks")
         );
-        assert_eq!(operation(&headers(None), b""), None);
-        assert_eq!(operation(&HeaderMap::new(), body), None);
+        assert_eq!(operation("/", &headers(None), b""), None);
+        assert_eq!(operation("/", &HeaderMap::new(), body), None);
+    }
+
+    #[test]
+    fn the_operation_of_a_cbor_request_stands_in_its_path() {
+        let path = "/service/GraniteServiceVersion20100801/operation/DescribeAlarms";
+        assert_eq!(
+            operation(path, &headers(None), b"\xa0").as_deref(),
+            Some("ecs.DescribeAlarms")
+        );
+    }
+
+    #[test]
+    fn a_read_of_an_item_is_told_by_what_it_is() {
+        let kind = |body: &str| kind_of_item("dynamodb.GetItem", body.as_bytes());
+        assert_eq!(kind(r#"{"Key":{"item":{"S":"turn"}}}"#), Some("turn"));
+        assert_eq!(
+            kind(r#"{"Key":{"item":{"S":"release#t"}}}"#),
+            Some("record")
+        );
+        assert_eq!(kind(r#"{"Key":{"awaited":{"S":"f#e"}}}"#), Some("token"));
+        assert_eq!(kind_of_item("dynamodb.Query", b"{}"), None);
+    }
+
+    #[test]
+    fn a_numbered_fixture_answers_one_call_of_an_invocation() {
+        let directory = tempfile::tempdir().unwrap();
+        for (name, text) in [("ecs.A.1", "first"), ("ecs.A", "later")] {
+            std::fs::write(directory.path().join(format!("{name}.json")), text).unwrap();
+        }
+        let aws = Aws::new();
+        aws.answer_from(&[directory.path()]).unwrap();
+        let ask = || {
+            let answer = aws.with_state(|state| state.answer_to("ecs.A", b""));
+            answer.flatten().map(|fixture| fixture.body)
+        };
+        for _ in 0..2 {
+            assert_eq!(ask().unwrap(), "first");
+            assert_eq!(ask().unwrap(), "later");
+            assert_eq!(aws.take_traffic().calls, ["ecs.A", "ecs.A"]);
+        }
+        aws.answer_only(Some(1));
+        assert!(ask().is_some());
+        assert!(ask().is_none());
+    }
+
+    #[test]
+    fn what_a_token_is_answered_with_is_kept() {
+        let aws = Aws::new();
+        let body = br#"{"taskToken":"t","output":"{\"at\":1}"}"#;
+        aws.with_state(|state| state.answer_to("states.SendTaskSuccess", body));
+        assert_eq!(aws.take_traffic().told, [serde_json::json!({"at": 1})]);
     }
 
     #[test]
@@ -222,7 +364,7 @@ mod tests {
             std::fs::write(path.join("ecs.DescribeTasks.json"), text).unwrap();
         }
         std::fs::write(common.join("cloudformation.DescribeStacks.xml"), "<x/>").unwrap();
-        let aws = Aws::default();
+        let aws = Aws::new();
         aws.answer_from(&[&common, &own, &directory.path().join("absent")])
             .unwrap();
         aws.with_state(|state| {

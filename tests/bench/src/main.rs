@@ -1,30 +1,35 @@
-//! Measures every function against the same function in Python with boto3.
+//! Measures every function against the same function in Python with boto3, and by itself.
 //!
 //! Both run as Lambda runs them – a process, the Runtime API, AWS over TLS – and take turns, so
 //! that whatever else this machine does falls on both. A counterpart has to make the same AWS
 //! calls and to give the same answer, or nothing is measured.
 
+mod agreement;
 mod authority;
 mod aws;
+mod instructions;
 mod report;
 mod runtime_api;
+mod shares;
 mod subject;
 
 use std::io::Write;
 use std::path::{Path, PathBuf};
 use std::process::ExitCode;
+use std::time::Duration;
 
 use anyhow::{Context, Result, bail};
 use bytes::Bytes;
 use clap::Parser;
-use serde_json::Value;
 use tempfile::TempDir;
 
 use crate::authority::Authority;
 use crate::aws::Aws;
+use crate::instructions::{Counter, Instructions, Roots};
 use crate::report::Measured;
-use crate::runtime_api::{Invocation, Outcome, RuntimeApi};
-use crate::subject::{Environment, Sample, Subject};
+use crate::runtime_api::RuntimeApi;
+use crate::shares::{SIZES, Share, Sized};
+use crate::subject::{Environment, Run, Sample, Subject};
 
 /// Measures the functions' zips against their counterparts in Python
 #[derive(Parser)]
@@ -56,10 +61,11 @@ async fn main() -> ExitCode {
 /// Success where all that must hold does.
 async fn run(arguments: &Arguments) -> Result<ExitCode> {
     let bench = Bench::start(arguments).await?;
+    let names = names(arguments)?;
     let mut functions = Vec::new();
-    for name in names(arguments)? {
+    for name in &names {
         eprintln!("measuring {name} ...");
-        let measured = bench.measure(&name, arguments).await;
+        let measured = bench.measure(name, arguments).await;
         functions.push(measured.with_context(|| format!("cannot measure {name}"))?);
     }
     let mut out = std::io::stdout().lock();
@@ -70,6 +76,26 @@ async fn run(arguments: &Arguments) -> Result<ExitCode> {
         arguments.rounds,
         report::table(&functions)
     )?;
+    match instructions::is_installed().await {
+        true => {
+            let counted = bench.count_all(&names).await?;
+            writeln!(out, "{}", instructions::table(&counted))?;
+        }
+        false => writeln!(
+            out,
+            "skipped: the instructions are not counted, for want of valgrind (Debian's package of that name)\n"
+        )?,
+    }
+    match shares() {
+        Ok(shares) => {
+            let sized = bench.measure_shares(&shares, &names, arguments).await?;
+            writeln!(out, "{}", shares::table(&sized))?;
+        }
+        Err(error) => writeln!(
+            out,
+            "skipped: nothing is measured at the share of a processor that Lambda gives 128, 256 and 512 MB: {error:#}\n"
+        )?,
+    }
     let mut code = ExitCode::SUCCESS;
     for verdict in report::verdicts(&functions) {
         let word = if verdict.holds { "yes" } else { "NO" };
@@ -79,6 +105,12 @@ async fn run(arguments: &Arguments) -> Result<ExitCode> {
         }
     }
     Ok(code)
+}
+
+/// One for each size.
+fn shares() -> Result<Vec<(u32, Share)>> {
+    let shares = SIZES.map(|size| Ok((size, Share::of(size)?)));
+    shares.into_iter().collect()
 }
 
 /// The functions that have an event, or those that were asked for.
@@ -111,6 +143,11 @@ struct Bench {
     files: TempDir,
 }
 
+/// The endpoint's root certificate alone.
+const ROOT: &str = "root.pem";
+/// It and the system's.
+const ROOTS: &str = "roots.pem";
+
 impl Bench {
     async fn start(arguments: &Arguments) -> Result<Self> {
         if !arguments.python.is_file() {
@@ -121,14 +158,13 @@ impl Bench {
         }
         let files = TempDir::with_prefix("bench-")?;
         let authority = Authority::new()?;
-        let roots = files.path().join("roots.pem");
-        authority.write_bundle(&roots)?;
+        authority.write_root(&files.path().join(ROOT))?;
+        authority.write_bundle(&files.path().join(ROOTS))?;
         let (aws, url) = Aws::start(authority.server_config()?).await?;
         let (api, address) = RuntimeApi::start(aws.clone()).await?;
         let environment = Environment {
             runtime_api: address,
             aws: url,
-            roots,
             log: files.path().join("log"),
         };
         Ok(Self {
@@ -139,166 +175,142 @@ impl Bench {
         })
     }
 
-    async fn measure(&self, name: &str, arguments: &Arguments) -> Result<Measured> {
+    /// Answers for the function from now on, and returns its event.
+    fn prepare(&self, name: &str) -> Result<Bytes> {
         let fixtures = directory("fixtures");
         let own = fixtures.join(name);
         self.aws.answer_from(&[&fixtures.join("common"), &own])?;
         let event = std::fs::read(own.join(EVENT)).context("there is no event for it")?;
-        let event = Bytes::from(event);
-        let zip = arguments.zips.join(name).join("bootstrap.zip");
-        let function = self.unpack(name, &zip)?;
-        let counterpart = python(name, &arguments.python)?;
+        Ok(Bytes::from(event))
+    }
 
+    async fn measure(&self, name: &str, arguments: &Arguments) -> Result<Measured> {
+        let event = self.prepare(name)?;
+        let function = self.unpack(name, arguments)?;
+        let counterpart = self.python(name, arguments)?;
+        let run = several(name, &event, arguments, Duration::ZERO);
         let mut rounds = Vec::new();
         // The first round fills the machine's caches and does not count.
         for round in 0..=arguments.rounds {
-            let ours = self.run(&function, name, &event, arguments).await?;
-            let theirs = self
-                .run(&counterpart, name, &event, arguments)
-                .await
-                .context("in Python")?;
+            let ours = self.sample(&function, run).await?;
+            let theirs = self.sample(&counterpart, run).await;
+            let theirs = theirs.context("in Python")?;
             if round == 0 {
-                compare(&ours.invocation, &theirs.invocation)?;
+                agreement::compare(&ours.invocation, &theirs.invocation)?;
             } else {
                 rounds.push((ours, theirs));
             }
         }
-        let zip = std::fs::metadata(zip)?.len();
         Ok(Measured {
             name: name.to_owned(),
-            zip,
+            zip: std::fs::metadata(zip(name, arguments))?.len(),
             rounds,
         })
     }
 
-    async fn run(
-        &self,
-        subject: &Subject,
-        name: &str,
-        event: &Bytes,
-        arguments: &Arguments,
-    ) -> Result<Sample> {
-        subject
-            .measure(name, &self.api, &self.environment, event, arguments.warm)
-            .await
+    async fn count_all(&self, names: &[String]) -> Result<Vec<(String, Instructions)>> {
+        let (one, system) = (self.files.path().join(ROOT), self.files.path().join(ROOTS));
+        let counter = Counter {
+            aws: &self.aws,
+            api: &self.api,
+            environment: &self.environment,
+            directory: self.files.path(),
+            roots: Roots {
+                one: &one,
+                system: &system,
+            },
+        };
+        let mut counted = Vec::new();
+        for name in names {
+            eprintln!("counting the instructions of {name} ...");
+            let event = self.prepare(name)?;
+            let function = self.function(name);
+            let instructions = counter.count(&function, name, &event).await?;
+            counted.push((name.clone(), instructions));
+        }
+        Ok(counted)
     }
 
-    /// The function as it is in its zip.
-    fn unpack(&self, name: &str, zip: &Path) -> Result<Subject> {
-        let file = std::fs::File::open(zip)
+    async fn measure_shares(
+        &self,
+        shares: &[(u32, Share)],
+        names: &[String],
+        arguments: &Arguments,
+    ) -> Result<Vec<(String, Vec<Sized>)>> {
+        let mut all = Vec::new();
+        for name in names {
+            eprintln!("measuring {name} at Lambda's shares ...");
+            let event = self.prepare(name)?;
+            let run = several(name, &event, arguments, shares::PAUSE);
+            let mut sizes = Vec::new();
+            for (size, share) in shares {
+                let function = share.around(&self.function(name));
+                let mut samples = Vec::new();
+                for _ in 0..arguments.rounds {
+                    samples.push(self.sample(&function, run).await?);
+                }
+                sizes.extend(Sized::of(*size, &samples));
+            }
+            all.push((name.clone(), sizes));
+        }
+        Ok(all)
+    }
+
+    async fn sample(&self, subject: &Subject, run: Run<'_>) -> Result<Sample> {
+        subject.measure(run, &self.api, &self.environment).await
+    }
+
+    /// Unpacks the function as it is in its zip.
+    fn unpack(&self, name: &str, arguments: &Arguments) -> Result<Subject> {
+        let zip = zip(name, arguments);
+        let file = std::fs::File::open(&zip)
             .with_context(|| format!("cannot open {}: `make functions` makes it", zip.display()))?;
+        zip::ZipArchive::new(file)?.extract(self.files.path().join(name))?;
+        Ok(self.function(name))
+    }
+
+    /// The function, once it is unpacked. In Lambda it has its root certificates decoded in the
+    /// binary; what it takes here instead is the one of the endpoint.
+    fn function(&self, name: &str) -> Subject {
         let directory = self.files.path().join(name);
-        zip::ZipArchive::new(file)?.extract(&directory)?;
-        Ok(Subject {
+        Subject {
             program: directory.join("bootstrap"),
             arguments: Vec::new(),
             directory,
+            roots: Some(self.files.path().join(ROOT)),
+            under: Vec::new(),
+        }
+    }
+
+    /// Its counterpart. boto3 comes with a file of roots, which it reads at every start.
+    fn python(&self, name: &str, arguments: &Arguments) -> Result<Subject> {
+        let handler = format!("{}.handler", name.replace('-', "_"));
+        Ok(Subject {
+            program: std::path::absolute(&arguments.python)?,
+            arguments: vec!["-m".to_owned(), "awslambdaric".to_owned(), handler],
+            directory: directory("python"),
+            roots: Some(self.files.path().join(ROOTS)),
+            under: Vec::new(),
         })
     }
 }
 
-fn python(name: &str, python: &Path) -> Result<Subject> {
-    let handler = format!("{}.handler", name.replace('-', "_"));
-    Ok(Subject {
-        program: std::path::absolute(python)?,
-        arguments: vec!["-m".to_owned(), "awslambdaric".to_owned(), handler],
-        directory: directory("python"),
-    })
+fn zip(name: &str, arguments: &Arguments) -> PathBuf {
+    arguments.zips.join(name).join("bootstrap.zip")
 }
 
-/// Sentences for people may be worded differently; all else is the same.
-const PROSE: [&str; 2] = ["reason", "cause"];
-
-fn compare(ours: &Invocation, python: &Invocation) -> Result<()> {
-    if ours.calls.is_empty() {
-        bail!(
-            "it makes no AWS call: there is nothing to measure over TLS: {:?}",
-            ours.outcome
-        );
-    }
-    let calls_agree = ours.calls == python.calls;
-    let outcomes_agree = match (&ours.outcome, &python.outcome) {
-        (Outcome::Answer(ours), Outcome::Answer(python)) => {
-            without_prose(ours) == without_prose(python)
-        }
-        (Outcome::Error { name: ours, .. }, Outcome::Error { name: python, .. }) => ours == python,
-        _ => false,
-    };
-    if calls_agree && outcomes_agree {
-        return Ok(());
-    }
-    bail!("its counterpart in Python is another function:\nours: {ours:?}\nPython: {python:?}")
-}
-
-fn without_prose(value: &Value) -> Value {
-    match value {
-        Value::Object(members) => members
-            .iter()
-            .filter(|(key, _)| !PROSE.contains(&key.as_str()))
-            .map(|(key, value)| (key.clone(), without_prose(value)))
-            .collect(),
-        Value::Array(items) => items.iter().map(without_prose).collect(),
-        other => other.clone(),
+fn several<'a>(name: &'a str, event: &'a Bytes, arguments: &Arguments, pause: Duration) -> Run<'a> {
+    Run {
+        name,
+        event,
+        times: arguments.warm + 1,
+        pause,
     }
 }
 
 #[cfg(test)]
 mod tests {
-    use std::time::Duration;
-
     use super::*;
-    use serde_json::json;
-
-    fn invocation(outcome: Outcome, calls: &[&str]) -> Invocation {
-        let calls = calls.iter().map(|&call| call.to_owned()).collect();
-        Invocation {
-            took: Duration::ZERO,
-            outcome,
-            calls,
-        }
-    }
-
-    fn answer(value: Value, calls: &[&str]) -> Invocation {
-        invocation(Outcome::Answer(value), calls)
-    }
-
-    fn error(name: &str, message: &str) -> Invocation {
-        let (name, message) = (name.to_owned(), message.to_owned());
-        invocation(Outcome::Error { name, message }, &["logs.GetLogEvents"])
-    }
-
-    #[test]
-    fn a_counterpart_gives_the_same_answer_in_its_own_words() {
-        let calls = ["ecs.DescribeTasks"];
-        let ours = answer(json!({"stopped": true, "cause": "It stopped."}), &calls);
-        assert!(
-            compare(
-                &ours,
-                &answer(json!({"stopped": true, "cause": "stopped"}), &calls)
-            )
-            .is_ok()
-        );
-        assert!(
-            compare(
-                &ours,
-                &answer(json!({"stopped": false, "cause": "It stopped."}), &calls)
-            )
-            .is_err()
-        );
-        assert!(compare(&error("A", "x"), &error("A", "y")).is_ok());
-        assert!(compare(&error("A", "x"), &error("B", "x")).is_err());
-        assert!(compare(&ours, &error("A", "x")).is_err());
-    }
-
-    #[test]
-    fn a_counterpart_makes_the_same_calls() {
-        let one = answer(json!(1), &["ecs.DescribeTasks"]);
-        let two = answer(json!(1), &["ecs.DescribeTasks", "ecs.RunTask"]);
-        let none = answer(json!(1), &[]);
-        assert!(compare(&one, &one).is_ok());
-        assert!(compare(&one, &two).is_err());
-        assert!(compare(&none, &none).is_err());
-    }
 
     #[test]
     fn every_function_has_an_event_and_a_counterpart() {

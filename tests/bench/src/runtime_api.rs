@@ -16,7 +16,7 @@ use serde_json::Value;
 use tokio::net::TcpListener;
 use tokio::sync::watch;
 
-use crate::aws::Aws;
+use crate::aws::{Aws, Traffic};
 
 /// What a function made of an event.
 #[derive(Clone, Debug, PartialEq)]
@@ -34,8 +34,7 @@ pub(crate) enum Outcome {
 pub(crate) struct Invocation {
     pub(crate) took: Duration,
     pub(crate) outcome: Outcome,
-    /// The AWS calls of this invocation.
-    pub(crate) calls: Vec<String>,
+    pub(crate) traffic: Traffic,
 }
 
 /// What one process of a function did.
@@ -49,6 +48,7 @@ pub(crate) struct Record {
     handed_out: Option<Instant>,
     event: Bytes,
     wanted: usize,
+    pause: Duration,
 }
 
 /// Serves one function process after another.
@@ -74,20 +74,21 @@ impl RuntimeApi {
         Ok((api, address))
     }
 
-    /// The next process gets this event so many times.
-    pub(crate) fn begin(&self, event: Bytes, wanted: usize) {
+    /// The next process gets this event so many times, with a pause before each but the first.
+    pub(crate) fn begin(&self, event: Bytes, wanted: usize, pause: Duration) {
         self.with_record(|record| {
             *record = Record {
                 event,
                 wanted,
+                pause,
                 ..Record::default()
             }
         });
-        self.aws.take_calls();
+        self.aws.take_traffic();
         self.finished.send_replace(false);
     }
 
-    /// Waits until all invocations have an outcome, or the function has said that it can not start.
+    /// Waits until it was asked for an event and all invocations have an outcome, or the function has said that it can not start.
     pub(crate) async fn finished(&self) {
         // The sender is this value's own, so that it can not be gone.
         let _ = self
@@ -149,15 +150,28 @@ impl RuntimeApi {
     }
 
     async fn next(&self, arrived: Instant) -> Response<Full<Bytes>> {
-        let event = self.with_record(|record| {
+        let (number, pause) = self.with_record(|record| {
             record.ready.get_or_insert(arrived);
             let number = record.invocations.len();
+            let is_first = number == 0 || number >= record.wanted;
+            (
+                number,
+                if is_first {
+                    Duration::ZERO
+                } else {
+                    record.pause
+                },
+            )
+        });
+        tokio::time::sleep(pause).await;
+        let event = self.with_record(|record| {
             (number < record.wanted).then(|| {
                 record.handed_out = Some(Instant::now());
-                (record.event.clone(), number)
+                record.event.clone()
             })
         });
-        let Some((event, number)) = event else {
+        let Some(event) = event else {
+            self.finished.send_replace(true);
             // As in Lambda, a function without an event waits; here until it is killed.
             return std::future::pending().await;
         };
@@ -181,14 +195,14 @@ impl RuntimeApi {
     }
 
     fn finish_invocation(&self, arrived: Instant, outcome: Outcome) {
-        let calls = self.aws.take_calls();
+        let traffic = self.aws.take_traffic();
         let all = self.with_record(|record| {
             if let Some(handed_out) = record.handed_out.take() {
                 let took = arrived.duration_since(handed_out);
                 record.invocations.push(Invocation {
                     took,
                     outcome,
-                    calls,
+                    traffic,
                 });
             }
             record.invocations.len() >= record.wanted

@@ -1,5 +1,6 @@
 //! A function as a process: how it is started, and what one run of it measures.
 
+use std::ffi::OsString;
 use std::fs::File;
 use std::path::{Path, PathBuf};
 use std::process::{ExitStatus, Stdio};
@@ -7,12 +8,17 @@ use std::time::{Duration, Instant};
 
 use anyhow::{Context, Result, anyhow, bail, ensure};
 use bytes::Bytes;
+use nix::sys::signal::{Signal, kill};
+use nix::unistd::Pid;
 use tokio::process::{Child, Command};
 
+use crate::agreement;
 use crate::runtime_api::{Invocation, Record, RuntimeApi};
 
 /// For one process, from its start to its last outcome.
 const PATIENCE: Duration = Duration::from_secs(120);
+/// After the last answer.
+const IDLE: Duration = Duration::from_millis(300);
 
 /// What every process is given, as Lambda would.
 pub(crate) struct Environment {
@@ -20,17 +26,32 @@ pub(crate) struct Environment {
     pub(crate) runtime_api: String,
     /// URL of every AWS service.
     pub(crate) aws: String,
-    /// Root certificates, PEM.
-    pub(crate) roots: PathBuf,
     /// Where a process's output goes.
     pub(crate) log: PathBuf,
 }
 
 /// A way to run a function.
+#[derive(Clone)]
 pub(crate) struct Subject {
     pub(crate) program: PathBuf,
     pub(crate) arguments: Vec<String>,
     pub(crate) directory: PathBuf,
+    /// Root certificates that replace its own, PEM.
+    pub(crate) roots: Option<PathBuf>,
+    /// A program with its arguments, before the function's own.
+    pub(crate) under: Vec<OsString>,
+}
+
+/// What one process gets.
+#[derive(Clone, Copy)]
+pub(crate) struct Run<'a> {
+    /// The function's name.
+    pub(crate) name: &'a str,
+    pub(crate) event: &'a Bytes,
+    /// How often it gets the event.
+    pub(crate) times: usize,
+    /// Before every event but the first.
+    pub(crate) pause: Duration,
 }
 
 /// One process measured.
@@ -49,43 +70,82 @@ pub(crate) struct Sample {
 }
 
 impl Subject {
-    /// Starts the function `name`, gives it the event once and `warm` times more, and ends it.
+    /// Starts the function, gives it its events, and ends it.
     ///
     /// # Errors
     /// It did not start, did not give every event an outcome in time, or not the same one.
     pub(crate) async fn measure(
         &self,
-        name: &str,
+        run: Run<'_>,
         api: &RuntimeApi,
         environment: &Environment,
-        event: &Bytes,
-        warm: usize,
     ) -> Result<Sample> {
-        api.begin(event.clone(), warm + 1);
-        let mut command = self.command(name, environment)?;
+        api.begin(run.event.clone(), run.times, run.pause);
+        let mut command = self.command(run.name, environment)?;
         let started = Instant::now();
-        let mut child = command
-            .spawn()
-            .with_context(|| format!("cannot run {}", self.program.display()))?;
-        let ended = tokio::select! {
-            () = api.finished() => Ok(()),
-            status = child.wait() => Err(anyhow!("it ended: {}", describe(status))),
-            () = tokio::time::sleep(PATIENCE) => Err(anyhow!("it was not done within {PATIENCE:?}")),
-        };
+        let mut child = self.spawn(&mut command)?;
+        let ended = until(api.finished(), &mut child).await;
         let memory = child.id().and_then(resident);
         end(&mut child).await?;
         ended
             .and_then(|()| sample(started, api.take_record(), memory))
-            .with_context(|| format!("{name}, its output:\n{}", tail(&environment.log)))
+            .with_context(|| said(run.name, environment))
+    }
+
+    /// Starts the function, gives it its events until `enough`, and asks it to end.
+    ///
+    /// # Errors
+    /// It did not start, or `enough` was not in time.
+    pub(crate) async fn run(
+        &self,
+        run: Run<'_>,
+        api: &RuntimeApi,
+        environment: &Environment,
+        enough: impl Future<Output = ()>,
+    ) -> Result<()> {
+        api.begin(run.event.clone(), run.times, run.pause);
+        let mut child = self.spawn(&mut self.command(run.name, environment)?)?;
+        let ran = until(enough, &mut child).await;
+        // What the last answer led to is done by then, and nothing else is to do.
+        tokio::time::sleep(IDLE).await;
+        if let Some(process) = child.id().and_then(|id| i32::try_from(id).ok()) {
+            kill(Pid::from_raw(process), Signal::SIGTERM)?;
+        }
+        child.wait().await?;
+        let record = api.take_record();
+        ran.and_then(|()| match record.init_error {
+            Some(error) => bail!("it could not start: {error}"),
+            None => Ok(()),
+        })
+        .with_context(|| said(run.name, environment))
+    }
+
+    fn spawn(&self, command: &mut Command) -> Result<Child> {
+        let spawned = command.spawn();
+        spawned.with_context(|| format!("cannot run {}", self.program.display()))
     }
 
     fn command(&self, name: &str, environment: &Environment) -> Result<Command> {
         let log = File::create(&environment.log)?;
-        let mut command = Command::new(&self.program);
+        let mut words = self.under.iter().map(OsString::as_os_str);
+        let mut command = match words.next() {
+            Some(first) => {
+                let mut command = Command::new(first);
+                command.args(words).arg(&self.program);
+                command
+            }
+            None => Command::new(&self.program),
+        };
+        command.env_clear();
+        if let Some(roots) = &self.roots {
+            // The two languages call it differently.
+            command
+                .env("SSL_CERT_FILE", roots)
+                .env("AWS_CA_BUNDLE", roots);
+        }
         command
             .args(&self.arguments)
             .current_dir(&self.directory)
-            .env_clear()
             .env("PATH", "/usr/local/bin:/usr/bin:/bin")
             .env("LANG", "en_US.UTF-8")
             .env("TZ", ":UTC")
@@ -106,14 +166,16 @@ impl Subject {
             )
             .env("AWS_SESSION_TOKEN", "token")
             .env("AWS_ENDPOINT_URL", &environment.aws)
-            // The same file for both; the two languages call it differently.
-            .env("SSL_CERT_FILE", &environment.roots)
-            .env("AWS_CA_BUNDLE", &environment.roots)
             .env(
                 "STATE_MACHINE_ARN",
                 "arn:aws:states:us-east-1:123456789012:stateMachine:bluegreen",
             )
             .env("RELEASES_TABLE", "bluegreen-releases")
+            .env("WAITS_TABLE", "bluegreen-waits")
+            .env("RECORD_RETENTION_DAYS", "365")
+            .env("MIGRATION_TIMEOUT_SECONDS", "1800")
+            .env("DEPLOYMENT_TIMEOUT_SECONDS", "3600")
+            .env("ROLLBACK_WINDOW_SECONDS", "600")
             .stdin(Stdio::null())
             .stdout(log.try_clone()?)
             .stderr(log)
@@ -133,7 +195,7 @@ fn sample(started: Instant, record: Record, memory: Option<u64>) -> Result<Sampl
         .context("it gave no outcome")?;
     for (number, invocation) in later.iter().enumerate() {
         ensure!(
-            invocation.outcome == first.outcome && invocation.calls == first.calls,
+            agreement::repeats(invocation, first),
             "its outcome {} differs from its first:\n{invocation:?}\n{first:?}",
             number + 2
         );
@@ -145,6 +207,19 @@ fn sample(started: Instant, record: Record, memory: Option<u64>) -> Result<Sampl
         memory,
         invocation: first.clone(),
     })
+}
+
+/// Waits for `enough`, while the process runs.
+async fn until(enough: impl Future<Output = ()>, child: &mut Child) -> Result<()> {
+    tokio::select! {
+        () = enough => Ok(()),
+        status = child.wait() => Err(anyhow!("it ended: {}", describe(status))),
+        () = tokio::time::sleep(PATIENCE) => Err(anyhow!("it was not done within {PATIENCE:?}")),
+    }
+}
+
+fn said(name: &str, environment: &Environment) -> String {
+    format!("{name}, its output:\n{}", tail(&environment.log))
 }
 
 fn describe(status: std::io::Result<ExitStatus>) -> String {

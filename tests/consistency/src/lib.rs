@@ -10,8 +10,8 @@ mod source;
 mod template;
 mod text;
 
-pub use machine::{Machine, State, errors, substitutions};
-pub use source::{Crate, contract_enum, contract_struct, functions};
+pub use machine::{Machine, State, errors, expression, paths, substitutions};
+pub use source::{Contract, Crate, contract_enum, functions};
 pub use template::{Template, strings, templates};
 pub use text::{backticked, first_column, is_action, section};
 

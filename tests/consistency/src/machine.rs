@@ -1,5 +1,5 @@
 use crate::read;
-use serde_json::{Map, Value};
+use serde_json::Value;
 use std::collections::BTreeSet;
 
 /// `statemachine/deploy.asl.json`.
@@ -129,9 +129,7 @@ impl<'a> State<'a> {
     /// The names of the states that may come next when nothing fails.
     #[must_use]
     pub fn next_without_errors(&self) -> BTreeSet<String> {
-        let choices = list(&self.definition["Choices"])
-            .iter()
-            .map(|choice| &choice["Next"]);
+        let choices = self.choices().iter().map(|choice| &choice["Next"]);
         choices
             .chain([&self.definition["Next"], &self.definition["Default"]])
             .filter_map(Value::as_str)
@@ -139,11 +137,75 @@ impl<'a> State<'a> {
             .collect()
     }
 
-    /// What the state gives to its function, where that is written out key by key.
+    /// Whether the state waits until somebody answers its token.
     #[must_use]
-    pub fn payload(&self) -> Option<&'a Map<String, Value>> {
-        self.definition["Arguments"]["Payload"].as_object()
+    pub fn waits(&self) -> bool {
+        let resource = self.definition["Resource"].as_str();
+        resource.is_some_and(|resource| resource.ends_with(".waitForTaskToken"))
     }
+
+    /// What the state gives to its function; of a state that waits, what it asks.
+    #[must_use]
+    pub fn payload(&self) -> &'a Value {
+        let payload = &self.definition["Arguments"]["Payload"];
+        if self.waits() {
+            &payload["asked"]
+        } else {
+            payload
+        }
+    }
+
+    /// The choices, first to last.
+    #[must_use]
+    pub fn choices(&self) -> &'a [Value] {
+        list(&self.definition["Choices"])
+    }
+
+    /// What the state gives a value, on whichever way it is left: variable and value.
+    #[must_use]
+    pub fn assigned(&self) -> Vec<(&'a str, &'a Value)> {
+        let rules = self.choices().iter().chain(self.catchers());
+        rules
+            .chain([self.definition])
+            .filter_map(|rule| rule["Assign"].as_object())
+            .flatten()
+            .map(|(name, value)| (name.as_str(), value))
+            .collect()
+    }
+
+    /// The JSONata expressions of the state, without their marks.
+    #[must_use]
+    pub fn expressions(&self) -> Vec<&'a str> {
+        expressions(self.definition)
+    }
+}
+
+/// The text of an expression without its marks; none where the value is none.
+#[must_use]
+pub fn expression(value: &Value) -> Option<&str> {
+    let text = value.as_str()?.strip_prefix("{%")?.strip_suffix("%}")?;
+    Some(text.trim())
+}
+
+fn expressions(value: &Value) -> Vec<&str> {
+    match value {
+        Value::Object(members) => members.values().flat_map(expressions).collect(),
+        Value::Array(items) => items.iter().flat_map(expressions).collect(),
+        _ => expression(value).into_iter().collect(),
+    }
+}
+
+/// The paths such as `plan.release` that stand behind a dollar in an expression.
+#[must_use]
+pub fn paths(expression: &str) -> BTreeSet<&str> {
+    let is_path = |c: char| c.is_ascii_alphanumeric() || c == '.';
+    expression
+        .split('$')
+        .skip(1)
+        .map(|rest| &rest[..rest.find(|c| !is_path(c)).unwrap_or(rest.len())])
+        // A substitution has the same sign.
+        .filter(|path| !path.is_empty())
+        .collect()
 }
 
 /// The error names of a retrier or a catcher.
@@ -176,4 +238,17 @@ pub fn substitutions(text: &str) -> BTreeSet<String> {
         .skip(1)
         .filter_map(|rest| Some(rest.split_once('}')?.0.to_owned()))
         .collect()
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn paths_end_where_their_names_do() {
+        assert_eq!(
+            paths("$plan.limits.a != ${Limit} and f($turn) ? $x.y : 'z'"),
+            BTreeSet::from(["plan.limits.a", "turn", "x.y"])
+        );
+    }
 }

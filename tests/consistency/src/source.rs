@@ -1,7 +1,9 @@
 use crate::{is_action, read, root};
-use std::collections::BTreeSet;
+use std::collections::{BTreeMap, BTreeSet};
 use std::path::{Path, PathBuf};
-use syn::{Fields, Item, ItemEnum, ItemStruct};
+use syn::{
+    Attribute, Expr, Fields, GenericArgument, Item, ItemEnum, ItemStruct, Lit, PathArguments, Type,
+};
 
 /// A function: a folder of `functions/` that builds a program.
 #[derive(Clone)]
@@ -65,15 +67,34 @@ impl Crate {
         actions_named_in(&format!("functions/{}", self.name))
     }
 
-    /// The IAM actions that are named in the crates of the workspace that the function uses.
+    /// The IAM actions that are named in the crates of the workspace that the function uses, and in
+    /// those that they use.
     #[must_use]
     pub fn actions_of_dependencies(&self) -> BTreeSet<String> {
-        read(&format!("functions/{}/Cargo.toml", self.name))
-            .lines()
-            .filter_map(|line| line.strip_prefix("bluegreen-"))
-            .filter_map(|line| Some(line.split_once('.')?.0))
+        self.dependencies()
+            .iter()
             .flat_map(|name| actions_named_in(&format!("crates/{name}")))
             .collect()
+    }
+
+    /// The folders of `crates/` that the function uses, and those that they use.
+    fn dependencies(&self) -> BTreeSet<String> {
+        let mut found = BTreeSet::new();
+        let mut manifests = vec![format!("functions/{}/Cargo.toml", self.name)];
+        while let Some(manifest) = manifests.pop() {
+            for name in dependencies(&read(&manifest)) {
+                if found.insert(name.clone()) {
+                    manifests.push(format!("crates/{name}/Cargo.toml"));
+                }
+            }
+        }
+        found
+    }
+
+    /// The string literals of the function's sources, tests left out.
+    #[must_use]
+    pub fn texts(&self) -> BTreeSet<String> {
+        literals_in(&format!("functions/{}", self.name))
     }
 
     /// The text of the function's README.
@@ -103,45 +124,180 @@ pub fn contract_enum(name: &str) -> BTreeSet<String> {
         .collect()
 }
 
-/// The fields of a contract's struct as they stand in JSON.
-///
-/// # Panics
-/// Where the contract has not exactly one such struct with named fields.
-#[must_use]
-pub fn contract_struct(name: &str) -> BTreeSet<String> {
-    let found: Vec<ItemStruct> = items("crates/contract/src")
-        .into_iter()
-        .filter_map(|item| match item {
-            Item::Struct(item) if item.ident == name => Some(item),
-            _ => None,
+/// The contract's structs.
+pub struct Contract {
+    structs: Vec<ItemStruct>,
+}
+
+impl Contract {
+    /// # Panics
+    /// Where the contract can not be read.
+    #[must_use]
+    pub fn load() -> Self {
+        let structs = items("crates/contract/src")
+            .into_iter()
+            .filter_map(|item| match item {
+                Item::Struct(item) => Some(item),
+                _ => None,
+            })
+            .collect();
+        Contract { structs }
+    }
+
+    /// By their names in JSON, the fields of a struct and what they hold: of an `Option<_>` or a
+    /// `Box<_>` what is in it. None where there is no such struct.
+    #[must_use]
+    pub fn fields(&self, name: &str) -> Option<BTreeMap<String, String>> {
+        let found = self.structs.iter().find(|it| it.ident == name)?;
+        let Fields::Named(fields) = &found.fields else {
+            return None;
+        };
+        let named = fields.named.iter().filter_map(|field| {
+            let ident = field.ident.as_ref()?.to_string();
+            let own = renamed(&field.attrs).unwrap_or_else(|| camel_case(&ident));
+            Some((own, held(&field.ty)))
+        });
+        Some(named.collect())
+    }
+
+    /// What `path` holds, which starts in a struct, e.g. `Plan` and `release.stack`.
+    ///
+    /// # Errors
+    /// A sentence, where a part of the path is not there.
+    pub fn resolve(&self, start: &str, path: &[&str]) -> Result<String, String> {
+        path.iter().try_fold(start.to_owned(), |holder, part| {
+            let fields = self
+                .fields(&holder)
+                .ok_or_else(|| format!("{holder} is no struct and has no {part}"))?;
+            let found = fields.get(*part);
+            found
+                .cloned()
+                .ok_or_else(|| format!("{holder} has no {part}"))
         })
-        .collect();
-    assert_eq!(
-        found.len(),
-        1,
-        "the contract has {} structs named {name}",
-        found.len()
-    );
-    let Fields::Named(fields) = &found[0].fields else {
-        panic!("the contract's {name} has no named fields");
+    }
+
+    /// The struct that says of itself to be the answer of a function.
+    ///
+    /// # Panics
+    /// Where there is not exactly one.
+    #[must_use]
+    pub fn answer_of(&self, function: &str) -> String {
+        self.told("Answer of", function)
+    }
+
+    /// The struct that says of itself to be the input of a function.
+    ///
+    /// # Panics
+    /// Where there is not exactly one.
+    #[must_use]
+    pub fn input_of(&self, function: &str) -> String {
+        self.told("Input of", function)
+    }
+
+    fn told(&self, what: &str, function: &str) -> String {
+        let named = format!("`{function}`");
+        let found: Vec<String> = self
+            .structs
+            .iter()
+            .filter(|it| {
+                let first = documentation(&it.attrs).into_iter().next();
+                first.is_some_and(|line| line.trim().starts_with(what) && line.contains(&named))
+            })
+            .map(|it| it.ident.to_string())
+            .collect();
+        assert_eq!(found.len(), 1, "{what} {function}: {found:?}");
+        found.concat()
+    }
+}
+
+/// The lines of an item's documentation.
+fn documentation(attributes: &[Attribute]) -> Vec<String> {
+    let texts = attributes.iter().filter_map(|attribute| {
+        let value = &attribute.meta.require_name_value().ok()?.value;
+        if !attribute.path().is_ident("doc") {
+            return None;
+        }
+        string_literal(value)
+    });
+    texts.collect()
+}
+
+/// What `#[serde(rename = "…")]` says.
+fn renamed(attributes: &[Attribute]) -> Option<String> {
+    let serde = attributes.iter().filter(|it| it.path().is_ident("serde"));
+    let tokens = serde.filter_map(|it| Some(it.meta.require_list().ok()?.tokens.to_string()));
+    tokens
+        .filter_map(|text| {
+            let (_, rest) = text.split_once("rename = \"")?;
+            Some(rest.split_once('"')?.0.to_owned())
+        })
+        .next()
+}
+
+fn string_literal(value: &Expr) -> Option<String> {
+    match value {
+        Expr::Lit(literal) => match &literal.lit {
+            Lit::Str(text) => Some(text.value()),
+            _ => None,
+        },
+        _ => None,
+    }
+}
+
+/// The type within an `Option<_>` or a `Box<_>`; of any other the type itself, without its generics'
+/// spaces.
+fn held(kind: &Type) -> String {
+    let Type::Path(path) = kind else {
+        return String::new();
     };
-    fields
-        .named
-        .iter()
-        .filter_map(|field| field.ident.as_ref())
-        .map(|ident| camel_case(&ident.to_string()))
+    let Some(last) = path.path.segments.last() else {
+        return String::new();
+    };
+    let inner: Vec<String> = match &last.arguments {
+        PathArguments::AngleBracketed(arguments) => arguments
+            .args
+            .iter()
+            .map(|argument| match argument {
+                GenericArgument::Type(kind) => held(kind),
+                _ => String::new(),
+            })
+            .collect(),
+        _ => Vec::new(),
+    };
+    match (last.ident.to_string().as_str(), inner.as_slice()) {
+        ("Option" | "Box", [one]) => one.clone(),
+        (name, []) => name.to_owned(),
+        (name, many) => format!("{name}<{}>", many.join(",")),
+    }
+}
+
+/// The names behind `bluegreen-` under `[dependencies]`.
+fn dependencies(manifest: &str) -> Vec<String> {
+    manifest
+        .lines()
+        .skip_while(|line| *line != "[dependencies]")
+        .skip(1)
+        .take_while(|line| !line.starts_with('['))
+        .filter_map(|line| line.strip_prefix("bluegreen-"))
+        .filter_map(|line| Some(line.split(['.', ' ']).next()?.to_owned()))
         .collect()
 }
 
 /// String literals of a crate's sources, tests left out, that are the name of an IAM action.
 fn actions_named_in(folder: &str) -> BTreeSet<String> {
+    let texts = literals_in(folder).into_iter();
+    texts.filter(|text| is_action(text)).collect()
+}
+
+/// What stands between quotes in a crate's sources, tests left out.
+fn literals_in(folder: &str) -> BTreeSet<String> {
     sources(&root().join(folder).join("src"))
         .iter()
         .map(|path| text(path))
         .filter_map(|text| Some(text.split("#[cfg(test)]").next()?.to_owned()))
         .flat_map(|text| {
-            let pieces = text.split('"').filter(|piece| is_action(piece));
-            pieces.map(str::to_owned).collect::<Vec<_>>()
+            let pieces = text.split('"').map(str::to_owned);
+            pieces.collect::<Vec<_>>()
         })
         .collect()
 }

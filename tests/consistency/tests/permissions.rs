@@ -1,6 +1,7 @@
 //! What the functions ask AWS for, and what their roles allow.
 
 use consistency::{Crate, Template, functions, read, strings};
+use serde_json::json;
 use std::collections::BTreeSet;
 
 /// What a role allows for the sake of another action: ECS checks it when a task definition is
@@ -11,6 +12,16 @@ const INDIRECT: [&str; 5] = [
     "logs:CreateLogStream",
     "logs:PutLogEvents",
     "sqs:SendMessage",
+];
+
+/// IAM knows no action for a transaction: it takes those of the parts.
+/// <https://docs.aws.amazon.com/amazondynamodb/latest/developerguide/transaction-apis-iam.html>
+const TRANSACTION: &str = "dynamodb:TransactWriteItems";
+const PARTS: [&str; 4] = [
+    "dynamodb:ConditionCheckItem",
+    "dynamodb:DeleteItem",
+    "dynamodb:PutItem",
+    "dynamodb:UpdateItem",
 ];
 
 fn allowed(function: &Crate) -> BTreeSet<String> {
@@ -28,7 +39,9 @@ fn every_action_that_a_function_names_is_allowed_to_its_role() {
             "{} asks AWS for nothing",
             function.name
         );
-        let denied: Vec<_> = asked.difference(&allowed(&function)).cloned().collect();
+        let allowed = allowed(&function);
+        let denied = asked.difference(&allowed).filter(|it| *it != TRANSACTION);
+        let denied: Vec<_> = denied.cloned().collect();
         assert!(denied.is_empty(), "{} may not do {denied:?}", function.name);
     }
 }
@@ -39,6 +52,9 @@ fn every_action_that_a_role_allows_is_one_its_function_asks_for() {
         let mut asked = function.actions();
         asked.extend(function.actions_of_dependencies());
         asked.extend(INDIRECT.map(str::to_owned));
+        if asked.contains(TRANSACTION) {
+            asked.extend(PARTS.map(str::to_owned));
+        }
         let unused: Vec<_> = allowed(&function).difference(&asked).cloned().collect();
         assert!(
             unused.is_empty(),
@@ -48,18 +64,81 @@ fn every_action_that_a_role_allows_is_one_its_function_asks_for() {
     }
 }
 
-/// The tasks of a service may get the tags of their task definition: a tag that revisions have too
-/// would let the state machine stop those tasks.
+/// Who may change the table of releases does it in a transaction on what it has read.
 #[test]
-fn a_task_may_be_stopped_by_a_tag_that_only_the_migration_gets() {
-    let (run, stop) = (
-        tag_asked_for("RunMigrationRole", "ecs:RunTask", "aws:RequestTag/"),
-        tag_asked_for("StateMachineRole", "ecs:StopTask", "aws:ResourceTag/"),
-    );
-    assert_eq!(run, stop);
-    let named = format!("\"{stop}\"");
+fn whoever_writes_the_table_of_releases_reads_it_and_nobody_puts_a_whole_item() {
+    let pipeline = Template::load("pipeline.yml");
+    let table = json!({"Fn::GetAtt": "ReleasesTable.Arn"});
+    for function in functions() {
+        let statements = pipeline.statements(&(function.stem() + "Role"));
+        let on_it = statements.iter().filter(|it| it["Resource"] == table);
+        let actions: BTreeSet<&str> = on_it.flat_map(|it| strings(&it["Action"])).collect();
+        let writes = PARTS.iter().any(|part| actions.contains(part));
+        assert!(
+            !writes || actions.contains("dynamodb:GetItem"),
+            "{}: {actions:?}",
+            function.name
+        );
+        assert!(!actions.contains("dynamodb:PutItem"), "{}", function.name);
+    }
+}
+
+/// The functions that may change what a stack runs.
+fn changing() -> Vec<Crate> {
+    let changes = [
+        "ecs:RunTask",
+        "ecs:StopServiceDeployment",
+        "ecs:StopTask",
+        "ecs:UpdateService",
+    ];
+    functions()
+        .into_iter()
+        .filter(|function| changes.iter().any(|it| allowed(function).contains(*it)))
+        .collect()
+}
+
+/// Nobody stops a function whose execution was stopped: who takes the turn over waits for the end of
+/// its time.
+#[test]
+fn a_function_that_changes_a_stack_has_a_minute_at_most() {
+    let pipeline = Template::load("pipeline.yml");
+    let changing = changing();
+    let names: Vec<&str> = changing.iter().map(|it| it.name.as_str()).collect();
+    let expected = [
+        "roll-back",
+        "run-migration",
+        "settle-release",
+        "update-service",
+        "wait-task",
+    ];
+    assert_eq!(names, expected);
+    for function in changing {
+        let properties = pipeline.properties(&(function.stem() + "Function"));
+        let limit = properties["Timeout"].as_u64();
+        assert!(limit <= Some(60) && limit.is_some(), "{}", function.name);
+    }
+}
+
+/// The tasks of a service may get the tags of their task definition: a tag that revisions have too
+/// would let a function stop those tasks.
+#[test]
+fn a_task_may_be_stopped_by_a_tag_that_only_a_one_off_task_gets() {
+    let run = tag_asked_for("RunMigrationRole", "ecs:RunTask", "aws:RequestTag/");
+    let mut stopping = 0;
+    for function in functions() {
+        if allowed(&function).contains("ecs:StopTask") {
+            let role = function.stem() + "Role";
+            assert_eq!(
+                tag_asked_for(&role, "ecs:StopTask", "aws:ResourceTag/"),
+                run
+            );
+            stopping += 1;
+        }
+    }
+    assert!(stopping > 0);
+    let named = format!("\"{run}\"");
     assert!(read("functions/run-migration/src/task.rs").contains(&named));
-    assert!(!read("functions/task-definition/src/register.rs").contains(&named));
+    assert!(!read("crates/ecs/src/task_definition.rs").contains(&named));
 }
 
 /// The tag that must be there for the role to be allowed the action.

@@ -1,18 +1,16 @@
 //! What the state machine says of itself, of the functions and of the contract.
 
-use consistency::{Machine, State, Template, contract_enum, contract_struct, errors, functions};
-use serde_json::Value;
-use std::collections::BTreeSet;
+use consistency::{
+    Contract, Crate, Machine, State, Template, contract_enum, errors, expression, functions, paths,
+};
+use serde_json::{Value, json};
+use std::collections::{BTreeMap, BTreeSet};
 
-/// The states that call a function.
+/// The states that call a function: all that do anything.
 fn calls(machine: &Machine) -> Vec<State<'_>> {
     let states = machine.of_type("Task");
-    let calling: Vec<_> = states
-        .into_iter()
-        .filter(|state| state.function().is_some())
-        .collect();
-    assert!(!calling.is_empty(), "no state calls a function");
-    calling
+    assert!(!states.is_empty(), "no state calls a function");
+    states
 }
 
 /// The stem of the function that a state calls.
@@ -22,33 +20,20 @@ fn stem<'a>(state: &State<'a>) -> &'a str {
         .unwrap_or_else(|| panic!("{} calls no function by its ARN", state.name))
 }
 
-/// The names under which the function that a state calls can fail.
-fn failures(state: &State<'_>) -> BTreeSet<String> {
+/// The function that a state calls.
+fn function(state: &State<'_>) -> Crate {
     let stem = stem(state);
     functions()
-        .iter()
+        .into_iter()
         .find(|function| function.stem() == stem)
         .unwrap_or_else(|| panic!("no function has the stem {stem}"))
-        .failures()
 }
 
-/// The states without which the release ends as it ends all the same: what they write is for people
-/// and for the release after it.
-const NOTES: [&str; 3] = ["RecordAbandoned", "RecordRolledBack", "GiveTurnBack"];
+/// Of an execution that was redriven, this says that its turn is to be taken again.
+const REDRIVEN: &str = "ExecutionRedriven";
 
-/// The states without which the release ends at once: its turn is not given back, and whoever takes it
-/// over closes the record.
-const LAST_NOTES: [&str; 2] = ["RecordCurrent", "RecordVerdict"];
-
-/// The states that say why something failed, and the one that first sees whether the release can do
-/// without what failed.
-const EXPLAINED: [&str; 5] = [
-    "DecideOnUnread",
-    "ExplainFailure",
-    "ExplainPostDeploy",
-    "ExplainUnwrittenImage",
-    "ExplainRollbackFailure",
-];
+/// The last state that does anything: where no other can help.
+const LAST: &str = "EndRelease";
 
 #[test]
 fn the_machine_and_every_state_say_what_they_are_for() {
@@ -78,16 +63,91 @@ fn the_query_language_is_jsonata_throughout() {
     }
 }
 
+/// The order of a release is the machine's; what is decided and what is said is Rust's.
 #[test]
-fn every_task_has_a_time_limit_and_tries_again_with_jitter_and_a_longest_delay() {
-    for state in Machine::load().of_type("Task") {
-        assert!(
-            state.definition["TimeoutSeconds"].is_u64(),
-            "{} has no TimeoutSeconds",
+fn the_machine_stays_one_that_a_person_reads() {
+    let machine = Machine::load();
+    let states = machine.states();
+    assert!(states.len() <= 28, "{} states", states.len());
+    let mut all = 0;
+    for state in &states {
+        for text in state.expressions() {
+            let length = text.chars().count();
+            assert!(length <= 160, "{}: {length} characters: {text}", state.name);
+            all += length;
+        }
+    }
+    assert!(all <= 6_000, "{all} characters of JSONata");
+    for state in states {
+        let kind = state.definition["Type"].as_str().unwrap_or("");
+        let known = ["Task", "Choice", "Succeed", "Fail"];
+        assert!(known.contains(&kind), "{} is a {kind}", state.name);
+    }
+}
+
+#[test]
+fn every_task_is_a_lambda_function() {
+    let machine = Machine::load();
+    for state in calls(&machine) {
+        let resource = state.definition["Resource"].as_str().unwrap_or("");
+        let resource = resource.trim_end_matches(".waitForTaskToken");
+        assert_eq!(
+            resource, "arn:${Partition}:states:::lambda:invoke",
+            "{}",
             state.name
         );
+        assert!(!stem(&state).is_empty());
+    }
+}
+
+#[test]
+fn a_state_that_waits_gives_its_token_and_what_it_asks_and_no_other_state_has_one() {
+    let machine = Machine::load();
+    let token = "$states.context.Task.Token";
+    for state in calls(&machine) {
+        let payload = &state.definition["Arguments"]["Payload"];
+        if state.waits() {
+            assert_eq!(expression(&payload["token"]), Some(token), "{}", state.name);
+            let keys: Vec<&String> = payload
+                .as_object()
+                .into_iter()
+                .flat_map(|it| it.keys())
+                .collect();
+            assert_eq!(keys, ["asked", "token"], "{}", state.name);
+        } else {
+            assert!(!state.expressions().contains(&token), "{}", state.name);
+        }
+    }
+}
+
+#[test]
+fn every_task_has_a_time_limit_and_one_that_waits_a_heartbeat_below_it() {
+    let machine = Machine::load();
+    let pipeline = Template::load("pipeline.yml");
+    let longest = pipeline.document()["Parameters"]["HeartbeatSeconds"]["MaxValue"].as_u64();
+    for state in calls(&machine) {
+        let limit = state.definition["TimeoutSeconds"].as_u64();
+        assert!(limit.is_some(), "{} has no TimeoutSeconds", state.name);
+        let heartbeat = expression(&state.definition["HeartbeatSeconds"]);
+        assert_eq!(heartbeat.is_some(), state.waits(), "{}", state.name);
+        if let Some(heartbeat) = heartbeat {
+            assert!(heartbeat.contains("${HeartbeatSeconds}"), "{}", state.name);
+            assert!(limit > longest && longest.is_some(), "{}", state.name);
+        }
+    }
+}
+
+/// Whether a retrier is the one by which a state that waits asks again.
+fn asks_again(retrier: &Value) -> bool {
+    errors(retrier) == ["States.HeartbeatTimeout"]
+}
+
+#[test]
+fn every_task_tries_again_with_jitter_and_a_longest_delay() {
+    for state in Machine::load().of_type("Task") {
         assert!(!state.retriers().is_empty(), "{} has no Retry", state.name);
-        for retrier in state.retriers() {
+        // Nothing has failed where a state only asks again.
+        for retrier in state.retriers().iter().filter(|it| !asks_again(it)) {
             for key in [
                 "IntervalSeconds",
                 "MaxAttempts",
@@ -105,23 +165,41 @@ fn every_task_has_a_time_limit_and_tries_again_with_jitter_and_a_longest_delay()
     }
 }
 
+/// `States.Timeout` is a heartbeat's other name: its retrier would count them as failures.
+#[test]
+fn a_state_that_waits_asks_again_before_anything_else_is_retried() {
+    for state in Machine::load().of_type("Task") {
+        let found: Vec<bool> = state.retriers().iter().map(asks_again).collect();
+        let expected: Vec<bool> = (0..found.len())
+            .map(|number| number == 0 && state.waits())
+            .collect();
+        assert_eq!(found, expected, "{}", state.name);
+    }
+}
+
 #[test]
 fn transient_errors_are_retried_before_those_of_the_domain() {
     let machine = Machine::load();
     for state in calls(&machine) {
-        let is_domain = |retrier: &Value| errors(retrier).iter().any(|name| !name.contains('.'));
+        let failures = state.retriers().iter().filter(|it| !asks_again(it));
+        let failures: Vec<&Value> = failures.collect();
+        let is_domain = |retrier: &&Value| errors(retrier).iter().all(|name| !name.contains('.'));
         assert!(
-            state.retriers().iter().map(is_domain).is_sorted(),
+            failures.iter().map(is_domain).is_sorted(),
             "{} retries a domain error before a transient one",
             state.name
         );
-        let first: BTreeSet<&str> = errors(&state.retriers()[0]).into_iter().collect();
+        let first: BTreeSet<&str> = errors(failures[0]).into_iter().collect();
         for name in [
             "Lambda.ClientExecutionTimeoutException",
             "Lambda.ServiceException",
             "Lambda.AWSLambdaException",
             "Lambda.SdkClientException",
             "Lambda.TooManyRequestsException",
+            // A function that stopped at its time limit, or crashed, goes on where it was.
+            "Sandbox.Timedout",
+            "Runtime.ExitError",
+            "States.Timeout",
         ] {
             assert!(
                 first.contains(name),
@@ -133,8 +211,10 @@ fn transient_errors_are_retried_before_those_of_the_domain() {
 }
 
 #[test]
-fn whatever_no_name_catches_is_explained_as_a_fault_of_the_pipeline() {
-    for state in Machine::load().of_type("Task") {
+fn whatever_fails_is_handed_on_with_the_name_of_its_state() {
+    let machine = Machine::load();
+    let handed_on = "$merge([$states.errorOutput, {'step': $states.context.State.Name";
+    for state in calls(&machine) {
         let last = state.catchers().last().unwrap_or(&Value::Null);
         assert_eq!(
             errors(last),
@@ -143,37 +223,89 @@ fn whatever_no_name_catches_is_explained_as_a_fault_of_the_pipeline() {
             state.name
         );
         let next = last["Next"].as_str().unwrap_or("");
-        if NOTES.contains(&state.name) {
-            assert_eq!(next, state.definition["Next"], "{}", state.name);
-        } else if LAST_NOTES.contains(&state.name) {
-            assert_eq!(next, "DecideOnEnd", "{}", state.name);
+        if state.name == LAST {
+            assert_eq!(next, "ReleaseFailed");
+            assert_eq!(last["Assign"]["outcome"]["error"], "PipelineFault");
         } else {
-            assert!(EXPLAINED.contains(&next), "{}: {next}", state.name);
-            assert_eq!(last["Output"]["phase"], state.name, "{}", state.name);
+            assert!(
+                ["DecideOnFailure", LAST].contains(&next),
+                "{}: {next}",
+                state.name
+            );
+            let failure = expression(&last["Assign"]["failure"]).unwrap_or("");
+            assert!(failure.starts_with(handed_on), "{}: {failure}", state.name);
         }
     }
 }
 
 #[test]
-fn a_redriven_execution_asks_for_its_turn_again_before_it_changes_anything() {
+fn a_redriven_execution_takes_its_turn_again_before_it_changes_anything() {
     let machine = Machine::load();
+    let mut found = 0;
     for state in calls(&machine) {
-        let payload = |key: &str| state.payload().and_then(|keys| keys.get(key)?.as_str());
-        // SettleRelease changes nothing in its execution's name, but may stop what another has begun.
-        let guarded = match (payload("executionId"), payload("stop")) {
-            (Some(execution), _) => execution,
-            (None, Some(_)) => payload("stack").unwrap_or_default(),
-            (None, None) => continue,
-        };
-        assert!(
-            guarded.contains("RedriveCount = $redrives ? ") && guarded.contains("$error("),
-            "{} changes something for an execution that was redriven",
+        let can_tell = function(&state).failures().contains(REDRIVEN);
+        assert_eq!(
+            state.caught().contains(REDRIVEN),
+            can_tell,
+            "{}",
             state.name
         );
-        let first = &state.catchers()[0];
-        assert_eq!(errors(first), ["States.QueryEvaluationError"]);
-        assert_eq!(first["Next"], "DecideOnRedrive", "{}", state.name);
+        if can_tell {
+            found += 1;
+            let first = &state.catchers()[0];
+            assert_eq!(errors(first), [REDRIVEN], "{}", state.name);
+            assert_eq!(first["Next"], "TakeTurn", "{}", state.name);
+        }
     }
+    assert!(found > 0, "no function can tell that it was redriven");
+}
+
+#[test]
+fn every_function_knows_which_try_of_the_execution_calls() {
+    let machine = Machine::load();
+    let execution = json!({
+        "id": "{% $states.context.Execution.Id %}",
+        "redrives": "{% $states.context.Execution.RedriveCount %}"
+    });
+    // It changes nothing and reads nothing of a stack.
+    let other = "CheckExitCode";
+    for state in calls(&machine) {
+        let given = &state.payload()["execution"];
+        let expected = if stem(&state) == other {
+            &Value::Null
+        } else {
+            &execution
+        };
+        assert_eq!(given, expected, "{}", state.name);
+    }
+}
+
+#[test]
+fn a_turn_that_is_taken_again_knows_nothing_of_the_try_before() {
+    let machine = Machine::load();
+    let every: BTreeSet<&str> = machine
+        .states()
+        .iter()
+        .flat_map(State::assigned)
+        .map(|(name, _)| name)
+        .collect();
+    let of = |name: &str| -> BTreeSet<String> {
+        let assigned = machine.state(name).definition["Assign"].as_object();
+        assigned
+            .into_iter()
+            .flat_map(|it| it.keys().cloned())
+            .collect()
+    };
+    let missing = |name: &str| -> BTreeSet<&str> {
+        let own = of(name);
+        every
+            .iter()
+            .copied()
+            .filter(|it| !own.contains(*it))
+            .collect()
+    };
+    assert_eq!(missing("PlanRelease"), BTreeSet::from(["outcome"]));
+    assert_eq!(missing("TakeTurn"), BTreeSet::from(["outcome", "plan"]));
 }
 
 #[test]
@@ -191,38 +323,45 @@ fn every_function_that_the_machine_calls_has_a_state_of_its_stem() {
 }
 
 #[test]
-fn every_error_that_is_retried_is_one_the_function_can_fail_with() {
+fn every_error_that_the_machine_names_is_one_the_function_can_fail_with() {
     let machine = Machine::load();
     for state in calls(&machine) {
-        let unknown: Vec<_> = state
-            .retried()
-            .difference(&failures(&state))
+        let named: BTreeSet<String> = state.retried().union(&state.caught()).cloned().collect();
+        let unknown: Vec<_> = named
+            .difference(&function(&state).failures())
             .cloned()
             .collect();
         assert!(
             unknown.is_empty(),
-            "{} retries what nothing raises: {unknown:?}",
+            "{} names what nothing raises: {unknown:?}",
             state.name
         );
     }
 }
 
+/// A state by which, or an error by which, the machine decides.
 #[test]
-fn every_failure_of_a_function_is_caught_under_its_name_and_no_other_is() {
+fn a_failure_is_decided_on_by_states_and_errors_that_there_are() {
     let machine = Machine::load();
-    for state in calls(&machine) {
-        assert_eq!(state.caught(), failures(&state), "{}", state.name);
-    }
-}
-
-#[test]
-fn a_state_that_calls_no_function_names_no_domain_error() {
-    for state in Machine::load().states() {
-        if state.function().is_none() {
-            let named: BTreeSet<_> = state.caught().union(&state.retried()).cloned().collect();
-            assert!(named.is_empty(), "{} names {named:?}", state.name);
+    let decision = machine.state("DecideOnFailure");
+    let names: BTreeSet<&str> = machine.states().iter().map(|state| state.name).collect();
+    let failures = functions()
+        .iter()
+        .flat_map(Crate::failures)
+        .collect::<BTreeSet<_>>();
+    for choice in decision.choices() {
+        let condition = expression(&choice["Condition"]).unwrap_or("");
+        for word in condition.split('\'').skip(1).step_by(2) {
+            assert!(names.contains(word) || failures.contains(word), "{word}");
         }
     }
+    let text = decision.definition.to_string();
+    assert!(text.contains("$failure.step = 'UpdateService' and $failure.Error != 'AlarmsInAlarm'"));
+    assert!(
+        function(&machine.state("UpdateService"))
+            .failures()
+            .contains("AlarmsInAlarm")
+    );
 }
 
 #[test]
@@ -241,204 +380,295 @@ fn every_fail_state_has_an_error_and_a_cause() {
     }
 }
 
+/// What every variable of the machine holds: a type of the contract.
+fn variables(machine: &Machine, contract: &Contract) -> BTreeMap<String, String> {
+    let mut found = BTreeMap::from([("failure".to_owned(), "FailedStep".to_owned())]);
+    for state in calls(machine) {
+        let result = if state.waits() {
+            "$states.result"
+        } else {
+            "$states.result.Payload"
+        };
+        for (variable, value) in state.assigned() {
+            if expression(value).is_some_and(|text| text.starts_with("$states.result")) {
+                assert_eq!(expression(value), Some(result), "{}", state.name);
+                let held = contract.answer_of(&function(&state).name);
+                let before = found.insert(variable.to_owned(), held.clone());
+                assert!(
+                    before.is_none_or(|it| it == held),
+                    "{}: {variable}",
+                    state.name
+                );
+            }
+        }
+    }
+    found
+}
+
+/// What a path such as `plan.release.stack` holds.
+fn holds(
+    path: &str,
+    variables: &BTreeMap<String, String>,
+    contract: &Contract,
+) -> Result<String, String> {
+    let parts: Vec<&str> = path.split('.').collect();
+    let start = variables
+        .get(parts[0])
+        .ok_or_else(|| format!("there is no variable {}", parts[0]))?;
+    // What a Catch hands on has Step Functions' own names.
+    contract.resolve(start, &parts[1..])
+}
+
 #[test]
-fn every_function_gets_the_keys_its_input_has() {
+fn every_answer_has_what_the_machine_reads_of_it() {
     let machine = Machine::load();
-    for state in calls(&machine) {
-        if let Some(payload) = state.payload() {
-            let given: BTreeSet<String> = payload.keys().cloned().collect();
-            assert_eq!(
-                given,
-                contract_struct(&format!("{}Input", stem(&state))),
-                "{}",
-                state.name
-            );
+    let contract = Contract::load();
+    let variables = variables(&machine, &contract);
+    for state in machine.states() {
+        for text in state.expressions() {
+            // Functions of JSONata, and what Step Functions gives.
+            let read = paths(text).into_iter().filter(|path| {
+                !path.starts_with("states") && !["max", "merge", "exists"].contains(path)
+            });
+            for path in read {
+                let found = holds(path, &variables, &contract);
+                assert!(found.is_ok(), "{}: ${path}: {found:?}", state.name);
+            }
+        }
+        for (variable, value) in state.assigned() {
+            let path = expression(value).and_then(|text| text.strip_prefix('$'));
+            if let Some(path) = path.filter(|it| !it.contains("states.")) {
+                let found = holds(path, &variables, &contract);
+                assert_eq!(found.as_ref(), Ok(&variables[variable]), "{}", state.name);
+            }
         }
     }
 }
 
+/// Compares what is given, key by key, with the fields of a struct of the contract.
+fn check_given(
+    place: &str,
+    given: &Value,
+    wanted: &str,
+    variables: &BTreeMap<String, String>,
+    contract: &Contract,
+) {
+    let Some(members) = given.as_object() else {
+        let path = expression(given).and_then(|text| text.strip_prefix('$'));
+        let whole = path.filter(|it| it.chars().all(|c| c.is_ascii_alphanumeric() || c == '.'));
+        if let Some(path) = whole.filter(|it| !it.starts_with("states.")) {
+            let found = holds(path, variables, contract);
+            assert_eq!(found.as_deref(), Ok(wanted), "{place}: ${path}");
+        }
+        return;
+    };
+    let fields = contract.fields(wanted);
+    let fields = fields.unwrap_or_else(|| panic!("{place}: {wanted} has no fields"));
+    let names: BTreeSet<&String> = fields.keys().collect();
+    assert_eq!(members.keys().collect::<BTreeSet<_>>(), names, "{place}");
+    for (key, value) in members {
+        let place = format!("{place}.{key}");
+        check_given(&place, value, &fields[key], variables, contract);
+    }
+}
+
+/// The fields of an input that a state may leave out, because they have a default.
+const LEFT_OUT: [(&str, &str); 2] = [
+    ("VerifyRollback", "alarms"),
+    ("VerifyRollback", "healthCheckUrl"),
+];
+
 #[test]
-fn every_verdict_is_decided_on_but_the_one_that_is_waited_on() {
+fn every_function_gets_what_its_input_is_made_of() {
     let machine = Machine::load();
-    let choices = machine.state("DecideOnHealth").definition["Choices"].to_string();
-    let decided: BTreeSet<String> = contract_enum("Verdict")
+    let contract = Contract::load();
+    let variables = variables(&machine, &contract);
+    for state in calls(&machine) {
+        let mut given = state.payload().clone();
+        for (_, key) in LEFT_OUT.iter().filter(|(name, _)| *name == state.name) {
+            assert!(given[*key].is_null(), "{} gives {key}", state.name);
+            given[*key] = Value::Null;
+        }
+        let input = contract.input_of(&function(&state).name);
+        check_given(state.name, &given, &input, &variables, &contract);
+    }
+}
+
+/// The conditions under which a state goes on to `next`.
+fn conditions(state: &State<'_>, next: &str) -> Vec<String> {
+    state
+        .choices()
+        .iter()
+        .filter(|choice| choice["Next"] == next)
+        .filter_map(|choice| Some(expression(&choice["Condition"])?.to_owned()))
+        .collect()
+}
+
+/// The states that may lead to `next`, and how: by which conditions, or `[]` by a `Next` or a
+/// `Default`.
+fn leading<'a>(machine: &'a Machine, next: &str) -> BTreeMap<&'a str, Vec<String>> {
+    let states = machine.states().into_iter();
+    states
+        .filter(|state| state.next().contains(next))
+        .map(|state| (state.name, conditions(&state, next)))
+        .collect()
+}
+
+fn ways<const N: usize>(
+    expected: [(&'static str, &[&str]); N],
+) -> BTreeMap<&'static str, Vec<String>> {
+    let owned = |texts: &[&str]| texts.iter().map(|text| (*text).to_owned()).collect();
+    expected
         .into_iter()
-        .filter(|verdict| choices.contains(&format!("$health.verdict = '{verdict}'")))
+        .map(|(name, texts)| (name, owned(texts)))
+        .collect()
+}
+
+#[test]
+fn every_action_of_a_plan_is_decided_on_but_the_one_that_has_nothing_to_do() {
+    let machine = Machine::load();
+    let decision = machine.state("DecideOnPlan");
+    let mut actions = contract_enum("Action");
+    assert!(actions.remove("end"));
+    let expected: Vec<String> = actions
+        .iter()
+        .map(|action| format!("$plan.action = '{action}'"))
         .collect();
-    let mut expected = contract_enum("Verdict");
-    assert!(expected.remove("inProgress"));
-    assert_eq!(decided, expected);
-    assert_eq!(
-        machine.state("DecideOnHealth").definition["Default"],
-        "PauseForHealth"
-    );
+    let mut found: Vec<&str> = decision
+        .choices()
+        .iter()
+        .filter_map(|choice| expression(&choice["Condition"]))
+        .collect();
+    found.sort_unstable();
+    assert_eq!(found, expected);
+    assert_eq!(decision.definition["Default"], LAST);
+}
+
+#[test]
+fn whatever_verdict_is_not_success_takes_the_services_back_unless_somebody_deployed_anew() {
+    let machine = Machine::load();
+    let verdicts = contract_enum("Verdict");
+    for (name, default, decided) in [
+        (
+            "DecideOnHealth",
+            "ChooseTarget",
+            [("succeeded", "RecordCurrent"), ("superseded", LAST)],
+        ),
+        (
+            "DecideOnRollback",
+            LAST,
+            [("succeeded", "RecordCurrent"), ("again", "RollBack")],
+        ),
+    ] {
+        let state = machine.state(name);
+        assert_eq!(state.choices().len(), decided.len(), "{name}");
+        for (verdict, next) in decided {
+            assert!(verdicts.contains(verdict));
+            let of = if name == "DecideOnHealth" {
+                "health"
+            } else {
+                "rollback"
+            };
+            let expected = format!("${of}.verdict = '{verdict}'");
+            assert_eq!(conditions(&state, next), [expected], "{name}");
+        }
+        assert_eq!(state.definition["Default"], default, "{name}");
+    }
 }
 
 #[test]
 fn only_a_plan_without_a_migration_and_an_exit_code_lead_to_the_services() {
     let machine = Machine::load();
-    let states = machine.states();
-    let before: BTreeSet<&str> = states
-        .iter()
-        .filter(|state| state.next().contains("UpdateService"))
-        .map(|state| state.name)
-        .collect();
     assert_eq!(
-        before,
-        BTreeSet::from(["DecideOnAlarms", "DecideOnMigration", "DecideOnUpdate"])
+        leading(&machine, "UpdateService"),
+        ways([
+            ("CheckExitCode", &[]),
+            ("DecideOnPlan", &["$plan.action = 'deploy'"])
+        ])
+    );
+    let judged = machine.state("CheckExitCode");
+    for catcher in judged.catchers() {
+        assert_ne!(catcher["Next"], "UpdateService");
+    }
+    assert_eq!(
+        leading(&machine, "RunMigration"),
+        ways([("DecideOnPlan", &["$plan.action = 'migrate'"])])
     );
     assert_eq!(
-        conditions(&machine.state("DecideOnAlarms"), "UpdateService"),
-        [r#""{% $migrated != null %}""#]
+        leading(&machine, "CheckExitCode"),
+        ways([("WaitTask", &[])])
     );
-    let migrated = states.iter().filter(|state| {
+    assert_eq!(leading(&machine, "WaitTask"), ways([("RunMigration", &[])]));
+    let migrated = machine.states().into_iter().filter(|state| {
         let assigned = &state.definition["Assign"]["migrated"];
         !assigned.is_null()
     });
     assert!(migrated.map(|state| state.name).eq(["CheckExitCode"]));
-    let after_the_exit_code = states
-        .iter()
-        .filter(|state| state.next().contains("DecideOnUpdate"));
-    assert!(
-        after_the_exit_code
-            .map(|state| state.name)
-            .eq(["CheckExitCode"])
-    );
-    let judged = machine.state("CheckExitCode");
-    for catcher in judged.catchers() {
-        assert_ne!(catcher["Next"], "DecideOnUpdate");
-    }
-    let decision = machine.state("DecideOnMigration").definition;
-    assert_eq!(
-        decision["Choices"][0]["Condition"],
-        "{% $plan.migration != null %}"
-    );
-    assert_eq!(decision["Choices"][0]["Next"], "RunMigration");
-    assert_eq!(decision["Default"], "UpdateService");
 }
 
-/// The conditions under which a state goes on to `next`.
-fn conditions(state: &State<'_>, next: &str) -> Vec<String> {
-    let choices = state.definition["Choices"].as_array();
-    choices
-        .into_iter()
-        .flatten()
-        .filter(|choice| choice["Next"] == next)
-        .map(|choice| choice["Condition"].to_string())
-        .collect()
-}
-
+/// What is recorded is what the next rollback goes back to, and what the next update of the stack
+/// brings into service.
 #[test]
-fn only_a_verdict_of_success_leads_to_success() {
+fn an_image_is_recorded_only_when_it_serves() {
     let machine = Machine::load();
-    let states = machine.states();
-    // What says that a release succeeded: a choice, or a state as a whole.
-    let succeeds = |value: &Value| value["outcome"]["verdict"] == "succeeded";
-    let mut said_by = BTreeSet::new();
-    for state in &states {
-        for choice in state.definition["Choices"].as_array().into_iter().flatten() {
-            if succeeds(&choice["Assign"]) {
-                let condition = choice["Condition"].as_str().unwrap_or("");
-                assert!(
-                    condition.contains("$health.verdict = 'succeeded'"),
-                    "{}: {condition}",
-                    state.name
-                );
-                said_by.insert(state.name);
-            }
-        }
-        if succeeds(&state.definition["Assign"]) {
-            said_by.insert(state.name);
-        }
-    }
     assert_eq!(
-        said_by,
-        BTreeSet::from([
-            "CheckPostDeploy",
-            "DecideOnRollback",
-            "ExplainPostDeploy",
-            "ReleaseHealthy"
+        leading(&machine, "RecordCurrent"),
+        ways([
+            ("DecideOnHealth", &["$health.verdict = 'succeeded'"]),
+            ("DecideOnPlan", &["$plan.action = 'record'"]),
+            ("DecideOnRollback", &["$rollback.verdict = 'succeeded'"]),
         ])
     );
-    let leading = |next: &str| -> BTreeSet<&str> {
-        let states = states.iter().filter(|state| state.next().contains(next));
-        states.map(|state| state.name).collect()
-    };
-    // Only a release that ECS calls successful comes to any of them.
-    for after in ["ReleaseHealthy", "RunPostDeploy"] {
-        assert_eq!(leading(after), BTreeSet::from(["DecideOnPostDeploy"]));
-    }
     assert_eq!(
-        leading("DecideOnPostDeploy"),
-        BTreeSet::from(["DecideOnServing"])
+        leading(&machine, "DecideOnHealth"),
+        ways([("VerifyHealth", &[])])
     );
     assert_eq!(
-        conditions(&machine.state("DecideOnServing"), "DecideOnPostDeploy"),
-        [r#""{% $outcome = null %}""#]
-    );
-    assert_eq!(
-        leading("DecideOnServing"),
-        BTreeSet::from(["DecideOnImage", "ExplainUnwrittenImage", "WriteImage"])
-    );
-    assert_eq!(
-        leading("DecideOnVerifiedAlarms"),
-        BTreeSet::from(["VerifyAlarms"])
-    );
-    assert_eq!(leading("VerifyAlarms"), BTreeSet::from(["DecideOnHealth"]));
-    let healthy = conditions(&machine.state("DecideOnHealth"), "VerifyAlarms");
-    assert_eq!(healthy.len(), 1);
-    assert!(healthy[0].contains("$health.verdict = 'succeeded'"));
-    assert_eq!(leading("Succeeded"), BTreeSet::from(["DecideOnEnd"]));
-    assert_eq!(
-        conditions(&machine.state("DecideOnEnd"), "Succeeded"),
-        [r#""{% $outcome.verdict = 'succeeded' %}""#]
+        leading(&machine, "DecideOnRollback"),
+        ways([("VerifyRollback", &[])])
     );
 }
 
-/// What is written there is brought into service by the next update of the stack.
 #[test]
-fn an_image_is_written_for_the_stack_only_when_it_serves() {
+fn a_post_deploy_command_runs_only_after_the_image_is_recorded() {
     let machine = Machine::load();
-    let mut leading: Vec<(&str, String, bool)> = Vec::new();
-    for state in machine.states() {
-        for choice in state.definition["Choices"].as_array().into_iter().flatten() {
-            if choice["Next"] == "DecideOnImage" {
-                let decided = !choice["Assign"]["outcome"].is_null();
-                leading.push((state.name, choice["Condition"].to_string(), decided));
-            }
-        }
-        if state.definition["Next"] == "DecideOnImage" {
-            leading.push((state.name, String::new(), false));
-        }
-    }
-    leading.sort();
-    let names: Vec<&str> = leading.iter().map(|(name, ..)| *name).collect();
     assert_eq!(
-        names,
-        [
-            "DecideOnHealth",
-            "DecideOnPlan",
-            "DecideOnRollback",
-            "DecideOnRollback"
-        ]
+        leading(&machine, "RunPostDeploy"),
+        ways([("DecideOnPostDeploy", &["$current.postDeploy != null"])])
     );
-    for (name, condition, decided) in &leading {
-        let serves = match *name {
-            "DecideOnPlan" => "$plan.action = 'none'",
-            _ => "$health.verdict = 'succeeded'",
-        };
-        assert!(condition.contains(serves), "{name}: {condition}");
-        // Only a deployment may have a command to run before its outcome is known.
-        assert_eq!(*decided, *name != "DecideOnHealth", "{name}: {condition}");
+    assert_eq!(
+        leading(&machine, "DecideOnPostDeploy"),
+        ways([("RecordCurrent", &[])])
+    );
+    let after = ["RunPostDeploy", "WaitPostDeploy", "CheckPostDeploy"];
+    for name in after {
+        let caught: BTreeSet<&str> = machine
+            .state(name)
+            .catchers()
+            .iter()
+            .filter_map(|catcher| catcher["Next"].as_str())
+            .filter(|next| *next != "TakeTurn")
+            .collect();
+        // The release stays, whatever came of the command.
+        assert_eq!(caught, BTreeSet::from([LAST]), "{name}");
     }
-    let alarms = machine.state("DecideOnVerifiedAlarms").definition;
-    assert_eq!(alarms["Default"], "DecideOnImage");
-    let write = machine.state("WriteImage");
-    let image = write.definition["Arguments"]["Value"]
-        .as_str()
-        .unwrap_or("");
-    assert!(image.contains("RedriveCount = $redrives ? $serving.image : $error("));
-    assert_eq!(write.catchers()[0]["Next"], "DecideOnRedrive");
+}
+
+#[test]
+fn an_execution_ends_by_the_state_that_closes_its_release_and_well_only_without_an_error() {
+    let machine = Machine::load();
+    assert_eq!(leading(&machine, "DecideOnEnd"), ways([(LAST, &[])]));
+    assert_eq!(leading(&machine, "Succeeded"), ways([("DecideOnEnd", &[])]));
+    assert_eq!(
+        leading(&machine, "ReleaseFailed"),
+        ways([("DecideOnEnd", &["$exists($outcome.error)"]), (LAST, &[])])
+    );
+    let ends = machine.states().into_iter().filter(|state| {
+        let kind = state.definition["Type"].as_str();
+        kind.is_some_and(|kind| ["Succeed", "Fail"].contains(&kind))
+    });
+    let ends: BTreeSet<&str> = ends.map(|state| state.name).collect();
+    assert_eq!(ends, BTreeSet::from(["ReleaseFailed", "Succeeded"]));
 }
 
 #[test]
@@ -459,22 +689,25 @@ fn a_task_waits_longer_than_its_function_may_run() {
     }
 }
 
+/// What a function waits for beyond a limit, until what it has stopped has stopped.
+const GRACE: u64 = 900;
+
 #[test]
-fn the_machine_outlives_the_longest_migration_and_the_longest_deployment() {
+fn the_machine_outlives_the_longest_release_and_days_of_waiting_for_its_turn() {
     let pipeline = Template::load("pipeline.yml");
-    let longest: u64 = ["MigrationTimeoutSeconds", "DeploymentTimeoutSeconds"]
-        .iter()
-        .map(|name| {
-            pipeline.document()["Parameters"][name]["MaxValue"]
-                .as_u64()
-                .unwrap_or(0)
-        })
-        .sum();
-    assert!(longest > 0);
+    let most = |name: &str| {
+        let parameter = &pipeline.document()["Parameters"][name];
+        parameter["MaxValue"].as_u64().unwrap_or(0)
+    };
+    let task = most("MigrationTimeoutSeconds") + GRACE;
+    let deployment = most("DeploymentTimeoutSeconds");
+    assert!(task > GRACE && deployment > 0);
+    // What an earlier release left, the migration, the deployment, the rollback and a command.
+    let longest = task + task + deployment + deployment + task;
     let machine = Machine::load();
+    let limit = machine.definition()["TimeoutSeconds"].as_u64();
     assert!(
-        machine.definition()["TimeoutSeconds"]
-            .as_u64()
-            .is_some_and(|limit| limit > longest)
+        limit > Some(longest + 2 * deployment),
+        "{limit:?}, {longest}"
     );
 }

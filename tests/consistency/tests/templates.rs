@@ -1,6 +1,6 @@
 //! What the templates say of themselves, of the functions and of the state machine.
 
-use consistency::{Machine, Template, functions, strings, substitutions, templates};
+use consistency::{Machine, Template, functions, read, strings, substitutions, templates};
 use serde_json::{Value, json};
 use std::collections::BTreeSet;
 
@@ -131,18 +131,189 @@ fn the_machine_may_call_the_functions_it_calls_and_no_other() {
     assert_eq!(allowed, called);
 }
 
+/// Whatever a release does, a function does: each with its own role.
 #[test]
-fn the_machine_may_ask_about_its_own_executions_and_no_other() {
+fn the_machine_may_call_its_functions_write_its_log_and_its_traces_and_nothing_else() {
     let pipeline = pipeline();
-    let statements = pipeline.statements("StateMachineRole");
-    let asks = |statement: &&&Value| statement["Action"] == "states:DescribeExecution";
-    let asked: Vec<&Value> = statements
-        .iter()
-        .filter(asks)
-        .map(|it| &it["Resource"])
+    let actions: BTreeSet<&str> = pipeline
+        .actions("StateMachineRole")
+        .into_iter()
+        .map(|action| action.split_once(':').unwrap_or_default().0)
         .collect();
+    assert_eq!(actions, BTreeSet::from(["lambda", "logs", "xray"]));
+}
+
+/// The stems of the functions that a state waits for.
+fn waiting() -> BTreeSet<String> {
+    let machine = Machine::load();
+    let states = machine.states().into_iter();
+    states
+        .filter(|state| state.waits())
+        .filter_map(|state| state.stem().map(str::to_owned))
+        .collect()
+}
+
+/// The roles that are allowed an action on the one resource.
+fn allowed_to(action: &str, resource: &Value) -> BTreeSet<String> {
+    let pipeline = pipeline();
+    let mut found = BTreeSet::new();
+    for (role, _) in pipeline.resources("AWS::IAM::Role") {
+        for statement in pipeline.statements(role) {
+            if strings(&statement["Action"]).contains(&action) {
+                assert_eq!(&statement["Resource"], resource, "{role}: {action}");
+                found.insert(role.trim_end_matches("Role").to_owned());
+            }
+        }
+    }
+    found
+}
+
+/// Who gives a turn back answers whoever waits for it.
+#[test]
+fn the_functions_that_wait_and_the_one_that_hands_the_turn_on_may_answer_and_no_other() {
+    let mut answering = waiting();
+    answering.insert("EndRelease".to_owned());
+    let machine = json!({"Ref": "StateMachine"});
+    for action in ["states:SendTaskSuccess", "states:SendTaskFailure"] {
+        assert_eq!(allowed_to(action, &machine), answering, "{action}");
+    }
+    let pipeline = pipeline();
+    for function in functions() {
+        let stem = function.stem();
+        let properties = pipeline.properties(&format!("{stem}Function"));
+        let table = &properties["Environment"]["Variables"]["WAITS_TABLE"];
+        let expected = answering
+            .contains(&stem)
+            .then(|| json!({"Ref": "WaitsTable"}));
+        assert_eq!(table, &expected.unwrap_or_default(), "{stem}");
+    }
+}
+
+#[test]
+fn whoever_deals_with_turns_may_ask_about_executions_of_the_machine_and_no_other() {
     let arn = "arn:${AWS::Partition}:states:${AWS::Region}:${AWS::AccountId}:execution:${StateMachine.Name}:*";
-    assert_eq!(asked, [&json!({ "Fn::Sub": arn })]);
+    assert_eq!(
+        allowed_to("states:DescribeExecution", &json!({ "Fn::Sub": arn })),
+        BTreeSet::from(["EndRelease".to_owned(), "TakeTurn".to_owned()])
+    );
+}
+
+/// The targets of the rules with a pattern: the rule and the function's stem.
+fn told(pipeline: &Template) -> BTreeSet<(String, String)> {
+    let rules = pipeline.resources("AWS::Events::Rule").into_iter();
+    let rules = rules.filter(|(_, rule)| rule["Properties"]["EventPattern"].is_object());
+    rules
+        .flat_map(|(name, rule)| {
+            let targets = rule["Properties"]["Targets"].as_array();
+            let arns = targets.into_iter().flatten();
+            let arns = arns.filter_map(|target| target["Arn"]["Fn::GetAtt"].as_str());
+            let stems = arns.filter_map(|arn| arn.strip_suffix("Function.Arn"));
+            stems.map(move |stem| (name.to_owned(), stem.to_owned()))
+        })
+        .collect()
+}
+
+#[test]
+fn every_function_that_waits_is_told_of_events() {
+    let told: BTreeSet<String> = told(&pipeline())
+        .into_iter()
+        .map(|(_, stem)| stem)
+        .collect();
+    let mut expected = waiting();
+    expected.extend(["OnEcrPush".to_owned(), "OnAlarm".to_owned()]);
+    assert_eq!(told, expected);
+}
+
+#[test]
+fn a_rule_may_call_each_of_its_functions_and_no_other_rule_may() {
+    let pipeline = pipeline();
+    let permissions = pipeline.resources("AWS::Lambda::Permission").into_iter();
+    let permitted: BTreeSet<(String, String)> = permissions
+        .filter_map(|(_, permission)| {
+            let properties = &permission["Properties"];
+            let rule = properties["SourceArn"]["Fn::GetAtt"].as_str()?;
+            let function = properties["FunctionName"]["Ref"].as_str()?;
+            let stem = function.strip_suffix("Function")?.to_owned();
+            Some((rule.strip_suffix(".Arn")?.to_owned(), stem))
+        })
+        .filter(|(rule, _)| rule != "ReconcileRule")
+        .collect();
+    assert_eq!(permitted, told(&pipeline));
+}
+
+#[test]
+fn an_event_that_leads_to_nothing_is_kept() {
+    let pipeline = pipeline();
+    let queue = json!({"Fn::GetAtt": "DeadLetterQueue.Arn"});
+    let mut sources = BTreeSet::new();
+    for (rule, stem) in told(&pipeline) {
+        let targets = pipeline.properties(&rule)["Targets"].as_array();
+        for target in targets.into_iter().flatten() {
+            assert_eq!(target["DeadLetterConfig"]["Arn"], queue, "{rule}");
+            assert!(
+                target["RetryPolicy"]["MaximumRetryAttempts"].is_u64(),
+                "{rule}"
+            );
+        }
+        let invoked = pipeline.properties(&format!("{stem}InvokeConfig"));
+        assert_eq!(
+            invoked["FunctionName"],
+            json!({"Ref": format!("{stem}Function")})
+        );
+        let destinations = &invoked["DestinationConfig"];
+        assert_eq!(destinations["OnFailure"]["Destination"], queue, "{stem}");
+        let statements = pipeline.statements(&format!("{stem}Role"));
+        let leaves = |it: &&Value| it["Action"] == "sqs:SendMessage" && it["Resource"] == queue;
+        assert!(statements.iter().any(leaves), "{stem}");
+        sources.insert(rule);
+    }
+    let policy = &pipeline.properties("DeadLetterQueuePolicy")["PolicyDocument"]["Statement"][0];
+    let allowed = policy["Condition"]["ArnEquals"]["aws:SourceArn"].as_array();
+    let allowed = allowed.into_iter().flatten();
+    let allowed: BTreeSet<String> = allowed
+        .filter_map(|arn| Some(arn["Fn::GetAtt"].as_str()?.strip_suffix(".Arn")?.to_owned()))
+        .collect();
+    assert_eq!(allowed, sources);
+}
+
+#[test]
+fn the_events_that_end_a_wait_are_those_of_ecs_and_of_this_machine() {
+    let pipeline = pipeline();
+    let pattern = |rule: &str| pipeline.properties(rule)["EventPattern"].clone();
+    assert_eq!(
+        pattern("TaskRule"),
+        json!({
+            "source": ["aws.ecs"],
+            "detail-type": ["ECS Task State Change"],
+            "detail": {"lastStatus": ["STOPPED"], "startedBy": [{"prefix": "bluegreen/"}]}
+        })
+    );
+    // By it the tasks of the pipeline are known.
+    let source = read("crates/ecs/src/started_by.rs");
+    assert!(source.contains("const PREFIX: &str = \"bluegreen/\";"));
+    assert_eq!(
+        pattern("DeploymentRule"),
+        json!({
+            "source": ["aws.ecs"],
+            "detail-type": ["ECS Deployment State Change"],
+            "detail": {"eventName": ["SERVICE_DEPLOYMENT_COMPLETED", "SERVICE_DEPLOYMENT_FAILED"]}
+        })
+    );
+    assert_eq!(
+        pattern("HookRule"),
+        json!({"source": ["aws.ecs"], "detail-type": ["ECS Hook State Change"]})
+    );
+    assert_eq!(
+        pattern("ExecutionRule"),
+        json!({
+            "source": ["aws.states"],
+            "detail-type": ["Step Functions Execution Status Change"],
+            "detail": {
+                "stateMachineArn": [{"Ref": "StateMachine"}],
+                "status": ["ABORTED", "TIMED_OUT", "FAILED"]
+            }
+        })
+    );
 }
 
 #[test]
@@ -241,7 +412,13 @@ fn no_role_can_change_itself() {
             "iam" => verb != "PassRole",
             "cloudformation" => !reads.iter().any(|read| verb.starts_with(read)),
             "lambda" => verb != "InvokeFunction",
-            "states" => !["StartExecution", "DescribeExecution"].contains(&verb),
+            "states" => ![
+                "DescribeExecution",
+                "SendTaskFailure",
+                "SendTaskSuccess",
+                "StartExecution",
+            ]
+            .contains(&verb),
             "sts" => true,
             _ => false,
         }
@@ -440,23 +617,4 @@ fn somebody_hears_of_a_function_on_a_schedule_that_fails() {
         .collect();
     assert_eq!(scheduled, BTreeSet::from(["ReconcileFunction"]));
     assert_eq!(heard.collect::<BTreeSet<&str>>(), scheduled);
-}
-
-#[test]
-fn a_push_that_leads_to_no_release_is_kept() {
-    let pipeline = pipeline();
-    let queue = json!({"Fn::GetAtt": "DeadLetterQueue.Arn"});
-    assert_eq!(
-        pipeline.properties("PushRule")["Targets"][0]["DeadLetterConfig"]["Arn"],
-        queue
-    );
-    let destinations = &pipeline.properties("OnEcrPushInvokeConfig")["DestinationConfig"];
-    assert_eq!(destinations["OnFailure"]["Destination"], queue);
-    assert!(
-        pipeline
-            .statements("OnEcrPushRole")
-            .iter()
-            .any(|statement| statement["Action"] == "sqs:SendMessage"
-                && statement["Resource"] == queue)
-    );
 }

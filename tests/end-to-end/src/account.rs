@@ -6,6 +6,7 @@ use std::sync::{Mutex, PoisonError};
 use std::time::{Duration, Instant};
 
 use anyhow::{Context, Result, bail, ensure};
+use aws_sdk_dynamodb::types::AttributeValue;
 use aws_types::SdkConfig;
 use local_aws::client::{LocalAws, StartOptions};
 use local_aws::conformance::check_ecs_calls;
@@ -483,6 +484,46 @@ impl Account {
                 .collect()
         };
         Ok(items.into_iter().map(record).collect())
+    }
+
+    /// The turn of a stack, an object of its texts; `Null` where nothing was ever released to it.
+    ///
+    /// # Errors
+    /// The table cannot be read.
+    pub async fn turn(&self, stack: &str) -> Result<Value> {
+        let answer = aws_sdk_dynamodb::Client::new(&self.config)
+            .get_item()
+            .table_name(&self.releases_table)
+            .key("stack", AttributeValue::S(stack.to_owned()))
+            .key("item", AttributeValue::S("turn".to_owned()))
+            .consistent_read(true)
+            .send()
+            .await?;
+        let Some(item) = answer.item else {
+            return Ok(Value::Null);
+        };
+        let texts = item.into_iter().filter_map(|(name, value)| {
+            let text = value.as_s().or_else(|_| value.as_n()).ok()?.clone();
+            Some((name, Value::String(text)))
+        });
+        Ok(texts.collect())
+    }
+
+    /// Waits until an execution stands in the line of its stack, behind the one whose turn it is.
+    ///
+    /// # Errors
+    /// It does not within a minute.
+    pub async fn waits_in_line(&self, stack: &str, execution: &Execution) -> Result<()> {
+        let deadline = Instant::now() + NOTICE_PATIENCE;
+        loop {
+            let turn = self.turn(stack).await?;
+            if turn["waiting"] == execution.arn() {
+                return Ok(());
+            }
+            let arn = execution.arn();
+            ensure!(Instant::now() < deadline, "{arn} is not in line: {turn}");
+            tokio::time::sleep(POLL).await;
+        }
     }
 
     /// Ends the local AWS and PostgreSQL. Where calls of ECS are checked, says how many were.

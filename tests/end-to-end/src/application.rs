@@ -414,7 +414,8 @@ impl<'a> Application<'a> {
     /// # Errors
     /// ECS does not answer.
     pub async fn running_migrations(&self) -> Result<usize> {
-        self.tasks_outside_of_services(DesiredStatus::Running).await
+        let running = self.tasks_outside_of_services(DesiredStatus::Running);
+        Ok(running.await?.len())
     }
 
     /// The same of tasks that have stopped in the last hour.
@@ -422,10 +423,35 @@ impl<'a> Application<'a> {
     /// # Errors
     /// ECS does not answer.
     pub async fn stopped_migrations(&self) -> Result<usize> {
-        self.tasks_outside_of_services(DesiredStatus::Stopped).await
+        let stopped = self.tasks_outside_of_services(DesiredStatus::Stopped);
+        Ok(stopped.await?.len())
     }
 
-    async fn tasks_outside_of_services(&self, status: DesiredStatus) -> Result<usize> {
+    /// Why the tasks of the cluster have stopped that did in the last hour and were no part of a
+    /// service, as ECS says it.
+    ///
+    /// # Errors
+    /// ECS does not answer.
+    pub async fn reasons_of_stopped_migrations(&self) -> Result<Vec<String>> {
+        let tasks = self
+            .tasks_outside_of_services(DesiredStatus::Stopped)
+            .await?;
+        if tasks.is_empty() {
+            return Ok(Vec::new());
+        }
+        let described = aws_sdk_ecs::Client::new(self.account.config())
+            .describe_tasks()
+            .cluster(&self.cluster)
+            .set_tasks(Some(tasks))
+            .send()
+            .await?;
+        let reasons = described.tasks().iter();
+        Ok(reasons
+            .map(|task| task.stopped_reason().unwrap_or_default().to_owned())
+            .collect())
+    }
+
+    async fn tasks_outside_of_services(&self, status: DesiredStatus) -> Result<Vec<String>> {
         let ecs = aws_sdk_ecs::Client::new(self.account.config());
         let of_cluster = ecs
             .list_tasks()
@@ -442,7 +468,7 @@ impl<'a> Application<'a> {
             let of_service = of_cluster.clone().service_name(service).send().await?;
             others.retain(|task| !of_service.task_arns().contains(task));
         }
-        Ok(others.len())
+        Ok(others)
     }
 
     /// How long a stopped task existed, in seconds.

@@ -46,6 +46,19 @@ pub struct Stay {
     pub left: Option<Timestamp>,
     /// What the state gave to the next, JSON; `Null` while it is there.
     pub output: Value,
+    /// How often the state's task was begun: once, and once more for each retry.
+    pub tries: usize,
+}
+
+impl Stay {
+    /// How long it lasted, in seconds.
+    ///
+    /// # Errors
+    /// The execution is there still.
+    pub fn seconds(&self) -> Result<f64> {
+        let left = self.left.context("it is there still")?;
+        Ok(left.duration_since(self.entered).as_secs_f64())
+    }
 }
 
 impl Execution {
@@ -188,6 +201,16 @@ impl Execution {
         Ok(stays)
     }
 
+    /// Its last stay in this state.
+    ///
+    /// # Errors
+    /// It never came to it.
+    pub async fn stay_in(&self, state: &str) -> Result<Stay> {
+        let stays = self.stays().await?;
+        let last = stays.into_iter().rfind(|stay| stay.state == state);
+        last.with_context(|| format!("{} never came to {state}", self.arn))
+    }
+
     async fn describe(
         &self,
     ) -> Result<aws_sdk_sfn::operation::describe_execution::DescribeExecutionOutput> {
@@ -204,7 +227,10 @@ fn follow(stays: &mut Vec<Stay>, event: &HistoryEvent) -> Result<()> {
             entered: time,
             left: None,
             output: Value::Null,
+            tries: 0,
         });
+    } else if let (Some(_), Some(stay)) = (event.task_scheduled_event_details(), stays.last_mut()) {
+        stay.tries += 1;
     } else if let (Some(exited), Some(stay)) =
         (event.state_exited_event_details(), stays.last_mut())
     {

@@ -1,13 +1,19 @@
 //! How a disturbance is aimed at one state of one stack's release.
 
-use anyhow::{Result, bail};
+use std::time::Duration;
+
+use anyhow::{Context, Result, bail};
 use end_to_end::account::Account;
-use local_aws::client::{OpenFault, StaleReads};
+use end_to_end::application::Application;
+use local_aws::client::{ACCOUNT, OpenFault, REGION, StaleReads};
+use local_aws::event_faults::EventFault;
 use local_aws::faults::{CallFault, Fault, Moment};
 use serde_json::{Value, json};
 
-use crate::machine::{Does, State};
+use crate::laboratory::{HEARTBEAT, SPEED};
+use crate::machine::{Does, State, TRANSACTION};
 use crate::matrix::Disturbance;
+use crate::stand::Stand;
 
 /// What lies in wait for the execution.
 #[derive(Debug)]
@@ -16,34 +22,31 @@ pub(crate) enum Armed<'a> {
     Fault(OpenFault<'a>),
     /// It holds the state's call, while something happens.
     Held(OpenFault<'a>),
+    /// It keeps the token from being stored, until the event that ends the wait has come.
+    HeldStore(OpenFault<'a>),
+    /// It strikes the event that ends the wait.
+    Event(EventFault<'a>),
     /// It is in every read from now on.
     Stale(StaleReads<'a>),
-    /// Somebody has to watch the execution come to the state.
-    Watched,
 }
 
 /// So often a call fails until a function gives up: an SDK tries three times.
 const UNTIL_THE_FUNCTION_GIVES_UP: u64 = 3;
+/// More events than a release has.
+const ALL: usize = 100;
 
-/// Arms a disturbance of a state. `other` is the execution that the state asks about, if it does.
+/// Arms a disturbance of a state.
 pub(crate) async fn arm<'a>(
     account: &'a Account,
-    stack: &str,
+    stand: &Stand,
     state: &State,
     disturbance: &Disturbance,
-    other: Option<&str>,
 ) -> Result<Armed<'a>> {
     use Disturbance::*;
     let aws = account.aws();
-    if *disturbance == Stale {
-        let lag = std::time::Duration::from_secs(2);
-        return Ok(Armed::Stale(aws.read_late(lag).await?));
-    }
-    if state.does == Does::Wait {
-        return Ok(Armed::Watched);
-    }
+    let stack = stand.name.as_str();
     if disturbance.happens_meanwhile() {
-        let held = call(stack, state, other)?.held().times(1);
+        let held = call(stack, state)?.held().times(1);
         let held = match disturbance {
             AbortedAfter | Redriven => held.after_effect(),
             _ => held,
@@ -63,28 +66,8 @@ pub(crate) async fn arm<'a>(
         TimeOutAfter => of_function(stack, state, |name| {
             Fault::time_out_of(name, Moment::AfterItsWork)
         })?,
-        Throttled => match state.does {
-            Does::Invoke { .. } => of_function(stack, state, Fault::throttling_of)?,
-            _ => call(stack, state, other)?
-                .with("ThrottlingException")
-                .times(1)
-                .into(),
-        },
-        Failed => call(stack, state, other)?
-            .with("InternalServerError")
-            .times(1)
-            .into(),
-        AnswerLost => {
-            let lost = call(stack, state, other)?.with("InternalServerError");
-            lost.after_effect().times(1).into()
-        }
-        Denied => {
-            let error = match state.does {
-                Does::Invoke { .. } => "ServiceException",
-                _ => "AccessDeniedException",
-            };
-            call(stack, state, other)?.with(error).into()
-        }
+        Throttled => of_function(stack, state, Fault::throttling_of)?,
+        Denied => call(stack, state)?.with("ServiceException").into(),
         CallThrottled(operation) => {
             let throttled = by_function(stack, state, operation)?.with("ThrottlingException");
             throttled.times(UNTIL_THE_FUNCTION_GIVES_UP).into()
@@ -97,81 +80,115 @@ pub(crate) async fn arm<'a>(
             let lost = by_function(stack, state, operation)?.with_closed_connection();
             lost.after_effect().times(1).into()
         }
-        Stale | AbortedBefore | AbortedAfter | Redriven | EventTwice | EventLost | NewerPush
+        Conflict => {
+            let conflict = by_function(stack, state, TRANSACTION)?;
+            conflict
+                .cancelling(&["TransactionConflict"])
+                .times(1)
+                .into()
+        }
+        ConditionFailed => {
+            let failed = by_function(stack, state, TRANSACTION)?;
+            failed
+                .cancelling(&["ConditionalCheckFailed"])
+                .times(1)
+                .into()
+        }
+        Stale => {
+            let stale = aws.read_late(Duration::from_secs(2)).await?;
+            return Ok(Armed::Stale(stale));
+        }
+        EndHeardEarly => {
+            let store = by_function(stack, state, "dynamodb:PutItem")?;
+            let held = aws.fail(store.held().times(1)).await?;
+            return Ok(Armed::HeldStore(held));
+        }
+        EndUnheard | EndHeardLate | EndHeardTwice => {
+            let application = stand.application(account).await?;
+            let ends = aws.events().matching(end_of(&application, state)?);
+            let struck = match disturbance {
+                EndUnheard => ends.lose(ALL).await?,
+                EndHeardTwice => ends.deliver_twice(ALL).await?,
+                // In the time of the local AWS, which passes faster.
+                _ => {
+                    ends.deliver_late(ALL, HEARTBEAT.mul_f64(2.0 * SPEED))
+                        .await?
+                }
+            };
+            return Ok(Armed::Event(struck));
+        }
+        AbortedBefore | AbortedAfter | Redriven | EventTwice | EventLost | NewerPush
         | AlarmFires => bail!("{disturbance} is no fault"),
     };
     Ok(Armed::Fault(aws.fail(fault).await?))
 }
 
-/// The call that a state makes for a stack, and no other state does.
-pub(crate) fn call(stack: &str, state: &State, other: Option<&str>) -> Result<CallFault> {
-    let call = match &state.does {
-        Does::Invoke { resource, .. } => {
-            Fault::of("lambda", "Invoke").where_request_contains(json!({
-                "FunctionName": format!("*{resource}*"),
-                "Payload": payload(&state.name),
-            }))
+/// The events that tell a state that its wait is over.
+fn end_of(application: &Application<'_>, state: &State) -> Result<Value> {
+    let stack = application.name();
+    Ok(match state.name.as_str() {
+        "TakeTurn" => json!({
+            "source": ["aws.states"],
+            "detail": {"status": ["ABORTED"], "name": [{"prefix": format!("{stack}-")}]},
+        }),
+        "WaitTask" | "WaitPostDeploy" | "SettleRelease" => json!({
+            "source": ["aws.ecs"],
+            "detail-type": ["ECS Task State Change"],
+            "detail": {"lastStatus": ["STOPPED"], "startedBy": [format!("bluegreen/{stack}")]},
+        }),
+        "VerifyHealth" | "VerifyRollback" => {
+            let cluster = application.cluster();
+            let services: Vec<_> = application
+                .services()
+                .map(|it| format!("arn:aws:ecs:{REGION}:{ACCOUNT}:service/{cluster}/{it}"))
+                .collect();
+            let over = ["SERVICE_DEPLOYMENT_COMPLETED", "SERVICE_DEPLOYMENT_FAILED"];
+            json!({
+                "source": ["aws.ecs"],
+                "detail-type": ["ECS Deployment State Change"],
+                "resources": services,
+                "detail": {"eventName": over},
+            })
         }
-        Does::Call {
-            service, operation, ..
-        } => Fault::of(service, operation).where_request_contains(parameters(&state.name, other)?),
-        Does::Nothing | Does::Wait => bail!("state {} makes no call", state.name),
-    };
+        other => bail!("no event ends a wait of {other}"),
+    })
+}
+
+/// The invocation that a state makes for a stack, and no other state does.
+pub(crate) fn call(stack: &str, state: &State) -> Result<CallFault> {
+    let call = Fault::of("lambda", "Invoke").where_request_contains(json!({
+        "FunctionName": function(state)?,
+        "Payload": payload(&state.name),
+    }));
     Ok(call.where_request_mentions(stack))
 }
 
-/// What tells the invocation of a state from that of another state that invokes the same function.
+/// What tells the invocation of a state from that of another state that invokes the same function,
+/// and from one by an event.
 fn payload(state: &str) -> Value {
     match state {
-        "VerifyHealth" => json!({"rollback": false}),
-        "VerifyRollback" => json!({"rollback": true}),
-        "RunMigration" => json!({"attempt": 0}),
-        "RunPostDeploy" => json!({"attempt": 1000}),
+        "PlanRelease" => json!({"turn": null}),
+        "PlanInTurn" => json!({"turn": {}}),
+        "RunMigration" => json!({"command": {"purpose": "migration"}}),
+        "RunPostDeploy" => json!({"command": {"purpose": "postDeploy"}}),
+        "WaitTask" => json!({"asked": {"task": {"purpose": "migration"}}}),
+        "WaitPostDeploy" => json!({"asked": {"task": {"purpose": "postDeploy"}}}),
+        "CheckExitCode" => json!({"task": {"purpose": "migration"}}),
+        "CheckPostDeploy" => json!({"task": {"purpose": "postDeploy"}}),
+        "VerifyHealth" => json!({"asked": {"rollback": false}}),
+        "VerifyRollback" => json!({"asked": {"rollback": true}}),
+        "TakeTurn" | "SettleRelease" => json!({"asked": {}}),
         _ => json!({}),
     }
 }
 
-/// What tells the call of a state from the same call of other states.
-fn parameters(state: &str, other: Option<&str>) -> Result<Value> {
-    let turn = |update: &str, condition: &str| {
-        json!({
-            "Key": {"item": {"S": "turn"}},
-            "UpdateExpression": update,
-            "ConditionExpression": condition,
-        })
-    };
-    let of_record =
-        |update: &str| json!({"Key": {"item": {"S": "release#*"}}, "UpdateExpression": update});
-    Ok(match state {
-        "AskForTurn" => turn("SET waiting = :me*", "attribute_not_exists(waiting)*"),
-        "ReplaceWaiting" => turn("SET waiting = :me*", "waiting = :ended"),
-        "TakeTurn" => turn("SET holder = :me*", "attribute_not_exists(holder)*"),
-        "TakeOver" => turn("SET holder = :me*", "holder = :ended*"),
-        "MarkSettled" => turn("REMOVE unsettled*", "holder = :me"),
-        "ConfirmTurn" => turn("SET heldSince = :now", "holder = :me"),
-        "RecordCurrent" => turn("SET *currentRecord*", "holder = :me"),
-        "GiveTurnBack" => turn("*REMOVE holder*", "holder = :me"),
-        "RecordAbandoned" => json!({"ExpressionAttributeValues": {":verdict": {"S": "abandoned"}}}),
-        "RecordRolledBack" => of_record("*rolledBackBy*"),
-        "RecordMigration" => of_record("SET migration = *"),
-        "RecordServices" => of_record("SET services = *"),
-        "RecordVerdict" => of_record("SET #*"),
-        "DescribeHolder" | "DescribeWaiting" => json!({"executionArn": other}),
-        "StopMigration" => json!({"reason": "bluegreen: the migration *"}),
-        "StopPostDeploy" => json!({"reason": "bluegreen: the post-deploy *"}),
-        "FindReleases" => json!({"ProjectionExpression": "*"}),
-        "ReadTurn" => json!({"Key": {"item": {"S": "turn"}}}),
-        "ReadTarget" => json!({"Key": {"item": {"S": "release#*"}}}),
-        "RecordRelease" | "CheckAlarms" | "VerifyAlarms" | "WriteImage" => json!({}),
-        _ => bail!("nothing tells the call of state {state} from others"),
-    })
-}
-
-/// States whose call is told from an earlier one on the same way by its being later: what is aimed
-/// at them is armed while the call of this earlier state is held.
+/// States whose function's invocations and calls are told from those for an earlier state on the same
+/// way by their being later: what is aimed at them is armed while the call of this earlier state is
+/// held.
 pub(crate) fn armed_at(state: &str) -> Option<&'static str> {
     Some(match state {
-        "RunPostDeploy" | "VerifyAlarms" => "VerifyHealth",
+        "PlanInTurn" => "TakeTurn",
+        "RunPostDeploy" => "RecordCurrent",
         "WaitPostDeploy" | "CheckPostDeploy" => "RunPostDeploy",
         "VerifyRollback" => "RollBack",
         _ => return None,
@@ -189,18 +206,24 @@ fn of_function(
         .into())
 }
 
-/// A call that the state's function makes for a stack.
-fn by_function(stack: &str, state: &State, operation: &str) -> Result<CallFault> {
-    let Some((service, operation)) = operation.split_once(':') else {
-        bail!("{operation} is no operation");
+/// A call that the state's function makes for a stack. Of an answered token nobody can tell for
+/// whom it was; of the transactions only those are meant that change the table of releases.
+pub(crate) fn by_function(stack: &str, state: &State, operation: &str) -> Result<CallFault> {
+    let (service, name) = operation.split_once(':').context("it is no operation")?;
+    let fault = Fault::of(service, name).by(&function(state)?);
+    if name.starts_with("SendTask") {
+        return Ok(fault);
+    }
+    let fault = match operation {
+        TRANSACTION => fault.where_request_contains(json!({"TransactItems": [{"Update": {}}]})),
+        _ => fault,
     };
-    let fault = Fault::of(service, operation).by(&function(state)?);
     Ok(fault.where_request_mentions(stack))
 }
 
 fn function(state: &State) -> Result<String> {
     match &state.does {
         Does::Invoke { resource, .. } => Ok(format!("*{resource}*")),
-        _ => bail!("state {} invokes no function", state.name),
+        Does::Nothing => bail!("state {} invokes no function", state.name),
     }
 }

@@ -3,6 +3,7 @@
 use std::collections::{BTreeMap, BTreeSet};
 use std::sync::atomic::{AtomicUsize, Ordering};
 use std::sync::{Mutex, MutexGuard, PoisonError};
+use std::time::Duration;
 
 use anyhow::{Context, Result, ensure};
 use end_to_end::account::{Account, AccountOptions};
@@ -16,7 +17,9 @@ use crate::play;
 use crate::stand::{Kind, Stand};
 
 /// How many times faster than AWS the local AWS replaces tasks and checks health.
-const SPEED: f64 = 20.0;
+pub(crate) const SPEED: f64 = 20.0;
+/// After so long a waiting state looks by itself: what is lost is found soon.
+pub(crate) const HEARTBEAT: Duration = Duration::from_secs(10);
 
 #[derive(Debug)]
 pub(crate) struct Laboratory {
@@ -27,6 +30,8 @@ pub(crate) struct Laboratory {
     idle: Mutex<BTreeMap<Kind, Vec<Stand>>>,
     /// Reads of ECS are behind for the whole account: one case at a time orders that.
     stale: tokio::sync::Mutex<()>,
+    /// Held for writing by a case that no other may be played beside.
+    alone: tokio::sync::RwLock<()>,
     results: Mutex<Results>,
 }
 
@@ -49,6 +54,7 @@ impl Laboratory {
             stands: AtomicUsize::new(0),
             idle: Mutex::default(),
             stale: tokio::sync::Mutex::default(),
+            alone: tokio::sync::RwLock::default(),
             results: Mutex::default(),
         })
     }
@@ -90,12 +96,19 @@ impl Laboratory {
                 stand.context("no stack could be made for the case")?
             }
         };
-        let alone = match &case.disturbed {
-            Some((_, Disturbance::Stale)) => Some(self.stale.lock().await),
+        let disturbance = case.disturbed.as_ref().map(|(_, disturbance)| disturbance);
+        let stale = match disturbance {
+            Some(Disturbance::Stale) => Some(self.stale.lock().await),
             _ => None,
         };
+        let (alone, beside) = match disturbance {
+            Some(disturbance) if disturbance.is_played_alone() => {
+                (Some(self.alone.write().await), None)
+            }
+            _ => (None, Some(self.alone.read().await)),
+        };
         let checked = play::case(account, &self.machine, &mut stand, case).await?;
-        drop(alone);
+        drop((stale, alone, beside));
         // A stack that is not in order is nothing to begin another case with.
         if checked.violations.is_empty() {
             lock(&self.idle).entry(case.kind).or_default().push(stand);
@@ -135,6 +148,7 @@ async fn open() -> Result<Account> {
     // A migration that does not end is stopped while one looks on. The reconciler comes by once a
     // minute: it asks about every repository of the account.
     let parameters = [
+        ("HeartbeatSeconds", HEARTBEAT.as_secs().to_string()),
         ("MigrationTimeoutSeconds", "30".to_owned()),
         ("ReconcileMinutes", format!("{SPEED}")),
     ];

@@ -3,7 +3,8 @@
 use std::collections::{BTreeMap, BTreeSet};
 use std::path::Path;
 
-use anyhow::{Context, Result, ensure};
+use anyhow::{Context, Result, bail, ensure};
+use consistency::{Template, strings};
 use serde_json::Value;
 
 /// The states by their names.
@@ -22,25 +23,32 @@ pub(crate) struct State {
 /// What a state does that can go wrong.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub(crate) enum Does {
-    /// Nothing: it decides, or assigns, or ends.
+    /// Nothing: it decides, or ends.
     Nothing,
-    /// It lets time pass.
-    Wait,
     /// It invokes a function, which calls AWS in turn.
     Invoke {
         /// The function's resource in `infra/pipeline.yml`.
         resource: String,
         /// The operations that the function's role allows, `ecs:RunTask`.
         calls: Vec<String>,
-    },
-    /// It calls AWS itself: service and operation, as the local AWS names them.
-    Call {
-        service: String,
-        operation: String,
-        /// A read that may answer what was before.
-        stale: bool,
+        /// Whether it goes on only when somebody answers its token.
+        waits: bool,
     },
 }
+
+impl State {
+    /// Whether the state's function may write to the table of releases, and so does in transactions.
+    pub(crate) fn has_transactions(&self) -> bool {
+        matches!(&self.does, Does::Invoke { calls, .. } if calls.iter().any(|it| it == TRANSACTION))
+    }
+
+    pub(crate) fn waits(&self) -> bool {
+        matches!(self.does, Does::Invoke { waits: true, .. })
+    }
+}
+
+/// How the table of releases is written.
+pub(crate) const TRANSACTION: &str = "dynamodb:TransactWriteItems";
 
 impl Machine {
     /// Reads `statemachine/deploy.asl.json`, and `infra/pipeline.yml` for what functions call.
@@ -48,10 +56,10 @@ impl Machine {
         let root = Path::new(env!("CARGO_MANIFEST_DIR")).join("../..");
         let definition = std::fs::read_to_string(root.join("statemachine/deploy.asl.json"))?;
         let definition: Value = serde_json::from_str(&definition)?;
-        let template = std::fs::read_to_string(root.join("infra/pipeline.yml"))?;
+        let pipeline = Template::load("pipeline.yml");
         let states = definition["States"].as_object().context("no states")?;
         let states = states.iter().map(|(name, state)| {
-            let does = does(state, &template).with_context(|| format!("state {name}"))?;
+            let does = does(state, &pipeline).with_context(|| format!("state {name}"))?;
             let name = name.clone();
             Ok((name.clone(), State { name, does }))
         });
@@ -74,83 +82,63 @@ impl Machine {
     }
 }
 
-fn does(state: &Value, template: &str) -> Result<Does> {
-    match state["Type"].as_str().unwrap_or_default() {
-        "Wait" => return Ok(Does::Wait),
-        "Task" => {}
-        _ => return Ok(Does::Nothing),
+fn does(state: &Value, pipeline: &Template) -> Result<Does> {
+    if state["Type"] != "Task" {
+        return Ok(Does::Nothing);
     }
     let resource = state["Resource"].as_str().context("no resource")?;
     let integration = resource.split(":::").nth(1).context("no integration")?;
-    let arguments = &state["Arguments"];
-    if integration == "lambda:invoke" {
-        let function = arguments["FunctionName"].as_str().unwrap_or_default();
-        let function = function.strip_prefix("${").unwrap_or_default();
-        let resource = function.strip_suffix("Arn}").context("no function")?;
-        return Ok(Does::Invoke {
-            calls: allowed(template, resource)?,
-            resource: resource.to_owned(),
-        });
-    }
-    let call = integration.strip_prefix("aws-sdk:").unwrap_or(integration);
-    let (service, operation) = call.split_once(':').context("no operation")?;
-    let service = match service {
-        "sfn" => "states",
-        "cloudwatch" => "monitoring",
-        other => other,
+    let waits = match integration {
+        "lambda:invoke" => false,
+        "lambda:invoke.waitForTaskToken" => true,
+        other => bail!("nothing is known of what goes wrong in {other}"),
     };
-    let mut letters = operation.chars();
-    let first = letters.next().context("no operation")?;
-    let reads_table = service == "dynamodb" && ["getItem", "query", "scan"].contains(&operation);
-    Ok(Does::Call {
-        service: service.to_owned(),
-        operation: first.to_uppercase().chain(letters).collect(),
-        stale: reads_table && arguments["ConsistentRead"] != true,
+    let function = state["Arguments"]["FunctionName"].as_str();
+    let function = function.unwrap_or_default().strip_prefix("${");
+    let function = function.and_then(|name| name.strip_suffix("Arn}"));
+    let resource = function.context("no function")?;
+    Ok(Does::Invoke {
+        calls: allowed(pipeline, resource)?,
+        resource: resource.to_owned(),
+        waits,
     })
 }
 
-/// The operations that the role of a function allows. Those that are no operations of their own are
-/// left out: they are checked while another is carried out. So are those on its own log, which
-/// Lambda writes.
-fn allowed(template: &str, function: &str) -> Result<Vec<String>> {
-    let stem = function.trim_end_matches("Function");
-    let role = format!("\n  {stem}Role:\n");
-    let (_, rest) = template.split_once(&role).context("it has no role")?;
-    let end = rest
-        .match_indices("\n  ")
-        .find(|(at, _)| !rest[at + 3..].starts_with([' ', '#']))
-        .map_or(rest.len(), |(at, _)| at);
-    let is_action = |word: &&str| {
-        let Some((service, operation)) = word.split_once(':') else {
-            return false;
-        };
-        [
-            "cloudformation",
-            "ecr",
-            "ecs",
-            "elasticloadbalancing",
-            "logs",
-        ]
-        .contains(&service)
-            && operation.starts_with(|letter: char| letter.is_ascii_uppercase())
-            && operation.chars().all(char::is_alphanumeric)
-    };
-    const NO_CALL: [&str; 3] = [
+/// The operations that the role of a function allows, as far as the function makes them by itself.
+fn allowed(pipeline: &Template, function: &str) -> Result<Vec<String>> {
+    let stem = function.strip_suffix("Function");
+    let role = format!("{}Role", stem.context("no function's resource")?);
+    let mut operations = BTreeSet::new();
+    for statement in pipeline.statements(&role) {
+        let of_releases = statement["Resource"]["Fn::GetAtt"] == "ReleasesTable.Arn";
+        let actions = strings(&statement["Action"]).into_iter();
+        operations.extend(actions.filter_map(|action| operation(action, of_releases)));
+    }
+    ensure!(!operations.is_empty(), "its role allows nothing");
+    Ok(operations.into_iter().collect())
+}
+
+/// The operation for which a function needs to be allowed this action; none where it is checked while
+/// another is carried out, or where AWS does it for the function.
+fn operation(action: &str, of_releases: bool) -> Option<String> {
+    const WRITES: [&str; 4] = [
+        "dynamodb:ConditionCheckItem",
+        "dynamodb:DeleteItem",
+        "dynamodb:PutItem",
+        "dynamodb:UpdateItem",
+    ];
+    const NO_CALLS: [&str; 5] = [
         "ecs:TagResource",
+        "iam:PassRole",
         "logs:CreateLogStream",
         "logs:PutLogEvents",
+        "sqs:SendMessage",
     ];
-    let actions: BTreeSet<&str> = rest[..end]
-        .lines()
-        .map(str::trim)
-        .filter(|line| !line.starts_with('#'))
-        .flat_map(str::split_whitespace)
-        .filter(is_action)
-        .filter(|action| !NO_CALL.contains(action))
-        .collect();
-    ensure!(
-        !stem.is_empty() && !actions.is_empty(),
-        "its role allows nothing"
-    );
-    Ok(actions.into_iter().map(str::to_owned).collect())
+    // By these a token is forgotten: where they fail, what is left of it expires.
+    const FORGETTING: [&str; 2] = ["dynamodb:ConditionCheckItem", "dynamodb:DeleteItem"];
+    match action {
+        _ if of_releases && WRITES.contains(&action) => Some(TRANSACTION.to_owned()),
+        _ if NO_CALLS.contains(&action) || FORGETTING.contains(&action) => None,
+        _ => Some(action.replace("cloudwatch:", "monitoring:")),
+    }
 }

@@ -5,7 +5,7 @@ use std::fmt;
 
 use anyhow::{Context, Result};
 
-use crate::machine::{Does, Machine, State};
+use crate::machine::{Does, Machine, State, TRANSACTION};
 use crate::stand::Kind;
 use crate::way::{Way, other_ways_to, way_to, way_to_call};
 
@@ -18,13 +18,9 @@ pub(crate) enum Disturbance {
     /// The function does not answer in time, and has done nothing, or all.
     TimeOutBefore,
     TimeOutAfter,
-    /// The function, or the call of the state, is refused: too many.
+    /// The function is refused: too many run.
     Throttled,
-    /// The call of the state fails once.
-    Failed,
-    /// The call of the state is carried out, and answered with an error.
-    AnswerLost,
-    /// The call of the state, or every invocation of its function, fails for as long as it is tried.
+    /// Every invocation by the state fails for as long as it is tried.
     Denied,
     /// A call of the function is throttled so often that the function gives up.
     CallThrottled(String),
@@ -32,14 +28,25 @@ pub(crate) enum Disturbance {
     CallFailed(String),
     /// A call of the function is carried out, and its answer is lost.
     CallAnswerLost(String),
+    /// Somebody else writes the same item at the same time.
+    Conflict,
+    /// A condition of the transaction does not hold at that moment, and does afterwards.
+    ConditionFailed,
     /// Reads are behind writes.
     Stale,
     /// The execution is aborted, and what it was about to do happens all the same.
     AbortedBefore,
-    /// The execution is aborted when the state has done its work.
+    /// The execution is aborted when the state's function has done its work, or waits.
     AbortedAfter,
     /// The same, and the execution is redriven.
     Redriven,
+    /// The event that ends the wait never comes.
+    EndUnheard,
+    /// It comes when the state has looked by itself.
+    EndHeardLate,
+    EndHeardTwice,
+    /// It comes before the token is stored.
+    EndHeardEarly,
     /// The event that started the release comes once more.
     EventTwice,
     /// A newer push arrives, of which no event tells.
@@ -69,16 +76,20 @@ impl Disturbance {
             Self::TimeOutBefore => ("time-out-before", None),
             Self::TimeOutAfter => ("time-out-after", None),
             Self::Throttled => ("throttled", None),
-            Self::Failed => ("failed", None),
-            Self::AnswerLost => ("answer-lost", None),
             Self::Denied => ("denied", None),
             Self::CallThrottled(call) => ("call-throttled", Some(call)),
             Self::CallFailed(call) => ("call-failed", Some(call)),
             Self::CallAnswerLost(call) => ("call-answer-lost", Some(call)),
+            Self::Conflict => ("conflict", None),
+            Self::ConditionFailed => ("condition-failed", None),
             Self::Stale => ("stale-reads", None),
             Self::AbortedBefore => ("aborted-before", None),
             Self::AbortedAfter => ("aborted-after", None),
             Self::Redriven => ("redriven", None),
+            Self::EndUnheard => ("end-unheard", None),
+            Self::EndHeardLate => ("end-heard-late", None),
+            Self::EndHeardTwice => ("end-heard-twice", None),
+            Self::EndHeardEarly => ("end-heard-early", None),
             Self::EventTwice => ("event-twice", None),
             Self::EventLost => ("event-lost", None),
             Self::NewerPush => ("newer-push", None),
@@ -101,6 +112,36 @@ impl Disturbance {
         )
     }
 
+    /// Whether it is about the event that ends a wait.
+    pub(crate) fn is_about_an_end(&self) -> bool {
+        matches!(
+            self,
+            Self::EndUnheard | Self::EndHeardLate | Self::EndHeardTwice | Self::EndHeardEarly
+        )
+    }
+
+    /// Whether what the state writes, or whether the execution goes on, decides what comes of it.
+    /// The rest is the same on each way to the state.
+    fn depends_on_the_way(&self) -> bool {
+        match self {
+            Self::CallAnswerLost(call) => call == TRANSACTION,
+            Self::CrashAfter
+            | Self::Conflict
+            | Self::ConditionFailed
+            | Self::AbortedBefore
+            | Self::AbortedAfter
+            | Self::Redriven => true,
+            _ => self.is_about_an_end(),
+        }
+    }
+
+    /// Whether it hits any case that is played at the same time: a token does not say whose it is.
+    pub(crate) fn is_played_alone(&self) -> bool {
+        self.words()
+            .1
+            .is_some_and(|call| call.starts_with("states:SendTask"))
+    }
+
     /// All that can be thought of for a state, sensible or not.
     fn all(state: &State) -> Vec<Self> {
         let mut all = vec![
@@ -109,13 +150,17 @@ impl Disturbance {
             Self::TimeOutBefore,
             Self::TimeOutAfter,
             Self::Throttled,
-            Self::Failed,
-            Self::AnswerLost,
             Self::Denied,
+            Self::Conflict,
+            Self::ConditionFailed,
             Self::Stale,
             Self::AbortedBefore,
             Self::AbortedAfter,
             Self::Redriven,
+            Self::EndUnheard,
+            Self::EndHeardLate,
+            Self::EndHeardTwice,
+            Self::EndHeardEarly,
             Self::EventTwice,
             Self::EventLost,
             Self::NewerPush,
@@ -190,7 +235,9 @@ impl Matrix {
                 let way = of_call.and_then(|call| way_to_call(&state.name, call));
                 matrix.add(state, &disturbance, way.unwrap_or(first));
                 for other in other_ways_to(&state.name) {
-                    matrix.add(state, &disturbance, *other);
+                    if disturbance.depends_on_the_way() {
+                        matrix.add(state, &disturbance, *other);
+                    }
                 }
             }
         }
@@ -264,20 +311,23 @@ fn hash(text: &str) -> u64 {
 }
 
 /// States between the update of the services and the end of their deployment, or of the rollback.
-const STRATEGIES_DIFFER: [&str; 9] = [
+const STRATEGIES_DIFFER: [&str; 5] = [
     "UpdateService",
-    "RecordServices",
     "VerifyHealth",
-    "PauseForHealth",
-    "VerifyAlarms",
-    "FindReleases",
+    "ChooseTarget",
     "RollBack",
     "VerifyRollback",
-    "PauseForRollback",
 ];
 
 /// Calls that a function may make, and does not on the way that leads to its state.
-const NOT_ON_THE_WAY: [(&str, &str); 7] = [
+const NOT_ON_THE_WAY: [(&str, &str); 10] = [
+    // The turn, and alarms, are looked at with the turn in hand.
+    ("PlanRelease", "dynamodb:GetItem"),
+    ("PlanRelease", "monitoring:DescribeAlarms"),
+    // What a revision runs is known by then.
+    ("PlanInTurn", "ecs:DescribeTaskDefinition"),
+    // A release is named by a person who wants it back.
+    ("ChooseTarget", "dynamodb:GetItem"),
     // Only a try after one that failed looks for the task of the first.
     ("RunMigration", "ecs:DescribeTasks"),
     ("RunPostDeploy", "ecs:DescribeTasks"),
@@ -285,7 +335,6 @@ const NOT_ON_THE_WAY: [(&str, &str); 7] = [
     ("CheckExitCode", "logs:GetLogEvents"),
     ("CheckPostDeploy", "logs:GetLogEvents"),
     // A deployment that an earlier release has left is over when its turn can be taken over.
-    ("SettleRelease", "ecs:DescribeServiceDeployments"),
     ("SettleRelease", "ecs:StopServiceDeployment"),
     // A release that is gone back to was found healthy when it was deployed.
     (
@@ -302,54 +351,41 @@ fn senseless(
     way: Way,
 ) -> Option<&'static str> {
     use Disturbance::*;
-    if state.does == Does::Nothing {
+    let Does::Invoke { calls, .. } = &state.does else {
         return Some(
-            "a Choice, Pass, Succeed or Fail state calls nothing and takes no time: what happens \
-             there happens to the next state that does",
+            "a Choice, Succeed or Fail state calls nothing and takes no time: what happens there \
+             happens to the next state that does",
         );
-    }
-    let of_a_function = matches!(
-        disturbance,
-        CrashBefore | CrashAfter | TimeOutBefore | TimeOutAfter
-    );
-    let of_a_call = matches!(disturbance, Failed | AnswerLost);
-    let reads_late = match &state.does {
-        Does::Invoke { calls, .. } => calls.iter().any(|call| is_read_of_ecs(call)),
-        Does::Call { stale, .. } => *stale,
-        _ => false,
     };
-    match (&state.does, disturbance) {
-        (Does::Wait, AbortedAfter) => {
-            return Some("a Wait state has no work that could be done when it is aborted");
-        }
-        (Does::Wait, other) if !other.happens_meanwhile() => {
-            return Some("a Wait state calls nothing that can fail");
-        }
-        (Does::Call { .. }, _) if of_a_function => {
+    match disturbance {
+        Stale if !calls.iter().any(|call| is_read_of_ecs(call)) => {
             return Some(
-                "a state that calls AWS itself runs no function; that its answer does not come in \
-                 time is the same to it as that it is lost",
+                "nothing in the state reads what may be behind: the tables are read consistently",
             );
         }
-        (Does::Invoke { .. }, _) if of_a_call => {
-            return Some(
-                "a state that invokes a function meets the faults of the function's calls",
-            );
+        Conflict | ConditionFailed if !state.has_transactions() => {
+            return Some("the state's function writes nothing into the table of releases");
         }
-        (_, Stale) if !reads_late => {
-            return Some(
-                "nothing in the state reads what may be behind: the table is read consistently",
-            );
+        end if end.is_about_an_end() && !state.waits() => {
+            return Some("the state waits for nothing");
         }
-        (_, CallAnswerLost(call)) if is_read(call) => {
+        end if end.is_about_an_end() && !way.has_end_to_hear(&state.name) => {
+            return Some("what the state waits for is there already, or no event tells of it");
+        }
+        CallAnswerLost(call) if is_read(call) => {
             return Some("a lost answer to a read is the same as a read that failed");
         }
-        (_, CallThrottled(call) | CallFailed(call) | CallAnswerLost(call))
+        CallThrottled(call) | CallFailed(call) | CallAnswerLost(call)
             if NOT_ON_THE_WAY.contains(&(state.name.as_str(), call)) =>
         {
             return Some("the function does not make that call there");
         }
-        (_, EventTwice) if !way.is_pushed() => {
+        CallThrottled(call) | CallFailed(call) | CallAnswerLost(call)
+            if call == "states:SendTaskFailure" =>
+        {
+            return Some("a wait fails when a look says that it cannot end well: none does here");
+        }
+        EventTwice if !way.is_pushed() => {
             return Some("a release by hand has no event");
         }
         _ => {}
@@ -372,7 +408,7 @@ fn senseless(
 
 fn is_read(call: &str) -> bool {
     let operation = call.split_once(':').map_or("", |(_, operation)| operation);
-    ["Describe", "List", "Get", "BatchGet"]
+    ["Describe", "List", "Get", "BatchGet", "Query"]
         .iter()
         .any(|verb| operation.starts_with(verb))
 }

@@ -136,8 +136,9 @@ impl Outcome<'_> {
                 continue;
             };
             let touched = release.came_to("UpdateService") || release.came_to("RollBack");
+            let open = ["abandoned", "inProgress"].map(Some);
             let left = ["ABORTED", "RollbackFailed"].contains(&release.ending())
-                || release.recorded("verdict") == Some("abandoned");
+                || open.contains(&release.recorded("verdict"));
             if release.is_healthy() || release.ending() == "nothingToDeploy" {
                 possible = BTreeSet::from([digest.to_owned()]);
             } else if touched && left {
@@ -188,13 +189,7 @@ impl Outcome<'_> {
             let release = releases.find(|release| release.execution.arn() == arn);
             Some(release.map_or("unknown", |release| &release.end.status))
         };
-        let kept = [
-            "ConfirmTurn",
-            "RecordCurrent",
-            "RecordVerdict",
-            "GiveTurnBack",
-        ];
-        let kept = kept.iter().any(|state| self.case.denies(state));
+        let kept = self.case.denies("EndRelease");
         let free = status("holder").is_none_or(|holder| holder == "ABORTED" || kept);
         let placed = status("waiting").is_none_or(|waits| ["ABORTED", "FAILED"].contains(&waits));
         checked.rule(
@@ -232,48 +227,20 @@ impl Outcome<'_> {
 }
 
 /// States of a release that has not come to its turn yet.
-const BEFORE_THE_TURN: [&str; 11] = [
-    "PlanRelease",
-    "AskForTurn",
-    "TakeTurn",
-    "ReadTurn",
-    "DescribeWaiting",
-    "ReplaceWaiting",
-    "DescribeHolder",
-    "PauseForTurn",
-    "PauseForLastCalls",
-    "RecordAbandoned",
-    "TakeOver",
-];
+const BEFORE_THE_TURN: [&str; 2] = ["PlanRelease", "TakeTurn"];
 
 /// States between the turn and the update of the services.
-const BEFORE_THE_UPDATE: [&str; 12] = [
-    "PauseForOwnCalls",
-    "ConfirmTurn",
+const BEFORE_THE_UPDATE: [&str; 5] = [
+    "PlanInTurn",
     "SettleRelease",
-    "PauseForSettling",
-    "MarkSettled",
-    "CheckAlarms",
-    "RecordRelease",
     "RunMigration",
-    "RecordMigration",
     "WaitTask",
-    "PauseForTask",
     "CheckExitCode",
 ];
 
 fn is_before_update(state: &str) -> bool {
     BEFORE_THE_TURN.contains(&state) || BEFORE_THE_UPDATE.contains(&state)
 }
-
-/// States without which a release ends as it ends all the same.
-const NOTES: [&str; 5] = [
-    "RecordAbandoned",
-    "RecordCurrent",
-    "RecordRolledBack",
-    "RecordVerdict",
-    "GiveTurnBack",
-];
 
 /// How the release in question may end.
 fn endings(case: &Case) -> Vec<&'static str> {
@@ -289,7 +256,7 @@ fn endings(case: &Case) -> Vec<&'static str> {
         Disturbance::Redriven => [undisturbed, &["nothingToDeploy"]].concat(),
         // The newer one may wait, or have been deployed, before it has its turn.
         Disturbance::NewerPush if waits => [undisturbed, &["superseded", "stale"]].concat(),
-        Disturbance::Denied => denied(state, undisturbed),
+        Disturbance::Denied => denied(state),
         Disturbance::AlarmFires if undisturbed == ["succeeded"] && case.way.is_pushed() => {
             alarmed(state)
         }
@@ -298,15 +265,9 @@ fn endings(case: &Case) -> Vec<&'static str> {
 }
 
 /// How a release ends whose state cannot do what it is for.
-fn denied(state: &str, undisturbed: &[&'static str]) -> Vec<&'static str> {
+fn denied(state: &str) -> Vec<&'static str> {
     match state {
-        _ if NOTES.contains(&state) => undisturbed.to_vec(),
-        // Where a failure takes the services back, the plan says what ran before.
-        "FindReleases" => undisturbed.to_vec(),
-        "WriteImage" => vec!["ImageParameterNotWritten"],
-        "RunPostDeploy" | "WaitPostDeploy" | "StopPostDeploy" | "CheckPostDeploy" => {
-            vec!["PostDeployFailed"]
-        }
+        "RunPostDeploy" | "WaitPostDeploy" | "CheckPostDeploy" => vec!["PostDeployFailed"],
         "RollBack" | "VerifyRollback" => vec!["RollbackFailed"],
         _ => vec!["PipelineFault"],
     }
@@ -319,10 +280,13 @@ fn denied(state: &str, undisturbed: &[&'static str]) -> Vec<&'static str> {
 fn alarmed(state: &str) -> Vec<&'static str> {
     match state {
         _ if is_before_update(state) => vec!["AlarmsInAlarm", "succeeded"],
-        "UpdateService" | "RecordServices" | "VerifyHealth" | "PauseForHealth" => {
-            vec!["DeploymentRolledBack", "DeploymentUnhealthy", "succeeded"]
-        }
-        "VerifyAlarms" => vec!["DeploymentUnhealthy"],
+        "UpdateService" => vec![
+            "AlarmsInAlarm",
+            "DeploymentRolledBack",
+            "DeploymentUnhealthy",
+            "succeeded",
+        ],
+        "VerifyHealth" => vec!["DeploymentRolledBack", "DeploymentUnhealthy", "succeeded"],
         _ => vec!["succeeded"],
     }
 }
@@ -332,7 +296,7 @@ fn alarmed(state: &str) -> Vec<&'static str> {
 fn endings_of_others(case: &Case) -> Vec<&'static str> {
     let mut endings = vec!["succeeded"];
     match case.way {
-        Way::Orphaned | Way::Stuck | Way::Replacing => endings.push("ABORTED"),
+        Way::Bereaved | Way::Orphaned | Way::Stuck | Way::Replacing => endings.push("ABORTED"),
         // Nobody sees what became of the newer push either.
         Way::Unseen => endings.push("PipelineFault"),
         _ => {}
@@ -343,7 +307,9 @@ fn endings_of_others(case: &Case) -> Vec<&'static str> {
             endings.extend(["AlarmsInAlarm", "nothingToRollBack", "NothingToGoBackTo"]);
         }
         // The one that waits already gives way to it.
-        Some(Disturbance::NewerPush) if case.way == Way::Ousted => endings.push("superseded"),
+        Some(Disturbance::NewerPush) if [Way::Ousted, Way::HandsOn].contains(&case.way) => {
+            endings.push("superseded");
+        }
         _ => {}
     }
     endings

@@ -15,7 +15,7 @@ use serde_json::{Value, json};
 use tokio::time::Instant;
 
 use crate::aim::{self, Armed};
-use crate::machine::Machine;
+use crate::machine::{Does, Machine};
 use crate::matrix::{Case, Disturbance};
 use crate::outcome::Outcome;
 use crate::rules::{self, Seen};
@@ -130,7 +130,7 @@ impl<'a> Scene<'a> {
             | Way::LongMigration
             | Way::LongCommand
             | Way::Unhealthy => {
-                let trap = self.set_trap(None).await?;
+                let trap = self.set_trap().await?;
                 let execution = self.push(behaviour).await?;
                 self.go(trap, execution, None).await
             }
@@ -143,14 +143,14 @@ impl<'a> Scene<'a> {
             Way::Unseen => self.lose_sight(behaviour).await,
             Way::ByHand => {
                 self.release_well().await?;
-                let trap = self.set_trap(None).await?;
+                let trap = self.set_trap().await?;
                 let execution = self.start(json!({"action": "rollback"})).await?;
                 self.go(trap, execution, None).await
             }
             Way::Interfered | Way::Overtaken => self.interfere().await,
             Way::ByAlarm => {
                 self.release_well().await?;
-                let trap = self.set_trap(None).await?;
+                let trap = self.set_trap().await?;
                 let before = self.executions().await?;
                 self.stand.set_alarm(self.account, "ALARM").await?;
                 let execution = self.new_execution(&before).await?;
@@ -175,15 +175,25 @@ impl<'a> Scene<'a> {
                 let running = self.running().await?;
                 self.by_hand(json!({"tag": running.tag})).await
             }
-            Way::Waiting => {
+            Way::Waiting | Way::Bereaved => {
                 let holder = self.holder(Behaviour::default()).await?;
-                let trap = self.set_trap(Some(holder.execution.arn())).await?;
+                let trap = self.set_trap().await?;
                 let execution = self.push(behaviour).await?;
                 self.go(trap, execution, Some(holder)).await
             }
+            Way::HandsOn => {
+                let held = self.hold("UpdateService").await?;
+                let execution = self.push(behaviour).await?;
+                held.strikes(PATIENCE).await?;
+                let next = self.push(Behaviour::default()).await?;
+                self.stands_in_line(&next).await?;
+                let trap = self.set_trap().await?;
+                held.lift().await?;
+                self.go(trap, execution, None).await
+            }
             Way::Orphaned | Way::Stuck => {
                 self.orphan().await?;
-                let trap = self.set_trap(None).await?;
+                let trap = self.set_trap().await?;
                 let execution = self.push(behaviour).await?;
                 self.go(trap, execution, None).await
             }
@@ -195,7 +205,7 @@ impl<'a> Scene<'a> {
     }
 
     async fn by_hand(&mut self, input: Value) -> Result<()> {
-        let trap = self.set_trap(None).await?;
+        let trap = self.set_trap().await?;
         let execution = self.start(input).await?;
         self.go(trap, execution, None).await
     }
@@ -232,15 +242,21 @@ impl<'a> Scene<'a> {
 
     /// A release that has its turn and goes no further before it is let go.
     async fn holder(&mut self, behaviour: Behaviour) -> Result<Holder<'a>> {
-        let held = self.hold("RecordRelease").await?;
+        let held = self.hold("PlanInTurn").await?;
         let execution = self.push(behaviour).await?;
         held.strikes(PATIENCE).await?;
         Ok(Holder { execution, held })
     }
 
+    /// Waits until an execution has the place in the line of the stack.
+    async fn stands_in_line(&self, execution: &Execution) -> Result<()> {
+        let account = self.account;
+        account.waits_in_line(&self.stand.name, execution).await
+    }
+
     async fn hold(&self, state: &str) -> Result<OpenFault<'a>> {
         let state = self.machine.state(state)?;
-        let call = aim::call(&self.stand.name, state, None)?;
+        let call = aim::call(&self.stand.name, state)?;
         self.account.aws().fail(call.held().times(1)).await
     }
 
@@ -273,16 +289,16 @@ impl<'a> Scene<'a> {
         for behaviour in [Behaviour::default(), Behaviour::default(), behaviour] {
             versions.push(self.stand.push_unheard(self.account, behaviour).await?);
         }
-        let held = self.hold("RecordRelease").await?;
+        let held = self.hold("PlanInTurn").await?;
         let execution = self.start(digest(&versions[0], 4)?).await?;
         held.strikes(PATIENCE).await?;
         let holder = Holder { execution, held };
         let newer = self.start(digest(&versions[1], 0)?).await?;
-        newer.reaches("PauseForTurn", PATIENCE).await?;
+        self.stands_in_line(&newer).await?;
         if self.case.way == Way::Replacing {
             newer.stop().await?;
         }
-        let trap = self.set_trap(Some(newer.arn())).await?;
+        let trap = self.set_trap().await?;
         let execution = self.start(digest(&versions[2], 2)?).await?;
         self.go(trap, execution, Some(holder)).await
     }
@@ -321,7 +337,7 @@ impl<'a> Scene<'a> {
         }
         // Only now: it was verified before, when the release was good.
         let trap = match &self.case.disturbed {
-            Some(_) => Some(Trap::Set(self.arm(None).await?)),
+            Some(_) => Some(Trap::Set(self.arm().await?)),
             None => None,
         };
         held.lift().await?;
@@ -332,9 +348,9 @@ impl<'a> Scene<'a> {
     async fn lose_sight(&mut self, behaviour: Behaviour) -> Result<()> {
         let state = self.machine.state("VerifyHealth")?;
         // Nothing that passes: it is not tried again.
-        let lost = aim::call(&self.stand.name, state, None)?.with("ResourceNotFoundException");
+        let lost = aim::call(&self.stand.name, state)?.with("ResourceNotFoundException");
         let lost = self.account.aws().fail(lost).await?;
-        let trap = self.set_trap(None).await?;
+        let trap = self.set_trap().await?;
         let execution = self.push(behaviour).await?;
         self.go(trap, execution, None).await?;
         lost.lift().await.map(drop)
@@ -354,11 +370,12 @@ impl<'a> Scene<'a> {
     /// What the release's end needs is refused: to write the parameter of the stack's image, or to
     /// read which releases there were.
     async fn end_in_vain(&mut self, behaviour: Behaviour) -> Result<()> {
-        let state = match self.case.way {
-            Way::Unread => "FindReleases",
-            _ => "WriteImage",
+        let (state, call) = match self.case.way {
+            Way::Unread => ("ChooseTarget", "dynamodb:Query"),
+            _ => ("RecordCurrent", "ssm:PutParameter"),
         };
-        let call = aim::call(&self.stand.name, self.machine.state(state)?, None)?;
+        let state = self.machine.state(state)?;
+        let call = aim::by_function(&self.stand.name, state, call)?;
         let refused = self.deny(call).await?;
         let execution = self.push(behaviour).await?;
         self.ends(execution).await?;
@@ -381,30 +398,30 @@ impl<'a> Scene<'a> {
         held.strikes(PATIENCE).await?;
         execution.stop().await?;
         held.lift().await?;
-        let trap = self.set_trap(None).await?;
+        let trap = self.set_trap().await?;
         execution.redrive().await?;
         self.go(trap, execution, None).await
     }
 
     /// Sets the case's trap, where nothing on the way before could fall into it.
-    async fn set_trap(&self, other: Option<&str>) -> Result<Option<Trap<'a>>> {
+    async fn set_trap(&self) -> Result<Option<Trap<'a>>> {
         let Some((state, _)) = &self.case.disturbed else {
             return Ok(None);
         };
         match aim::armed_at(state) {
             Some(earlier) => Ok(Some(Trap::Later(self.hold(earlier).await?))),
-            None => Ok(Some(Trap::Set(self.arm(other).await?))),
+            None => Ok(Some(Trap::Set(self.arm().await?))),
         }
     }
 
-    async fn arm(&self, other: Option<&str>) -> Result<Armed<'a>> {
+    async fn arm(&self) -> Result<Armed<'a>> {
         let (state, disturbance) = self
             .case
             .disturbed
             .as_ref()
             .context("an undisturbed case")?;
         let state = self.machine.state(state)?;
-        aim::arm(self.account, &self.stand.name, state, disturbance, other).await
+        aim::arm(self.account, self.stand, state, disturbance).await
     }
 
     /// Lets the execution walk into the trap, and to its end.
@@ -419,26 +436,25 @@ impl<'a> Scene<'a> {
             Some(Trap::Set(armed)) => Some(armed),
             Some(Trap::Later(held)) => {
                 held.strikes(PATIENCE).await?;
-                let armed = self.arm(None).await?;
+                let armed = self.arm().await?;
                 held.lift().await?;
                 Some(armed)
             }
         };
         let mut open = None;
+        let mut struck = None;
+        // Nothing strikes before it waits.
+        let strikes_later = matches!(armed, None | Some(Armed::Event(_)));
+        if strikes_later && holder.is_some() && self.case.way != Way::Ousted {
+            self.stands_in_line(&execution).await?;
+        }
         match armed {
-            None if holder.is_some() => {
-                // The state before which it looks at the holder for the second time.
-                let waits = match self.case.way {
-                    Way::Ousted => "GiveWay",
-                    _ => "PauseForTurn",
-                };
-                execution.reaches(waits, PATIENCE).await?;
-            }
             None => {}
             Some(Armed::Stale(stale)) => {
                 execution.end_within(LONG_PATIENCE).await?;
                 stale.end().await?;
             }
+            Some(Armed::Event(event)) => struck = Some(event),
             Some(Armed::Fault(fault)) => {
                 fault.strikes(PATIENCE).await?;
                 open = Some(fault);
@@ -449,18 +465,30 @@ impl<'a> Scene<'a> {
                 held.lift().await?;
                 happened?;
             }
-            Some(Armed::Watched) => {
-                let state = self.state().unwrap_or_default();
-                execution.reaches(state, PATIENCE).await?;
-                self.meanwhile(&execution).await?;
+            Some(Armed::HeldStore(held)) => {
+                held.strikes(PATIENCE).await?;
+                let since = Timestamp::now();
+                if let Some(holder) = &holder {
+                    holder.execution.stop().await?;
+                }
+                self.an_event_is_told(since).await?;
+                held.lift().await?;
             }
         }
         if let Some(holder) = holder {
+            match self.case.way {
+                Way::Bereaved => holder.execution.stop().await?,
+                Way::Ousted => execution.end_within(LONG_PATIENCE).await.map(drop)?,
+                _ => {}
+            }
             holder.held.lift().await?;
         }
         self.ends(execution.clone()).await?;
         if let Some(fault) = open {
             fault.lift().await?;
+        }
+        if let Some(event) = struck {
+            ensure!(event.lift().await? > 0, "the wait had no end to hear of");
         }
         if matches!(&self.case.disturbed, Some((_, Disturbance::Redriven))) {
             execution.redrive().await?;
@@ -512,6 +540,29 @@ impl<'a> Scene<'a> {
                 self.stand.set_alarm(self.account, "ALARM").await
             }
             other => bail!("{other} does not happen meanwhile"),
+        }
+    }
+
+    /// Waits until the function of the state in question has been told of something.
+    async fn an_event_is_told(&self, since: Timestamp) -> Result<()> {
+        let deadline = Instant::now() + PATIENCE;
+        let state = self.machine.state(self.state().unwrap_or_default())?;
+        let Does::Invoke { resource, .. } = &state.does else {
+            bail!("{} invokes no function", state.name);
+        };
+        let since = since.as_millisecond() as f64 / 1000.0;
+        loop {
+            let calls = self.account.aws().calls_since(since).await?;
+            let calls = calls.of("lambda", "Invoke").mentioning(&self.stand.name);
+            let told = calls.only(|call| {
+                let name = call.request["FunctionName"].as_str().unwrap_or_default();
+                name.contains(resource) && call.request["Payload"]["detail-type"].is_string()
+            });
+            if !told.is_empty() {
+                return Ok(());
+            }
+            ensure!(Instant::now() < deadline, "{resource} was told nothing");
+            tokio::time::sleep(Duration::from_millis(200)).await;
         }
     }
 

@@ -86,20 +86,18 @@ impl Release {
         Ok(format!("{}#{began}", &pushed[..19]))
     }
 
-    /// When it had the stack's turn for sure: from the moment it knew until it gave it back.
+    /// When it had the stack's turn for sure: from the moment it knew until it gave it back, or was
+    /// no longer the try that had taken it.
     pub(crate) fn turns(&self) -> Vec<(Timestamp, Timestamp)> {
         let mut turns = Vec::new();
         let mut since = None;
-        for (at, stay) in self.stays.iter().enumerate() {
-            let next = self.stays.get(at + 1).map(|next| next.state.as_str());
-            let takes = ["TakeTurn", "ConfirmTurn", "TakeOver"].contains(&stay.state.as_str())
-                && next == Some("PlanRelease");
-            if takes && since.is_none() {
-                since = stay.left;
-            }
-            let over = ["GiveTurnBack", "ReadTurn"].contains(&stay.state.as_str());
+        for stay in &self.stays {
+            let over = ["EndRelease", "TakeTurn"].contains(&stay.state.as_str());
             if over && let Some(from) = since.take() {
                 turns.push((from, stay.entered));
+            }
+            if stay.state == "TakeTurn" && stay.output["taken"] == true {
+                since = stay.left;
             }
         }
         if let Some(from) = since {

@@ -39,6 +39,10 @@ pub(crate) enum Way {
     Again,
     /// A version is pushed while the release of another goes on.
     Waiting,
+    /// The same, and that release is aborted.
+    Bereaved,
+    /// A version is pushed, and another one while its release goes on.
+    HandsOn,
     /// A version is pushed after the release of another was aborted in its migration.
     Orphaned,
     /// The same, and that migration does not end.
@@ -58,7 +62,7 @@ pub(crate) enum Way {
 }
 
 impl Way {
-    pub(crate) const ALL: [Self; 25] = [
+    pub(crate) const ALL: [Self; 27] = [
         Self::Release,
         Self::FullRelease,
         Self::Unmigrated,
@@ -76,6 +80,8 @@ impl Way {
         Self::Stale,
         Self::Again,
         Self::Waiting,
+        Self::Bereaved,
+        Self::HandsOn,
         Self::Orphaned,
         Self::Stuck,
         Self::Ousted,
@@ -123,6 +129,8 @@ impl Way {
                 | Self::LongCommand
                 | Self::Unhealthy
                 | Self::Waiting
+                | Self::Bereaved
+                | Self::HandsOn
                 | Self::Orphaned
                 | Self::Stuck
                 | Self::Redriven
@@ -145,10 +153,12 @@ impl Way {
         }
         // Long enough not to be over when it is looked at for the first time.
         match state {
-            Some("PauseForTask") | None => {
+            Some("WaitTask") | None => {
                 behaviour.migration_seconds = behaviour.migration_seconds.max(4);
             }
-            Some("PauseForPostDeploy") => behaviour.afterwards_seconds = 4,
+            Some("WaitPostDeploy") => {
+                behaviour.afterwards_seconds = behaviour.afterwards_seconds.max(4);
+            }
             _ => {}
         }
         if state.is_none() {
@@ -166,6 +176,8 @@ impl Way {
             | Self::ByHand
             | Self::ByAlarm
             | Self::Waiting
+            | Self::Bereaved
+            | Self::HandsOn
             | Self::Orphaned
             | Self::Stuck
             | Self::Replacing => &["succeeded"],
@@ -194,6 +206,16 @@ pub(crate) fn way_to_call(state: &str, call: &str) -> Option<Way> {
         ("UpdateService", "ecs:DescribeTaskDefinition" | "ecs:RegisterTaskDefinition") => {
             Some(Way::Unmigrated)
         }
+        // Alarms are asked for where there are any.
+        ("PlanInTurn" | "UpdateService" | "VerifyHealth", "monitoring:DescribeAlarms") => {
+            Some(Way::FullRelease)
+        }
+        // Somebody has to be asked about, and whoever waits is told of an end.
+        ("TakeTurn", "states:DescribeExecution") => Some(Way::Waiting),
+        ("TakeTurn", "dynamodb:Query") => Some(Way::Bereaved),
+        // A task that does not end is told to.
+        ("WaitTask", "ecs:StopTask") => Some(Way::LongMigration),
+        ("WaitPostDeploy", "ecs:StopTask") => Some(Way::LongCommand),
         // The deployment is over when a person wants it back.
         (
             "RollBack",
@@ -205,15 +227,49 @@ pub(crate) fn way_to_call(state: &str, call: &str) -> Option<Way> {
         ("VerifyRollback", "ecs:ListServiceDeployments") => Some(Way::Interfered),
         // What an earlier release has left ends in its time.
         ("SettleRelease", "ecs:StopTask") => Some(Way::Stuck),
+        // Who waits is told.
+        (
+            "EndRelease",
+            "dynamodb:GetItem" | "states:SendTaskSuccess" | "states:DescribeExecution",
+        ) => Some(Way::HandsOn),
         _ => None,
+    }
+}
+
+impl Way {
+    /// Whether an event tells the state that what it waits for has come to its end.
+    pub(crate) fn has_end_to_hear(self, state: &str) -> bool {
+        match state {
+            // Who gives the turn back tells by itself; of one that was aborted Step Functions does.
+            "TakeTurn" => self == Self::Bereaved,
+            // Nothing runs any more, or it is told to stop.
+            "SettleRelease" => self == Self::Orphaned,
+            _ => true,
+        }
     }
 }
 
 /// Other ways to a state on which what it writes, and what follows from a fault, is another thing.
 pub(crate) fn other_ways_to(state: &str) -> &'static [Way] {
     match state {
-        "RecordRelease" | "RecordCurrent" => &[Way::ByHand],
-        "RecordVerdict" | "GiveTurnBack" => &[Way::ByHand, Way::Unhealthy],
+        "PlanRelease" => &[Way::QuietAlarm],
+        "TakeTurn" => &[
+            Way::Waiting,
+            Way::Bereaved,
+            Way::Orphaned,
+            Way::Ousted,
+            Way::Replacing,
+            Way::Redriven,
+        ],
+        "PlanInTurn" => &[Way::ByAlarm, Way::Stale, Way::Again, Way::Redriven],
+        "SettleRelease" => &[Way::Stuck],
+        "WaitTask" => &[Way::LongMigration],
+        "WaitPostDeploy" => &[Way::LongCommand],
+        "ChooseTarget" => &[Way::Unhealthy, Way::NothingToGoBackTo],
+        "RollBack" => &[Way::Unhealthy, Way::Unseen],
+        "VerifyRollback" => &[Way::Interfered, Way::Overtaken],
+        "RecordCurrent" => &[Way::ByHand, Way::Unhealthy],
+        "EndRelease" => &[Way::ByHand, Way::Unhealthy, Way::HandsOn],
         _ => &[],
     }
 }
@@ -221,48 +277,15 @@ pub(crate) fn other_ways_to(state: &str) -> &'static [Way] {
 /// The way to a state; none to a state that is not known here.
 pub(crate) fn way_to(state: &str) -> Option<Way> {
     Some(match state {
-        "BeginRelease" | "PlanRelease" | "DecideOnTurn" | "AskForTurn" | "TakeTurn"
-        | "DecideOnPlan" | "RecordRelease" | "DecideOnMigration" | "RunMigration"
-        | "RecordMigration" | "WaitTask" | "DecideOnTask" | "PauseForTask" | "CheckExitCode"
-        | "UpdateService" | "RecordServices" | "VerifyHealth" | "DecideOnHealth"
-        | "PauseForHealth" | "DecideOnImage" | "WriteImage" | "DecideOnServing"
-        | "DecideOnPostDeploy" | "ReleaseHealthy" | "DecideOnCurrent" | "RecordCurrent"
-        | "RecordVerdict" | "DecideOnGivingBack" | "GiveTurnBack" | "DecideOnEnd" | "Succeeded" => {
+        "PlanRelease" | "TakeTurn" | "PlanInTurn" | "DecideOnPlan" | "RunMigration"
+        | "WaitTask" | "CheckExitCode" | "UpdateService" | "VerifyHealth" | "DecideOnHealth"
+        | "RecordCurrent" | "DecideOnPostDeploy" | "EndRelease" | "DecideOnEnd" | "Succeeded" => {
             Way::Release
         }
-        "CheckAlarms"
-        | "DecideOnAlarms"
-        | "DecideOnUpdate"
-        | "VerifyAlarms"
-        | "DecideOnVerifiedAlarms"
-        | "RunPostDeploy"
-        | "WaitPostDeploy"
-        | "DecideOnPostDeployTask"
-        | "PauseForPostDeploy"
-        | "CheckPostDeploy" => Way::FullRelease,
-        "StopMigration" | "MigrationTimedOut" => Way::LongMigration,
-        "StopPostDeploy" | "ExplainPostDeploy" => Way::LongCommand,
-        "ExplainFailure" | "DecideOnFailure" | "ReleaseFailed" => Way::BadMigration,
-        "FindReleases" | "ChooseTarget" | "DecideOnTarget" => Way::Unhealthy,
-        "RollBack" | "VerifyRollback" | "DecideOnRollback" | "PauseForRollback"
-        | "RecordRolledBack" | "ReadTarget" | "DecideOnRevisions" => Way::ByHand,
-        "RollbackFailed" => Way::Interfered,
-        "ExplainRollbackFailure" => Way::Refused,
-        "ExplainUnwrittenImage" => Way::Unwritten,
-        "DecideOnAlarm" => Way::ByAlarm,
-        "NothingToRollBack" => Way::QuietAlarm,
-        "NothingToGoBackTo" => Way::NothingToGoBackTo,
-        "Stale" => Way::Stale,
-        "NothingToDeploy" => Way::Again,
-        "ReadTurn" | "DecideOnHolder" | "DescribeHolder" | "DecideOnOther" | "PauseForTurn" => {
-            Way::Waiting
-        }
-        "PauseForLastCalls" | "TakeOver" | "RecordAbandoned" | "SettleRelease"
-        | "DecideOnSettled" | "PauseForSettling" | "MarkSettled" => Way::Orphaned,
-        "DescribeWaiting" | "DecideOnWaiting" | "GiveWay" | "Superseded" => Way::Ousted,
-        "ReplaceWaiting" => Way::Replacing,
-        "DecideOnRedrive" | "PauseForOwnCalls" | "ConfirmTurn" => Way::Redriven,
-        "DecideOnUnread" => Way::Unread,
+        "RunPostDeploy" | "WaitPostDeploy" | "CheckPostDeploy" => Way::FullRelease,
+        "SettleRelease" => Way::Orphaned,
+        "ChooseTarget" | "RollBack" | "VerifyRollback" | "DecideOnRollback" => Way::ByHand,
+        "DecideOnFailure" | "ReleaseFailed" => Way::BadMigration,
         _ => return None,
     })
 }

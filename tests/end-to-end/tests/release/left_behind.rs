@@ -85,12 +85,11 @@ pub(crate) async fn a_migration_that_was_left_running_is_stopped_when_it_takes_t
     let end = execution.end().await?;
 
     assert_failed(&end, "MigrationFailed", &["exit"]);
-    let stays = execution.stays().await?;
-    let stopped = stays.iter().any(|stay| {
-        let cause = stay.output["cause"].as_str().unwrap_or_default();
-        stay.state == "SettleRelease" && cause.contains("was told to stop")
-    });
-    assert!(stopped, "{stays:?}");
+    execution.stay_in("SettleRelease").await?;
+    let reasons = application.reasons_of_stopped_migrations().await?;
+    let of_the_dead = |reason: &&String| reason.contains("the release that started this task");
+    let stopped = reasons.iter().filter(of_the_dead).count();
+    assert_eq!(stopped, 1, "{reasons:?}");
     running.assert_untouched().await
 }
 

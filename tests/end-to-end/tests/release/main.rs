@@ -9,6 +9,7 @@ mod events;
 mod left_behind;
 mod limits;
 mod pipeline;
+mod records;
 mod refused;
 mod released;
 mod rolled_back;
@@ -16,6 +17,7 @@ mod strategies;
 mod turns;
 mod unnoticed;
 mod updated;
+mod waits;
 mod way_back;
 mod world;
 
@@ -74,6 +76,12 @@ fn main() -> ExitCode {
         turns::an_event_that_comes_twice_starts_one_release,
         turns::a_redriven_release_plans_anew,
         left_behind::a_migration_whose_start_nobody_heard_of_is_found_and_not_started_again,
+        turns::a_large_input_of_one_release_disturbs_no_other,
+        waits::a_lost_event_of_the_migrations_end_costs_no_more_than_the_next_look,
+        waits::an_event_of_the_migrations_end_that_comes_after_the_release_changes_nothing,
+        waits::an_event_of_the_migrations_end_that_comes_twice_ends_one_wait,
+        waits::a_deployment_whose_events_are_lost_is_found_complete,
+        records::the_last_good_release_is_found_behind_more_than_a_thousand_that_failed,
         way_back::a_person_goes_back_to_the_last_good_release,
         way_back::an_alarm_after_a_release_takes_it_back_once,
         way_back::a_command_after_the_release_is_reported_and_takes_nothing_back,
@@ -83,7 +91,13 @@ fn main() -> ExitCode {
         unnoticed::a_deleted_image_starts_nothing,
         unnoticed::a_push_without_a_tag_starts_nothing,
     );
+    trials.extend(stories!(world, patient:
+        waits::the_turn_of_an_aborted_release_is_taken_as_soon_as_its_last_calls_are_over,
+        waits::every_wait_of_a_release_ends_by_an_event,
+        waits::a_turn_is_handed_on_at_once,
+    ));
     trials.extend(stories!(world, impatient:
+        way_back::a_healthy_release_that_was_aborted_during_its_command_is_the_last_good_one,
         left_behind::a_migration_that_was_left_running_is_stopped_when_it_takes_too_long,
         refused::a_migration_that_takes_too_long_is_stopped,
     ));

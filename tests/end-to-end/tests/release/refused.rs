@@ -259,13 +259,7 @@ async fn assert_planned_only(
     assert_failed(&end, error, &[in_cause]);
     let stays = execution.stays().await?;
     let states: Vec<_> = stays.iter().map(|stay| &*stay.state).collect();
-    let planned_only = [
-        "BeginRelease",
-        "PlanRelease",
-        "ExplainFailure",
-        "DecideOnFailure",
-        "ReleaseFailed",
-    ];
+    let planned_only = ["PlanRelease", "EndRelease", "DecideOnEnd", "ReleaseFailed"];
     assert_eq!(states, planned_only, "{input}");
     Ok(())
 }

@@ -4,13 +4,19 @@ use std::time::Duration;
 
 use anyhow::{Context, Result};
 use end_to_end::account::Account;
+use end_to_end::execution::Execution;
 use end_to_end::image::{self, Image, VersionSpec};
 use serde_json::{Value, json};
 
+use crate::refused::assert_failed;
 use crate::released::{assert_runs, release_version_2, running, running_with};
 
 /// How long an execution may take to a state.
 pub(crate) const PATIENCE: Duration = Duration::from_secs(60);
+/// Of the 256 KiB that an execution's input may have.
+const LARGE: usize = 200 * 1024;
+/// What Step Functions allows.
+const LONGEST_CAUSE: usize = 32_768;
 
 pub(crate) async fn of_pushes_that_wait_the_newest_is_deployed_and_the_others_are_superseded(
     account: &Account,
@@ -26,7 +32,7 @@ pub(crate) async fn of_pushes_that_wait_the_newest_is_deployed_and_the_others_ar
     let first_execution = application.push_and_notice("v2", &first).await?;
     first_execution.reaches("WaitTask", PATIENCE).await?;
     let second_execution = application.push_and_notice("v3", &second).await?;
-    second_execution.reaches("PauseForTurn", PATIENCE).await?;
+    account.waits_in_line("queue", &second_execution).await?;
     let third_execution = application.push_and_notice("v4", &third).await?;
 
     let end = second_execution.end().await?;
@@ -66,10 +72,10 @@ pub(crate) async fn releases_of_two_repositories_of_a_stack_take_turns_and_each_
     let deploys_web = application.push_and_notice("v2", &web).await?;
     deploys_web.reaches("WaitTask", PATIENCE).await?;
     let older = push_worker("w2", &build(VersionSpec::meow().version("older"))?).await?;
-    older.reaches("PauseForTurn", PATIENCE).await?;
+    account.waits_in_line("duo", &older).await?;
     let worker = build(VersionSpec::meow().version("worker"))?;
     let deploys_worker = push_worker("w3", &worker).await?;
-    deploys_worker.reaches("PauseForTurn", PATIENCE).await?;
+    account.waits_in_line("duo", &deploys_worker).await?;
     let newer_web = build(VersionSpec::meow().version("newer"))?;
     let deploys_newer_web = application.push_and_notice("v3", &newer_web).await?;
 
@@ -163,11 +169,60 @@ pub(crate) async fn a_redriven_release_plans_anew(account: &Account) -> Result<(
     let end = execution.end().await?;
     assert_eq!(end.output["verdict"], "succeeded", "{end:?}");
     let stays = execution.stays().await?;
-    let plans = stays.iter().filter(|stay| stay.state == "PlanRelease");
-    assert!(plans.count() > 2, "it planned before and after the redrive");
+    let plans = stays.iter().filter(|stay| stay.state == "PlanInTurn");
+    assert_eq!(plans.count(), 2, "it planned before and after the redrive");
     let applied = application.applied_migrations().await?;
     assert_eq!(applied, ["1", "2", "3"]);
     assert_runs(&application, &slow.digest())
         .await
         .context("after the redrive")
+}
+
+/// Starts an execution with an input that is longer than a command line may be.
+async fn start(account: &Account, input: String) -> Result<Execution> {
+    let started = aws_sdk_sfn::Client::new(account.config())
+        .start_execution()
+        .state_machine_arn(account.state_machine())
+        .input(input)
+        .send()
+        .await?;
+    Ok(Execution::new(account.config(), started.execution_arn()))
+}
+
+pub(crate) async fn a_large_input_of_one_release_disturbs_no_other(
+    account: &Account,
+) -> Result<()> {
+    let takes_no_push = [("ImageTags", "release-*")];
+    let (application, _) = running_with(account, "large", &takes_no_push).await?;
+    let slow = VersionSpec::slow_migration(10).build(account.websvc())?;
+    application.push("v2", &slow).await?;
+    let next = VersionSpec::slow_migration(1).title("Next");
+    let next = next.build(account.websvc())?;
+    application.push("v3", &next).await?;
+
+    let spaces = " ".repeat(LARGE);
+    let has_turn = start(
+        account,
+        format!(r#"{{"stack": "large",{spaces}"tag": "v2"}}"#),
+    )
+    .await?;
+    has_turn.reaches("WaitTask", PATIENCE).await?;
+    let nobody = json!({"stack": "large", "action": "rollback", "to": "x".repeat(LARGE)});
+    let waits = start(account, nobody.to_string()).await?;
+    account.waits_in_line("large", &waits).await?;
+    let newest = json!({"stack": "large", "tag": "v3"});
+    let newest = account.start_execution(newest).await?;
+
+    let end = waits.end().await?;
+    assert_eq!(end.output["verdict"], "superseded", "{end:?}");
+    for execution in [&has_turn, &newest] {
+        let end = execution.end().await?;
+        assert_eq!(end.output["verdict"], "succeeded", "{end:?}");
+    }
+    assert_runs(&application, &next.digest()).await?;
+
+    let end = start(account, nobody.to_string()).await?.end().await?;
+    assert_failed(&end, "NothingToGoBackTo", &["no release xxx"]);
+    assert!(end.cause.chars().count() <= LONGEST_CAUSE);
+    assert_runs(&application, &next.digest()).await
 }

@@ -7,7 +7,9 @@ use end_to_end::execution::{End, Execution};
 use end_to_end::image::{Image, VersionSpec};
 use serde_json::{Value, json};
 
+use crate::refused::assert_failed;
 use crate::released::{assert_runs, release_version_2, running_with};
+use crate::turns::PATIENCE;
 
 /// An application that ran version 1 and runs version 2.
 struct Released<'a> {
@@ -144,5 +146,34 @@ pub(crate) async fn a_command_after_the_release_is_reported_and_takes_nothing_ba
     let records = account.releases("afterwards").await?;
     assert_eq!(records[0]["verdict"], "succeeded");
     assert_eq!(records[0]["error"], "PostDeployFailed");
+    Ok(())
+}
+
+pub(crate) async fn a_healthy_release_that_was_aborted_during_its_command_is_the_last_good_one(
+    account: &Account,
+) -> Result<()> {
+    let (application, _) = running_with(account, "healthy", &[]).await?;
+    // It goes on until it is stopped.
+    let command = [("PostDeployCommand", r#"["websvc","serve"]"#)];
+    application.update_stack(&command).await?;
+    let meow = VersionSpec::meow().build(account.websvc())?;
+    let aborted = application.push_and_notice("v2", &meow).await?;
+    aborted.reaches("WaitPostDeploy", PATIENCE).await?;
+    aborted.stop().await?;
+
+    let bad = VersionSpec::crashing().title("Crashing");
+    let end = application
+        .release("v3", &bad.build(account.websvc())?)
+        .await?;
+    assert_failed(&end, "DeploymentRolledBack", &[application.service()]);
+    assert_runs(&application, &meow.digest()).await?;
+    assert_eq!(application.heading().await?, "MEOW MEOW");
+    assert_eq!(application.running_migrations().await?, 0);
+    let records = account.releases("healthy").await?;
+    let verdicts: Vec<_> = records.iter().map(|record| &record["verdict"]).collect();
+    assert_eq!(verdicts, ["rolledBack", "succeeded", "succeeded"]);
+    let turn = account.turn("healthy").await?;
+    let current = turn["currentRecord"].as_str().unwrap_or_default();
+    assert!(current.ends_with(aborted.name()), "{turn}");
     Ok(())
 }

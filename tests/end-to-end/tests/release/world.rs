@@ -14,12 +14,15 @@ use tokio::sync::OnceCell;
 
 /// How many times faster than AWS the local AWS replaces tasks and checks health.
 const SPEED: f64 = 10.0;
+/// So many seconds after a look a waiting state looks again.
+const SOON: (&str, &str) = ("HeartbeatSeconds", "5");
 
 /// Accounts, each opened when the first story needs it.
 #[derive(Debug)]
 pub(crate) struct World {
     runtime: Runtime,
     usual: OnceCell<Account>,
+    patient: OnceCell<Account>,
     impatient: OnceCell<Account>,
     passing: OnceCell<Account>,
 }
@@ -32,6 +35,7 @@ impl Default for World {
         Self {
             runtime,
             usual: OnceCell::new(),
+            patient: OnceCell::new(),
             impatient: OnceCell::new(),
             passing: OnceCell::new(),
         }
@@ -53,14 +57,20 @@ impl World {
             .map_err(|error| Failed::from(format!("{error:#}")))
     }
 
-    /// An account with the pipeline as it comes.
+    /// An account whose pipeline looks again soon where no event comes.
     pub(crate) async fn usual(&self) -> Result<&Account> {
-        open(&self.usual, &[], true).await
+        open(&self.usual, &[SOON], true).await
+    }
+
+    /// An account with the pipeline as it comes: a story there takes a minute longer for each event
+    /// that it needs and that does not come.
+    pub(crate) async fn patient(&self) -> Result<&Account> {
+        open(&self.patient, &[], true).await
     }
 
     /// An account whose pipeline gives a migration ten seconds, and traces its executions.
     pub(crate) async fn impatient(&self) -> Result<&Account> {
-        let parameters = [("MigrationTimeoutSeconds", "10"), ("Tracing", "true")];
+        let parameters = [("MigrationTimeoutSeconds", "10"), ("Tracing", "true"), SOON];
         open(&self.impatient, &parameters, true).await
     }
 
@@ -73,7 +83,7 @@ impl World {
     /// have told no password, and the roles allow no more than was asked for.
     pub(crate) fn close(self, is_complete: bool) -> Result<()> {
         let mut asked = BTreeMap::<_, BTreeSet<_>>::new();
-        for account in [self.usual, self.impatient] {
+        for account in [self.usual, self.patient, self.impatient] {
             let Some(account) = account.into_inner() else {
                 continue;
             };

@@ -1,8 +1,9 @@
-//! What of a stack's releases is still at work.
+//! What of a stack's releases is still in progress.
 
 use aws_sdk_ecs::Client;
-use aws_sdk_ecs::types::{DesiredStatus, ServiceDeployment, Task};
+use aws_sdk_ecs::types::{DesiredStatus, Task};
 use bluegreen_contract::PlannedService;
+use bluegreen_ecs::Seen;
 use bluegreen_runtime::{AwsRequestFailed, failed};
 use std::collections::BTreeSet;
 
@@ -11,10 +12,10 @@ use std::collections::BTreeSet;
 const BATCH: usize = 100;
 
 /// Tasks that have not stopped and deployments that are in progress.
-#[derive(Debug, Default)]
-pub(crate) struct AtWork {
+#[derive(Debug)]
+pub(crate) struct Left {
     pub(crate) tasks: Vec<RunningTask>,
-    pub(crate) deployments: Vec<ServiceDeployment>,
+    pub(crate) services: Seen,
 }
 
 /// A task of the pipeline.
@@ -28,7 +29,7 @@ pub(crate) struct RunningTask {
     pub(crate) is_stopping: bool,
 }
 
-impl AtWork {
+impl Left {
     /// Looks in the clusters of the services, and at the services.
     pub(crate) async fn look(
         client: &Client,
@@ -46,15 +47,12 @@ impl AtWork {
         let asked = services
             .iter()
             .map(|service| (service.cluster.as_str(), service.service.as_str()));
-        let services = bluegreen_ecs::describe_services(client, asked).await?;
-        let deployments = bluegreen_ecs::in_progress(client, services.values()).await?;
-        let mut deployments: Vec<ServiceDeployment> = deployments.into_values().collect();
-        deployments.sort_by(|a, b| a.service_arn().cmp(&b.service_arn()));
-        Ok(AtWork { tasks, deployments })
+        let services = Seen::look(client, asked).await?;
+        Ok(Left { tasks, services })
     }
 
     pub(crate) fn is_nothing(&self) -> bool {
-        self.tasks.is_empty() && self.deployments.is_empty()
+        self.tasks.is_empty() && self.services.deployments().is_empty()
     }
 }
 
@@ -93,7 +91,7 @@ fn running_task(cluster: &str, task: &Task) -> Option<RunningTask> {
     })
 }
 
-/// The stack's one-off tasks, those that are told to stop too: they may work on until they are
+/// The stack's one-off tasks, those that are told to stop too: they may run on until they are
 /// killed.
 ///
 /// The documentation of ListTasks wants `startedBy` to be the only filter. Without a desired status

@@ -1,0 +1,426 @@
+//! The table of those who wait, and the answers to their tokens.
+//!
+//! | `awaited` | `waiter` | |
+//! |---|---|---|
+//! | `FUNCTION#EXECUTION` | `token` | the task token, the question, and all that is waited for |
+//! | what is waited for | `FUNCTION#EXECUTION` | points to the item above |
+//!
+//! A token is written before what points to it, and goes in one transaction with that: a pointer
+//! whose question was asked anew in the meantime stays.
+
+use aws_sdk_dynamodb::error::BuildError;
+use aws_sdk_dynamodb::error::SdkError;
+use aws_sdk_dynamodb::operation::transact_write_items::TransactWriteItemsError;
+use aws_sdk_dynamodb::types::{
+    AttributeValue, ConditionCheck, Delete, PutRequest, TransactWriteItem, WriteRequest,
+};
+use aws_types::SdkConfig;
+use bluegreen_runtime::{AwsRequestFailed, BadEnvironment, failed, required_variable};
+use serde::Serialize;
+use serde_json::Value;
+use std::collections::{BTreeSet, HashMap};
+use std::time::{Duration, SystemTime, UNIX_EPOCH};
+
+/// BatchWriteItem takes no more at once
+/// (<https://docs.aws.amazon.com/amazondynamodb/latest/APIReference/API_BatchWriteItem.html>).
+const BATCH: usize = 25;
+/// TransactWriteItems takes no more at once
+/// (<https://docs.aws.amazon.com/amazondynamodb/latest/APIReference/API_TransactWriteItems.html>).
+const TRANSACTION: usize = 100;
+/// How often a batch is sent before its unprocessed items are a failure, and the first pause.
+const TRIES: u32 = 7;
+const PAUSE: Duration = Duration::from_millis(50);
+/// An execution lives 14 days at most.
+const KEPT: Duration = Duration::from_secs(15 * 24 * 60 * 60);
+/// SendTaskFailure takes no more characters
+/// (<https://docs.aws.amazon.com/step-functions/latest/apireference/API_SendTaskFailure.html>).
+const ERROR_LENGTH: usize = 256;
+const CAUSE_LENGTH: usize = 32_768;
+
+/// Those who wait for a function's answer.
+#[derive(Debug, Clone)]
+pub struct Waits {
+    dynamodb: aws_sdk_dynamodb::Client,
+    sfn: aws_sdk_sfn::Client,
+    table: String,
+    function: &'static str,
+}
+
+/// An execution that waits for an answer.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Waiting {
+    /// Its ARN.
+    pub execution: String,
+    pub token: String,
+    /// The question, as it was stored.
+    pub asked: Value,
+    awaited: Vec<String>,
+}
+
+impl Waits {
+    /// `function` is the stem of the function that waits, e.g. `wait-task`; whoever answers in its
+    /// place gives that name too.
+    #[must_use]
+    pub fn new(
+        dynamodb: aws_sdk_dynamodb::Client,
+        sfn: aws_sdk_sfn::Client,
+        table: String,
+        function: &'static str,
+    ) -> Self {
+        Self {
+            dynamodb,
+            sfn,
+            table,
+            function,
+        }
+    }
+
+    /// With the table that `WAITS_TABLE` names.
+    ///
+    /// # Errors
+    /// [`BadEnvironment`] where it names none.
+    pub fn from_env(config: &SdkConfig, function: &'static str) -> Result<Self, BadEnvironment> {
+        Ok(Self::new(
+            aws_sdk_dynamodb::Client::new(config),
+            aws_sdk_sfn::Client::new(config),
+            required_variable("WAITS_TABLE")?,
+            function,
+        ))
+    }
+
+    /// Stores that an execution waits for each of `awaited`; a token that it stored before is
+    /// replaced.
+    ///
+    /// # Errors
+    /// [`AwsRequestFailed`].
+    pub async fn store(
+        &self,
+        awaited: &[String],
+        execution: &str,
+        token: &str,
+        asked: &impl Serialize,
+    ) -> Result<Waiting, AwsRequestFailed> {
+        let asked = serde_json::to_value(asked)
+            .map_err(|error| self.unsendable("dynamodb:PutItem", error))?;
+        let awaited: BTreeSet<String> = awaited.iter().cloned().collect();
+        let waiting = Waiting {
+            execution: execution.to_owned(),
+            token: token.to_owned(),
+            asked,
+            awaited: awaited.into_iter().collect(),
+        };
+        let expires_at = AttributeValue::N(expires_at());
+        let all = waiting.awaited.iter().cloned().map(AttributeValue::S);
+        self.dynamodb
+            .put_item()
+            .table_name(&self.table)
+            .set_item(Some(self.token_key(execution)))
+            .item("token", text(token))
+            .item("asked", text(waiting.asked.to_string()))
+            .item("awaits", AttributeValue::L(all.collect()))
+            .item("expiresAt", expires_at.clone())
+            .send()
+            .await
+            .map_err(failed("dynamodb:PutItem", &self.table))?;
+        let mut pointers = Vec::new();
+        for awaited in &waiting.awaited {
+            let mut item = self.pointer_key(awaited, execution);
+            item.insert("expiresAt".to_owned(), expires_at.clone());
+            let put = PutRequest::builder().set_item(Some(item)).build();
+            let put = put.map_err(|error| self.unsendable(WRITE, error))?;
+            pointers.push(WriteRequest::builder().put_request(put).build());
+        }
+        for batch in pointers.chunks(BATCH) {
+            self.write(batch.to_vec()).await?;
+        }
+        Ok(waiting)
+    }
+
+    /// Writes all of the requests: DynamoDB may answer that it has left some out.
+    async fn write(&self, mut requests: Vec<WriteRequest>) -> Result<(), AwsRequestFailed> {
+        for tried in 0..TRIES {
+            if tried > 0 {
+                tokio::time::sleep(PAUSE * 2_u32.pow(tried - 1)).await;
+            }
+            let mut left = self
+                .dynamodb
+                .batch_write_item()
+                .request_items(&self.table, requests)
+                .send()
+                .await
+                .map_err(failed(WRITE, &self.table))?
+                .unprocessed_items
+                .unwrap_or_default();
+            requests = left.remove(&self.table).unwrap_or_default();
+            if requests.is_empty() {
+                return Ok(());
+            }
+        }
+        Err(AwsRequestFailed {
+            action: WRITE,
+            resource: self.table.clone(),
+            code: "UnprocessedItems".to_owned(),
+            message: format!("{} items were not written in {TRIES} tries", requests.len()),
+            refused: false,
+        })
+    }
+
+    /// Everyone who waits for `awaited`, in the order of their ARNs. What was stored before this
+    /// call is seen.
+    ///
+    /// # Errors
+    /// [`AwsRequestFailed`].
+    pub async fn waiting_for(&self, awaited: &str) -> Result<Vec<Waiting>, AwsRequestFailed> {
+        let prefix = self.waiter("");
+        let pointers = self
+            .dynamodb
+            .query()
+            .table_name(&self.table)
+            .consistent_read(true)
+            .key_condition_expression("awaited = :awaited AND begins_with(waiter, :function)")
+            .expression_attribute_values(":awaited", text(awaited))
+            .expression_attribute_values(":function", text(&prefix))
+            .projection_expression("waiter")
+            .into_paginator()
+            .items()
+            .send()
+            .collect::<Result<Vec<_>, _>>()
+            .await
+            .map_err(failed("dynamodb:Query", &self.table))?;
+        let mut waiting = Vec::new();
+        for pointer in &pointers {
+            let waiter = string(pointer, "waiter").unwrap_or_default();
+            let execution = waiter.strip_prefix(&prefix).unwrap_or(waiter);
+            waiting.extend(self.of(execution).await?);
+        }
+        Ok(waiting)
+    }
+
+    /// What one execution waits for, if it does.
+    ///
+    /// # Errors
+    /// [`AwsRequestFailed`].
+    pub async fn of(&self, execution: &str) -> Result<Option<Waiting>, AwsRequestFailed> {
+        let item = self
+            .dynamodb
+            .get_item()
+            .table_name(&self.table)
+            .set_key(Some(self.token_key(execution)))
+            .consistent_read(true)
+            .send()
+            .await
+            .map_err(failed("dynamodb:GetItem", &self.table))?
+            .item;
+        Ok(item.and_then(|item| {
+            let awaits = item.get("awaits").and_then(|list| list.as_l().ok());
+            let awaited = awaits
+                .into_iter()
+                .flatten()
+                .filter_map(|one| one.as_s().ok());
+            Some(Waiting {
+                execution: execution.to_owned(),
+                token: string(&item, "token")?.to_owned(),
+                asked: serde_json::from_str(string(&item, "asked")?).ok()?,
+                awaited: awaited.cloned().collect(),
+            })
+        }))
+    }
+
+    /// Lets the state go on with `output`. `false`: the token is an old one, whose state goes on
+    /// without this answer.
+    ///
+    /// # Errors
+    /// [`AwsRequestFailed`].
+    pub async fn succeed(
+        &self,
+        waiting: &Waiting,
+        output: &impl Serialize,
+    ) -> Result<bool, AwsRequestFailed> {
+        const ACTION: &str = "states:SendTaskSuccess";
+        let output = serde_json::to_string(output);
+        let output = output.map_err(|error| self.unsendable(ACTION, error))?;
+        let answer = self
+            .sfn
+            .send_task_success()
+            .task_token(&waiting.token)
+            .output(output)
+            .send()
+            .await
+            .map_err(failed(ACTION, &waiting.execution));
+        self.answered(waiting, answer.map(drop)).await
+    }
+
+    /// Lets the state fail, with texts that are cut where Step Functions would refuse them. `false`
+    /// as for [`Waits::succeed`].
+    ///
+    /// # Errors
+    /// [`AwsRequestFailed`].
+    pub async fn fail(
+        &self,
+        waiting: &Waiting,
+        error: &str,
+        cause: &str,
+    ) -> Result<bool, AwsRequestFailed> {
+        let answer = self
+            .sfn
+            .send_task_failure()
+            .task_token(&waiting.token)
+            .error(cut(error, ERROR_LENGTH))
+            .cause(cut(cause, CAUSE_LENGTH))
+            .send()
+            .await
+            .map_err(failed("states:SendTaskFailure", &waiting.execution));
+        self.answered(waiting, answer.map(drop)).await
+    }
+
+    async fn answered(
+        &self,
+        waiting: &Waiting,
+        answer: Result<(), AwsRequestFailed>,
+    ) -> Result<bool, AwsRequestFailed> {
+        let taken = match answer {
+            Ok(()) => true,
+            Err(failure) if is_of_an_old_token(&failure) => false,
+            Err(failure) => return Err(failure),
+        };
+        self.forget(waiting).await;
+        Ok(taken)
+    }
+
+    /// Deletes the token, as long as it is still this one, and what points to it.
+    ///
+    /// The answer counts, whatever becomes of this: a token that stays is found to be an old one by
+    /// the next event, or expires.
+    pub(crate) async fn forget(&self, waiting: &Waiting) {
+        if let Err(failure) = self.try_to_forget(waiting).await {
+            tracing::warn!(%failure, "a token that needs no answer any more stays in the table");
+        }
+    }
+
+    async fn try_to_forget(&self, waiting: &Waiting) -> Result<(), AwsRequestFailed> {
+        const ACTION: &str = "dynamodb:TransactWriteItems";
+        let unsendable = |error| self.unsendable(ACTION, error);
+        let mut first = self.delete_token(waiting).map_err(unsendable)?;
+        // At least once, for a token to which nothing points.
+        let mut left = waiting.awaited.as_slice();
+        loop {
+            let (these, others) = left.split_at(left.len().min(TRANSACTION - 1));
+            let mut request = self.dynamodb.transact_write_items().transact_items(first);
+            for awaited in these {
+                let pointer = self.pointer_key(awaited, &waiting.execution);
+                let delete = Delete::builder().table_name(&self.table);
+                let delete = delete.set_key(Some(pointer)).build().map_err(unsendable)?;
+                request =
+                    request.transact_items(TransactWriteItem::builder().delete(delete).build());
+            }
+            match request.send().await {
+                Ok(_) => {}
+                Err(error) if was_stored_anew(&error) => return Ok(()),
+                Err(error) => return Err(failed(ACTION, &self.table)(error)),
+            }
+            if others.is_empty() {
+                return Ok(());
+            }
+            left = others;
+            first = self.check_no_token(waiting).map_err(unsendable)?;
+        }
+    }
+
+    fn delete_token(&self, waiting: &Waiting) -> Result<TransactWriteItem, BuildError> {
+        let delete = Delete::builder()
+            .table_name(&self.table)
+            .set_key(Some(self.token_key(&waiting.execution)))
+            .condition_expression("#token = :token")
+            .expression_attribute_names("#token", "token")
+            .expression_attribute_values(":token", text(&waiting.token))
+            .build()?;
+        Ok(TransactWriteItem::builder().delete(delete).build())
+    }
+
+    fn check_no_token(&self, waiting: &Waiting) -> Result<TransactWriteItem, BuildError> {
+        let check = ConditionCheck::builder()
+            .table_name(&self.table)
+            .set_key(Some(self.token_key(&waiting.execution)))
+            .condition_expression("attribute_not_exists(awaited)")
+            .build()?;
+        Ok(TransactWriteItem::builder().condition_check(check).build())
+    }
+
+    fn waiter(&self, execution: &str) -> String {
+        format!("{}#{execution}", self.function)
+    }
+
+    fn token_key(&self, execution: &str) -> Item {
+        key(self.waiter(execution), "token")
+    }
+
+    fn pointer_key(&self, awaited: &str, execution: &str) -> Item {
+        key(awaited, self.waiter(execution))
+    }
+
+    fn unsendable(&self, action: &'static str, error: impl std::fmt::Display) -> AwsRequestFailed {
+        AwsRequestFailed {
+            action,
+            resource: self.table.clone(),
+            code: "InvalidRequest".to_owned(),
+            message: error.to_string(),
+            refused: true,
+        }
+    }
+}
+
+const WRITE: &str = "dynamodb:BatchWriteItem";
+
+type Item = HashMap<String, AttributeValue>;
+
+fn key(awaited: impl Into<String>, waiter: impl Into<String>) -> Item {
+    HashMap::from([
+        ("awaited".to_owned(), text(awaited)),
+        ("waiter".to_owned(), text(waiter)),
+    ])
+}
+
+fn text(value: impl Into<String>) -> AttributeValue {
+    AttributeValue::S(value.into())
+}
+
+fn string<'a>(item: &'a Item, name: &str) -> Option<&'a str> {
+    item.get(name)?.as_s().ok().map(String::as_str)
+}
+
+/// Seconds since 1970, as DynamoDB reads them.
+fn expires_at() -> String {
+    let now = SystemTime::now().duration_since(UNIX_EPOCH);
+    (now.unwrap_or_default() + KEPT).as_secs().to_string()
+}
+
+/// A heartbeat that was missed closes a token and the state asks with a new one; an execution that
+/// has ended has none.
+fn is_of_an_old_token(failure: &AwsRequestFailed) -> bool {
+    matches!(
+        failure.code.as_str(),
+        "TaskTimedOut" | "TaskDoesNotExist" | "InvalidToken"
+    )
+}
+
+fn was_stored_anew<R>(error: &SdkError<TransactWriteItemsError, R>) -> bool {
+    match error.as_service_error() {
+        Some(TransactWriteItemsError::TransactionCanceledException(canceled)) => canceled
+            .cancellation_reasons()
+            .iter()
+            .any(|reason| reason.code() == Some("ConditionalCheckFailed")),
+        _ => false,
+    }
+}
+
+/// The text, or as much of its beginning as makes `length` characters with an ellipsis.
+fn cut(text: &str, length: usize) -> String {
+    match text.char_indices().nth(length) {
+        None => text.to_owned(),
+        Some(_) => text.chars().take(length - 1).chain(['…']).collect(),
+    }
+}
+
+#[cfg(test)]
+#[path = "waits_tests.rs"]
+mod tests;

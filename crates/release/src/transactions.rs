@@ -1,0 +1,637 @@
+//! The changes of the table. Each is a plain function of what was read, and its conditions are that
+//! it still is as it was read. `now` and `until` are milliseconds since 1970.
+
+use crate::attributes::Value;
+use crate::record::verdict;
+use crate::time::rfc3339;
+use crate::transaction::{Attributes, Change, Condition, Effect, Transaction};
+use crate::turn::{DEPLOYED, Holder, NO_DIGEST, TURN, Turn, VERIFIED};
+use crate::{Record, Retention, Seconds};
+use bluegreen_contract::{
+    Execution, GoodRelease, PlannedService, Release, RequestedAction, TakeTurnInput, WantedRevision,
+};
+use serde::Serialize;
+
+/// What a function is about to change.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Changing {
+    /// It starts the migration.
+    Migration,
+    /// It updates the services.
+    Services,
+    /// It brings the services back.
+    Rollback,
+    /// It starts the post-deploy command.
+    PostDeploy,
+    /// It stops what an earlier release left in progress.
+    Settling,
+}
+
+impl Changing {
+    fn name(self) -> &'static str {
+        match self {
+            Changing::Migration => "migration",
+            Changing::Services => "services",
+            Changing::Rollback => "rollback",
+            Changing::PostDeploy => "postDeploy",
+            Changing::Settling => "settling",
+        }
+    }
+}
+
+/// What a function writes before its first call that changes anything.
+#[derive(Debug, Clone, Copy)]
+pub struct Beginning<'a> {
+    pub changing: Changing,
+    /// What the services were before this release, where that is known.
+    pub before: Option<&'a [PlannedService]>,
+    /// The revisions that the services are to run, where they are known.
+    pub services: Option<&'a [WantedRevision]>,
+    /// The release that a requested rollback brings back.
+    pub target: Option<&'a GoodRelease>,
+    /// When Lambda ends this very call at the latest: nobody else gets the turn before.
+    pub until: i64,
+}
+
+/// What is in service from now on.
+#[derive(Debug, Clone, Copy)]
+pub enum Serves<'a> {
+    /// The image of this release.
+    Deployment {
+        services: &'a [WantedRevision],
+        /// When the services were updated.
+        from: i64,
+    },
+    /// The release that a person or an alarm wanted back.
+    Rollback {
+        target: &'a GoodRelease,
+        services: &'a [WantedRevision],
+        /// When the rollback was begun.
+        from: i64,
+    },
+    /// What was in service before this release, which failed.
+    Before { services: &'a [WantedRevision] },
+    /// What was in service and was asked for again.
+    Same,
+}
+
+/// How a release ends.
+#[derive(Debug, Clone, Copy)]
+pub struct End<'a> {
+    /// `nothingToRollBack` leaves no record.
+    pub verdict: &'a str,
+    pub cause: &'a str,
+    pub error: Option<&'a str>,
+    pub seconds: &'a Seconds,
+    /// Something may be in progress that nobody waits for.
+    pub left_running: bool,
+}
+
+/// A release whose execution ended without giving the turn back.
+#[derive(Debug, Clone, Copy)]
+pub struct Dead<'a> {
+    pub holder: &'a Holder,
+    /// Its record, if there is one.
+    pub record: Option<&'a Record>,
+    /// How its execution ended: Step Functions' word, or `GONE`.
+    pub status: &'a str,
+}
+
+const HELD: [&str; 8] = [
+    "holder",
+    "heldSince",
+    "heldRecord",
+    "heldDigest",
+    "heldRedrives",
+    "heldOrder",
+    "heldFor",
+    "changingUntil",
+];
+const IN_LINE: [&str; 4] = ["waiting", "waitingOrder", "waitingDigest", "waitingFor"];
+
+/// Takes the place in line, if it still is as it was seen.
+#[must_use]
+pub fn stand_in_line(turn: &Turn, me: &TakeTurnInput) -> Transaction {
+    let seen = turn.waiting.as_ref();
+    let conditions = vec![
+        Condition::as_seen("waiting", seen.map(|other| other.execution.as_str())),
+        Condition::as_seen("waitingOrder", seen.map(|other| other.order.as_str())),
+    ];
+    let attributes = Attributes::default()
+        .set("waiting", me.execution.id.as_str())
+        .set("waitingOrder", me.release.order.as_str())
+        .set(
+            "waitingDigest",
+            digest_or_none(me.release.digest.as_deref()),
+        )
+        .set("waitingFor", me.release.waits_for());
+    on_turn(&me.release.stack, conditions, attributes)
+}
+
+/// Takes the turn that nobody has. `record` is one's own, as an earlier try of the execution left
+/// it.
+#[must_use]
+pub fn take(
+    turn: &Turn,
+    record: Option<&Record>,
+    me: &TakeTurnInput,
+    now: i64,
+    retention: Retention,
+) -> Transaction {
+    let mut conditions = vec![Condition::Absent("holder")];
+    conditions.extend(place_in_line(turn, me));
+    let mut transaction = on_turn(&me.release.stack, conditions, held(me, now));
+    transaction.changes.push(open(record, me, now, retention));
+    transaction
+}
+
+/// Takes the turn of a release whose execution is dead, as it was seen, and closes its record.
+#[must_use]
+pub fn take_over(
+    turn: &Turn,
+    record: Option<&Record>,
+    dead: &Dead<'_>,
+    me: &TakeTurnInput,
+    now: i64,
+    retention: Retention,
+) -> Transaction {
+    let mut conditions = as_held(dead.holder);
+    conditions.extend(place_in_line(turn, me));
+    let attributes = held(me, now).set("unsettled", dead.holder.execution.as_str());
+    let mut transaction = on_turn(&me.release.stack, conditions, attributes);
+    transaction.changes.push(open(record, me, now, retention));
+    let is_current = turn
+        .current
+        .as_ref()
+        .is_some_and(|current| current.record == dead.holder.record);
+    transaction
+        .changes
+        .extend(abandon(dead, is_current, now, retention));
+    transaction
+}
+
+/// Makes the turn this try's, which an earlier try of the same execution had.
+#[must_use]
+pub fn retake(holder: &Holder, me: &TakeTurnInput, now: i64) -> Transaction {
+    let attributes = Attributes::default()
+        .set("heldRedrives", me.execution.redrives)
+        .set("heldSince", rfc3339(now))
+        .set("unsettled", me.execution.id.as_str())
+        .remove(["changingUntil"]);
+    on_turn(&me.release.stack, as_held(holder), attributes)
+}
+
+/// Proves that this try has the turn and writes what it is about to change; `None`: it has not.
+#[must_use]
+pub fn begin(
+    turn: &Turn,
+    release: &Release,
+    execution: &Execution,
+    beginning: &Beginning<'_>,
+) -> Option<Transaction> {
+    let mut transaction = while_held(turn, release, execution, beginning.until)?;
+    let touches = matches!(beginning.changing, Changing::Services | Changing::Rollback);
+    let mut attributes = Attributes::default()
+        .set("changing", beginning.changing.name())
+        .set_some("before", beginning.before.map(json))
+        .set_some("services", beginning.services.map(json))
+        .and(beginning.target.map(restoring).unwrap_or_default())
+        .and(brought_by(release));
+    if touches {
+        attributes = attributes.first("touched", execution.redrives);
+    }
+    transaction.changes.push(on_record(release, attributes));
+    Some(transaction)
+}
+
+/// Notes the task that runs the migration; `None`: this try has not the turn.
+#[must_use]
+pub fn started_migration(
+    turn: &Turn,
+    release: &Release,
+    execution: &Execution,
+    task: &str,
+) -> Option<Transaction> {
+    let holder = own(turn, execution)?;
+    let mut transaction = Transaction {
+        stack: release.stack.clone(),
+        changes: vec![on_record(
+            release,
+            Attributes::default().set("migration", task),
+        )],
+    };
+    transaction.changes.push(Change {
+        item: TURN.to_owned(),
+        conditions: as_held(holder),
+        effect: Effect::Check,
+    });
+    Some(transaction)
+}
+
+/// Notes that nothing of an earlier release is in progress any more; `None`: this try has not the
+/// turn.
+#[must_use]
+pub fn settled(turn: &Turn, stack: &str, execution: &Execution) -> Option<Transaction> {
+    let holder = own(turn, execution)?;
+    let attributes = Attributes::default().remove(["unsettled"]);
+    Some(on_turn(stack, as_held(holder), attributes))
+}
+
+/// Notes what serves. `former` is the record that the turn calls current; `None` is answered where
+/// this try has not the turn.
+#[must_use]
+pub fn serves(
+    turn: &Turn,
+    former: Option<&Record>,
+    release: &Release,
+    execution: &Execution,
+    serves: &Serves<'_>,
+    now: i64,
+    until: i64,
+) -> Option<Transaction> {
+    let mut transaction = while_held(turn, release, execution, until)?;
+    let own = Attributes::default();
+    let (of_stack, of_record) = match *serves {
+        Serves::Deployment { services, from } => (
+            deployed(turn, release)
+                .and(verified(
+                    release.repository.as_deref(),
+                    release.digest.as_deref(),
+                ))
+                .and(current(release, from, now)),
+            own.and(succeeded(services, now)).and(brought_by(release)),
+        ),
+        Serves::Rollback {
+            target,
+            services,
+            from,
+        } => (
+            verified(Some(&target.repository), Some(&target.digest))
+                .and(current(release, from, now))
+                .set("rolledBackAt", now),
+            own.and(succeeded(services, now)).and(restoring(target)),
+        ),
+        Serves::Before { services } => (
+            Attributes::default().set("rolledBackAt", now),
+            own.set("services", json(services)),
+        ),
+        Serves::Same => (deployed(turn, release), own),
+    };
+    if let Some(Change {
+        effect: Effect::Update(attributes),
+        ..
+    }) = transaction.changes.first_mut()
+    {
+        *attributes = std::mem::take(attributes).and(of_stack);
+    }
+    if of_record != Attributes::default() {
+        transaction.changes.push(on_record(release, of_record));
+    }
+    if let Serves::Rollback { target, .. } = serves {
+        let taken_back = former.and_then(|former| take_back(former, release, target));
+        transaction.changes.extend(taken_back);
+    }
+    Some(transaction)
+}
+
+/// Closes the record and gives the turn back, or leaves the line; `None`: there is nothing to do.
+///
+/// A later try of the same execution keeps its turn. A record that is closed already was closed by
+/// who took the turn over, or says that the release is in service: only words are added to that.
+#[must_use]
+pub fn end(
+    turn: &Turn,
+    record: Option<&Record>,
+    release: &Release,
+    execution: &Execution,
+    end: &End<'_>,
+    now: i64,
+    retention: Retention,
+) -> Option<Transaction> {
+    let holder = turn
+        .holder
+        .as_ref()
+        .filter(|holder| holder.execution == execution.id);
+    if holder.is_some_and(|holder| holder.redrives > execution.redrives) {
+        return None;
+    }
+    let mut changes = Vec::new();
+    if let Some(holder) = holder {
+        let left = end.left_running.then_some(execution.id.as_str());
+        let attributes = Attributes::default()
+            .set_some("unsettled", left)
+            .remove(HELD);
+        changes.extend(on_turn(&release.stack, as_held(holder), attributes).changes);
+    } else if turn
+        .waiting
+        .as_ref()
+        .is_some_and(|waiting| waiting.execution == execution.id)
+    {
+        let conditions = vec![Condition::equals("waiting", execution.id.as_str())];
+        let attributes = Attributes::default().remove(IN_LINE);
+        changes.extend(on_turn(&release.stack, conditions, attributes).changes);
+    }
+    let closes = close(record, holder.is_some(), release, end);
+    changes.extend(closes.map(|mut change| {
+        if let Effect::Update(attributes) = &mut change.effect {
+            let facts = facts(release, execution, now, retention).all_first();
+            *attributes = std::mem::take(attributes)
+                .set("finishedAt", rfc3339(now))
+                .and(facts);
+        }
+        change
+    }));
+    let stack = release.stack.clone();
+    (!changes.is_empty()).then_some(Transaction { stack, changes })
+}
+
+/// What the end of a release changes in its record.
+fn close(
+    record: Option<&Record>,
+    holding: bool,
+    release: &Release,
+    end: &End<'_>,
+) -> Option<Change> {
+    let seen = record.map(|record| record.verdict.as_str());
+    let is_open = seen == Some(verdict::IN_PROGRESS);
+    let conditions = vec![Condition::as_seen("verdict", seen)];
+    let item = release.record.clone();
+    if end.verdict == verdict::NOTHING_TO_ROLL_BACK {
+        let effect = Effect::Delete;
+        return is_open.then_some(Change {
+            item,
+            conditions,
+            effect,
+        });
+    }
+    let confirms = holding && seen == Some(end.verdict);
+    if !(record.is_none() || is_open || confirms) {
+        return None;
+    }
+    let attributes = Attributes::default()
+        .set("verdict", end.verdict)
+        .set("cause", end.cause)
+        .set_some("error", end.error)
+        .set("seconds", json(end.seconds));
+    let effect = Effect::Update(attributes);
+    Some(Change {
+        item,
+        conditions,
+        effect,
+    })
+}
+
+/// The record of a release that has the turn from now on.
+fn open(record: Option<&Record>, me: &TakeTurnInput, now: i64, retention: Retention) -> Change {
+    let seen = record.map(|record| record.verdict.as_str());
+    let effect = match seen {
+        // It is in service: what comes of this try does not undo that.
+        Some(verdict::SUCCEEDED) => Effect::Check,
+        _ => Effect::Update(
+            Attributes::default()
+                .set("verdict", verdict::IN_PROGRESS)
+                .set("turnAt", now)
+                .remove(["cause", "error", "finishedAt", "seconds", "rolledBackBy"])
+                .and(facts(&me.release, &me.execution, now, retention).all_first()),
+        ),
+    };
+    Change {
+        item: me.release.record.clone(),
+        conditions: vec![Condition::as_seen("verdict", seen)],
+        effect,
+    }
+}
+
+/// Says in the record of a dead release how it ended. A push without a record is given one: it
+/// would be taken for one whose event was lost, and be released again. A verdict that is there
+/// stays.
+fn abandon(dead: &Dead<'_>, is_current: bool, now: i64, retention: Retention) -> Option<Change> {
+    let Dead {
+        holder,
+        record,
+        status,
+    } = dead;
+    match record {
+        Some(record) if record.is_closed() => return None,
+        None if holder.digest.is_none() => return None,
+        _ => {}
+    }
+    let execution = &holder.execution;
+    let (verdict, what) = match is_current {
+        true => (
+            verdict::SUCCEEDED,
+            "when its release was in service and healthy",
+        ),
+        false => (
+            verdict::ABANDONED,
+            "before the verdict of its release was recorded",
+        ),
+    };
+    let started = holder.record.split('#').nth(1).unwrap_or_default();
+    let mut known = Attributes::default()
+        .first("execution", execution.as_str())
+        .first("startedAt", started)
+        .first("expiresAt", retention.expiry(now));
+    if let Some(digest) = &holder.digest {
+        known = known
+            .first("digest", digest.as_str())
+            .first("action", "deploy");
+    }
+    let attributes = known
+        .set("verdict", verdict)
+        .set(
+            "cause",
+            format!("The execution {execution} ended as {status} {what}."),
+        )
+        .set("finishedAt", rfc3339(now));
+    Some(Change {
+        item: holder.record.clone(),
+        conditions: vec![Condition::as_seen(
+            "verdict",
+            record.map(|record| record.verdict.as_str()),
+        )],
+        effect: Effect::Update(attributes),
+    })
+}
+
+/// The release that served until now is no good one any more, unless it is the one that serves
+/// again, or of another repository.
+fn take_back(former: &Record, release: &Release, target: &GoodRelease) -> Option<Change> {
+    let was_good = former.verdict == verdict::SUCCEEDED
+        && former.repository.as_deref() == Some(target.repository.as_str())
+        && former.key != target.record
+        && former.key != release.record;
+    was_good.then(|| Change {
+        item: former.key.clone(),
+        conditions: vec![Condition::equals("verdict", verdict::SUCCEEDED)],
+        effect: Effect::Update(
+            Attributes::default()
+                .set("verdict", verdict::ROLLED_BACK)
+                .set("rolledBackBy", release.record.as_str()),
+        ),
+    })
+}
+
+/// The turn, if this try of the execution has it.
+fn own<'a>(turn: &'a Turn, execution: &Execution) -> Option<&'a Holder> {
+    turn.holder
+        .as_ref()
+        .filter(|holder| holder.execution == execution.id && holder.redrives == execution.redrives)
+}
+
+/// That the turn is still the one that was taken, and that no call of the holder has begun to change
+/// something since.
+fn as_held(holder: &Holder) -> Vec<Condition> {
+    vec![
+        Condition::equals("holder", holder.execution.as_str()),
+        Condition::equals("heldSince", holder.since.as_str()),
+        Condition::as_seen("changingUntil", holder.changing_until),
+    ]
+}
+
+/// A change of the turn under the condition that this try has it; nobody gets it before `until`.
+fn while_held(
+    turn: &Turn,
+    release: &Release,
+    execution: &Execution,
+    until: i64,
+) -> Option<Transaction> {
+    let holder = own(turn, execution)?;
+    let until = holder
+        .changing_until
+        .map_or(until, |known| known.max(until));
+    let attributes = Attributes::default().set("changingUntil", until);
+    Some(on_turn(&release.stack, as_held(holder), attributes))
+}
+
+/// An alarm does not stand in line. Anybody else has the place there, or nobody has.
+fn place_in_line(turn: &Turn, me: &TakeTurnInput) -> Option<Condition> {
+    let has_place = turn.waiting.is_some().then_some(me.execution.id.as_str());
+    let condition = Condition::as_seen("waiting", has_place);
+    me.release.alarm.is_none().then_some(condition)
+}
+
+/// The turn as it is held from now on. An alarm leaves who waits waiting, and has no place among
+/// the others.
+fn held(me: &TakeTurnInput, now: i64) -> Attributes {
+    let release = &me.release;
+    let attributes = Attributes::default()
+        .set("holder", me.execution.id.as_str())
+        .set("heldSince", rfc3339(now))
+        .set("heldRecord", release.record.as_str())
+        .set("heldDigest", digest_or_none(release.digest.as_deref()))
+        .set("heldRedrives", me.execution.redrives)
+        .remove(["changingUntil"]);
+    match release.alarm {
+        Some(_) => attributes.remove(["heldOrder", "heldFor"]),
+        None => attributes
+            .set("heldOrder", release.order.as_str())
+            .set("heldFor", release.waits_for())
+            .remove(IN_LINE),
+    }
+}
+
+fn digest_or_none(digest: Option<&str>) -> &str {
+    digest.unwrap_or(NO_DIGEST)
+}
+
+/// What is known of a release before it does anything.
+fn facts(release: &Release, execution: &Execution, now: i64, retention: Retention) -> Attributes {
+    Attributes::default()
+        .set("execution", execution.id.as_str())
+        .set("action", action(release))
+        .set("startedBy", release.started_by.as_str())
+        .set("startedAt", release.started_at.as_str())
+        .set("expiresAt", retention.expiry(now))
+        .set_some("repository", release.repository.as_deref())
+        .set_some("digest", release.digest.as_deref())
+        .set_some("tag", release.tag.as_deref())
+        .set_some("pushedAt", release.pushed_at.as_deref())
+}
+
+fn action(release: &Release) -> &'static str {
+    match release.action {
+        RequestedAction::Deploy => "deploy",
+        RequestedAction::Rollback => "rollback",
+    }
+}
+
+/// The image that a release brings. A record has one only where services may have got it.
+fn brought_by(release: &Release) -> Attributes {
+    Attributes::default().set_some("image", release.image.as_deref())
+}
+
+/// What a rollback brings back.
+fn restoring(target: &GoodRelease) -> Attributes {
+    Attributes::default()
+        .set("restores", target.restores.as_str())
+        .set("repository", target.repository.as_str())
+        .set("digest", target.digest.as_str())
+        .set("image", target.image.as_str())
+        .set_some("tag", target.tag.as_deref())
+}
+
+fn succeeded(services: &[WantedRevision], now: i64) -> Attributes {
+    Attributes::default()
+        .set("verdict", verdict::SUCCEEDED)
+        .set("services", json(services))
+        .set("finishedAt", rfc3339(now))
+}
+
+fn current(release: &Release, from: i64, now: i64) -> Attributes {
+    Attributes::default()
+        .set("currentRecord", release.record.as_str())
+        .set("currentAction", action(release))
+        .set("currentFrom", from)
+        .set("currentFinished", now)
+}
+
+/// A rollback, or a release that was forced, does not move the order of pushes back.
+fn deployed(turn: &Turn, release: &Release) -> Attributes {
+    let Some(repository) = &release.repository else {
+        return Attributes::default();
+    };
+    let order = release.order.as_str();
+    let newest = turn
+        .deployed(repository)
+        .map_or(order, |known| known.max(order));
+    Attributes::default().set(format!("{DEPLOYED}{repository}"), newest)
+}
+
+fn verified(repository: Option<&str>, digest: Option<&str>) -> Attributes {
+    match repository {
+        Some(repository) => {
+            Attributes::default().set_some(format!("{VERIFIED}{repository}"), digest)
+        }
+        None => Attributes::default(),
+    }
+}
+
+fn on_turn(stack: &str, conditions: Vec<Condition>, attributes: Attributes) -> Transaction {
+    Transaction {
+        stack: stack.to_owned(),
+        changes: vec![Change {
+            item: TURN.to_owned(),
+            conditions,
+            effect: Effect::Update(attributes),
+        }],
+    }
+}
+
+fn on_record(release: &Release, attributes: Attributes) -> Change {
+    Change {
+        item: release.record.clone(),
+        conditions: vec![],
+        effect: Effect::Update(attributes),
+    }
+}
+
+/// What is nested stands in the table as JSON text. What is written there is always an object or an
+/// array of texts and numbers, of which every value has a text.
+fn json<T: Serialize + ?Sized>(value: &T) -> Value {
+    Value::Text(serde_json::to_string(value).unwrap_or_default())
+}
+
+#[cfg(test)]
+#[path = "transactions_tests.rs"]
+mod tests;

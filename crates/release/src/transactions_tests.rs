@@ -1,0 +1,698 @@
+//! What the changes make of a stack's items, and when they are refused.
+
+use super::*;
+use crate::Value;
+use crate::memory::Memory;
+use crate::sample::{ME, NOW, OTHER, START, alarm, push, redriven, rollback};
+use bluegreen_contract::GoodRelease;
+
+const RETENTION: Retention = Retention { days: 90 };
+const ORDER: &str = "2026-01-01T00:00:00#2026-01-01T00:00:05.000Z";
+const LATER: &str = "2026-01-01T00:00:09#2026-01-01T00:00:09.000Z";
+
+fn web() -> TakeTurnInput {
+    push(ME, "web", ORDER)
+}
+
+fn newer() -> TakeTurnInput {
+    push(OTHER, "web", LATER)
+}
+
+fn stand(memory: &mut Memory, me: &TakeTurnInput) -> bool {
+    let transaction = stand_in_line(&memory.turn(), me);
+    memory.write(&transaction)
+}
+
+fn takes(memory: &mut Memory, me: &TakeTurnInput) -> bool {
+    let record = memory.record(&me.release.record);
+    let transaction = take(&memory.turn(), record.as_ref(), me, NOW, RETENTION);
+    memory.write(&transaction)
+}
+
+fn takes_over(memory: &mut Memory, me: &TakeTurnInput) -> bool {
+    let turn = memory.turn();
+    let transaction = taking_over(memory, &turn, me);
+    memory.write(&transaction)
+}
+
+fn taking_over(memory: &Memory, turn: &Turn, me: &TakeTurnInput) -> Transaction {
+    let holder = turn.holder.as_ref().unwrap();
+    let its_record = memory.record(&holder.record);
+    let dead = Dead {
+        holder,
+        record: its_record.as_ref(),
+        status: "ABORTED",
+    };
+    let record = memory.record(&me.release.record);
+    take_over(turn, record.as_ref(), &dead, me, NOW, RETENTION)
+}
+
+fn beginning(changing: Changing) -> Beginning<'static> {
+    Beginning {
+        changing,
+        before: None,
+        services: None,
+        target: None,
+        until: NOW + 60_000,
+    }
+}
+
+fn begins(memory: &mut Memory, me: &TakeTurnInput, changing: Changing) -> bool {
+    begin(
+        &memory.turn(),
+        &me.release,
+        &me.execution,
+        &beginning(changing),
+    )
+    .is_some_and(|transaction| memory.write(&transaction))
+}
+
+fn serves_now(memory: &mut Memory, me: &TakeTurnInput, what: &Serves<'_>) -> bool {
+    let turn = memory.turn();
+    let former = turn
+        .current
+        .as_ref()
+        .and_then(|current| memory.record(&current.record));
+    serves(
+        &turn,
+        former.as_ref(),
+        &me.release,
+        &me.execution,
+        what,
+        NOW,
+        NOW + 60_000,
+    )
+    .is_some_and(|transaction| memory.write(&transaction))
+}
+
+fn ends(memory: &mut Memory, me: &TakeTurnInput, verdict: &str, left_running: bool) -> bool {
+    let given = End {
+        verdict,
+        cause: "because",
+        error: None,
+        seconds: &Seconds::default(),
+        left_running,
+    };
+    let record = memory.record(&me.release.record);
+    end(
+        &memory.turn(),
+        record.as_ref(),
+        &me.release,
+        &me.execution,
+        &given,
+        NOW,
+        RETENTION,
+    )
+    .is_some_and(|transaction| memory.write(&transaction))
+}
+
+fn verdict_of(memory: &Memory, me: &TakeTurnInput) -> Option<String> {
+    Some(memory.record(&me.release.record)?.verdict)
+}
+
+fn services() -> Vec<WantedRevision> {
+    vec![WantedRevision {
+        cluster: "c".to_owned(),
+        service: "web".to_owned(),
+        task_definition: "web:1".to_owned(),
+    }]
+}
+
+fn deployment(services: &[WantedRevision]) -> Serves<'_> {
+    Serves::Deployment { services, from: 7 }
+}
+
+fn target(of: &TakeTurnInput) -> GoodRelease {
+    GoodRelease {
+        record: of.release.record.clone(),
+        repository: "web".to_owned(),
+        tag: None,
+        digest: "sha256:1".to_owned(),
+        image: "web@sha256:1".to_owned(),
+        restores: of.release.record.clone(),
+    }
+}
+
+mod line {
+    use super::*;
+
+    #[test]
+    fn the_place_is_taken_only_from_who_was_seen_there() {
+        let mut memory = Memory::default();
+        let seen = memory.turn();
+        assert!(stand(&mut memory, &web()));
+        assert!(!memory.write(&stand_in_line(&seen, &newer())));
+        assert!(stand(&mut memory, &newer()));
+        assert_eq!(memory.turn().waiting.unwrap().execution, OTHER);
+    }
+
+    #[test]
+    fn who_takes_the_turn_leaves_the_line_and_has_a_record() {
+        let mut memory = Memory::default();
+        assert!(stand(&mut memory, &web()));
+        assert!(takes(&mut memory, &web()));
+        let turn = memory.turn();
+        assert_eq!(turn.waiting, None);
+        let holder = turn.holder.unwrap();
+        assert_eq!(holder.execution, ME);
+        assert_eq!(holder.digest, web().release.digest);
+        assert_eq!(verdict_of(&memory, &web()).as_deref(), Some("inProgress"));
+        let record = memory.record(&web().release.record).unwrap();
+        assert_eq!(record.started_by.as_deref(), Some("push of web:v2"));
+        assert_eq!(record.pushed_at, web().release.pushed_at);
+        assert_eq!(record.image, None, "it changes nothing yet");
+    }
+
+    #[test]
+    fn a_turn_that_somebody_has_is_not_taken() {
+        let mut memory = Memory::default();
+        let free = memory.turn();
+        assert!(takes(&mut memory, &web()));
+        assert!(!takes(&mut memory, &newer()));
+        assert!(!memory.write(&take(&free, None, &newer(), NOW, RETENTION)));
+        assert_eq!(verdict_of(&memory, &newer()), None);
+    }
+
+    #[test]
+    fn only_who_is_next_takes_a_free_turn_or_a_dead_ones() {
+        let mut memory = Memory::default();
+        let nobody_waits = memory.turn();
+        assert!(stand(&mut memory, &newer()));
+        let taken = take(&nobody_waits, None, &web(), NOW, RETENTION);
+        assert!(!memory.write(&taken));
+        assert!(takes(&mut memory, &newer()));
+        assert!(stand(&mut memory, &web()));
+        let third = push("arn:third", "worker", LATER);
+        assert!(!takes_over(&mut memory, &third));
+        assert!(takes_over(&mut memory, &web()));
+    }
+
+    #[test]
+    fn an_alarm_takes_a_free_turn_and_leaves_who_waits_waiting() {
+        let mut memory = Memory::default();
+        assert!(stand(&mut memory, &web()));
+        let fired = alarm(OTHER, LATER);
+        assert!(takes(&mut memory, &fired));
+        let turn = memory.turn();
+        assert_eq!(turn.waiting.unwrap().execution, ME);
+        let holder = turn.holder.unwrap();
+        assert_eq!((holder.order, holder.waits_for), (None, None));
+    }
+
+    #[test]
+    fn an_alarm_that_takes_a_dead_ones_turn_has_not_its_place_among_the_releases() {
+        let mut memory = Memory::default();
+        assert!(takes(&mut memory, &web()));
+        assert!(takes_over(&mut memory, &alarm(OTHER, LATER)));
+        let holder = memory.turn().holder.unwrap();
+        assert_eq!((holder.order, holder.waits_for), (None, None));
+    }
+}
+
+mod abandoned {
+    use super::*;
+
+    #[test]
+    fn a_turn_is_taken_over_only_as_it_was_when_its_holder_was_seen_dead() {
+        let mut memory = Memory::default();
+        assert!(takes(&mut memory, &web()));
+        assert!(stand(&mut memory, &newer()));
+        let seen = memory.turn();
+        let again = redriven(web(), 1);
+        let retaken = retake(seen.holder.as_ref().unwrap(), &again, NOW + 1);
+        assert!(memory.write(&retaken));
+        let late = taking_over(&memory, &seen, &newer());
+        assert!(!memory.write(&late));
+        assert_eq!(memory.turn().holder.unwrap().redrives, 1);
+    }
+
+    #[test]
+    fn a_turn_is_not_taken_over_from_who_has_begun_to_change_something_since() {
+        let mut memory = Memory::default();
+        assert!(takes(&mut memory, &web()));
+        assert!(stand(&mut memory, &newer()));
+        let seen = memory.turn();
+        assert!(begins(&mut memory, &web(), Changing::Migration));
+        let late = taking_over(&memory, &seen, &newer());
+        assert!(!memory.write(&late));
+    }
+
+    #[test]
+    fn who_takes_over_waits_for_what_the_dead_one_left_and_closes_its_record() {
+        let mut memory = Memory::default();
+        assert!(takes(&mut memory, &web()));
+        assert!(stand(&mut memory, &newer()));
+        assert!(takes_over(&mut memory, &newer()));
+        assert_eq!(memory.turn().unsettled.as_deref(), Some(ME));
+        let record = memory.record(&web().release.record).unwrap();
+        assert_eq!(record.verdict, "abandoned");
+        assert_eq!(
+            record.cause.unwrap(),
+            format!(
+                "The execution {ME} ended as ABORTED before the verdict of its release was recorded."
+            )
+        );
+        assert!(record.finished_at.is_some());
+        assert_eq!(verdict_of(&memory, &newer()).as_deref(), Some("inProgress"));
+    }
+
+    /// The turn of a release of the machine that wrote a record only when it had been planned.
+    fn without_record(me: &TakeTurnInput) -> Memory {
+        let mut memory = Memory::default();
+        let mut transaction = take(&Turn::default(), None, me, NOW, RETENTION);
+        transaction.changes.truncate(1);
+        assert!(memory.write(&transaction));
+        assert!(stand(&mut memory, &newer()));
+        memory
+    }
+
+    #[test]
+    fn a_push_that_had_no_record_yet_is_known_from_now_on() {
+        let mut memory = without_record(&web());
+        assert!(takes_over(&mut memory, &newer()));
+        let record = memory.record(&web().release.record).unwrap();
+        assert_eq!(record.verdict, "abandoned");
+        assert_eq!(record.digest, web().release.digest);
+        assert_eq!(record.execution.as_deref(), Some(ME));
+        assert_eq!(record.started_at.as_deref(), Some(START));
+        assert_eq!(record.image, None);
+    }
+
+    #[test]
+    fn a_rollback_that_had_no_record_yet_gets_none() {
+        let asked = rollback(ME, ORDER);
+        let mut memory = without_record(&asked);
+        assert!(takes_over(&mut memory, &newer()));
+        assert_eq!(verdict_of(&memory, &asked), None);
+    }
+
+    #[test]
+    fn one_that_the_stacks_item_calls_current_had_succeeded() {
+        let mut memory = Memory::default();
+        assert!(takes(&mut memory, &web()));
+        assert!(stand(&mut memory, &newer()));
+        assert!(serves_now(&mut memory, &web(), &deployment(&services())));
+        let closed = memory.record(&web().release.record).unwrap();
+        assert!(takes_over(&mut memory, &newer()));
+        assert_eq!(memory.record(&web().release.record).unwrap(), closed);
+        assert_eq!(closed.verdict, "succeeded");
+    }
+
+    #[test]
+    fn one_whose_verdict_was_not_written_when_it_was_current_already_had_succeeded() {
+        let mut memory = Memory::default();
+        assert!(takes(&mut memory, &web()));
+        let mut served = serves(
+            &memory.turn(),
+            None,
+            &web().release,
+            &web().execution,
+            &deployment(&services()),
+            NOW,
+            NOW,
+        )
+        .unwrap();
+        served.changes.truncate(1);
+        assert!(memory.write(&served));
+        assert!(stand(&mut memory, &newer()));
+        assert!(takes_over(&mut memory, &newer()));
+        let record = memory.record(&web().release.record).unwrap();
+        assert_eq!(record.verdict, "succeeded");
+        assert!(record.cause.unwrap().contains("in service and healthy"));
+    }
+}
+
+mod redrives {
+    use super::*;
+
+    #[test]
+    fn only_the_try_that_has_the_turn_begins_to_change_something() {
+        let mut memory = Memory::default();
+        assert!(!begins(&mut memory, &web(), Changing::Services));
+        assert!(takes(&mut memory, &web()));
+        assert!(!begins(&mut memory, &newer(), Changing::Services));
+        assert!(!begins(
+            &mut memory,
+            &redriven(web(), 1),
+            Changing::Services
+        ));
+        assert!(begins(&mut memory, &web(), Changing::Services));
+        assert!(begins(&mut memory, &web(), Changing::Services), "again");
+    }
+
+    #[test]
+    fn a_late_call_of_an_earlier_try_begins_nothing_and_gives_nothing_back() {
+        let mut memory = Memory::default();
+        assert!(takes(&mut memory, &web()));
+        let again = redriven(web(), 1);
+        let holder = memory.turn().holder.unwrap();
+        assert!(memory.write(&retake(&holder, &again, NOW)));
+        assert_eq!(memory.turn().unsettled.as_deref(), Some(ME));
+        assert!(!begins(&mut memory, &web(), Changing::Services));
+        assert!(!ends(&mut memory, &web(), "failed", false));
+        assert!(begins(&mut memory, &again, Changing::Services));
+        assert!(ends(&mut memory, &again, "failed", false));
+    }
+
+    #[test]
+    fn a_redriven_one_gives_back_what_its_earlier_try_took() {
+        let mut memory = Memory::default();
+        assert!(takes(&mut memory, &web()));
+        assert!(ends(&mut memory, &redriven(web(), 1), "failed", false));
+        assert_eq!(memory.turn().holder, None);
+    }
+
+    #[test]
+    fn the_first_try_that_touched_services_is_remembered() {
+        let mut memory = Memory::default();
+        assert!(takes(&mut memory, &web()));
+        let touched = |memory: &Memory| memory.record(&web().release.record).unwrap().touched;
+        assert!(begins(&mut memory, &web(), Changing::Migration));
+        assert!(begins(&mut memory, &web(), Changing::Settling));
+        assert_eq!(touched(&memory), None);
+        assert!(begins(&mut memory, &web(), Changing::Services));
+        assert_eq!(touched(&memory), Some(0));
+        let again = redriven(web(), 1);
+        let holder = memory.turn().holder.unwrap();
+        assert!(memory.write(&retake(&holder, &again, NOW)));
+        assert!(begins(&mut memory, &again, Changing::Rollback));
+        assert_eq!(touched(&memory), Some(0));
+    }
+
+    #[test]
+    fn what_was_written_and_is_not_known_again_stays() {
+        let mut memory = Memory::default();
+        assert!(takes(&mut memory, &web()));
+        let revisions = services();
+        let known = Beginning {
+            services: Some(&revisions),
+            ..beginning(Changing::Services)
+        };
+        let first = begin(&memory.turn(), &web().release, &web().execution, &known);
+        assert!(memory.write(&first.unwrap()));
+        assert!(begins(&mut memory, &web(), Changing::Services));
+        let record = memory.record(&web().release.record).unwrap();
+        assert_eq!(record.services, revisions);
+        assert_eq!(record.image, web().release.image);
+    }
+
+    #[test]
+    fn of_two_calls_the_one_that_may_last_longer_counts() {
+        let mut memory = Memory::default();
+        assert!(takes(&mut memory, &web()));
+        assert!(begins(&mut memory, &web(), Changing::Settling));
+        let shorter = Beginning {
+            until: NOW,
+            ..beginning(Changing::Settling)
+        };
+        let second = begin(&memory.turn(), &web().release, &web().execution, &shorter);
+        assert!(memory.write(&second.unwrap()));
+        let holder = memory.turn().holder.unwrap();
+        assert_eq!(holder.changing_until, Some(NOW + 60_000));
+    }
+
+    #[test]
+    fn one_whose_turn_was_taken_over_begins_its_record_anew_when_it_is_its_turn_again() {
+        let mut memory = Memory::default();
+        assert!(takes(&mut memory, &web()));
+        assert!(stand(&mut memory, &newer()));
+        assert!(takes_over(&mut memory, &newer()));
+        assert!(ends(&mut memory, &newer(), "failed", false));
+        let again = redriven(web(), 1);
+        assert!(takes(&mut memory, &again));
+        let record = memory.record(&again.release.record).unwrap();
+        assert_eq!(record.verdict, "inProgress");
+        assert_eq!((record.cause, record.finished_at), (None, None));
+    }
+
+    #[test]
+    fn one_that_is_in_service_stays_so_whatever_comes_of_a_later_try() {
+        let mut memory = Memory::default();
+        assert!(takes(&mut memory, &web()));
+        assert!(serves_now(&mut memory, &web(), &deployment(&services())));
+        assert!(stand(&mut memory, &newer()));
+        assert!(takes_over(&mut memory, &newer()));
+        assert!(ends(&mut memory, &newer(), "failed", false));
+        let again = redriven(web(), 1);
+        assert!(takes(&mut memory, &again));
+        assert!(ends(&mut memory, &again, "stale", false));
+        assert_eq!(verdict_of(&memory, &again).as_deref(), Some("succeeded"));
+        assert_eq!(memory.turn().holder, None);
+    }
+}
+
+mod serving {
+    use super::*;
+
+    #[test]
+    fn a_release_that_succeeded_is_the_current_one() {
+        let mut memory = Memory::default();
+        assert!(takes(&mut memory, &web()));
+        assert!(serves_now(&mut memory, &web(), &deployment(&services())));
+        let turn = memory.turn();
+        assert_eq!(turn.deployed("web"), Some(ORDER));
+        assert_eq!(turn.verified("web"), web().release.digest.as_deref());
+        let current = turn.current.unwrap();
+        assert_eq!(current.record, web().release.record);
+        assert_eq!((current.from, current.finished), (7, NOW));
+        assert_eq!(turn.rolled_back_at, None);
+        let record = memory.record(&web().release.record).unwrap();
+        assert_eq!(record.verdict, "succeeded");
+        assert_eq!(record.services, services());
+    }
+
+    #[test]
+    fn a_forced_release_moves_the_order_of_pushes_not_back() {
+        let mut memory = Memory::default();
+        let newest = newer();
+        assert!(takes(&mut memory, &newest));
+        assert!(serves_now(&mut memory, &newest, &deployment(&services())));
+        assert!(ends(&mut memory, &newest, "succeeded", false));
+        assert!(takes(&mut memory, &web()));
+        assert!(serves_now(&mut memory, &web(), &deployment(&services())));
+        assert_eq!(memory.turn().deployed("web"), Some(LATER));
+        assert_eq!(
+            memory.turn().verified("web"),
+            web().release.digest.as_deref()
+        );
+    }
+
+    #[test]
+    fn a_rollback_brings_an_image_back_and_moves_the_order_of_pushes_not_back() {
+        let mut memory = Memory::default();
+        assert!(takes(&mut memory, &web()));
+        assert!(serves_now(&mut memory, &web(), &deployment(&services())));
+        assert!(ends(&mut memory, &web(), "succeeded", false));
+        let asked = rollback(OTHER, LATER);
+        assert!(takes(&mut memory, &asked));
+        let mut earlier = target(&web());
+        earlier.record = "release#0#earlier".to_owned();
+        let back = Serves::Rollback {
+            target: &earlier,
+            services: &services(),
+            from: 9,
+        };
+        assert!(serves_now(&mut memory, &asked, &back));
+        assert!(serves_now(&mut memory, &asked, &back), "again");
+        let turn = memory.turn();
+        assert_eq!(turn.deployed("web"), Some(ORDER));
+        assert_eq!(turn.verified("web"), Some("sha256:1"));
+        assert_eq!(turn.rolled_back_at, Some(NOW));
+        let current = turn.current.unwrap();
+        assert_eq!(current.action, RequestedAction::Rollback);
+        assert_eq!(current.record, asked.release.record);
+        let record = memory.record(&asked.release.record).unwrap();
+        assert_eq!(record.verdict, "succeeded");
+        assert_eq!(record.image.as_deref(), Some("web@sha256:1"));
+        assert_eq!(record.restores.as_deref(), Some(earlier.restores.as_str()));
+        let former = memory.record(&web().release.record).unwrap();
+        assert_eq!(former.verdict, "rolledBack");
+        assert_eq!(former.rolled_back_by, Some(asked.release.record));
+    }
+
+    #[test]
+    fn the_release_that_a_rollback_brings_back_stays_a_good_one() {
+        let mut memory = Memory::default();
+        assert!(takes(&mut memory, &web()));
+        assert!(serves_now(&mut memory, &web(), &deployment(&services())));
+        assert!(ends(&mut memory, &web(), "succeeded", false));
+        let asked = rollback(OTHER, LATER);
+        assert!(takes(&mut memory, &asked));
+        let back = Serves::Rollback {
+            target: &target(&web()),
+            services: &services(),
+            from: 9,
+        };
+        assert!(serves_now(&mut memory, &asked, &back));
+        assert_eq!(verdict_of(&memory, &web()).as_deref(), Some("succeeded"));
+    }
+
+    #[test]
+    fn a_release_of_another_repository_is_not_taken_back() {
+        let mut memory = Memory::default();
+        let worker = push(ME, "worker", ORDER);
+        assert!(takes(&mut memory, &worker));
+        assert!(serves_now(&mut memory, &worker, &deployment(&services())));
+        assert!(ends(&mut memory, &worker, "succeeded", false));
+        let asked = rollback(OTHER, LATER);
+        assert!(takes(&mut memory, &asked));
+        let mut earlier = target(&web());
+        earlier.record = "release#0#earlier".to_owned();
+        let back = Serves::Rollback {
+            target: &earlier,
+            services: &services(),
+            from: 9,
+        };
+        assert!(serves_now(&mut memory, &asked, &back));
+        assert_eq!(verdict_of(&memory, &worker).as_deref(), Some("succeeded"));
+    }
+
+    #[test]
+    fn of_a_release_that_failed_and_was_taken_back_only_that_is_told() {
+        let mut memory = Memory::default();
+        assert!(takes(&mut memory, &web()));
+        let before = Serves::Before {
+            services: &services(),
+        };
+        assert!(serves_now(&mut memory, &web(), &before));
+        let turn = memory.turn();
+        assert_eq!(turn.rolled_back_at, Some(NOW));
+        assert_eq!((turn.deployed("web"), turn.verified("web")), (None, None));
+        assert_eq!(turn.current, None);
+        assert_eq!(verdict_of(&memory, &web()).as_deref(), Some("inProgress"));
+    }
+
+    #[test]
+    fn an_image_that_served_already_counts_as_deployed() {
+        let mut memory = Memory::default();
+        assert!(takes(&mut memory, &web()));
+        assert!(serves_now(&mut memory, &web(), &Serves::Same));
+        let turn = memory.turn();
+        assert_eq!(turn.deployed("web"), Some(ORDER));
+        assert_eq!((turn.verified("web"), turn.current.as_ref()), (None, None));
+    }
+
+    #[test]
+    fn who_has_not_the_turn_tells_nothing() {
+        let mut memory = Memory::default();
+        assert!(!serves_now(&mut memory, &web(), &deployment(&services())));
+        assert!(takes(&mut memory, &web()));
+        let again = redriven(web(), 1);
+        assert!(!serves_now(&mut memory, &again, &deployment(&services())));
+        let note = |me: &TakeTurnInput| {
+            started_migration(&memory.turn(), &me.release, &me.execution, "task").is_some()
+        };
+        assert!(note(&web()));
+        assert!(!note(&again));
+    }
+
+    #[test]
+    fn what_was_left_behind_is_settled_by_who_has_the_turn() {
+        let mut memory = Memory::default();
+        assert!(takes(&mut memory, &newer()));
+        assert!(stand(&mut memory, &web()));
+        assert!(takes_over(&mut memory, &web()));
+        let at_rest = |me: &TakeTurnInput| settled(&memory.turn(), "shop", &me.execution);
+        assert_eq!(at_rest(&newer()), None);
+        let transaction = at_rest(&web()).unwrap();
+        assert!(memory.write(&transaction));
+        assert_eq!(memory.turn().unsettled, None);
+    }
+}
+
+mod ending {
+    use super::*;
+
+    #[test]
+    fn the_turn_is_given_back_and_the_record_closed_together() {
+        let mut memory = Memory::default();
+        assert!(takes(&mut memory, &web()));
+        assert!(begins(&mut memory, &web(), Changing::Services));
+        assert!(ends(&mut memory, &web(), "failed", false));
+        let turn = memory.turn();
+        assert_eq!((turn.holder, turn.unsettled), (None, None));
+        let record = memory.record(&web().release.record).unwrap();
+        assert_eq!(record.verdict, "failed");
+        assert_eq!(record.cause.as_deref(), Some("because"));
+        assert!(record.finished_at.is_some());
+        assert!(
+            !ends(&mut memory, &web(), "failed", false),
+            "once is enough"
+        );
+    }
+
+    #[test]
+    fn what_was_left_in_progress_is_noted_for_the_next_release() {
+        let mut memory = Memory::default();
+        assert!(takes(&mut memory, &web()));
+        assert!(ends(&mut memory, &web(), "failed", true));
+        assert_eq!(memory.turn().unsettled.as_deref(), Some(ME));
+    }
+
+    #[test]
+    fn what_an_earlier_release_left_stays_noted_until_it_is_settled() {
+        let mut memory = Memory::default();
+        assert!(takes(&mut memory, &newer()));
+        assert!(stand(&mut memory, &web()));
+        assert!(takes_over(&mut memory, &web()));
+        assert!(ends(&mut memory, &web(), "failed", false));
+        assert_eq!(memory.turn().unsettled.as_deref(), Some(OTHER));
+    }
+
+    #[test]
+    fn who_was_superseded_in_line_leaves_a_record_and_not_its_place() {
+        let mut memory = Memory::default();
+        assert!(takes(&mut memory, &newer()));
+        assert!(stand(&mut memory, &web()));
+        assert!(ends(&mut memory, &web(), "superseded", false));
+        let turn = memory.turn();
+        assert_eq!(turn.waiting, None);
+        assert_eq!(turn.holder.unwrap().execution, OTHER);
+        let record = memory.record(&web().release.record).unwrap();
+        assert_eq!(record.verdict, "superseded");
+        assert_eq!(record.digest, web().release.digest);
+        assert_eq!(record.image, None);
+    }
+
+    #[test]
+    fn a_record_that_was_closed_by_who_took_the_turn_over_stays_as_it_is() {
+        let mut memory = Memory::default();
+        assert!(takes(&mut memory, &web()));
+        assert!(stand(&mut memory, &newer()));
+        assert!(takes_over(&mut memory, &newer()));
+        assert!(!ends(&mut memory, &web(), "failed", false));
+        assert_eq!(verdict_of(&memory, &web()).as_deref(), Some("abandoned"));
+    }
+
+    #[test]
+    fn words_are_added_to_a_release_that_is_in_service() {
+        let mut memory = Memory::default();
+        assert!(takes(&mut memory, &web()));
+        assert!(serves_now(&mut memory, &web(), &deployment(&services())));
+        assert!(ends(&mut memory, &web(), "succeeded", false));
+        let record = memory.record(&web().release.record).unwrap();
+        assert_eq!(record.cause.as_deref(), Some("because"));
+    }
+
+    #[test]
+    fn an_alarm_that_was_no_reason_leaves_no_record() {
+        let mut memory = Memory::default();
+        let fired = alarm(ME, ORDER);
+        assert!(takes(&mut memory, &fired));
+        assert!(ends(&mut memory, &fired, "nothingToRollBack", false));
+        assert_eq!(memory.turn().holder, None);
+        assert_eq!(verdict_of(&memory, &fired), None);
+    }
+
+    #[test]
+    fn a_record_is_kept_as_long_as_it_is_to_be() {
+        let mut memory = Memory::default();
+        assert!(takes(&mut memory, &web()));
+        let transaction = take(&Turn::default(), None, &web(), NOW, RETENTION);
+        let Effect::Update(attributes) = &transaction.changes[1].effect else {
+            panic!("a new record is written");
+        };
+        let expiry = NOW / 1000 + 90 * 86_400;
+        assert_eq!(attributes.first["expiresAt"], Value::Number(expiry));
+    }
+}

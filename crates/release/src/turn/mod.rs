@@ -1,0 +1,143 @@
+//! The turn of a stack: one release has it, one waits next in line.
+
+#[cfg(feature = "line")]
+mod look;
+mod step;
+
+#[cfg(feature = "line")]
+pub use look::{Line, awaited};
+pub use step::{Life, Seen, Step, Who, step};
+
+use crate::Item;
+use crate::attributes::{number, text};
+use bluegreen_contract::RequestedAction;
+use std::collections::BTreeMap;
+
+/// Key of the item that holds the turn.
+pub const TURN: &str = "turn";
+
+/// The stack's own item.
+#[derive(Debug, Clone, Default, PartialEq, Eq)]
+pub struct Turn {
+    pub holder: Option<Holder>,
+    pub waiting: Option<Waiting>,
+    /// ARN of an execution that left, or may have left, something in progress.
+    pub unsettled: Option<String>,
+    pub current: Option<CurrentRelease>,
+    /// When the services were last rolled back, milliseconds since 1970.
+    pub rolled_back_at: Option<i64>,
+    deployed: BTreeMap<String, String>,
+    verified: BTreeMap<String, String>,
+}
+
+/// Who has the turn.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Holder {
+    /// ARN of the execution.
+    pub execution: String,
+    /// How often it had been redriven when it took the turn.
+    pub redrives: u32,
+    /// When it took the turn, RFC 3339.
+    pub since: String,
+    /// Key of its record.
+    pub record: String,
+    /// The image that it deploys; `None` for a rollback.
+    pub digest: Option<String>,
+    /// Its place among the releases; `None` for an alarm, which has none.
+    pub order: Option<String>,
+    /// The repository, or `*`.
+    pub waits_for: Option<String>,
+    /// Until when a function of it may change something, milliseconds since 1970; `None`: none was
+    /// ever about to.
+    pub changing_until: Option<i64>,
+}
+
+/// Who is next.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Waiting {
+    /// ARN of the execution.
+    pub execution: String,
+    pub order: String,
+    /// The image that it is to deploy; `None` for a rollback.
+    pub digest: Option<String>,
+    /// The repository, or `*`.
+    pub waits_for: String,
+}
+
+/// The release that serves.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct CurrentRelease {
+    /// Key of its record.
+    pub record: String,
+    pub action: RequestedAction,
+    /// When its services were updated, milliseconds since 1970.
+    pub from: i64,
+    /// When it was found to be healthy, milliseconds since 1970.
+    pub finished: i64,
+}
+
+/// What stands for the digest of a release that has none.
+pub(crate) const NO_DIGEST: &str = "none";
+pub(crate) const DEPLOYED: &str = "deployed:";
+pub(crate) const VERIFIED: &str = "verified:";
+
+impl Turn {
+    /// Reads the stack's item; one that is not there is the turn of a stack without releases.
+    #[must_use]
+    pub fn from_item(item: &Item) -> Self {
+        let digest = |name| text(item, name).filter(|digest| digest != NO_DIGEST);
+        let of_each = |prefix: &str| {
+            item.keys()
+                .filter_map(|name| {
+                    let repository = name.strip_prefix(prefix)?;
+                    Some((repository.to_owned(), text(item, name)?))
+                })
+                .collect()
+        };
+        Self {
+            holder: text(item, "holder").map(|execution| Holder {
+                execution,
+                redrives: number(item, "heldRedrives")
+                    .and_then(|redrives| redrives.try_into().ok())
+                    .unwrap_or_default(),
+                since: text(item, "heldSince").unwrap_or_default(),
+                record: text(item, "heldRecord").unwrap_or_default(),
+                digest: digest("heldDigest"),
+                order: text(item, "heldOrder"),
+                waits_for: text(item, "heldFor"),
+                changing_until: number(item, "changingUntil"),
+            }),
+            waiting: text(item, "waiting").map(|execution| Waiting {
+                execution,
+                order: text(item, "waitingOrder").unwrap_or_default(),
+                digest: digest("waitingDigest"),
+                waits_for: text(item, "waitingFor").unwrap_or_default(),
+            }),
+            unsettled: text(item, "unsettled"),
+            current: text(item, "currentRecord").map(|record| CurrentRelease {
+                record,
+                action: match text(item, "currentAction").as_deref() {
+                    Some("rollback") => RequestedAction::Rollback,
+                    _ => RequestedAction::Deploy,
+                },
+                from: number(item, "currentFrom").unwrap_or_default(),
+                finished: number(item, "currentFinished").unwrap_or_default(),
+            }),
+            rolled_back_at: number(item, "rolledBackAt"),
+            deployed: of_each(DEPLOYED),
+            verified: of_each(VERIFIED),
+        }
+    }
+
+    /// The order of the newest push of the repository that was ever deployed.
+    #[must_use]
+    pub fn deployed(&self, repository: &str) -> Option<&str> {
+        self.deployed.get(repository).map(String::as_str)
+    }
+
+    /// The digest of the repository that was last found to be healthy in all services.
+    #[must_use]
+    pub fn verified(&self, repository: &str) -> Option<&str> {
+        self.verified.get(repository).map(String::as_str)
+    }
+}

@@ -1,0 +1,472 @@
+//! All that a person reads of a release's end: what happened, what was changed and what to do.
+
+use crate::verdict::{Began, But, Ended, Facts, How, PIPELINE_FAULT, What, name_of};
+use bluegreen_contract::{
+    AlarmIsNoReason, Ending, FailedStep, GoodRelease, Plan, Release, Target, UnwrittenImage,
+    name_of as name_of_execution,
+};
+use serde_json::Value;
+
+/// Characters of a cause in Step Functions
+/// (<https://docs.aws.amazon.com/step-functions/latest/dg/state-fail.html>).
+const REASON: usize = 32_767;
+/// Characters of an error's name there.
+const ERROR: usize = 255;
+/// Characters of what is quoted, of which there are two texts at most: there is room for what to do
+/// behind it.
+const QUOTED: usize = 13_000;
+const MIGRATIONS: usize = 3_000;
+
+/// Why the release ended so, within the limits of Step Functions.
+pub(crate) fn reason(facts: &Facts<'_>, ended: &Ended<'_>) -> String {
+    let text = match (&facts.input.plan, &ended.what) {
+        (Some(plan), _) => Words { facts, plan }.reason(ended),
+        (None, What::Unplanned(failure)) => unplanned(failure),
+        (None, _) => String::new(),
+    };
+    cut(&text, REASON)
+}
+
+/// The name of an error within the limits of Step Functions.
+pub(crate) fn error(name: &str) -> String {
+    cut(name, ERROR)
+}
+
+/// What is said where the table could not be told of the end.
+pub(crate) fn not_given_back(reason: &str, failure: &str) -> String {
+    let room = REASON - 1_000;
+    cut(
+        &format!(
+            "{}\nThis is not on record, and the turn was not given back: {} The next release of the stack takes the turn over.",
+            cut(reason, room / 2),
+            cut(failure, room / 2)
+        ),
+        REASON,
+    )
+}
+
+fn unplanned(failure: &FailedStep) -> String {
+    format!(
+        "{}\nNothing was changed.{}",
+        explained(failure),
+        advice(failure)
+    )
+}
+
+struct Words<'a> {
+    facts: &'a Facts<'a>,
+    plan: &'a Plan,
+}
+
+impl Words<'_> {
+    fn reason(&self, ended: &Ended<'_>) -> String {
+        let happened = self.happened(ended);
+        match ended.but {
+            None => happened,
+            Some(But::Unwritten(image)) => format!("{happened}{}", self.unwritten(ended, image)),
+            Some(But::PostDeployFailed(failure)) => {
+                let running = match ended.left_running {
+                    true => format!(
+                        " It may still be running{}. The next release of the stack waits for it.",
+                        task(self.facts.input.post_deploy.as_ref().map(|it| &it.task_arn))
+                    ),
+                    false => String::new(),
+                };
+                format!(
+                    "The release is deployed and healthy, but its post-deploy command failed with {}: {}\nNothing was rolled back.{running} Run the command by hand; otherwise it runs after the next deployment.",
+                    failure.error,
+                    quoted(failure)
+                )
+            }
+            Some(But::Unrecorded { failure, told }) => {
+                let what = match told {
+                    true => "That is recorded, but the image parameter may not be written",
+                    false => "The table could not be told so",
+                };
+                format!(
+                    "{happened}\n{what}: {} {}",
+                    explained(failure),
+                    self.record_again(&ended.what, told)
+                )
+            }
+        }
+    }
+
+    /// What to do where it is not on record what serves, or not all that follows is done.
+    fn record_again(&self, what: &What<'_>, told: bool) -> String {
+        let stack = &self.plan.release.stack;
+        let again = match what {
+            What::Restored { .. } => "Start the rollback again",
+            What::RolledBack { .. } => {
+                return format!(
+                    "An alarm may roll stack {stack} back once more until its next release succeeds."
+                );
+            }
+            _ => "Start the release again",
+        };
+        let until = match told {
+            true => "an update of the stack may bring an earlier image into service",
+            false => "a rollback passes by what runs, and an update of the stack may replace it",
+        };
+        let command = match (what, &self.plan.post_deploy) {
+            (What::Healthy(_), Some(_)) if told => {
+                " The post-deploy command was not run: run it by hand."
+            }
+            (What::Healthy(_), Some(_)) => " The post-deploy command was not run: it runs then.",
+            _ => "",
+        };
+        format!("{again}: it changes no service of stack {stack}. Until then {until}.{command}")
+    }
+
+    fn happened(&self, ended: &Ended<'_>) -> String {
+        let release = &self.plan.release;
+        let stack = &release.stack;
+        match &ended.what {
+            What::Unplanned(failure) => unplanned(failure),
+            What::Failed(failure) => format!(
+                "{}\n{}{}{}",
+                explained(failure),
+                self.untouched(),
+                self.migration(failure, ended.left_running),
+                advice(failure)
+            ),
+            What::LeftBehind(failure) => format!(
+                "{}\n{} {} Look at the deployments in ECS, and release again.",
+                explained(failure),
+                self.earlier_try(),
+                self.database()
+            ),
+            What::RolledBack { began, target } => {
+                let (why, to_do) = match began {
+                    Began::Failure(failure) => {
+                        (format!("{}\n", explained(failure)), advice(failure))
+                    }
+                    Began::Health(health) => (
+                        format!("{} ", cut(&health.cause, QUOTED)),
+                        format!(" {}", to_do(began.error()).unwrap_or_default()),
+                    ),
+                };
+                format!(
+                    "{why}{} {}{to_do}",
+                    self.database(),
+                    self.rolled_back(target)
+                )
+            }
+            What::RollbackFailed { began, how } => self.rollback_failed(*began, *how),
+            What::Healthy(health) => {
+                let command = match &self.facts.input.post_deploy {
+                    Some(_) => " The post-deploy command exited 0.",
+                    None => "",
+                };
+                format!(
+                    "Stack {stack} runs {} and is healthy. {}{command}",
+                    called(release),
+                    cut(&health.cause, QUOTED)
+                )
+            }
+            What::Restored { release, target } => format!(
+                "Stack {stack} runs the release {} again.{}",
+                good(release),
+                migrations(target)
+            ),
+            What::TakenOver(health) => {
+                format!("{} {}", cut(&health.cause, QUOTED), self.database())
+            }
+            What::Ending(ending) => self.ending(ending),
+        }
+    }
+
+    fn rolled_back(&self, target: &Target) -> String {
+        let stack = &self.plan.release.stack;
+        let back = match &target.release {
+            Some(release) => format!(
+                "All services of stack {stack} are rolled back to the release {}.",
+                good(release)
+            ),
+            None => format!("All services of stack {stack} run what they ran before."),
+        };
+        let unread = match target.unread {
+            true => " Whether that was a good release could not be read from the table.",
+            false => "",
+        };
+        format!("{back}{unread}{}", migrations(target))
+    }
+
+    fn rollback_failed(&self, began: Option<Began<'_>>, how: How<'_>) -> String {
+        let stack = &self.plan.release.stack;
+        let failed = match how {
+            How::Failure(failure) => format!(
+                "The rollback of stack {stack} failed with {}: {}",
+                failure.error,
+                quoted(failure)
+            ),
+            How::Health(health) => format!(
+                "The rollback of stack {stack} did not succeed: {}",
+                cut(&health.cause, QUOTED)
+            ),
+        };
+        let began = match began {
+            Some(Began::Failure(failure)) => format!(
+                "\nIt was begun because: {} {}",
+                explained(failure),
+                self.database()
+            ),
+            Some(Began::Health(health)) => format!(
+                "\nIt was begun because: {} {}",
+                cut(&health.cause, QUOTED),
+                self.database()
+            ),
+            None => String::new(),
+        };
+        format!(
+            "{failed}{began}\nThe services may run different images: look at their deployments in ECS. Then release again, or roll back to a release that you name."
+        )
+    }
+
+    fn ending(&self, ending: &Ending) -> String {
+        let release = &self.plan.release;
+        let stack = &release.stack;
+        match ending {
+            Ending::NothingToDeploy => self.plan.reason.clone(),
+            Ending::Stale => format!(
+                "A later push to {} has been deployed to stack {stack} already. {} To deploy this older image all the same, give \"force\": true in the input.",
+                release.repository.as_deref().unwrap_or_default(),
+                self.untouched()
+            ),
+            Ending::Superseded { by: Some(by) } => format!(
+                "The newer release {} ({by}) of stack {stack} takes the place of this one. {}",
+                name_of_execution(by),
+                self.untouched()
+            ),
+            Ending::Superseded { by: None } => format!(
+                "A newer release of stack {stack} takes the place of this one. {}",
+                self.untouched()
+            ),
+            Ending::NothingToRollBack { why } => self.nothing_to_roll_back(why),
+        }
+    }
+
+    fn nothing_to_roll_back(&self, why: &AlarmIsNoReason) -> String {
+        let release = &self.plan.release;
+        let stack = &release.stack;
+        let fired = match &release.alarm {
+            Some(alarm) => format!(
+                "Alarm {} of stack {stack} went into ALARM at {}",
+                alarm.name, alarm.at
+            ),
+            None => format!("An alarm of stack {stack} went into ALARM"),
+        };
+        let why = match why {
+            AlarmIsNoReason::NotDeployedTo(sentence) => {
+                format!("but the pipeline does not deploy to that stack. {sentence}")
+            }
+            AlarmIsNoReason::GuardsNoDeployment => {
+                "but it is not among the deployment alarms of its services.".to_owned()
+            }
+            AlarmIsNoReason::NoRelease => {
+                "but there is no release that it could come from.".to_owned()
+            }
+            AlarmIsNoReason::JustRolledBack => {
+                "but the stack has been rolled back since its newest deployment.".to_owned()
+            }
+            AlarmIsNoReason::BeforeTheRelease => {
+                "but that was before the newest release was deployed.".to_owned()
+            }
+            AlarmIsNoReason::AfterTheWindow { seconds } => {
+                format!("but the newest release was deployed more than {seconds} seconds before.")
+            }
+        };
+        format!("{fired}, {why} {}", self.nothing_changed())
+    }
+
+    fn nothing_changed(&self) -> String {
+        match self.facts.touched() {
+            true => self.earlier_try(),
+            false => "Nothing was changed.".to_owned(),
+        }
+    }
+
+    fn untouched(&self) -> String {
+        let stack = &self.plan.release.stack;
+        let settled = self.facts.input.settled.as_ref();
+        if self.facts.touched() {
+            self.earlier_try()
+        } else if settled.is_some_and(|settled| settled.found_deployment) {
+            format!(
+                "This release touched no service, but found a deployment of an earlier one in progress in stack {stack}: what runs may not be what ran before."
+            )
+        } else {
+            format!("No service was touched: stack {stack} runs what it ran before.")
+        }
+    }
+
+    fn earlier_try(&self) -> String {
+        format!(
+            "An earlier try of this release may have touched services of stack {}.",
+            self.plan.release.stack
+        )
+    }
+
+    /// What a migration has done, where services were deployed.
+    fn database(&self) -> String {
+        self.migrated()
+            .unwrap_or_else(|| "No migration was run.".to_owned())
+    }
+
+    fn migrated(&self) -> Option<String> {
+        let input = self.facts.input;
+        if input.migrated.is_some() {
+            let ran = "The migration of this release has run and stays in the database.";
+            return Some(ran.to_owned());
+        }
+        let started = self.facts.record?.migration.as_ref()?;
+        match &input.migration {
+            Some(_) => None,
+            None => Some(format!(
+                "An earlier try of this release started its migration (task {started}): what that did stays in the database."
+            )),
+        }
+    }
+
+    /// What is to be known of the migration where no service was deployed.
+    fn migration(&self, failure: &FailedStep, left_running: bool) -> String {
+        let started = self.facts.input.migration.as_ref();
+        if failure.step == "RunMigration" && left_running {
+            " A migration may have been started: the next release of the stack waits for it."
+                .to_owned()
+        } else if failure.step == "WaitTask" {
+            format!(
+                " The migration was not stopped and may still be running{}. The next release of the stack waits for it.",
+                task(started.map(|started| &started.task_arn))
+            )
+        } else {
+            let migrated = self.migrated();
+            migrated.map_or_else(String::new, |migrated| format!(" {migrated}"))
+        }
+    }
+
+    fn unwritten(&self, ended: &Ended<'_>, image: &UnwrittenImage) -> String {
+        let stack = &self.plan.release.stack;
+        let UnwrittenImage {
+            parameter,
+            serving,
+            reason,
+        } = image;
+        let command = match (&ended.what, &self.plan.post_deploy) {
+            (What::Healthy(_), Some(_)) => {
+                "\nThe post-deploy command was not run: run it by hand afterwards."
+            }
+            _ => "",
+        };
+        format!(
+            "\nThe parameter {parameter} could not be written: {}\nIt may hold an earlier image, and an update of stack {stack} would bring that into service. Write what runs into it: aws ssm put-parameter --overwrite --type String --name {parameter} --value {}{command}",
+            cut(reason, QUOTED),
+            serving.image
+        )
+    }
+}
+
+/// A failure with its name where no function gave it one.
+fn explained(failure: &FailedStep) -> String {
+    let said = quoted(failure);
+    match (name_of(failure), said.as_str()) {
+        (Some(name), "") => format!("It failed with {name}."),
+        (Some(_), _) => said,
+        (None, "") => format!(
+            "The pipeline failed in {} with {}.",
+            failure.step, failure.error
+        ),
+        (None, _) => format!(
+            "The pipeline failed in {} with {}: {said}",
+            failure.step, failure.error
+        ),
+    }
+}
+
+/// What a failure says: the error message of a Lambda function is part of a JSON text, and a text
+/// that is none is shown as it is.
+fn quoted(failure: &FailedStep) -> String {
+    let parsed: Option<Value> = serde_json::from_str(&failure.cause).ok();
+    let message = parsed
+        .as_ref()
+        .and_then(|cause| cause["errorMessage"].as_str());
+    cut(message.unwrap_or(&failure.cause).trim_end(), QUOTED)
+}
+
+/// With the space before it.
+fn advice(failure: &FailedStep) -> String {
+    let name = name_of(failure).unwrap_or(PIPELINE_FAULT);
+    to_do(name).map_or_else(String::new, |to_do| format!(" {to_do}"))
+}
+
+/// What to do about an error; `None` where its own message says that.
+fn to_do(error: &str) -> Option<&'static str> {
+    match error {
+        "InvalidInput" => Some("Correct the input and start again."),
+        "StackNotFound" => {
+            Some("Correct `stack` in the input, or the repository's tag `bluegreen:stacks`.")
+        }
+        "StackBusy" => Some("See to the stack, then start again."),
+        "ImageNotFound" => Some("Push the image, or correct the input."),
+        "InvalidStackOutput" => Some("Correct the output in the stack's template."),
+        "TaskNotStarted" | "MigrationNotStarted" => Some("Remove the reason, then start again."),
+        "CapacityUnavailable" => Some("Start again later, or give the cluster other capacity."),
+        "TaskNotFound" => Some("Look at the log of the task, then start again."),
+        "ServiceUpdateRefused" => Some("Correct the service, then start again."),
+        "DeploymentNotFound" => Some("Look at the deployments of the service in ECS."),
+        "EarlierReleaseUnsettled" => Some("Stop it in ECS, then start again."),
+        "DeploymentRolledBack" | "DeploymentUnhealthy" | "DeploymentStalled" => {
+            Some("Mend the image and push it again.")
+        }
+        "DeploymentStopped" => Some("Deploy again, this release or another."),
+        "NothingToGoBackTo" => Some("Deploy a tag or a digest by hand instead."),
+        "AwsRequestFailed" => Some(
+            "If AWS refused the request, give the role or the resource what it lacks; then start again.",
+        ),
+        PIPELINE_FAULT => Some("Look at the log of that function, then start again."),
+        _ => None,
+    }
+}
+
+/// As a sentence calls the image of a release.
+fn called(release: &Release) -> &str {
+    let digest = release.digest.as_deref();
+    release.tag.as_deref().or(digest).unwrap_or_default()
+}
+
+/// As a sentence calls an earlier release.
+fn good(release: &GoodRelease) -> String {
+    let called = release.tag.as_ref().unwrap_or(&release.digest);
+    let name = release.record.splitn(3, '#').nth(2);
+    format!("{called} ({})", name.unwrap_or(&release.record))
+}
+
+/// With the space before it.
+fn migrations(target: &Target) -> String {
+    match target.migrations.is_empty() {
+        true => String::new(),
+        false => format!(
+            " These migrations stay in the database: {}.",
+            cut(&target.migrations.join(", "), MIGRATIONS)
+        ),
+    }
+}
+
+fn task(arn: Option<&String>) -> String {
+    arn.map_or_else(String::new, |arn| format!(": task {arn}"))
+}
+
+/// At most `length` characters of a text; where it is cut, the last of them says so.
+fn cut(text: &str, length: usize) -> String {
+    match text.char_indices().nth(length) {
+        None => text.to_owned(),
+        Some(_) => {
+            let kept = text.chars().take(length.saturating_sub(1));
+            kept.chain(['…']).collect()
+        }
+    }
+}
+
+#[cfg(test)]
+#[path = "words_tests.rs"]
+mod tests;

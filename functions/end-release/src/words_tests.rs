@@ -1,0 +1,525 @@
+use super::*;
+use crate::samples::{
+    before, command, failure, health, input, migration, plan, post_deploy, record, release,
+    rollback, target,
+};
+use bluegreen_contract::EndReleaseInput;
+use bluegreen_release::Record;
+use serde_json::json;
+
+const UNTOUCHED: &str = "No service was touched: stack shop runs what it ran before.";
+
+fn told(input: &EndReleaseInput, record: Option<&Record>) -> String {
+    let facts = Facts { input, record };
+    let ended = facts.ended().unwrap();
+    reason(&facts, &ended)
+}
+
+/// What is said of a release of which `more` is known.
+fn said(more: Value) -> String {
+    told(&input(more), None)
+}
+
+fn ending(ending: Value) -> Value {
+    json!({"plan": plan(json!({"action": "end", "ending": ending}))})
+}
+
+#[test]
+fn a_release_that_is_healthy() {
+    let mut healthy = json!({"health": health("succeeded"), "current": {}});
+    assert_eq!(
+        said(healthy.clone()),
+        "Stack shop runs v2 and is healthy. Service demo/web: it is so."
+    );
+    healthy["postDeploy"] = post_deploy();
+    assert_eq!(
+        said(healthy),
+        "Stack shop runs v2 and is healthy. Service demo/web: it is so. The post-deploy command exited 0."
+    );
+}
+
+#[test]
+fn a_rollback_that_was_asked_for() {
+    let mut target = target(true);
+    let restored = |target: &Value| {
+        said(json!({
+            "plan": rollback(), "target": target, "rollback": health("succeeded"), "current": {}
+        }))
+    };
+    assert_eq!(
+        restored(&target),
+        "Stack shop runs the release v1 (shop-v1-1) again."
+    );
+    target["migrations"] = json!(["v3 (task t3)", "v2 (task t2)"]);
+    assert_eq!(
+        restored(&target),
+        "Stack shop runs the release v1 (shop-v1-1) again. These migrations stay in the database: v3 (task t3), v2 (task t2)."
+    );
+}
+
+#[test]
+fn nothing_to_deploy() {
+    assert_eq!(
+        said(ending(json!({"verdict": "nothingToDeploy"}))),
+        "Every service of stack shop already runs registry/shop@sha256:2 in a completed deployment."
+    );
+}
+
+#[test]
+fn a_push_that_is_stale() {
+    assert_eq!(
+        said(ending(json!({"verdict": "stale"}))),
+        format!(
+            "A later push to shop has been deployed to stack shop already. {UNTOUCHED} To deploy this older image all the same, give \"force\": true in the input."
+        )
+    );
+}
+
+#[test]
+fn a_release_that_a_newer_one_replaced() {
+    let by = "arn:aws:states:us-east-1:123456789012:execution:bluegreen:shop-v3-1";
+    assert_eq!(
+        said(ending(json!({"verdict": "superseded", "by": by}))),
+        format!(
+            "The newer release shop-v3-1 ({by}) of stack shop takes the place of this one. {UNTOUCHED}"
+        )
+    );
+    assert_eq!(
+        said(ending(json!({"verdict": "superseded", "by": null}))),
+        format!("A newer release of stack shop takes the place of this one. {UNTOUCHED}")
+    );
+}
+
+#[test]
+fn a_newer_deployment_that_took_over() {
+    assert_eq!(
+        said(json!({"health": health("superseded")})),
+        "Service demo/web: it is so. No migration was run."
+    );
+}
+
+#[test]
+fn an_alarm_that_is_no_reason_to_go_back() {
+    let fired = json!({"name": "shop-5xx", "at": "2026-01-01T00:00:00Z"});
+    for (why, expected) in [
+        (
+            json!({"notDeployedTo": "No service is linked."}),
+            "but the pipeline does not deploy to that stack. No service is linked.",
+        ),
+        (
+            json!("guardsNoDeployment"),
+            "but it is not among the deployment alarms of its services.",
+        ),
+        (
+            json!("noRelease"),
+            "but there is no release that it could come from.",
+        ),
+        (
+            json!("justRolledBack"),
+            "but the stack has been rolled back since its newest deployment.",
+        ),
+        (
+            json!("beforeTheRelease"),
+            "but that was before the newest release was deployed.",
+        ),
+        (
+            json!({"afterTheWindow": {"seconds": 300}}),
+            "but the newest release was deployed more than 300 seconds before.",
+        ),
+    ] {
+        let release = release(json!({
+            "action": "rollback", "repository": null, "tag": null, "digest": null, "image": null,
+            "alarm": fired
+        }));
+        let ending = json!({"verdict": "nothingToRollBack", "why": why});
+        let plan = plan(json!({"action": "end", "ending": ending, "release": release}));
+        assert_eq!(
+            said(json!({ "plan": plan })),
+            format!(
+                "Alarm shop-5xx of stack shop went into ALARM at 2026-01-01T00:00:00Z, {expected} Nothing was changed."
+            )
+        );
+    }
+}
+
+#[test]
+fn a_release_that_was_never_planned() {
+    let failure = failure("PlanRelease", "StackNotFound", "There is no stack shop.");
+    assert_eq!(
+        said(json!({"plan": null, "turn": null, "failure": failure})),
+        "There is no stack shop.\nNothing was changed. Correct `stack` in the input, or the repository's tag `bluegreen:stacks`."
+    );
+}
+
+#[test]
+fn a_failure_before_any_service_was_touched() {
+    let mut failed = json!({
+        "failure": failure("UpdateService", "AlarmsInAlarm", "Alarm shop-5xx is in ALARM.")
+    });
+    let expected = format!("Alarm shop-5xx is in ALARM.\n{UNTOUCHED}");
+    assert_eq!(said(failed.clone()), expected);
+
+    failed["migration"] = migration();
+    failed["migrated"] = json!({"exitCode": 0, "at": 1});
+    assert_eq!(
+        said(failed),
+        format!("{expected} The migration of this release has run and stays in the database.")
+    );
+}
+
+#[test]
+fn a_failure_that_no_function_named() {
+    let fault = |cause: &str| {
+        said(json!({
+            "failure": {"step": "PlanInTurn", "Error": "Runtime.ExitError", "Cause": cause}
+        }))
+    };
+    let to_do = format!("{UNTOUCHED} Look at the log of that function, then start again.");
+    assert_eq!(
+        fault(r#"{"errorType":"Runtime.ExitError","errorMessage":"exit status 101"}"#),
+        format!(
+            "The pipeline failed in PlanInTurn with Runtime.ExitError: exit status 101\n{to_do}"
+        )
+    );
+    // A text that is no function's is shown as it is.
+    for cause in [
+        "It { crashed }.",
+        r#"{"other": 1}"#,
+        "{",
+        "[1]",
+        "null",
+        "3",
+    ] {
+        assert_eq!(
+            fault(cause),
+            format!("The pipeline failed in PlanInTurn with Runtime.ExitError: {cause}\n{to_do}")
+        );
+    }
+    assert_eq!(
+        fault(""),
+        format!("The pipeline failed in PlanInTurn with Runtime.ExitError.\n{to_do}")
+    );
+}
+
+#[test]
+fn a_migration_that_may_still_run() {
+    let failed = |step: &str, error: &str| {
+        said(json!({"migration": migration(), "failure": failure(step, error, "No.")}))
+    };
+    let to_do = "If AWS refused the request, give the role or the resource what it lacks; then start again.";
+    assert_eq!(
+        failed("RunMigration", "AwsRequestFailed"),
+        format!(
+            "No.\n{UNTOUCHED} A migration may have been started: the next release of the stack waits for it. {to_do}"
+        )
+    );
+    assert_eq!(
+        failed("WaitTask", "AwsRequestFailed"),
+        format!(
+            "No.\n{UNTOUCHED} The migration was not stopped and may still be running: task arn:task/1. The next release of the stack waits for it. {to_do}"
+        )
+    );
+    assert_eq!(
+        failed("RunMigration", "TaskNotStarted"),
+        format!("No.\n{UNTOUCHED} Remove the reason, then start again.")
+    );
+}
+
+#[test]
+fn every_error_says_what_to_do() {
+    // The functions' own messages say it for these.
+    for error in [
+        "AlarmsInAlarm",
+        "AmbiguousRepository",
+        "MigrationFailed",
+        "MigrationStopped",
+        "MigrationTimedOut",
+        "NoServices",
+        "RepositoryNotLinked",
+        "UnsupportedDeploymentController",
+    ] {
+        let failed = json!({"failure": failure("PlanInTurn", error, "Do this.")});
+        assert_eq!(said(failed), format!("Do this.\n{UNTOUCHED}"), "{error}");
+    }
+    for error in [
+        "InvalidInput",
+        "StackNotFound",
+        "StackBusy",
+        "ImageNotFound",
+        "InvalidStackOutput",
+        "TaskNotStarted",
+        "CapacityUnavailable",
+        "TaskNotFound",
+        "MigrationNotStarted",
+        "ServiceUpdateRefused",
+        "DeploymentNotFound",
+        "EarlierReleaseUnsettled",
+        "NothingToGoBackTo",
+        "AwsRequestFailed",
+    ] {
+        let failed = json!({"failure": failure("PlanInTurn", error, "It is so.")});
+        let said = said(failed);
+        let to_do = said.strip_prefix(&format!("It is so.\n{UNTOUCHED} "));
+        assert!(to_do.is_some_and(|to_do| to_do.ends_with('.')), "{said}");
+    }
+}
+
+/// settle-release stops what a dead release has left, also where nothing follows then.
+#[test]
+fn nobody_is_told_that_the_stack_runs_what_it_ran_where_a_deployment_was_found() {
+    let mut failed = json!({
+        "failure": failure("PlanInTurn", "AlarmsInAlarm", "Alarm."),
+        "settled": {"foundDeployment": true}
+    });
+    assert_eq!(
+        said(failed.clone()),
+        "Alarm.\nThis release touched no service, but found a deployment of an earlier one in progress in stack shop: what runs may not be what ran before."
+    );
+    failed["settled"]["foundDeployment"] = json!(false);
+    assert_eq!(said(failed), format!("Alarm.\n{UNTOUCHED}"));
+}
+
+#[test]
+fn nobody_is_told_that_nothing_was_touched_where_an_earlier_try_may_have() {
+    let touched = record(Some(0));
+    for more in [
+        ending(json!({"verdict": "stale"})),
+        ending(json!({"verdict": "superseded", "by": "arn"})),
+        ending(json!({"verdict": "nothingToRollBack", "why": "noRelease"})),
+        json!({"failure": failure("TakeTurn", "AwsRequestFailed", "No.")}),
+    ] {
+        let said = told(&input(more), Some(&touched));
+        assert!(!said.contains("No service was touched"), "{said}");
+        assert!(!said.contains("Nothing was changed"), "{said}");
+        let earlier = "An earlier try of this release may have touched services of stack shop.";
+        assert!(said.contains(earlier), "{said}");
+    }
+}
+
+#[test]
+fn a_release_that_leaves_what_an_earlier_try_touched() {
+    let failed = json!({"failure": failure("TakeTurn", "AwsRequestFailed", "No.")});
+    let migrated = Record {
+        migration: Some("arn:task/0".to_owned()),
+        ..record(Some(0))
+    };
+    assert_eq!(
+        told(&input(failed), Some(&migrated)),
+        "No.\nAn earlier try of this release may have touched services of stack shop. An earlier try of this release started its migration (task arn:task/0): what that did stays in the database. Look at the deployments in ECS, and release again."
+    );
+}
+
+#[test]
+fn a_failure_that_was_rolled_back() {
+    let rolled_back = |target: Value| {
+        said(json!({
+            "health": health("rolledBack"), "target": target, "rollback": health("succeeded"),
+            "current": {}
+        }))
+    };
+    assert_eq!(
+        rolled_back(before(false)),
+        "Service demo/web: it is so. No migration was run. All services of stack shop run what they ran before. Mend the image and push it again."
+    );
+    assert_eq!(
+        rolled_back(before(true)),
+        "Service demo/web: it is so. No migration was run. All services of stack shop run what they ran before. Whether that was a good release could not be read from the table. Mend the image and push it again."
+    );
+    assert_eq!(
+        rolled_back(target(false)),
+        "Service demo/web: it is so. No migration was run. All services of stack shop are rolled back to the release v1 (shop-v1-1). Mend the image and push it again."
+    );
+    assert_eq!(
+        said(json!({
+            "failure": failure("UpdateService", "ServiceUpdateRefused", "ECS refused it."),
+            "migration": migration(), "migrated": {"exitCode": 0, "at": 1},
+            "target": before(false), "rollback": health("succeeded"), "current": {}
+        })),
+        "ECS refused it.\nThe migration of this release has run and stays in the database. All services of stack shop run what they ran before. Correct the service, then start again."
+    );
+}
+
+#[test]
+fn every_verdict_on_a_deployment_says_what_to_do() {
+    for (verdict, to_do) in [
+        ("rolledBack", "Mend the image and push it again."),
+        ("unhealthy", "Mend the image and push it again."),
+        ("stalled", "Mend the image and push it again."),
+        ("stopped", "Deploy again, this release or another."),
+    ] {
+        let said = said(json!({
+            "health": health(verdict), "target": before(false), "rollback": health("succeeded"),
+            "current": {}
+        }));
+        assert!(said.ends_with(to_do), "{verdict}: {said}");
+    }
+}
+
+const TO_DO: &str = "The services may run different images: look at their deployments in ECS. Then release again, or roll back to a release that you name.";
+
+#[test]
+fn a_rollback_that_failed() {
+    assert_eq!(
+        said(json!({
+            "plan": rollback(), "target": target(true),
+            "failure": failure("RollBack", "RollbackRefused", "ECS refused it.")
+        })),
+        format!("The rollback of stack shop failed with RollbackRefused: ECS refused it.\n{TO_DO}")
+    );
+    let mut failed = failure("RollBack", "RollbackRefused", "ECS refused it.");
+    failed["began"] = failure("VerifyHealth", "DeploymentNotFound", "There is none.");
+    assert_eq!(
+        said(json!({"failure": failed, "target": target(false)})),
+        format!(
+            "The rollback of stack shop failed with RollbackRefused: ECS refused it.\nIt was begun because: There is none. No migration was run.\n{TO_DO}"
+        )
+    );
+    assert_eq!(
+        said(json!({
+            "health": health("unhealthy"), "target": target(false), "rollback": {
+                "verdict": "stalled", "cause": "Service demo/web: no tasks.", "at": 1
+            }
+        })),
+        format!(
+            "The rollback of stack shop did not succeed: Service demo/web: no tasks.\nIt was begun because: Service demo/web: it is so. No migration was run.\n{TO_DO}"
+        )
+    );
+}
+
+fn unwritten() -> Value {
+    json!({"unwritten": {
+        "parameter": "/bluegreen/shop/image",
+        "reason": "ssm:PutParameter on /bluegreen/shop/image failed with AccessDeniedException: not you.",
+        "serving": {"repository": "shop", "image": "registry/shop@sha256:2"}
+    }})
+}
+
+const UNWRITTEN: &str = "The parameter /bluegreen/shop/image could not be written: ssm:PutParameter on /bluegreen/shop/image failed with AccessDeniedException: not you.\nIt may hold an earlier image, and an update of stack shop would bring that into service. Write what runs into it: aws ssm put-parameter --overwrite --type String --name /bluegreen/shop/image --value registry/shop@sha256:2";
+
+#[test]
+fn an_image_parameter_that_could_not_be_written() {
+    let healthy = |plan: Value| {
+        said(json!({"plan": plan, "health": health("succeeded"), "current": unwritten()}))
+    };
+    let serves = "Stack shop runs v2 and is healthy. Service demo/web: it is so.";
+    assert_eq!(healthy(plan(json!({}))), format!("{serves}\n{UNWRITTEN}"));
+    assert_eq!(
+        healthy(plan(json!({"postDeploy": command()}))),
+        format!(
+            "{serves}\n{UNWRITTEN}\nThe post-deploy command was not run: run it by hand afterwards."
+        )
+    );
+    let failed = said(json!({
+        "plan": plan(json!({"postDeploy": command()})),
+        "health": health("rolledBack"), "target": before(false), "rollback": health("succeeded"),
+        "current": unwritten()
+    }));
+    assert!(
+        failed.starts_with("Service demo/web: it is so."),
+        "{failed}"
+    );
+    assert!(failed.ends_with(UNWRITTEN), "{failed}");
+}
+
+#[test]
+fn a_post_deploy_command_that_failed() {
+    let failed = |step: &str, error: &str| {
+        said(json!({
+            "health": health("succeeded"), "current": {}, "postDeploy": post_deploy(),
+            "failure": failure(step, error, "It exited 1.")
+        }))
+    };
+    assert_eq!(
+        failed("CheckPostDeploy", "MigrationFailed"),
+        "The release is deployed and healthy, but its post-deploy command failed with MigrationFailed: It exited 1.\nNothing was rolled back. Run the command by hand; otherwise it runs after the next deployment."
+    );
+    assert_eq!(
+        failed("WaitPostDeploy", "AwsRequestFailed"),
+        "The release is deployed and healthy, but its post-deploy command failed with AwsRequestFailed: It exited 1.\nNothing was rolled back. It may still be running: task arn:task/2. The next release of the stack waits for it. Run the command by hand; otherwise it runs after the next deployment."
+    );
+}
+
+#[test]
+fn what_serves_and_could_not_be_recorded() {
+    let failed = failure("RecordCurrent", "AwsRequestFailed", "The table is gone.");
+    let healthy = input(json!({
+        "plan": plan(json!({"postDeploy": command()})), "health": health("succeeded"),
+        "failure": failed
+    }));
+    let serves = "Stack shop runs v2 and is healthy. Service demo/web: it is so.";
+    assert_eq!(
+        told(&healthy, None),
+        format!(
+            "{serves}\nThe table could not be told so: The table is gone. Start the release again: it changes no service of stack shop. Until then a rollback passes by what runs, and an update of the stack may replace it. The post-deploy command was not run: it runs then."
+        )
+    );
+    let told_before = Record {
+        verdict: "succeeded".to_owned(),
+        ..record(Some(0))
+    };
+    assert_eq!(
+        told(&healthy, Some(&told_before)),
+        format!(
+            "{serves}\nThat is recorded, but the image parameter may not be written: The table is gone. Start the release again: it changes no service of stack shop. Until then an update of the stack may bring an earlier image into service. The post-deploy command was not run: run it by hand."
+        )
+    );
+    let restored = input(json!({
+        "plan": rollback(), "target": target(true), "rollback": health("succeeded"),
+        "failure": failed
+    }));
+    assert_eq!(
+        told(&restored, None),
+        "Stack shop runs the release v1 (shop-v1-1) again.\nThe table could not be told so: The table is gone. Start the rollback again: it changes no service of stack shop. Until then a rollback passes by what runs, and an update of the stack may replace it."
+    );
+    let rolled_back = input(json!({
+        "health": health("rolledBack"), "target": before(false), "rollback": health("succeeded"),
+        "failure": failed
+    }));
+    let said = told(&rolled_back, None);
+    assert!(
+        said.ends_with("\nThe table could not be told so: The table is gone. An alarm may roll stack shop back once more until its next release succeeds."),
+        "{said}"
+    );
+}
+
+#[test]
+fn an_end_that_could_not_be_written() {
+    assert_eq!(
+        not_given_back(
+            "It failed.",
+            "dynamodb:TransactWriteItems failed with Timeout."
+        ),
+        "It failed.\nThis is not on record, and the turn was not given back: dynamodb:TransactWriteItems failed with Timeout. The next release of the stack takes the turn over."
+    );
+}
+
+#[test]
+fn a_text_is_cut_between_characters_and_what_to_do_is_kept() {
+    let long = "ü".repeat(40_000);
+    let mut failed = failure("RollBack", "RollbackRefused", &long);
+    failed["began"] = failure("VerifyHealth", "DeploymentNotFound", &long);
+    let mut target = target(false);
+    target["migrations"] = json!(vec![long.as_str(); 20]);
+    let rollback_failed = said(json!({"failure": failed, "target": target}));
+    assert!(rollback_failed.ends_with(TO_DO));
+    assert!(rollback_failed.contains("ü…\nIt was begun because: üü"));
+    let rolled_back = said(json!({
+        "health": {"verdict": "rolledBack", "cause": long, "at": 1}, "target": target,
+        "rollback": health("succeeded"), "current": {}
+    }));
+    assert!(rolled_back.ends_with("Mend the image and push it again."));
+    let nothing_to_deploy = said(json!({"plan": plan(json!({
+        "action": "record", "reason": long, "ending": {"verdict": "nothingToDeploy"}
+    }))}));
+    assert_eq!(nothing_to_deploy.chars().count(), REASON);
+    for text in [
+        rollback_failed,
+        rolled_back,
+        nothing_to_deploy,
+        not_given_back(&long, &long),
+    ] {
+        assert!(text.chars().count() < 32_768);
+    }
+    assert_eq!(error(&long).chars().count(), ERROR);
+    assert_eq!(error("MigrationFailed"), "MigrationFailed");
+}

@@ -1,0 +1,36 @@
+use bluegreen_contract::InvalidInput;
+use bluegreen_release::TableFailure;
+use bluegreen_runtime::AwsRequestFailed;
+use lambda_runtime::Diagnostic;
+
+/// Why it is not on record what serves. A variant's name is its error name in Step Functions.
+#[derive(Debug, thiserror::Error, strum::IntoStaticStr)]
+pub(crate) enum Failure {
+    #[error(transparent)]
+    InvalidInput(#[from] InvalidInput),
+    /// All is planned anew.
+    #[error("{0}")]
+    ExecutionRedriven(TableFailure),
+    #[error("{0}")]
+    AwsRequestFailed(AwsRequestFailed),
+}
+
+impl From<TableFailure> for Failure {
+    fn from(failure: TableFailure) -> Self {
+        match failure {
+            TableFailure::AwsRequestFailed(failure) => Failure::AwsRequestFailed(failure),
+            redriven @ TableFailure::ExecutionRedriven { .. } => {
+                Failure::ExecutionRedriven(redriven)
+            }
+        }
+    }
+}
+
+impl From<Failure> for Diagnostic {
+    fn from(failure: Failure) -> Self {
+        Diagnostic {
+            error_type: <&str>::from(&failure).to_owned(),
+            error_message: failure.to_string(),
+        }
+    }
+}

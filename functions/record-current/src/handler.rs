@@ -1,0 +1,68 @@
+use crate::failure::Failure;
+use crate::parameter;
+use crate::serving::Served;
+use bluegreen_contract::{Current, RecordCurrentInput, UnwrittenImage, parse};
+use bluegreen_release::Table;
+use serde_json::Value;
+
+/// Milliseconds since 1970.
+#[derive(Debug, Clone, Copy)]
+pub(crate) struct Times {
+    pub(crate) now: i64,
+    /// When Lambda ends this call at the latest.
+    pub(crate) until: i64,
+}
+
+/// Tells the table what serves, which proves that the turn is this release's, and only then writes
+/// the stack's image parameter: the image of no later release is overwritten.
+pub(crate) async fn handle(
+    table: &Table,
+    ssm: &aws_sdk_ssm::Client,
+    event: Value,
+    times: Times,
+) -> Result<Current, Failure> {
+    let input: RecordCurrentInput = parse(event)?;
+    let served = Served::of(&input)?;
+    let services = served.services();
+    let release = &input.plan.release;
+    table
+        .serves(
+            release,
+            &input.execution,
+            &served.told(&services),
+            times.now,
+            times.until,
+        )
+        .await?;
+    tracing::info!(?served, "what serves is recorded");
+    let unwritten = write_image(ssm, &input, &served).await.err();
+    Ok(Current {
+        // An earlier image may not survive the command, and an update of the stack could bring one
+        // back.
+        post_deploy: match unwritten {
+            Some(_) => None,
+            None => served.post_deploy(&input),
+        },
+        unwritten,
+    })
+}
+
+/// Only where the stack's template takes the image of that repository from a parameter that is the
+/// pipeline's to write.
+async fn write_image(
+    ssm: &aws_sdk_ssm::Client,
+    input: &RecordCurrentInput,
+    served: &Served<'_>,
+) -> Result<(), UnwrittenImage> {
+    let Some(serving) = served.image(input) else {
+        return Ok(());
+    };
+    match input.plan.image_parameters.get(&serving.repository) {
+        Some(name) => parameter::write(ssm, name, serving).await,
+        None => Ok(()),
+    }
+}
+
+#[cfg(test)]
+#[path = "handler_tests.rs"]
+mod tests;

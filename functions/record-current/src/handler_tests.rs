@@ -1,0 +1,145 @@
+use super::*;
+use crate::samples::{EXECUTION, PARAMETER, RECORD, deployed, event, restored, rolled_back};
+use aws_sdk_dynamodb::operation::get_item::GetItemOutput;
+use aws_sdk_dynamodb::operation::transact_write_items::TransactWriteItemsOutput;
+use aws_sdk_dynamodb::types::AttributeValue;
+use aws_sdk_ssm::error::ErrorMetadata;
+use aws_sdk_ssm::operation::put_parameter::{PutParameterError, PutParameterOutput};
+use aws_sdk_ssm::types::ParameterType;
+use aws_smithy_mocks::{Rule, RuleMode, mock, mock_client};
+use lambda_runtime::Diagnostic;
+use serde_json::json;
+
+const TIMES: Times = Times {
+    now: 1_767_225_690_000,
+    until: 1_767_225_750_000,
+};
+
+fn table(rules: &[&Rule]) -> Table {
+    let client = mock_client!(aws_sdk_dynamodb, RuleMode::MatchAny, rules);
+    Table::new(client, "releases".to_owned())
+}
+
+fn ssm(rules: &[&Rule]) -> aws_sdk_ssm::Client {
+    mock_client!(aws_sdk_ssm, RuleMode::MatchAny, rules)
+}
+
+/// The turn and the release's own record, when `holder` has the turn.
+fn held_by(holder: &'static str) -> Rule {
+    mock!(aws_sdk_dynamodb::Client::get_item).then_output(move || {
+        let text = |value: &str| AttributeValue::S(value.to_owned());
+        GetItemOutput::builder()
+            .item("item", text("turn"))
+            .item("holder", text(holder))
+            .item("heldSince", text("2026-01-01T00:00:02.340Z"))
+            .item("heldRecord", text(RECORD))
+            .item("heldRedrives", AttributeValue::N("0".to_owned()))
+            .build()
+    })
+}
+
+fn writes() -> Rule {
+    mock!(aws_sdk_dynamodb::Client::transact_write_items)
+        .then_output(|| TransactWriteItemsOutput::builder().build())
+}
+
+fn puts(image: &'static str) -> Rule {
+    mock!(aws_sdk_ssm::Client::put_parameter)
+        .match_requests(move |request| {
+            request.name() == Some(PARAMETER)
+                && request.value() == Some(image)
+                && request.r#type() == Some(&ParameterType::String)
+                && request.overwrite() == Some(true)
+        })
+        .then_output(|| PutParameterOutput::builder().build())
+}
+
+fn put_error(code: &'static str) -> PutParameterError {
+    let metadata = ErrorMetadata::builder().code(code).message("not you");
+    PutParameterError::generic(metadata.build())
+}
+
+#[tokio::test]
+async fn what_serves_is_written_by_its_digest_before_a_command_runs() {
+    for (event, image, runs) in [
+        (deployed(), "registry/shop@sha256:2", true),
+        (event(json!({})), "registry/shop@sha256:2", false),
+        (restored(), "registry/shop@sha256:1", false),
+        (rolled_back(), "registry/shop@sha256:1", false),
+    ] {
+        let (written, put) = (writes(), puts(image));
+        let table = table(&[&held_by(EXECUTION), &written]);
+        let current = handle(&table, &ssm(&[&put]), event, TIMES).await.unwrap();
+        assert_eq!(current.post_deploy.is_some(), runs);
+        assert_eq!(current.unwritten, None);
+        assert_eq!((written.num_calls(), put.num_calls()), (1, 1), "{image}");
+    }
+}
+
+#[tokio::test]
+async fn only_the_parameter_of_the_repository_is_written() {
+    let mut event = deployed();
+    event["plan"]["imageParameters"] = json!({"tools": "/bluegreen/tools/image"});
+    let table = table(&[&held_by(EXECUTION), &writes()]);
+    let current = handle(&table, &ssm(&[]), event, TIMES).await.unwrap();
+    assert_eq!(current.unwritten, None);
+}
+
+#[tokio::test]
+async fn an_image_that_could_not_be_written_is_told_and_no_command_runs() {
+    let put = mock!(aws_sdk_ssm::Client::put_parameter)
+        .sequence()
+        .http_status(
+            400,
+            Some(r#"{"__type":"AccessDeniedException","message":"not you"}"#.to_owned()),
+        )
+        .build();
+    let table = table(&[&held_by(EXECUTION), &writes()]);
+    let current = handle(&table, &ssm(&[&put]), deployed(), TIMES)
+        .await
+        .unwrap();
+    assert_eq!(current.post_deploy, None);
+    let unwritten = current.unwritten.unwrap();
+    assert_eq!(unwritten.parameter, PARAMETER);
+    assert_eq!(unwritten.serving.image, "registry/shop@sha256:2");
+    assert_eq!(
+        unwritten.reason,
+        "ssm:PutParameter on /bluegreen/shop/image failed with AccessDeniedException: not you."
+    );
+    assert_eq!(put.num_calls(), 1);
+}
+
+#[tokio::test(start_paused = true)]
+async fn a_parameter_that_somebody_else_writes_is_written_a_moment_later() {
+    let put = mock!(aws_sdk_ssm::Client::put_parameter)
+        .sequence()
+        .error(|| put_error("TooManyUpdates"))
+        .times(2)
+        .output(|| PutParameterOutput::builder().build())
+        .build();
+    let table = table(&[&held_by(EXECUTION), &writes()]);
+    let current = handle(&table, &ssm(&[&put]), deployed(), TIMES)
+        .await
+        .unwrap();
+    assert_eq!(current.unwritten, None);
+    assert_eq!(put.num_calls(), 3);
+}
+
+#[tokio::test]
+async fn without_the_turn_nothing_is_written_at_all() {
+    let table = table(&[&held_by("arn:execution:shop-v3-1")]);
+    let failure = handle(&table, &ssm(&[]), deployed(), TIMES)
+        .await
+        .unwrap_err();
+    assert_eq!(Diagnostic::from(failure).error_type, "ExecutionRedriven");
+}
+
+#[tokio::test]
+async fn an_input_that_is_none_is_refused_by_name() {
+    let failure = handle(&table(&[]), &ssm(&[]), json!({}), TIMES)
+        .await
+        .unwrap_err();
+    let failure = Diagnostic::from(failure);
+    assert_eq!(failure.error_type, "InvalidInput");
+    assert!(failure.error_message.contains("`plan`"), "{failure:?}");
+}

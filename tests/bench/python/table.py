@@ -1,0 +1,263 @@
+"""The table of releases: who has the turn of a stack, and what became of each release."""
+
+import json
+import os
+from datetime import datetime, timezone
+
+from clients import client
+from failures import AwsRequestFailed, AwsRequests
+
+dynamodb = client("dynamodb")
+
+TABLE = os.environ["RELEASES_TABLE"]
+TRIES = 8
+PAGE = 100
+CONDITION_FAILED = "ConditionalCheckFailed"
+HELD = (
+    "holder",
+    "heldSince",
+    "heldRecord",
+    "heldDigest",
+    "heldRedrives",
+    "heldOrder",
+    "heldFor",
+    "changingUntil",
+)
+IN_LINE = ("waiting", "waitingOrder", "waitingDigest", "waitingFor")
+
+
+class ExecutionRedriven(Exception):
+    pass
+
+
+def now():
+    """Milliseconds since 1970."""
+    return int(datetime.now(timezone.utc).timestamp() * 1000)
+
+
+def until(context):
+    """When Lambda ends this call."""
+    return now() + context.get_remaining_time_in_millis()
+
+
+def rfc3339(millis):
+    time = datetime.fromtimestamp(millis // 1000, timezone.utc)
+    return f"{time:%Y-%m-%dT%H:%M:%S}.{millis % 1000:03}Z"
+
+
+def millis_of(text):
+    return int(datetime.fromisoformat(text.replace("Z", "+00:00")).timestamp() * 1000)
+
+
+def compact(value):
+    return json.dumps(value, separators=(",", ":"))
+
+
+# Reads.
+
+
+def turn(stack):
+    return item(stack, "turn") or {}
+
+
+def record(stack, key):
+    return item(stack, key)
+
+
+def item(stack, key):
+    with AwsRequests("dynamodb:GetItem", TABLE):
+        answer = dynamodb.get_item(
+            TableName=TABLE,
+            Key={"stack": {"S": stack}, "item": {"S": key}},
+            ConsistentRead=True,
+        )
+    return plain(answer["Item"]) if "Item" in answer else None
+
+
+def records(stack):
+    """The releases of a stack, newest first; a page is read when it is needed."""
+    with AwsRequests("dynamodb:Query", TABLE):
+        pages = dynamodb.get_paginator("query").paginate(
+            TableName=TABLE,
+            KeyConditionExpression="#stack = :stack AND begins_with(#item, :releases)",
+            ExpressionAttributeNames={"#stack": "stack", "#item": "item"},
+            ExpressionAttributeValues={":stack": {"S": stack}, ":releases": {"S": "release#"}},
+            ScanIndexForward=False,
+            ConsistentRead=True,
+            PaginationConfig={"PageSize": PAGE},
+        )
+        for page in pages:
+            yield from map(plain, page["Items"])
+
+
+def plain(attributes):
+    values = {}
+    for name, value in attributes.items():
+        values[name] = int(value["N"]) if "N" in value else value.get("S")
+    return values
+
+
+# Changes. Each is decided on what was read, on condition that it still is so.
+
+
+class Update:
+    """A change of one item. An expected value of None: the attribute is not there."""
+
+    def __init__(self, stack, key, expected=()):
+        self.key = {"stack": {"S": stack}, "item": {"S": key}}
+        self.names, self.values = {}, {}
+        self.conditions = []
+        for name, value in dict(expected).items():
+            if value is None:
+                self.conditions.append(f"attribute_not_exists({self.name(name)})")
+            else:
+                self.conditions.append(f"{self.name(name)} = {self.value(value)}")
+        self.sets, self.removes, self.is_gone = [], [], False
+
+    def name(self, name):
+        for placeholder, known in self.names.items():
+            if known == name:
+                return placeholder
+        placeholder = f"#n{len(self.names)}"
+        self.names[placeholder] = name
+        return placeholder
+
+    def value(self, value):
+        placeholder = f":v{len(self.values)}"
+        self.values[placeholder] = {"N": str(value)} if isinstance(value, int) else {"S": value}
+        return placeholder
+
+    def set(self, **attributes):
+        return self.set_all(attributes)
+
+    def set_all(self, attributes):
+        """None is left as it is."""
+        for name, value in attributes.items():
+            if value is not None:
+                self.sets.append(f"{self.name(name)} = {self.value(value)}")
+        return self
+
+    def set_first(self, **attributes):
+        for name, value in attributes.items():
+            if value is not None:
+                name = self.name(name)
+                self.sets.append(f"{name} = if_not_exists({name}, {self.value(value)})")
+        return self
+
+    def remove(self, *names):
+        self.removes += [self.name(name) for name in names]
+        return self
+
+    def delete(self):
+        self.is_gone = True
+        return self
+
+    def request(self):
+        request = {"TableName": TABLE, "Key": self.key, "ExpressionAttributeNames": self.names}
+        if self.values:
+            request["ExpressionAttributeValues"] = self.values
+        if self.conditions:
+            request["ConditionExpression"] = " AND ".join(self.conditions)
+        if self.is_gone:
+            return {"Delete": request}
+        if not self.sets and not self.removes:
+            return {"ConditionCheck": request}
+        parts = [("SET", self.sets), ("REMOVE", self.removes)]
+        request["UpdateExpression"] = " ".join(
+            f"{verb} {', '.join(several)}" for verb, several in parts if several
+        )
+        return {"Update": request}
+
+
+def write(updates):
+    """Whether all conditions held."""
+    try:
+        with AwsRequests("dynamodb:TransactWriteItems", TABLE):
+            dynamodb.transact_write_items(TransactItems=[update.request() for update in updates])
+    except AwsRequestFailed as failure:
+        if CONDITION_FAILED in str(failure):
+            return False
+        raise
+    return True
+
+
+def change(stack, decide):
+    """Whether there was something to change; read and decided anew where a condition failed."""
+    for _ in range(TRIES):
+        updates = decide(turn(stack))
+        if updates is None:
+            return False
+        if write(updates):
+            return True
+    raise AwsRequestFailed(
+        "dynamodb:TransactWriteItems", TABLE, CONDITION_FAILED, f"The items of {stack} change"
+    )
+
+
+def change_own(stack, execution, decide):
+    """Only for who has the turn."""
+
+    def decide_own(turn):
+        return decide(turn) if is_own(turn, execution) else None
+
+    if not change(stack, decide_own):
+        raise ExecutionRedriven(f"{execution['id']} has not the turn of stack {stack}")
+
+
+def is_own(turn, execution):
+    holds = turn.get("holder") == execution["id"]
+    return holds and turn.get("heldRedrives", 0) == execution["redrives"]
+
+
+def of_turn(turn, stack):
+    """A change of the turn as it is held."""
+    held = {name: turn.get(name) for name in ("holder", "heldSince", "changingUntil")}
+    return Update(stack, "turn", held)
+
+
+def while_held(turn, stack, until):
+    update = of_turn(turn, stack)
+    return update.set(changingUntil=max(until, turn.get("changingUntil", until)))
+
+
+def begin(release, execution, changing, until, before=None, services=None):
+    """Tells what is about to change, which proves that the turn is this execution's."""
+
+    def decide(turn):
+        record = Update(release["stack"], release["record"]).set(
+            changing=changing,
+            before=before and compact(before),
+            services=services and compact(services),
+            image=release["image"],
+        )
+        if changing in ("services", "rollback"):
+            record.set_first(touched=execution["redrives"])
+        return [while_held(turn, release["stack"], until), record]
+
+    change_own(release["stack"], execution, decide)
+
+
+def started_migration(release, execution, task):
+    def decide(turn):
+        record = Update(release["stack"], release["record"]).set(migration=task)
+        return [record, of_turn(turn, release["stack"])]
+
+    change_own(release["stack"], execution, decide)
+
+
+def settled(stack, execution):
+    change_own(stack, execution, lambda turn: [of_turn(turn, stack).remove("unsettled")])
+
+
+def facts(release, execution, retention_days):
+    return {
+        "execution": execution["id"],
+        "action": release["action"],
+        "startedBy": release["startedBy"],
+        "startedAt": release["startedAt"],
+        "expiresAt": now() // 1000 + retention_days * 86_400,
+        "repository": release["repository"],
+        "digest": release["digest"],
+        "tag": release["tag"],
+        "pushedAt": release["pushedAt"],
+    }

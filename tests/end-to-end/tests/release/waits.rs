@@ -1,0 +1,200 @@
+//! What ends a wait: an event, or where that is lost the next look.
+
+use std::time::Duration;
+
+use anyhow::{Context, Result};
+use end_to_end::account::Account;
+use end_to_end::application::Application;
+use end_to_end::execution::Execution;
+use end_to_end::image::VersionSpec;
+use jiff::Timestamp;
+use local_aws::client::{ACCOUNT, REGION};
+use serde_json::{Value, json};
+
+use crate::released::{assert_runs, running};
+use crate::turns::PATIENCE;
+
+/// An event that is as late as this comes when nobody waits for it any more, unless it is let go.
+const NEVER_BY_ITSELF: Duration = Duration::from_secs(24 * 3600);
+
+/// Seconds by which the clocks of two functions may differ: so much later than the last call of a dead
+/// release, as that tells its end, its turn may be taken.
+const CLOCKS: f64 = 2.0;
+
+/// The event that ends the migration of a stack.
+fn end_of_migration(stack: &str) -> Value {
+    json!({
+        "source": ["aws.ecs"],
+        "detail-type": ["ECS Task State Change"],
+        "detail": {"lastStatus": ["STOPPED"], "startedBy": [format!("bluegreen/{stack}")]},
+    })
+}
+
+/// The events of the deployments of a service.
+fn deployments_of(application: &Application<'_>) -> Value {
+    let (cluster, service) = (application.cluster(), application.service());
+    json!({
+        "source": ["aws.ecs"],
+        "detail-type": ["ECS Deployment State Change"],
+        "resources": [format!("arn:aws:ecs:{REGION}:{ACCOUNT}:service/{cluster}/{service}")],
+    })
+}
+
+async fn tries(execution: &Execution, state: &str) -> Result<usize> {
+    Ok(execution.stay_in(state).await?.tries)
+}
+
+pub(crate) async fn every_wait_of_a_release_ends_by_an_event(account: &Account) -> Result<()> {
+    let (application, _) = running(account, "awaited").await?;
+    let image = VersionSpec::slow_migration(3).build(account.websvc())?;
+    let execution = application.push_and_notice("v2", &image).await?;
+    let end = execution.end().await?;
+    assert_eq!(end.output["verdict"], "succeeded", "{end:?}");
+    for state in ["TakeTurn", "WaitTask", "VerifyHealth"] {
+        assert_eq!(tries(&execution, state).await?, 1, "{state}");
+    }
+    assert_runs(&application, &image.digest()).await
+}
+
+pub(crate) async fn a_lost_event_of_the_migrations_end_costs_no_more_than_the_next_look(
+    account: &Account,
+) -> Result<()> {
+    let (application, _) = running(account, "unawaited").await?;
+    let events = account.aws().events();
+    let lost = events.matching(end_of_migration("unawaited"));
+    let lost = lost.lose(1).await?;
+    let meow = VersionSpec::slow_migration(2).build(account.websvc())?;
+    let execution = application.push_and_notice("v2", &meow).await?;
+    let end = execution.end().await?;
+
+    assert_eq!(lost.struck().await?, 1);
+    assert_eq!(end.output["verdict"], "succeeded", "{end:?}");
+    assert_eq!(tries(&execution, "WaitTask").await?, 2);
+    assert_runs(&application, &meow.digest()).await?;
+    assert_eq!(application.applied_migrations().await?, ["1", "2", "3"]);
+    Ok(())
+}
+
+pub(crate) async fn an_event_of_the_migrations_end_that_comes_after_the_release_changes_nothing(
+    account: &Account,
+) -> Result<()> {
+    let (application, _) = running(account, "belated").await?;
+    let events = account.aws().events();
+    let late = events.matching(end_of_migration("belated"));
+    let late = late.deliver_late(1, NEVER_BY_ITSELF).await?;
+    let meow = VersionSpec::slow_migration(2).build(account.websvc())?;
+    let execution = application.push_and_notice("v2", &meow).await?;
+    let end = execution.end().await?;
+    assert_eq!(end.output["verdict"], "succeeded", "{end:?}");
+    let before = account.aws().calls().await?;
+    let since = before.last().context("there were calls")?.time;
+
+    assert_eq!(late.lift().await?, 1);
+    let deadline = tokio::time::Instant::now() + PATIENCE;
+    loop {
+        let calls = account.aws().calls_since(since).await?;
+        let told = calls.of("lambda", "Invoke").mentioning("belated");
+        if !told.is_empty() {
+            break;
+        }
+        anyhow::ensure!(
+            tokio::time::Instant::now() < deadline,
+            "the late event did not come"
+        );
+        tokio::time::sleep(Duration::from_millis(200)).await;
+    }
+    assert_runs(&application, &meow.digest()).await?;
+    assert_eq!(application.stopped_migrations().await?, 2);
+    let third = VersionSpec::meow()
+        .version("3")
+        .title("Woof")
+        .build(account.websvc())?;
+    let end = application.release("v3", &third).await?;
+    assert_eq!(end.output["verdict"], "succeeded", "{end:?}");
+    assert_runs(&application, &third.digest()).await
+}
+
+pub(crate) async fn an_event_of_the_migrations_end_that_comes_twice_ends_one_wait(
+    account: &Account,
+) -> Result<()> {
+    let (application, _) = running(account, "told-twice").await?;
+    let events = account.aws().events();
+    let twice = events.matching(end_of_migration("told-twice"));
+    let twice = twice.deliver_twice(1).await?;
+    let meow = VersionSpec::slow_migration(2).build(account.websvc())?;
+    let execution = application.push_and_notice("v2", &meow).await?;
+    let end = execution.end().await?;
+
+    assert_eq!(twice.struck().await?, 1);
+    assert_eq!(end.output["verdict"], "succeeded", "{end:?}");
+    assert_eq!(tries(&execution, "WaitTask").await?, 1);
+    assert_runs(&application, &meow.digest()).await?;
+    assert_eq!(application.applied_migrations().await?, ["1", "2", "3"]);
+    Ok(())
+}
+
+pub(crate) async fn a_deployment_whose_events_are_lost_is_found_complete(
+    account: &Account,
+) -> Result<()> {
+    let (application, _) = running(account, "unheard-of").await?;
+    let events = account.aws().events();
+    let lost = events.matching(deployments_of(&application));
+    let lost = lost.lose(1_000).await?;
+    let meow = VersionSpec::meow().build(account.websvc())?;
+    let execution = application.push_and_notice("v2", &meow).await?;
+    let end = execution.end().await?;
+
+    assert!(lost.lift().await? > 0, "ECS has told nothing");
+    assert_eq!(end.output["verdict"], "succeeded", "{end:?}");
+    let tries = tries(&execution, "VerifyHealth").await?;
+    assert!(tries > 1, "{tries} looks");
+    assert_runs(&application, &meow.digest()).await
+}
+
+pub(crate) async fn a_turn_is_handed_on_at_once(account: &Account) -> Result<()> {
+    let (application, _) = running(account, "handed-on").await?;
+    let slow = VersionSpec::slow_migration(8).build(account.websvc())?;
+    let first = application.push_and_notice("v2", &slow).await?;
+    first.reaches("WaitTask", PATIENCE).await?;
+    let next = VersionSpec::slow_migration(1).title("Next");
+    let next = next.build(account.websvc())?;
+    let second = application.push_and_notice("v3", &next).await?;
+    account.waits_in_line("handed-on", &second).await?;
+
+    let given_back = first.end().await?;
+    assert_eq!(given_back.output["verdict"], "succeeded", "{given_back:?}");
+    let end = second.end().await?;
+    assert_eq!(end.output["verdict"], "succeeded", "{end:?}");
+    let stay = second.stay_in("TakeTurn").await?;
+    let taken = stay.left.context("it has the turn")?;
+    let after = taken.duration_since(given_back.at).as_secs_f64();
+    assert!(after < 1.0, "{after} s");
+    assert_runs(&application, &next.digest()).await
+}
+
+pub(crate) async fn the_turn_of_an_aborted_release_is_taken_as_soon_as_its_last_calls_are_over(
+    account: &Account,
+) -> Result<()> {
+    let (application, _) = running(account, "taken-over").await?;
+    let slow = VersionSpec::slow_migration(15).build(account.websvc())?;
+    let aborted = application.push_and_notice("v2", &slow).await?;
+    aborted.reaches("WaitTask", PATIENCE).await?;
+    let next = VersionSpec::slow_migration(1).title("Next");
+    let next = next.build(account.websvc())?;
+    let execution = application.push_and_notice("v3", &next).await?;
+    account.waits_in_line("taken-over", &execution).await?;
+    let turn = account.turn("taken-over").await?;
+    let until = turn["changingUntil"].as_str().context("it migrates")?;
+    let until = Timestamp::from_millisecond(until.parse()?)?;
+    aborted.stop().await?;
+    let stopped = aborted.end().await?.at;
+    assert!(stopped < until, "a function of it may work on");
+
+    let end = execution.end().await?;
+    assert_eq!(end.output["verdict"], "succeeded", "{end:?}");
+    let stay = execution.stay_in("TakeTurn").await?;
+    let taken = stay.left.context("it has the turn")?;
+    let after = taken.duration_since(until).as_secs_f64();
+    assert!((CLOCKS..CLOCKS + 1.0).contains(&after), "{after} s");
+    assert_runs(&application, &next.digest()).await
+}

@@ -1,0 +1,724 @@
+use crate::process::{Process, Stage};
+use crate::releases::{Scenario, releases};
+use bluegreen_contract::{Execution, GoodRelease, RequestedAction, TakeTurnInput};
+use bluegreen_release::memory::Memory;
+use bluegreen_release::transactions::{self, Dead};
+use bluegreen_release::turn::{Life, Seen, Step, Turn, Who, step};
+use bluegreen_release::{
+    Beginning, Changing, End, Retention, Seconds, Serves, Transaction, verdict,
+};
+use stateright::{Model, Property};
+use std::collections::BTreeSet;
+
+/// What is decided, and what is written: the code that ships, or a mutant of it.
+#[derive(Clone, Copy)]
+pub struct Rules {
+    pub step: fn(&Seen<'_>) -> Step,
+    pub written: fn(Kind, Transaction) -> Transaction,
+    /// Whether a push is not deployed that is older than one that was.
+    pub stale: bool,
+}
+
+impl Rules {
+    /// The code that ships.
+    pub const SHIPPED: Self = Self {
+        step,
+        written: |_, transaction| transaction,
+        stale: true,
+    };
+}
+
+/// What a function does.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash)]
+pub enum Kind {
+    StandInLine,
+    Take,
+    TakeOver,
+    Retake,
+    Begin,
+    Serves,
+    End,
+}
+
+/// How far a function is that has read what it has to.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash)]
+pub enum Phase {
+    /// It will write what it has decided.
+    Deciding,
+    /// It has written that it is about to change something, and may do so at any moment.
+    Changing,
+}
+
+/// A function at work.
+#[derive(Debug, Clone, PartialEq, Eq, Hash)]
+pub struct Call {
+    /// The release for which it works, and the try of its execution that called it.
+    pub release: usize,
+    pub redrives: u32,
+    pub kind: Kind,
+    pub phase: Phase,
+    /// What it will write.
+    pub transaction: Transaction,
+    /// The release whose place it takes.
+    pub displaces: Option<usize>,
+    /// It has decided on what Step Functions told of before.
+    pub misled: bool,
+}
+
+/// Everything there is.
+#[derive(Debug, Clone, PartialEq, Eq, Hash)]
+pub struct World {
+    pub table: Memory,
+    pub processes: [Process; 3],
+    pub calls: Vec<Call>,
+    /// The time is past the one until which the holder's last call may change something.
+    pub past: bool,
+    pub left: Budget,
+    /// How often a place in line was taken.
+    pub places: u8,
+    /// Pushes of the two that were found to serve.
+    pub served: [bool; 2],
+    /// What must never happen and did.
+    pub wrong: BTreeSet<&'static str>,
+}
+
+/// How much may go wrong.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Hash)]
+pub struct Budget {
+    pub aborts: u8,
+    pub redrives: u8,
+    /// Answers that are lost, deployments that fail.
+    pub faults: u8,
+    /// Functions of one release that look at the turn at once, besides the first.
+    pub twice: u8,
+}
+
+/// What happens next. The numbers are of releases, or of calls.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub enum Act {
+    Start(usize),
+    /// `stale`: of the redriven ones, Step Functions tells what they were before.
+    Look {
+        release: usize,
+        stale: bool,
+    },
+    Call(usize),
+    /// The displaced release is told, or the answer is lost.
+    Write {
+        call: usize,
+        told: bool,
+    },
+    WriteAndLoseTheAnswer(usize),
+    /// The function ends.
+    Return(usize),
+    /// It ends, and its answer is lost.
+    Die(usize),
+    /// Its deployment has failed.
+    Fail(usize),
+    TimePasses,
+    Abort(usize),
+    Redrive(usize),
+}
+
+/// The releases that want the turn.
+pub struct Turns {
+    releases: [TakeTurnInput; 3],
+    rules: Rules,
+    budget: Budget,
+}
+
+/// Until when the first call of a turn may change something; each later one has a bit more.
+const UNTIL: i64 = 1_000_000_000_000;
+const BEFORE: i64 = 0;
+const PAST: i64 = 2 * UNTIL;
+const RETENTION: Retention = Retention { days: 1 };
+/// More often no place in line is taken unless releases displace each other without end: each of
+/// three stands there once, and again after each redrive and each place that was lost to an abort.
+const PLACES: u8 = 12;
+
+const OVERTAKEN: &str = "an older push takes the place of a newer one";
+const ROBBED: &str = "a living release loses its turn";
+const OVERWRITTEN: &str = "an older push overwrites a newer one";
+const HOPELESS: &str = "what was just read allows no write";
+
+impl Turns {
+    #[must_use]
+    pub fn new(scenario: Scenario, rules: Rules, budget: Budget) -> Self {
+        Self {
+            releases: releases(scenario),
+            rules,
+            budget,
+        }
+    }
+
+    fn asked(&self, release: usize, redrives: u32) -> TakeTurnInput {
+        let mut asked = self.releases[release].clone();
+        asked.execution.redrives = redrives;
+        asked
+    }
+
+    fn of(&self, execution: &str) -> Option<usize> {
+        self.releases
+            .iter()
+            .position(|release| release.execution.id == execution)
+    }
+
+    /// A push of the repository of which there are two.
+    fn is_push(&self, release: usize) -> bool {
+        release < 2
+    }
+
+    fn life(&self, world: &World, execution: &str, stale: bool) -> Life {
+        let known = self.of(execution).map(|release| world.processes[release]);
+        match known {
+            Some(process) if process.stage == Stage::Over => Life::Ended("SUCCEEDED".to_owned()),
+            Some(process) if process.lives && !(stale && process.redrives > 0) => Life::Running,
+            _ => Life::Ended("ABORTED".to_owned()),
+        }
+    }
+
+    fn step(&self, world: &World, me: &TakeTurnInput, turn: &Turn, stale: bool) -> Step {
+        let (mut holder, mut waiting) = (None, None);
+        loop {
+            let next = (self.rules.step)(&Seen {
+                turn,
+                me,
+                holder: holder.as_ref(),
+                waiting: waiting.as_ref(),
+                now: if world.past { PAST } else { BEFORE },
+            });
+            match (&next, &turn.holder, &turn.waiting) {
+                (Step::NeedLife { of: Who::Holder }, Some(one), _) => {
+                    holder = Some(self.life(world, &one.execution, stale));
+                }
+                (Step::NeedLife { of: Who::Waiting }, _, Some(one)) => {
+                    waiting = Some(self.life(world, &one.execution, stale));
+                }
+                _ => return next,
+            }
+        }
+    }
+
+    /// A look at the turn; `None`: nothing comes of it.
+    fn look(&self, mut world: World, release: usize, stale: bool) -> Option<World> {
+        let redrives = world.processes[release].redrives;
+        let me = self.asked(release, redrives);
+        let turn = world.table.turn();
+        let own = world.table.record(&me.release.record);
+        let now = time_of(release, redrives);
+        let mut displaces = None;
+        let misled = stale;
+        let (kind, transaction) = match self.step(&world, &me, &turn, stale) {
+            Step::Keep => {
+                world.processes[release].stage = self.plan(&turn, release);
+                return Some(world);
+            }
+            Step::GiveWay { .. } => {
+                world.processes[release].stage = Stage::End("superseded");
+                return Some(world);
+            }
+            Step::Wait { .. } | Step::NeedLife { .. } => return None,
+            Step::StandInLine { displacing } => {
+                displaces = displacing.and_then(|other| self.of(&other));
+                (Kind::StandInLine, transactions::stand_in_line(&turn, &me))
+            }
+            Step::Take => (
+                Kind::Take,
+                transactions::take(&turn, own.as_ref(), &me, now, RETENTION),
+            ),
+            Step::Retake => (
+                Kind::Retake,
+                transactions::retake(turn.holder.as_ref()?, &me, now),
+            ),
+            Step::TakeOver { status } => {
+                let holder = turn.holder.as_ref()?;
+                let record = world.table.record(&holder.record);
+                let dead = Dead {
+                    holder,
+                    record: record.as_ref(),
+                    status: &status,
+                };
+                (
+                    Kind::TakeOver,
+                    transactions::take_over(&turn, own.as_ref(), &dead, &me, now, RETENTION),
+                )
+            }
+        };
+        let same = world.calls.iter().filter(|call| {
+            call.release == release && call.redrives == redrives && is_look(call.kind)
+        });
+        if same.count() > 0 {
+            world.left.twice = world.left.twice.checked_sub(1)?;
+        }
+        Some(self.calls(world, release, kind, transaction, displaces, misled))
+    }
+
+    /// With the turn in hand: is there anything to do?
+    fn plan(&self, turn: &Turn, release: usize) -> Stage {
+        let me = &self.releases[release].release;
+        let deployed = me
+            .repository
+            .as_deref()
+            .and_then(|name| turn.deployed(name));
+        match deployed {
+            Some(deployed) if self.rules.stale && me.order.as_str() < deployed => {
+                Stage::End("stale")
+            }
+            _ => Stage::Update,
+        }
+    }
+
+    fn calls(
+        &self,
+        mut world: World,
+        release: usize,
+        kind: Kind,
+        transaction: Transaction,
+        displaces: Option<usize>,
+        misled: bool,
+    ) -> World {
+        let transaction = (self.rules.written)(kind, transaction);
+        if !world.table.clone().write(&transaction) {
+            world.wrong.insert(HOPELESS);
+        }
+        world.calls.push(Call {
+            release,
+            redrives: world.processes[release].redrives,
+            kind,
+            phase: Phase::Deciding,
+            transaction,
+            displaces,
+            misled,
+        });
+        world
+    }
+
+    /// The function of the state in which the execution is.
+    fn call(&self, mut world: World, release: usize) -> World {
+        let process = world.processes[release];
+        let me = self.asked(release, process.redrives);
+        let (asked, execution) = (&me.release, &me.execution);
+        let turn = world.table.turn();
+        let known = turn
+            .holder
+            .as_ref()
+            .and_then(|holder| holder.changing_until);
+        let until = known.unwrap_or(UNTIL) + 1;
+        let now = time_of(release, process.redrives);
+        let (kind, decided) = match process.stage {
+            Stage::Update => {
+                let beginning = Beginning {
+                    changing: Changing::Services,
+                    before: None,
+                    services: None,
+                    target: None,
+                    until,
+                };
+                let decided = transactions::begin(&turn, asked, execution, &beginning);
+                (Kind::Begin, decided)
+            }
+            Stage::RecordCurrent => (Kind::Serves, self.serves(&world, &turn, &me, now, until)),
+            Stage::End(verdict) => (Kind::End, self.end(&world, &turn, &me, verdict, now)),
+            Stage::Before | Stage::TakeTurn | Stage::Over => return world,
+        };
+        match decided {
+            Some(transaction) => self.calls(world, release, kind, transaction, None, false),
+            None if kind == Kind::End => {
+                world.processes[release].stage = Stage::Over;
+                world
+            }
+            // The error ExecutionRedriven.
+            None => {
+                world.processes[release].stage = Stage::TakeTurn;
+                world
+            }
+        }
+    }
+
+    fn serves(
+        &self,
+        world: &World,
+        turn: &Turn,
+        me: &TakeTurnInput,
+        now: i64,
+        until: i64,
+    ) -> Option<Transaction> {
+        let target = GoodRelease {
+            record: "release#0#z".to_owned(),
+            repository: "web".to_owned(),
+            tag: None,
+            digest: "z".to_owned(),
+            image: "z".to_owned(),
+            restores: "release#0#z".to_owned(),
+        };
+        let serves = match me.release.action {
+            RequestedAction::Deploy => Serves::Deployment {
+                services: &[],
+                from: now,
+            },
+            RequestedAction::Rollback => Serves::Rollback {
+                target: &target,
+                services: &[],
+                from: now,
+            },
+        };
+        let current = turn.current.as_ref();
+        let former = current.and_then(|current| world.table.record(&current.record));
+        let (release, execution) = (&me.release, &me.execution);
+        transactions::serves(
+            turn,
+            former.as_ref(),
+            release,
+            execution,
+            &serves,
+            now,
+            until,
+        )
+    }
+
+    fn end(
+        &self,
+        world: &World,
+        turn: &Turn,
+        me: &TakeTurnInput,
+        verdict: &'static str,
+        now: i64,
+    ) -> Option<Transaction> {
+        let end = End {
+            verdict,
+            cause: "-",
+            error: None,
+            seconds: &Seconds::default(),
+            left_running: false,
+        };
+        let record = world.table.record(&me.release.record);
+        let (release, execution): (_, &Execution) = (&me.release, &me.execution);
+        transactions::end(
+            turn,
+            record.as_ref(),
+            release,
+            execution,
+            &end,
+            now,
+            RETENTION,
+        )
+    }
+
+    /// A function writes what it has decided.
+    fn write(&self, mut world: World, index: usize, told: bool, answered: bool) -> World {
+        let before = world.table.turn();
+        let mut call = world.calls.remove(index);
+        if !world.table.write(&call.transaction) {
+            return world;
+        }
+        let Call {
+            release,
+            redrives,
+            kind,
+            ..
+        } = call;
+        let process = &mut world.processes[release];
+        let is_awaited = answered && process.lives && process.redrives == redrives;
+        match kind {
+            Kind::StandInLine => {
+                world.places += 1;
+                let place = before.waiting.and_then(|place| self.of(&place.execution));
+                let newer = world.processes[1];
+                if !call.misled && release == 0 && place == Some(1) && newer.is_under_way() {
+                    world.wrong.insert(OVERTAKEN);
+                }
+                let displaced = call.displaces.filter(|_| told);
+                let displaced = displaced.map(|displaced| &mut world.processes[displaced]);
+                if let Some(displaced) =
+                    displaced.filter(|other| other.lives && other.stage == Stage::TakeTurn)
+                {
+                    displaced.stage = Stage::End("superseded");
+                }
+            }
+            Kind::TakeOver => {
+                let robbed = before.holder.filter(|holder| {
+                    let process = self.of(&holder.execution).map(|of| world.processes[of]);
+                    process.is_some_and(|one| one.is_under_way() && one.redrives == holder.redrives)
+                });
+                if robbed.is_some() && !call.misled {
+                    world.wrong.insert(ROBBED);
+                }
+            }
+            Kind::Take | Kind::Retake => {}
+            Kind::Begin => {
+                if release == 0 && world.served[1] {
+                    world.wrong.insert(OVERWRITTEN);
+                }
+                world.past = false;
+                call.phase = Phase::Changing;
+                world.calls.push(call);
+            }
+            Kind::Serves => {
+                if self.is_push(release) {
+                    world.served[release] = true;
+                }
+                if is_awaited {
+                    process.stage = Stage::End("succeeded");
+                }
+            }
+            Kind::End => {
+                if is_awaited {
+                    process.stage = Stage::Over;
+                }
+            }
+        }
+        world
+    }
+
+    /// A function that may have changed something ends, and its state goes on where it is answered.
+    fn returns(&self, mut world: World, index: usize, next: Option<Stage>) -> World {
+        let call = world.calls.remove(index);
+        let process = &mut world.processes[call.release];
+        let is_awaited = process.lives && process.redrives == call.redrives;
+        if let Some(next) = next.filter(|_| is_awaited && process.stage == Stage::Update) {
+            process.stage = next;
+        }
+        world
+    }
+
+    fn acts(&self, world: &World, with_faults: bool, acts: &mut Vec<Act>) {
+        for (release, process) in world.processes.iter().enumerate() {
+            self.acts_of(world, release, process, with_faults, acts);
+        }
+        for (index, call) in world.calls.iter().enumerate() {
+            match call.phase {
+                Phase::Deciding => {
+                    acts.push(Act::Write {
+                        call: index,
+                        told: true,
+                    });
+                    if with_faults && world.left.faults > 0 {
+                        match call.displaces {
+                            Some(_) => acts.push(Act::Write {
+                                call: index,
+                                told: false,
+                            }),
+                            None if !is_look(call.kind) => {
+                                acts.push(Act::WriteAndLoseTheAnswer(index));
+                            }
+                            None => {}
+                        }
+                    }
+                }
+                Phase::Changing => {
+                    acts.push(Act::Return(index));
+                    if with_faults && world.left.faults > 0 {
+                        acts.push(Act::Die(index));
+                        acts.push(Act::Fail(index));
+                    }
+                }
+            }
+        }
+        let turn = world.table.turn();
+        let is_waited_for = turn.holder.is_some_and(|holder| {
+            let process = self.of(&holder.execution).map(|of| world.processes[of]);
+            holder.changing_until.is_some()
+                && process.is_none_or(|one| !one.lives || one.redrives > holder.redrives)
+        });
+        let is_changing = |call: &Call| call.phase == Phase::Changing;
+        if is_waited_for && !world.past && !world.calls.iter().any(is_changing) {
+            acts.push(Act::TimePasses);
+        }
+    }
+
+    fn acts_of(
+        &self,
+        world: &World,
+        release: usize,
+        process: &Process,
+        with_faults: bool,
+        acts: &mut Vec<Act>,
+    ) {
+        if !process.lives {
+            if with_faults && world.left.redrives > 0 {
+                acts.push(Act::Redrive(release));
+            }
+            return;
+        }
+        if process.is_under_way() && with_faults && world.left.aborts > 0 {
+            acts.push(Act::Abort(release));
+        }
+        let is_called = world.calls.iter().any(|call| {
+            call.release == release && call.redrives == process.redrives && !is_look(call.kind)
+        });
+        match process.stage {
+            Stage::Before => acts.push(Act::Start(release)),
+            Stage::TakeTurn => {
+                acts.push(Act::Look {
+                    release,
+                    stale: false,
+                });
+                if with_faults && world.processes.iter().any(|other| other.redrives > 0) {
+                    acts.push(Act::Look {
+                        release,
+                        stale: true,
+                    });
+                }
+            }
+            Stage::Update | Stage::RecordCurrent | Stage::End(_) if !is_called => {
+                acts.push(Act::Call(release));
+            }
+            Stage::Update | Stage::RecordCurrent | Stage::End(_) | Stage::Over => {}
+        }
+    }
+
+    fn does(&self, before: &World, act: &Act) -> Option<World> {
+        let mut world = before.clone();
+        match *act {
+            Act::Start(release) => world.processes[release].stage = Stage::TakeTurn,
+            Act::Look { release, stale } => world = self.look(world, release, stale)?,
+            Act::Call(release) => world = self.call(world, release),
+            Act::Write { call, told } => {
+                if !told {
+                    world.left.faults -= 1;
+                }
+                world = self.write(world, call, told, true);
+            }
+            Act::WriteAndLoseTheAnswer(call) => {
+                world.left.faults -= 1;
+                world = self.write(world, call, false, false);
+            }
+            Act::Return(call) => world = self.returns(world, call, Some(Stage::RecordCurrent)),
+            Act::Die(call) => {
+                world.left.faults -= 1;
+                world = self.returns(world, call, None);
+            }
+            Act::Fail(call) => {
+                world.left.faults -= 1;
+                world = self.returns(world, call, Some(Stage::End("failed")));
+            }
+            Act::TimePasses => world.past = true,
+            Act::Abort(release) => {
+                world.left.aborts -= 1;
+                world.processes[release].lives = false;
+            }
+            Act::Redrive(release) => {
+                world.left.redrives -= 1;
+                world.processes[release].lives = true;
+                world.processes[release].redrives += 1;
+            }
+        }
+        let turn = world.table.turn();
+        if turn
+            .holder
+            .is_none_or(|holder| holder.changing_until.is_none())
+        {
+            world.past = false;
+        }
+        Some(world)
+    }
+
+    /// Without another fault something happens still.
+    fn goes_on(&self, world: &World) -> bool {
+        let mut acts = Vec::new();
+        self.acts(world, false, &mut acts);
+        acts.iter().any(|act| self.does(world, act).is_some())
+    }
+}
+
+impl Model for Turns {
+    type State = World;
+    type Action = Act;
+
+    fn init_states(&self) -> Vec<World> {
+        vec![World {
+            table: Memory::default(),
+            processes: [Process::NEW; 3],
+            calls: Vec::new(),
+            past: false,
+            left: self.budget,
+            places: 0,
+            served: [false; 2],
+            wrong: BTreeSet::new(),
+        }]
+    }
+
+    fn actions(&self, world: &World, acts: &mut Vec<Act>) {
+        self.acts(world, true, acts);
+    }
+
+    fn next_state(&self, world: &World, act: Act) -> Option<World> {
+        self.does(world, &act)
+    }
+
+    fn properties(&self) -> Vec<Property<Self>> {
+        vec![
+            Property::always(
+                "one release at a time changes something",
+                |_, world: &World| {
+                    let mut changing = world
+                        .calls
+                        .iter()
+                        .filter(|call| call.phase == Phase::Changing)
+                        .map(|call| (call.release, call.redrives));
+                    let first = changing.next();
+                    changing.all(|other| Some(other) == first)
+                },
+            ),
+            Property::always("no living release loses its turn", |_, world: &World| {
+                !world.wrong.contains(ROBBED)
+            }),
+            Property::always(
+                "the newest push has the place in line",
+                |_, world: &World| !world.wrong.contains(OVERTAKEN),
+            ),
+            Property::always(
+                "no older push overwrites a newer one",
+                |_, world: &World| !world.wrong.contains(OVERWRITTEN),
+            ),
+            Property::always("nobody waits for ever", |turns: &Turns, world: &World| {
+                let all_over = !world.processes.iter().any(Process::is_under_way);
+                (all_over || turns.goes_on(world))
+                    && world.places <= PLACES
+                    && !world.wrong.contains(HOPELESS)
+            }),
+            Property::always(
+                "only who has the turn has an open record",
+                |_, world: &World| {
+                    let holder = world.table.turn().holder.map(|holder| holder.record);
+                    let mut open = world.table.records().filter(|record| !record.is_closed());
+                    open.all(|record| Some(record.key) == holder)
+                },
+            ),
+            Property::always(
+                "what serves is on record as a success",
+                |_, world: &World| {
+                    world.table.turn().current.is_none_or(|current| {
+                        let record = world.table.record(&current.record);
+                        record.is_some_and(|record| record.verdict == verdict::SUCCEEDED)
+                    })
+                },
+            ),
+            Property::sometimes("a newer push displaces an older one", |_, world: &World| {
+                let waits = world.table.turn().waiting;
+                waits.is_some_and(|waiting| waiting.execution == "b")
+                    && world.processes[0].stage == Stage::End("superseded")
+            }),
+            Property::sometimes("a dead one is taken over", |_, world: &World| {
+                world.table.turn().unsettled.is_some()
+            }),
+            Property::sometimes("everybody ends", |_, world: &World| {
+                let mut processes = world.processes.iter();
+                processes.all(|process| process.stage == Stage::Over)
+            }),
+        ]
+    }
+}
+
+fn is_look(kind: Kind) -> bool {
+    matches!(
+        kind,
+        Kind::StandInLine | Kind::Take | Kind::TakeOver | Kind::Retake
+    )
+}
+
+/// Every try of every release takes the turn at a time of its own.
+fn time_of(release: usize, redrives: u32) -> i64 {
+    let of_release = i64::try_from(release).unwrap_or_default() * 100_000;
+    of_release + i64::from(redrives) * 1000 + 1000
+}
