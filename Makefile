@@ -88,7 +88,6 @@ unit: setup ## Run every test that needs no deployed stacks
 	$(VENV)/bin/python -m unittest discover --buffer --start-directory tests/lint
 	$(VENV)/bin/python -m unittest discover --buffer --start-directory local-aws/moto
 	$(VENV)/bin/python -m unittest discover --buffer --start-directory local-aws/conformance
-	PYTHONPATH=local-aws/moto $(VENV)/bin/python -m unittest discover --buffer --start-directory tests/machine
 
 end-to-end: setup functions ## Run the end-to-end tests on the local AWS
 	cargo build --package local-aws --package websvc --locked

@@ -29,6 +29,7 @@ use wildmatch::WildMatch;
 use crate::api_call::ApiCall;
 
 /// What shall go wrong.
+#[expect(clippy::large_enum_variant, reason = "a test has a handful of them")]
 #[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
 #[serde(tag = "of", rename_all = "camelCase")]
 pub enum Fault {

@@ -35,7 +35,7 @@ impl Memory {
 
     /// Does all changes of the transaction, or none where a condition does not hold.
     pub fn write(&mut self, transaction: &Transaction) -> bool {
-        let allowed = transaction.changes.iter().all(|change| self.allows(change));
+        let allowed = self.allows(transaction);
         if allowed {
             for change in &transaction.changes {
                 self.change(change);
@@ -44,7 +44,13 @@ impl Memory {
         allowed
     }
 
-    fn allows(&self, change: &Change) -> bool {
+    /// Whether all conditions of the transaction hold.
+    #[must_use]
+    pub fn allows(&self, transaction: &Transaction) -> bool {
+        transaction.changes.iter().all(|change| self.holds(change))
+    }
+
+    fn holds(&self, change: &Change) -> bool {
         let item = self.0.get(&change.item);
         change.conditions.iter().all(|condition| match condition {
             Condition::Absent(name) => item.is_none_or(|item| !item.contains_key(*name)),

@@ -1,6 +1,5 @@
 //! Which tags a stack takes.
 
-
 use aws_sdk_cloudformation::Client;
 use aws_sdk_cloudformation::types::StackStatus;
 use bluegreen_runtime::{AwsRequestFailed, failed};
@@ -91,9 +90,11 @@ impl TakenTags {
     pub fn reason_to_skip(&self, tag: &str) -> Option<String> {
         match &self.taken {
             Taken::None(reason) => Some(reason.clone()),
-            Taken::Matching(patterns) if !bluegreen_ecr::any_matches(patterns, tag) => Some(format!(
-                "The tag {tag} is none that the stack takes (its output {IMAGE_TAGS} is `{patterns}`)."
-            )),
+            Taken::Matching(patterns) if !bluegreen_ecr::any_matches(patterns, tag) => {
+                Some(format!(
+                    "The tag {tag} is none that the stack takes (its output {IMAGE_TAGS} is `{patterns}`)."
+                ))
+            }
             Taken::Matching(_) | Taken::All => None,
         }
     }

@@ -108,12 +108,12 @@ fn a_state_that_waits_gives_its_token_and_what_it_asks_and_no_other_state_has_on
         let payload = &state.definition["Arguments"]["Payload"];
         if state.waits() {
             assert_eq!(expression(&payload["token"]), Some(token), "{}", state.name);
-            let keys: Vec<&String> = payload
+            let keys: BTreeSet<&str> = payload
                 .as_object()
                 .into_iter()
-                .flat_map(|it| it.keys())
+                .flat_map(|it| it.keys().map(String::as_str))
                 .collect();
-            assert_eq!(keys, ["asked", "token"], "{}", state.name);
+            assert_eq!(keys, ["asked", "token"].into(), "{}", state.name);
         } else {
             assert!(!state.expressions().contains(&token), "{}", state.name);
         }

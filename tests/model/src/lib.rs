@@ -16,10 +16,12 @@
 //! A function that is about to change something may work on until the time that it wrote before, and
 //! time goes past that only when it is over: Lambda ends it.
 
+mod items;
 mod process;
 mod releases;
 mod world;
 
+pub use items::{Items, Shared};
 pub use process::{Process, Stage};
 pub use releases::{Scenario, releases};
 pub use world::{Act, Budget, Call, Kind, Phase, Rules, Turns, World};

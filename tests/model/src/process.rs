@@ -1,9 +1,7 @@
 /// Where the execution of a release is.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash)]
 pub enum Stage {
-    /// It has not begun.
-    Before,
-    /// It waits for its turn.
+    /// It begins, or waits for its turn.
     TakeTurn,
     /// Its services are being changed.
     Update,
@@ -25,13 +23,13 @@ pub struct Process {
 
 impl Process {
     pub(crate) const NEW: Self = Self {
-        stage: Stage::Before,
+        stage: Stage::TakeTurn,
         redrives: 0,
         lives: true,
     };
 
-    /// It has begun, and will do more.
+    /// It will do more.
     pub(crate) fn is_under_way(&self) -> bool {
-        self.lives && !matches!(self.stage, Stage::Before | Stage::Over)
+        self.lives && self.stage != Stage::Over
     }
 }

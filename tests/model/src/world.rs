@@ -1,12 +1,11 @@
+use crate::items::{Items, Shared};
 use crate::process::{Process, Stage};
 use crate::releases::{Scenario, releases};
 use bluegreen_contract::{Execution, GoodRelease, RequestedAction, TakeTurnInput};
 use bluegreen_release::memory::Memory;
 use bluegreen_release::transactions::{self, Dead};
-use bluegreen_release::turn::{Life, Seen, Step, Turn, Who, step};
-use bluegreen_release::{
-    Beginning, Changing, End, Retention, Seconds, Serves, Transaction, verdict,
-};
+use bluegreen_release::turn::{Holder, Life, Seen, Step, Turn, Who, step};
+use bluegreen_release::{Beginning, Changing, End, Retention, Seconds, Serves, Transaction};
 use stateright::{Model, Property};
 use std::collections::BTreeSet;
 
@@ -50,7 +49,7 @@ pub enum Phase {
 }
 
 /// A function at work.
-#[derive(Debug, Clone, PartialEq, Eq, Hash)]
+#[derive(Debug, Clone, PartialEq, Hash)]
 pub struct Call {
     /// The release for which it works, and the try of its execution that called it.
     pub release: usize,
@@ -58,17 +57,15 @@ pub struct Call {
     pub kind: Kind,
     pub phase: Phase,
     /// What it will write.
-    pub transaction: Transaction,
+    pub transaction: Shared<Transaction>,
     /// The release whose place it takes.
     pub displaces: Option<usize>,
-    /// It has decided on what Step Functions told of before.
-    pub misled: bool,
 }
 
 /// Everything there is.
-#[derive(Debug, Clone, PartialEq, Eq, Hash)]
+#[derive(Debug, Clone, PartialEq, Hash)]
 pub struct World {
-    pub table: Memory,
+    pub items: Shared<Items>,
     pub processes: [Process; 3],
     pub calls: Vec<Call>,
     /// The time is past the one until which the holder's last call may change something.
@@ -96,7 +93,6 @@ pub struct Budget {
 /// What happens next. The numbers are of releases, or of calls.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub enum Act {
-    Start(usize),
     /// `stale`: of the redriven ones, Step Functions tells what they were before.
     Look {
         release: usize,
@@ -136,7 +132,7 @@ const RETENTION: Retention = Retention { days: 1 };
 /// three stands there once, and again after each redrive and each place that was lost to an abort.
 const PLACES: u8 = 12;
 
-const OVERTAKEN: &str = "an older push takes the place of a newer one";
+const OVERTAKEN: &str = "an older push is before a newer one";
 const ROBBED: &str = "a living release loses its turn";
 const OVERWRITTEN: &str = "an older push overwrites a newer one";
 const HOPELESS: &str = "what was just read allows no write";
@@ -163,17 +159,12 @@ impl Turns {
             .position(|release| release.execution.id == execution)
     }
 
-    /// A push of the repository of which there are two.
-    fn is_push(&self, release: usize) -> bool {
-        release < 2
-    }
-
     fn life(&self, world: &World, execution: &str, stale: bool) -> Life {
         let known = self.of(execution).map(|release| world.processes[release]);
         match known {
-            Some(process) if process.stage == Stage::Over => Life::Ended("SUCCEEDED".to_owned()),
-            Some(process) if process.lives && !(stale && process.redrives > 0) => Life::Running,
-            _ => Life::Ended("ABORTED".to_owned()),
+            Some(one) if one.is_under_way() && !(stale && one.redrives > 0) => Life::Running,
+            Some(one) => ended(one.redrives - u32::from(stale && one.redrives > 0)),
+            None => ended(0),
         }
     }
 
@@ -203,28 +194,43 @@ impl Turns {
     fn look(&self, mut world: World, release: usize, stale: bool) -> Option<World> {
         let redrives = world.processes[release].redrives;
         let me = self.asked(release, redrives);
-        let turn = world.table.turn();
-        let own = world.table.record(&me.release.record);
+        let items = world.items.clone();
+        let turn = &items.turn;
+        let own = items.record(&me.release.record);
         let now = time_of(release, redrives);
         let mut displaces = None;
-        let misled = stale;
-        let (kind, transaction) = match self.step(&world, &me, &turn, stale) {
+        let (kind, transaction) = match self.step(&world, &me, turn, stale) {
             Step::Keep => {
-                world.processes[release].stage = self.plan(&turn, release);
+                let held = turn.holder.as_ref().map(|holder| holder.redrives);
+                if held != Some(redrives) {
+                    world.wrong.insert(HOPELESS);
+                }
+                world.processes[release].stage = self.plan(turn, release);
                 return Some(world);
             }
             Step::GiveWay { .. } => {
                 world.processes[release].stage = Stage::End("superseded");
                 return Some(world);
             }
-            Step::Wait { .. } | Step::NeedLife { .. } => return None,
+            Step::Wait { .. } | Step::NeedLife { .. } => {
+                let place = turn
+                    .waiting
+                    .as_ref()
+                    .and_then(|place| self.of(&place.execution));
+                let holds = own_turn(turn, &me).is_some();
+                let is_behind = release == 1 && place == Some(0) && !holds;
+                return is_behind.then(|| {
+                    world.wrong.insert(OVERTAKEN);
+                    world
+                });
+            }
             Step::StandInLine { displacing } => {
                 displaces = displacing.and_then(|other| self.of(&other));
-                (Kind::StandInLine, transactions::stand_in_line(&turn, &me))
+                (Kind::StandInLine, transactions::stand_in_line(turn, &me))
             }
             Step::Take => (
                 Kind::Take,
-                transactions::take(&turn, own.as_ref(), &me, now, RETENTION),
+                transactions::take(turn, own.as_ref(), &me, now, RETENTION),
             ),
             Step::Retake => (
                 Kind::Retake,
@@ -232,7 +238,7 @@ impl Turns {
             ),
             Step::TakeOver { status } => {
                 let holder = turn.holder.as_ref()?;
-                let record = world.table.record(&holder.record);
+                let record = world.items.record(&holder.record);
                 let dead = Dead {
                     holder,
                     record: record.as_ref(),
@@ -240,7 +246,7 @@ impl Turns {
                 };
                 (
                     Kind::TakeOver,
-                    transactions::take_over(&turn, own.as_ref(), &dead, &me, now, RETENTION),
+                    transactions::take_over(turn, own.as_ref(), &dead, &me, now, RETENTION),
                 )
             }
         };
@@ -250,7 +256,7 @@ impl Turns {
         if same.count() > 0 {
             world.left.twice = world.left.twice.checked_sub(1)?;
         }
-        Some(self.calls(world, release, kind, transaction, displaces, misled))
+        Some(self.calls(world, release, kind, transaction, displaces))
     }
 
     /// With the turn in hand: is there anything to do?
@@ -275,10 +281,9 @@ impl Turns {
         kind: Kind,
         transaction: Transaction,
         displaces: Option<usize>,
-        misled: bool,
     ) -> World {
         let transaction = (self.rules.written)(kind, transaction);
-        if !world.table.clone().write(&transaction) {
+        if !world.items.allows(&transaction) {
             world.wrong.insert(HOPELESS);
         }
         world.calls.push(Call {
@@ -286,9 +291,8 @@ impl Turns {
             redrives: world.processes[release].redrives,
             kind,
             phase: Phase::Deciding,
-            transaction,
+            transaction: Shared::new(transaction),
             displaces,
-            misled,
         });
         world
     }
@@ -298,7 +302,8 @@ impl Turns {
         let process = world.processes[release];
         let me = self.asked(release, process.redrives);
         let (asked, execution) = (&me.release, &me.execution);
-        let turn = world.table.turn();
+        let items = world.items.clone();
+        let turn = &items.turn;
         let known = turn
             .holder
             .as_ref()
@@ -314,15 +319,15 @@ impl Turns {
                     target: None,
                     until,
                 };
-                let decided = transactions::begin(&turn, asked, execution, &beginning);
+                let decided = transactions::begin(turn, asked, execution, &beginning);
                 (Kind::Begin, decided)
             }
-            Stage::RecordCurrent => (Kind::Serves, self.serves(&world, &turn, &me, now, until)),
-            Stage::End(verdict) => (Kind::End, self.end(&world, &turn, &me, verdict, now)),
-            Stage::Before | Stage::TakeTurn | Stage::Over => return world,
+            Stage::RecordCurrent => (Kind::Serves, self.serves(&world, turn, &me, now, until)),
+            Stage::End(verdict) => (Kind::End, self.end(&world, turn, &me, verdict, now)),
+            Stage::TakeTurn | Stage::Over => return world,
         };
         match decided {
-            Some(transaction) => self.calls(world, release, kind, transaction, None, false),
+            Some(transaction) => self.calls(world, release, kind, transaction, None),
             None if kind == Kind::End => {
                 world.processes[release].stage = Stage::Over;
                 world
@@ -363,7 +368,7 @@ impl Turns {
             },
         };
         let current = turn.current.as_ref();
-        let former = current.and_then(|current| world.table.record(&current.record));
+        let former = current.and_then(|current| world.items.record(&current.record));
         let (release, execution) = (&me.release, &me.execution);
         transactions::serves(
             turn,
@@ -391,7 +396,7 @@ impl Turns {
             seconds: &Seconds::default(),
             left_running: false,
         };
-        let record = world.table.record(&me.release.record);
+        let record = world.items.record(&me.release.record);
         let (release, execution): (_, &Execution) = (&me.release, &me.execution);
         transactions::end(
             turn,
@@ -406,11 +411,12 @@ impl Turns {
 
     /// A function writes what it has decided.
     fn write(&self, mut world: World, index: usize, told: bool, answered: bool) -> World {
-        let before = world.table.turn();
         let mut call = world.calls.remove(index);
-        if !world.table.write(&call.transaction) {
+        let Some(items) = world.items.after(&call.transaction) else {
             return world;
-        }
+        };
+        let before = std::mem::replace(&mut world.items, items);
+        let before = &before.turn;
         let Call {
             release,
             redrives,
@@ -422,9 +428,12 @@ impl Turns {
         match kind {
             Kind::StandInLine => {
                 world.places += 1;
-                let place = before.waiting.and_then(|place| self.of(&place.execution));
+                let place = before
+                    .waiting
+                    .as_ref()
+                    .and_then(|place| self.of(&place.execution));
                 let newer = world.processes[1];
-                if !call.misled && release == 0 && place == Some(1) && newer.is_under_way() {
+                if release == 0 && place == Some(1) && newer.is_under_way() && newer.redrives == 0 {
                     world.wrong.insert(OVERTAKEN);
                 }
                 let displaced = call.displaces.filter(|_| told);
@@ -436,11 +445,11 @@ impl Turns {
                 }
             }
             Kind::TakeOver => {
-                let robbed = before.holder.filter(|holder| {
+                let robbed = before.holder.as_ref().filter(|holder| {
                     let process = self.of(&holder.execution).map(|of| world.processes[of]);
                     process.is_some_and(|one| one.is_under_way() && one.redrives == holder.redrives)
                 });
-                if robbed.is_some() && !call.misled {
+                if robbed.is_some() {
                     world.wrong.insert(ROBBED);
                 }
             }
@@ -454,8 +463,11 @@ impl Turns {
                 world.calls.push(call);
             }
             Kind::Serves => {
-                if self.is_push(release) {
-                    world.served[release] = true;
+                if release == 0 && world.served[1] {
+                    world.wrong.insert(OVERWRITTEN);
+                }
+                if let Some(served) = world.served.get_mut(release) {
+                    *served = true;
                 }
                 if is_awaited {
                     process.stage = Stage::End("succeeded");
@@ -514,14 +526,18 @@ impl Turns {
                 }
             }
         }
-        let turn = world.table.turn();
-        let is_waited_for = turn.holder.is_some_and(|holder| {
+        let is_changing = |call: &Call| call.phase == Phase::Changing;
+        let is_fine = |one: &Process| one.lives && one.redrives == 0;
+        if world.past || world.processes.iter().all(is_fine) || world.calls.iter().any(is_changing)
+        {
+            return;
+        }
+        let is_waited_for = world.items.turn.holder.as_ref().is_some_and(|holder| {
             let process = self.of(&holder.execution).map(|of| world.processes[of]);
             holder.changing_until.is_some()
                 && process.is_none_or(|one| !one.lives || one.redrives > holder.redrives)
         });
-        let is_changing = |call: &Call| call.phase == Phase::Changing;
-        if is_waited_for && !world.past && !world.calls.iter().any(is_changing) {
+        if is_waited_for {
             acts.push(Act::TimePasses);
         }
     }
@@ -547,7 +563,6 @@ impl Turns {
             call.release == release && call.redrives == process.redrives && !is_look(call.kind)
         });
         match process.stage {
-            Stage::Before => acts.push(Act::Start(release)),
             Stage::TakeTurn => {
                 acts.push(Act::Look {
                     release,
@@ -570,7 +585,6 @@ impl Turns {
     fn does(&self, before: &World, act: &Act) -> Option<World> {
         let mut world = before.clone();
         match *act {
-            Act::Start(release) => world.processes[release].stage = Stage::TakeTurn,
             Act::Look { release, stale } => world = self.look(world, release, stale)?,
             Act::Call(release) => world = self.call(world, release),
             Act::Write { call, told } => {
@@ -603,11 +617,8 @@ impl Turns {
                 world.processes[release].redrives += 1;
             }
         }
-        let turn = world.table.turn();
-        if turn
-            .holder
-            .is_none_or(|holder| holder.changing_until.is_none())
-        {
+        let holder = world.items.turn.holder.as_ref();
+        if holder.is_none_or(|holder| holder.changing_until.is_none()) {
             world.past = false;
         }
         Some(world)
@@ -627,7 +638,7 @@ impl Model for Turns {
 
     fn init_states(&self) -> Vec<World> {
         vec![World {
-            table: Memory::default(),
+            items: Items::new(Memory::default()),
             processes: [Process::NEW; 3],
             calls: Vec::new(),
             past: false,
@@ -679,34 +690,39 @@ impl Model for Turns {
             }),
             Property::always(
                 "only who has the turn has an open record",
-                |_, world: &World| {
-                    let holder = world.table.turn().holder.map(|holder| holder.record);
-                    let mut open = world.table.records().filter(|record| !record.is_closed());
-                    open.all(|record| Some(record.key) == holder)
-                },
+                |_, world: &World| world.items.is_closed_behind,
             ),
             Property::always(
                 "what serves is on record as a success",
-                |_, world: &World| {
-                    world.table.turn().current.is_none_or(|current| {
-                        let record = world.table.record(&current.record);
-                        record.is_some_and(|record| record.verdict == verdict::SUCCEEDED)
-                    })
-                },
+                |_, world: &World| world.items.is_good,
             ),
             Property::sometimes("a newer push displaces an older one", |_, world: &World| {
-                let waits = world.table.turn().waiting;
+                let waits = world.items.turn.waiting.as_ref();
                 waits.is_some_and(|waiting| waiting.execution == "b")
                     && world.processes[0].stage == Stage::End("superseded")
             }),
             Property::sometimes("a dead one is taken over", |_, world: &World| {
-                world.table.turn().unsettled.is_some()
+                world.items.turn.unsettled.is_some()
             }),
             Property::sometimes("everybody ends", |_, world: &World| {
                 let mut processes = world.processes.iter();
                 processes.all(|process| process.stage == Stage::Over)
             }),
         ]
+    }
+}
+
+/// The turn, if this release has it, whatever the try.
+fn own_turn<'a>(turn: &'a Turn, me: &TakeTurnInput) -> Option<&'a Holder> {
+    turn.holder
+        .as_ref()
+        .filter(|holder| holder.execution == me.execution.id)
+}
+
+fn ended(redrives: u32) -> Life {
+    Life::Ended {
+        status: "ABORTED".to_owned(),
+        redrives,
     }
 }
 

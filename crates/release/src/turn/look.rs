@@ -222,9 +222,15 @@ impl Line {
             }
             answer => answer.map_err(failed("states:DescribeExecution", execution))?,
         };
+        let redrives = answer.redrive_count;
         Ok(match answer.status {
             ExecutionStatus::Running | ExecutionStatus::PendingRedrive => Life::Running,
-            status => Life::Ended(status.as_str().to_owned()),
+            status => Life::Ended {
+                status: status.as_str().to_owned(),
+                redrives: redrives
+                    .and_then(|count| count.try_into().ok())
+                    .unwrap_or_default(),
+            },
         })
     }
 

@@ -25,6 +25,8 @@
 //! not stand in line, is nobody's rival, and leaves who waits waiting. Before it may be known whether
 //! one of the others lives, the step is `NeedLife`.
 //!
+//! What Step Functions tells of an execution may be of before: one that was redriven since is not dead.
+//!
 //! Whoever is about to change something writes first until when its call may last. A turn changes
 //! hands only when that is over, and only if nothing was begun since it was seen: a call that has
 //! not begun by then is refused.
@@ -56,8 +58,11 @@ pub struct Seen<'a> {
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub enum Life {
     Running,
-    /// Its status.
-    Ended(String),
+    /// With this status, after it had been redriven so often.
+    Ended {
+        status: String,
+        redrives: u32,
+    },
     /// Step Functions does not know it: it has just begun, or ended long ago.
     Unknown,
 }
@@ -139,7 +144,7 @@ fn at_the_head(seen: &Seen<'_>) -> Step {
     let Some(holder) = &seen.turn.holder else {
         return Step::Take;
     };
-    match fate(seen.holder, millis_of(&holder.since), seen.now) {
+    match fate_of_holder(holder, seen) {
         Fate::NotAsked => Step::NeedLife { of: Who::Holder },
         Fate::Lives => Step::Wait { until: None },
         Fate::Dead(status) => last_call(holder, seen.now).unwrap_or_else(|| Step::TakeOver {
@@ -155,7 +160,7 @@ fn newer_rival_at_work(seen: &Seen<'_>) -> Option<Step> {
     if !is_newer || !are_rivals(holder.waits_for.as_ref()?, seen.me.release.waits_for()) {
         return None;
     }
-    match fate(seen.holder, millis_of(&holder.since), seen.now) {
+    match fate_of_holder(holder, seen) {
         Fate::NotAsked => Some(Step::NeedLife { of: Who::Holder }),
         Fate::Lives => Some(Step::GiveWay {
             to: holder.execution.clone(),
@@ -200,11 +205,19 @@ enum Fate<'a> {
     Dead(&'a str),
 }
 
+/// A holder that was redriven since what is told of it lives: that is of before.
+fn fate_of_holder<'a>(holder: &Holder, seen: &Seen<'a>) -> Fate<'a> {
+    match seen.holder {
+        Some(Life::Ended { redrives, .. }) if *redrives < holder.redrives => Fate::Lives,
+        life => fate(life, millis_of(&holder.since), seen.now),
+    }
+}
+
 fn fate(life: Option<&Life>, since: Option<i64>, now: i64) -> Fate<'_> {
     match life {
         None => Fate::NotAsked,
         Some(Life::Running) => Fate::Lives,
-        Some(Life::Ended(status)) => Fate::Dead(status),
+        Some(Life::Ended { status, .. }) => Fate::Dead(status),
         Some(Life::Unknown) if since.is_some_and(|since| now < since + MAY_BE_NEW_MS) => {
             Fate::Lives
         }

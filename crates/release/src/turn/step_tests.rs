@@ -74,7 +74,10 @@ fn with(turn: &Turn, me: &TakeTurnInput, life: &Life) -> Step {
 }
 
 fn aborted() -> Life {
-    Life::Ended("ABORTED".to_owned())
+    Life::Ended {
+        status: "ABORTED".to_owned(),
+        redrives: 0,
+    }
 }
 
 fn stand_in_line() -> Step {
@@ -307,4 +310,11 @@ fn a_late_call_of_an_earlier_try_leaves_the_turn_to_the_later_one() {
     };
     turn.holder.as_mut().unwrap().redrives = 1;
     assert_eq!(among_the_living(&turn, &web()), WAIT);
+}
+
+#[test]
+fn a_redriven_one_lives_though_step_functions_tells_of_before() {
+    let mut turn = next();
+    turn.holder.as_mut().unwrap().redrives = 1;
+    assert_eq!(with(&turn, &web(), &aborted()), WAIT);
 }

@@ -76,7 +76,7 @@ pub(crate) fn verdicts(releases: &[Release]) -> Vec<Verdict> {
         let most = releases.iter().map(of).max().unwrap_or(usize::MAX);
         Verdict {
             holds: most <= limit,
-            sentence: format!("a release {what} at most {limit}; the most were {most}"),
+            sentence: format!("at most {limit} {what} by a release; the most were {most}"),
         }
     };
     let noticed = |what: &str, of: fn(&Release) -> f64| {
@@ -90,14 +90,10 @@ pub(crate) fn verdicts(releases: &[Release]) -> Vec<Verdict> {
         }
     };
     vec![
-        at_most("enters a number of states of", STATES_LIMIT, |release| {
-            release.states
+        at_most("states are entered", STATES_LIMIT, |release| release.states),
+        at_most("calls of ECS are made", ECS_CALLS_LIMIT, |release| {
+            release.ecs_calls
         }),
-        at_most(
-            "makes a number of calls of ECS of",
-            ECS_CALLS_LIMIT,
-            |release| release.ecs_calls,
-        ),
         noticed("a migration's stop", |release| release.after_migration),
         noticed("a deployment's end", |release| release.after_deployment),
     ]
