@@ -520,8 +520,10 @@ impl Account {
             if turn["waiting"] == execution.arn() {
                 return Ok(());
             }
-            let arn = execution.arn();
-            ensure!(Instant::now() < deadline, "{arn} is not in line: {turn}");
+            if Instant::now() > deadline {
+                let (arn, end) = (execution.arn(), execution.ended().await?);
+                bail!("{arn} is not in line: {turn}; it ended as {end:?}");
+            }
             tokio::time::sleep(POLL).await;
         }
     }

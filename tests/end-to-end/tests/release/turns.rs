@@ -211,8 +211,8 @@ pub(crate) async fn a_large_input_of_one_release_disturbs_no_other(
     )
     .await?;
     has_turn.reaches("WaitTask", PATIENCE).await?;
-    let nobody = json!({"stack": "large", "action": "rollback", "to": "x".repeat(LARGE)});
-    let waits = start(account, nobody.to_string()).await?;
+    let nobody = format!(r#"{{"stack": "large",{spaces}"action": "rollback", "to": "nobody"}}"#);
+    let waits = start(account, nobody.clone()).await?;
     account.waits_in_line("large", &waits).await?;
     let newest = json!({"stack": "large", "tag": "v3"});
     let newest = account.start_execution(newest).await?;
@@ -225,8 +225,11 @@ pub(crate) async fn a_large_input_of_one_release_disturbs_no_other(
     }
     assert_runs(&application, &next.digest()).await?;
 
-    let end = start(account, nobody.to_string()).await?.end().await?;
-    assert_failed(&end, "NothingToGoBackTo", &["no release xxx"]);
+    let end = start(account, nobody).await?.end().await?;
+    assert_failed(&end, "NothingToGoBackTo", &["no release nobody"]);
+    let endless = json!({"stack": "large", "action": "rollback", "to": "x".repeat(LARGE)});
+    let end = start(account, endless.to_string()).await?.end().await?;
+    assert_failed(&end, "InvalidInput", &["`to`"]);
     assert!(end.cause.chars().count() <= LONGEST_CAUSE);
     assert_runs(&application, &next.digest()).await
 }

@@ -93,7 +93,7 @@ pub(crate) async fn an_event_of_the_migrations_end_that_comes_after_the_release_
     let deadline = tokio::time::Instant::now() + PATIENCE;
     loop {
         let calls = account.aws().calls_since(since).await?;
-        let told = calls.of("lambda", "Invoke").mentioning("belated");
+        let told = calls.of("dynamodb", "Query").mentioning("task/belated");
         if !told.is_empty() {
             break;
         }
