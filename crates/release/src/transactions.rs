@@ -190,6 +190,15 @@ pub fn begin(
     beginning: &Beginning<'_>,
 ) -> Option<Transaction> {
     let mut transaction = while_held(turn, release, execution, beginning.until)?;
+    if beginning.changing == Changing::Settling {
+        // A look that is late stops nothing of this very release, which has gone on since.
+        let left_by = turn.unsettled.as_deref()?;
+        for change in &mut transaction.changes {
+            change
+                .conditions
+                .push(Condition::equals("unsettled", left_by));
+        }
+    }
     let touches = matches!(beginning.changing, Changing::Services | Changing::Rollback);
     let mut attributes = Attributes::default()
         .set("changing", beginning.changing.name())

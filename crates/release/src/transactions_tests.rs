@@ -368,7 +368,6 @@ mod redrives {
         assert!(takes(&mut memory, &web()));
         let touched = |memory: &Memory| memory.record(&web().release.record).unwrap().touched;
         assert!(begins(&mut memory, &web(), Changing::Migration));
-        assert!(begins(&mut memory, &web(), Changing::Settling));
         assert_eq!(touched(&memory), None);
         assert!(begins(&mut memory, &web(), Changing::Services));
         assert_eq!(touched(&memory), Some(0));
@@ -400,15 +399,30 @@ mod redrives {
     fn of_two_calls_the_one_that_may_last_longer_counts() {
         let mut memory = Memory::default();
         assert!(takes(&mut memory, &web()));
-        assert!(begins(&mut memory, &web(), Changing::Settling));
+        assert!(begins(&mut memory, &web(), Changing::Migration));
         let shorter = Beginning {
             until: NOW,
-            ..beginning(Changing::Settling)
+            ..beginning(Changing::Migration)
         };
         let second = begin(&memory.turn(), &web().release, &web().execution, &shorter);
         assert!(memory.write(&second.unwrap()));
         let holder = memory.turn().holder.unwrap();
         assert_eq!(holder.changing_until, Some(NOW + 60_000));
+    }
+
+    #[test]
+    fn a_late_look_stops_nothing_once_what_was_left_has_come_to_its_end() {
+        let mut memory = Memory::default();
+        assert!(takes(&mut memory, &web()));
+        assert!(stand(&mut memory, &newer()));
+        assert!(takes_over(&mut memory, &newer()));
+        assert!(begins(&mut memory, &newer(), Changing::Settling));
+        let (stack, execution) = (&newer().release.stack, &newer().execution);
+        let settled = settled(&memory.turn(), stack, execution).unwrap();
+        assert!(memory.write(&settled));
+        let late = beginning(Changing::Settling);
+        let late = begin(&memory.turn(), &newer().release, execution, &late);
+        assert_eq!(late, None);
     }
 
     #[test]

@@ -78,7 +78,7 @@ fn main() -> ExitCode {
         left_behind::a_migration_whose_start_nobody_heard_of_is_found_and_not_started_again,
         turns::a_large_input_of_one_release_disturbs_no_other,
         waits::a_lost_event_of_the_migrations_end_costs_no_more_than_the_next_look,
-        waits::an_event_of_the_migrations_end_that_comes_after_the_release_changes_nothing,
+        waits::an_event_of_the_migrations_end_that_comes_late_changes_nothing,
         waits::an_event_of_the_migrations_end_that_comes_twice_ends_one_wait,
         waits::a_deployment_whose_events_are_lost_is_found_complete,
         records::the_last_good_release_is_found_behind_more_than_a_thousand_that_failed,

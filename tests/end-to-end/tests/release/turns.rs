@@ -200,7 +200,7 @@ pub(crate) async fn a_large_input_of_one_release_disturbs_no_other(
     let (application, _) = running_with(account, "large", &takes_no_push).await?;
     let slow = VersionSpec::slow_migration(10).build(account.websvc())?;
     application.push("v2", &slow).await?;
-    let next = VersionSpec::slow_migration(1).title("Next");
+    let next = VersionSpec::meow().version("next").title("Next");
     let next = next.build(account.websvc())?;
     application.push("v3", &next).await?;
 
