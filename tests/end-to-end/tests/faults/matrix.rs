@@ -320,7 +320,7 @@ const STRATEGIES_DIFFER: [&str; 5] = [
 ];
 
 /// Calls that a function may make, and does not on the way that leads to its state.
-const NOT_ON_THE_WAY: [(&str, &str); 10] = [
+const NOT_ON_THE_WAY: [(&str, &str); 11] = [
     // The turn, and alarms, are looked at with the turn in hand.
     ("PlanRelease", "dynamodb:GetItem"),
     ("PlanRelease", "monitoring:DescribeAlarms"),
@@ -341,6 +341,8 @@ const NOT_ON_THE_WAY: [(&str, &str); 10] = [
         "VerifyRollback",
         "elasticloadbalancing:DescribeTargetHealth",
     ),
+    // The one that waits is the next: only of two that wait is asked whether the other one lives.
+    ("EndRelease", "states:DescribeExecution"),
 ];
 
 /// Why there is no such case, if there is none.

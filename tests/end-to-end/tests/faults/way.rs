@@ -228,10 +228,7 @@ pub(crate) fn way_to_call(state: &str, call: &str) -> Option<Way> {
         // What an earlier release has left ends in its time.
         ("SettleRelease", "ecs:StopTask") => Some(Way::Stuck),
         // Who waits is told.
-        (
-            "EndRelease",
-            "dynamodb:GetItem" | "states:SendTaskSuccess" | "states:DescribeExecution",
-        ) => Some(Way::HandsOn),
+        ("EndRelease", "dynamodb:GetItem" | "states:SendTaskSuccess") => Some(Way::HandsOn),
         _ => None,
     }
 }
