@@ -80,8 +80,13 @@ where
         tracing::debug!(awaited, "nobody waits");
     }
     let mut first_failure = Ok(());
-    for waiting in everyone {
-        let told = tell_one(waits, &waiting, &look).await;
+    for execution in everyone {
+        // One by one: the look for one of them may answer another.
+        let told = match waits.of(&execution).await {
+            Ok(Some(waiting)) => tell_one(waits, &waiting, &look).await,
+            Ok(None) => Ok(()),
+            Err(failure) => Err(failure.into()),
+        };
         first_failure = first_failure.and(told);
     }
     first_failure

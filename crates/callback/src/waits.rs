@@ -165,12 +165,12 @@ impl Waits {
         })
     }
 
-    /// Everyone who waits for `awaited`, in the order of their ARNs. What was stored before this
-    /// call is seen.
+    /// The executions, by their ARNs and in the order of these, that may wait for `awaited`: which of
+    /// them still does, [`Self::of`] says. What was stored before this call is seen.
     ///
     /// # Errors
     /// [`AwsRequestFailed`].
-    pub async fn waiting_for(&self, awaited: &str) -> Result<Vec<Waiting>, AwsRequestFailed> {
+    pub async fn waiting_for(&self, awaited: &str) -> Result<Vec<String>, AwsRequestFailed> {
         let prefix = self.waiter("");
         let pointers = self
             .dynamodb
@@ -187,13 +187,11 @@ impl Waits {
             .collect::<Result<Vec<_>, _>>()
             .await
             .map_err(failed("dynamodb:Query", &self.table))?;
-        let mut waiting = Vec::new();
-        for pointer in &pointers {
-            let waiter = string(pointer, "waiter").unwrap_or_default();
-            let execution = waiter.strip_prefix(&prefix).unwrap_or(waiter);
-            waiting.extend(self.of(execution).await?);
-        }
-        Ok(waiting)
+        let waiters = pointers
+            .iter()
+            .filter_map(|pointer| string(pointer, "waiter"));
+        let executions = waiters.filter_map(|waiter| waiter.strip_prefix(&prefix));
+        Ok(executions.map(str::to_owned).collect())
     }
 
     /// What one execution waits for, if it does.

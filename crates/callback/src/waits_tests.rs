@@ -194,7 +194,15 @@ async fn everyone_who_waits_is_found_by_consistent_reads_page_by_page() {
                 .build()
         });
     let waits = waits(&[&query, &get], &[]);
-    let found = waits.waiting_for("arn:task").await.unwrap();
+    let executions = waits.waiting_for("arn:task").await.unwrap();
+    assert_eq!(
+        executions,
+        ["arn:execution:1", "arn:execution:gone", "arn:execution:2"]
+    );
+    let mut found = Vec::new();
+    for execution in &executions {
+        found.extend(waits.of(execution).await.unwrap());
+    }
     let one = |n: u8| Waiting {
         execution: format!("arn:execution:{n}"),
         token: format!("token of wait-task#arn:execution:{n}"),

@@ -20,7 +20,7 @@ mod sample;
 pub use attributes::{Item, Value};
 pub use record::{Record, Seconds, verdict};
 pub use table::{Records, Retention, Table, TableFailure};
-pub use time::{millis, rfc3339};
+pub use time::rfc3339;
 pub use transaction::{Attributes, Change, Condition, Effect, Transaction};
 pub use transactions::{Beginning, Changing, End, Serves};
 pub use turn::{CurrentRelease, Holder, Turn, Waiting};

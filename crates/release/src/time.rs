@@ -1,14 +1,4 @@
 use aws_smithy_types::date_time::{DateTime, Format};
-use std::time::{SystemTime, UNIX_EPOCH};
-
-/// Milliseconds since 1970.
-#[must_use]
-pub fn millis(time: SystemTime) -> i64 {
-    time.duration_since(UNIX_EPOCH)
-        .ok()
-        .and_then(|since| i64::try_from(since.as_millis()).ok())
-        .unwrap_or_default()
-}
 
 /// A time in milliseconds since 1970 as RFC 3339 in UTC, always with three digits of a second, so
 /// that such texts are in the order of their times.

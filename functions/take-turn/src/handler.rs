@@ -12,13 +12,20 @@ const LAST_LOOK_MS: i64 = 15_000;
 /// far as there is time until `deadline`, when Lambda ends this call; milliseconds since 1970.
 pub(crate) async fn handle(line: &Line, payload: Value, deadline: i64) -> Result<(), Failure> {
     let call = Call::parse(payload)?;
+    let told = matches!(call, Call::Told(_));
+    let until = deadline - LAST_LOOK_MS;
     drive(
         &line.waits,
         call,
         |asked: &TakeTurnInput| vec![awaited(&asked.release.stack)],
         |asked: &TakeTurnInput| &asked.execution.id,
         turn_of,
-        async |asked: &TakeTurnInput| Ok(line.look(asked, deadline - LAST_LOOK_MS).await?),
+        async |asked: &TakeTurnInput| {
+            Ok(match told {
+                true => line.look_again(asked, until).await?,
+                false => line.look(asked, until).await?,
+            })
+        },
     )
     .await
 }
@@ -50,7 +57,6 @@ mod tests {
     use bluegreen_callback::Waits;
     use bluegreen_contract::TurnTaken;
     use bluegreen_release::{Retention, Table};
-    use lambda_runtime::Diagnostic;
     use serde_json::json;
     use std::collections::HashMap;
 
@@ -209,7 +215,7 @@ mod tests {
     async fn a_question_that_is_none_is_refused_by_its_name() {
         let payload = json!({"token": "token", "asked": {"release": {}}});
         let failure = handle(&line(&[], &[]), payload, 0).await.unwrap_err();
-        let diagnostic = Diagnostic::from(failure);
+        let diagnostic = bluegreen_runtime::diagnostic(failure);
         assert_eq!(diagnostic.error_type, "InvalidInput");
         assert!(diagnostic.error_message.contains("`asked.release"));
     }

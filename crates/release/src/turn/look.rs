@@ -2,7 +2,7 @@
 
 use super::{Life, Seen, Step, Turn, Who, step};
 use crate::table::Written;
-use crate::time::{millis, millis_of};
+use crate::time::millis_of;
 use crate::transactions::{self, Dead};
 use crate::{Record, Retention, Table};
 use aws_sdk_sfn::types::{ExecutionStatus, IncludedData};
@@ -13,7 +13,7 @@ use bluegreen_runtime::{
     AwsRequestFailed, BadEnvironment, failed, required_number, required_variable,
 };
 use std::fmt::Display;
-use std::time::{Duration, SystemTime};
+use std::time::Duration;
 
 /// The stem of the function under which releases wait for their turn.
 const WAITS_AS: &str = "take-turn";
@@ -74,14 +74,43 @@ impl Line {
         me: &TakeTurnInput,
         patient_until: i64,
     ) -> Result<Option<TurnTaken>, AwsRequestFailed> {
+        self.look_for(me, patient_until, false).await
+    }
+
+    /// The same for a release that asked earlier. It may have ended since: nothing is done for it
+    /// then, and nobody else loses a place to it.
+    ///
+    /// # Errors
+    /// [`AwsRequestFailed`].
+    pub async fn look_again(
+        &self,
+        me: &TakeTurnInput,
+        patient_until: i64,
+    ) -> Result<Option<TurnTaken>, AwsRequestFailed> {
+        self.look_for(me, patient_until, true).await
+    }
+
+    async fn look_for(
+        &self,
+        me: &TakeTurnInput,
+        patient_until: i64,
+        mut may_have_ended: bool,
+    ) -> Result<Option<TurnTaken>, AwsRequestFailed> {
         if me.action == Action::End {
             return Ok(Some(without_turn(None)));
         }
         for _ in 0..LOOKS {
+            let ask = std::mem::take(&mut may_have_ended);
+            if ask && matches!(self.life(&me.execution.id).await?, Life::Ended { .. }) {
+                return Ok(None);
+            }
             match self.look_once(me).await? {
                 Look::Answer(answer) => return Ok(Some(answer)),
                 Look::Again => {}
-                Look::Wait(Some(until)) if until <= patient_until => sleep_until(until).await,
+                Look::Wait(Some(until)) if until <= patient_until => {
+                    sleep_until(until).await;
+                    may_have_ended = true;
+                }
                 Look::Wait(_) => return Ok(None),
             }
         }
@@ -98,13 +127,13 @@ impl Line {
         F: Display + From<AwsRequestFailed> + From<InvalidInput>,
         for<'a> &'a F: Into<&'static str>,
     {
-        let look = async |asked: &TakeTurnInput| Ok(self.look(asked, 0).await?);
+        let look = async |asked: &TakeTurnInput| Ok(self.look_again(asked, 0).await?);
         tell(&self.waits, &awaited(stack), look).await
     }
 
     async fn look_once(&self, me: &TakeTurnInput) -> Result<Look, AwsRequestFailed> {
         let turn = self.table.turn(&me.release.stack).await?;
-        let now = millis(SystemTime::now());
+        let now = bluegreen_runtime::now();
         let written = match self.decide(&turn, me, now).await? {
             Step::Keep => {
                 let record = self.own_record(me).await?;
@@ -265,13 +294,13 @@ fn without_turn(superseded_by: Option<String>) -> TurnTaken {
     TurnTaken {
         taken: false,
         superseded_by,
-        at: millis(SystemTime::now()),
+        at: bluegreen_runtime::now(),
         touched: false,
     }
 }
 
 async fn sleep_until(until: i64) {
-    let left = until.saturating_sub(millis(SystemTime::now()));
+    let left = until.saturating_sub(bluegreen_runtime::now());
     let left = Duration::from_millis(left.try_into().unwrap_or_default());
     tokio::time::sleep(left).await;
 }

@@ -211,7 +211,7 @@ async fn an_execution_that_is_gone_has_nobody_wait_for_it() {
 
 #[tokio::test(start_paused = true)]
 async fn the_last_call_of_a_dead_one_is_waited_for_as_long_as_there_is_time() {
-    let until = millis(SystemTime::now()) + 1000;
+    let until = bluegreen_runtime::now() + 1000;
     let held = || {
         let changing = AttributeValue::N(until.to_string());
         both(held_by(OTHER), vec![("changingUntil", changing)])
@@ -223,10 +223,22 @@ async fn the_last_call_of_a_dead_one_is_waited_for_as_long_as_there_is_time() {
     let (first, free) = (turn(held()), nothing());
     let (no_record, take) = (nothing(), written());
     let (mine, record) = (turn(held_by(ME)), nothing());
-    let dead = is(ExecutionStatus::Aborted);
+    let (dead, lives) = (is(ExecutionStatus::Aborted), is(ExecutionStatus::Running));
     let rules = [&first, &free, &no_record, &take, &mine, &record];
-    let answer = line(&rules, &[&dead]).look(&fired, until + 5000).await;
+    let answer = line(&rules, &[&dead, &lives])
+        .look(&fired, until + 5000)
+        .await;
     assert!(answer.unwrap().unwrap().taken);
+    // It may die while it waits.
+    let (first, dead, too) = (
+        turn(held()),
+        is(ExecutionStatus::Aborted),
+        is(ExecutionStatus::Aborted),
+    );
+    let answer = line(&[&first], &[&dead, &too])
+        .look(&fired, until + 5000)
+        .await;
+    assert_eq!(answer.unwrap(), None);
 }
 
 #[tokio::test]
@@ -267,8 +279,8 @@ async fn who_finds_a_newer_one_in_its_place_gives_way() {
     assert_eq!(answer.superseded_by.as_deref(), Some(OTHER));
 }
 
-#[tokio::test]
-async fn the_turn_is_handed_on_to_who_waits_for_it() {
+/// The turn of the stack is awaited by this release.
+fn awaited_by_me() -> [Rule; 2] {
     use aws_sdk_dynamodb::operation::query::QueryOutput;
     let asked = serde_json::to_string(&me()).unwrap();
     let pointers = mock!(aws_sdk_dynamodb::Client::query)
@@ -286,17 +298,34 @@ async fn the_turn_is_handed_on_to_who_waits_for_it() {
         "waits",
         vec![("token", text("mine")), ("asked", text(&asked))],
     );
+    [pointers, waits]
+}
+
+#[tokio::test]
+async fn the_turn_is_handed_on_to_who_waits_for_it() {
+    let [pointers, waits] = awaited_by_me();
     let (free, no_record, take) = (turn(in_line(ME, MINE)), nothing(), written());
     let (mine, record, forgotten) = (turn(held_by(ME)), nothing(), written());
+    let lives = is(ExecutionStatus::Running);
     let told = mock!(aws_sdk_sfn::Client::send_task_success)
         .match_requests(|request| request.task_token() == Some("mine"))
         .then_output(|| SendTaskSuccessOutput::builder().build());
     let rules = [
         &pointers, &waits, &free, &no_record, &take, &mine, &record, &forgotten,
     ];
-    let handed_on: Result<(), Failure> = line(&rules, &[&told]).hand_on("shop").await;
+    let handed_on: Result<(), Failure> = line(&rules, &[&lives, &told]).hand_on("shop").await;
     assert!(handed_on.is_ok());
     assert_eq!(told.num_calls(), 1);
+}
+
+#[tokio::test]
+async fn nothing_is_handed_on_to_one_that_waited_and_is_dead() {
+    let [pointers, waits] = awaited_by_me();
+    let dead = is(ExecutionStatus::Aborted);
+    // It would take the turn, or the place of one that lives.
+    let handed_on: Result<(), Failure> = line(&[&pointers, &waits], &[&dead]).hand_on("shop").await;
+    assert!(handed_on.is_ok());
+    assert_eq!(dead.num_calls(), 1);
 }
 
 #[derive(Debug, thiserror::Error)]

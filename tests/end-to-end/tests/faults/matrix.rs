@@ -368,6 +368,12 @@ fn senseless(
         Conflict | ConditionFailed if !state.has_transactions() => {
             return Some("the state's function writes nothing into the table of releases");
         }
+        Conflict | ConditionFailed if way == Way::Ousted => {
+            return Some("who gives way writes nothing");
+        }
+        CallAnswerLost(call) if call == TRANSACTION && way == Way::Ousted => {
+            return Some("who gives way writes nothing");
+        }
         end if end.is_about_an_end() && !state.waits() => {
             return Some("the state waits for nothing");
         }
