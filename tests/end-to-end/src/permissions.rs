@@ -329,12 +329,12 @@ mod tests {
     #[test]
     fn what_a_role_does_not_allow_is_named() {
         check_actions(&asked("ecs:DescribeTasks")).unwrap();
-        let error = check_actions(&asked("ecs:StopTask"))
+        let error = check_actions(&asked("ecs:RunTask"))
             .unwrap_err()
             .to_string();
         assert_eq!(
             error,
-            "WaitTaskRole does not allow ecs:StopTask, which was asked for"
+            "WaitTaskRole does not allow ecs:RunTask, which was asked for"
         );
     }
 
