@@ -1,4 +1,4 @@
-//! What every function does before it can work: its AWS clients' configuration and its log.
+//! What every function does: its AWS clients' configuration, its log, and its calls by Lambda.
 //!
 //! Region and credentials come from the variables that Lambda sets, without the provider chain that
 //! looks for profiles, instance metadata and single sign-on.
@@ -6,10 +6,13 @@
 mod failure;
 mod http;
 mod logging;
+mod serve;
 mod web;
 
 pub use failure::{AwsRequestFailed, failed};
+pub use lambda_runtime::{Diagnostic, Error};
 pub use logging::init_logging;
+pub use serve::{Invocation, diagnostic, millis, now, serve};
 pub use web::Web;
 
 use aws_credential_types::Credentials;

@@ -1,5 +1,4 @@
 use bluegreen_contract::{InvalidInput, Purpose};
-use lambda_runtime::Diagnostic;
 
 /// Every end of a command but exit code 0 in its time. A variant's name is its error name in Step
 /// Functions; whatever the command is for, it has the migration's names.
@@ -68,14 +67,5 @@ fn again(purpose: Purpose) -> &'static str {
     match purpose {
         Purpose::Migration => "deploy again",
         Purpose::PostDeploy => "run it again",
-    }
-}
-
-impl From<Failure> for Diagnostic {
-    fn from(failure: Failure) -> Self {
-        Diagnostic {
-            error_type: <&str>::from(&failure).to_owned(),
-            error_message: failure.to_string(),
-        }
     }
 }

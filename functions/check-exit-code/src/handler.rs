@@ -159,7 +159,7 @@ mod tests {
     };
     use aws_sdk_cloudwatchlogs::types::OutputLogEvent;
     use aws_smithy_mocks::{RuleMode, mock, mock_client};
-    use lambda_runtime::Diagnostic;
+    use bluegreen_runtime::{Diagnostic, diagnostic};
     use serde_json::json;
 
     const AT: i64 = 1_700_000_000_000;
@@ -188,7 +188,7 @@ mod tests {
     }
 
     async fn failure(client: &Client, event: Value) -> Diagnostic {
-        handle(client, event).await.unwrap_err().into()
+        diagnostic(handle(client, event).await.unwrap_err())
     }
 
     #[tokio::test]

@@ -5,15 +5,11 @@ mod handler;
 mod log;
 
 use aws_sdk_cloudwatchlogs::Client;
-use lambda_runtime::{Error, LambdaEvent, run, service_fn};
-use serde_json::Value;
+use bluegreen_runtime::{Error, serve};
 
 #[tokio::main(flavor = "current_thread")]
 async fn main() -> Result<(), Error> {
     bluegreen_runtime::init_logging();
     let client = Client::new(&bluegreen_runtime::from_env()?);
-    run(service_fn(|event: LambdaEvent<Value>| {
-        handler::handle(&client, event.payload)
-    }))
-    .await
+    serve(async |call| handler::handle(&client, call.payload).await).await
 }

@@ -1,6 +1,5 @@
 use bluegreen_contract::InvalidInput;
 use bluegreen_runtime::AwsRequestFailed;
-use lambda_runtime::Diagnostic;
 
 /// Why there is no rollback. A variant's name is its error name in Step Functions.
 #[derive(Debug, thiserror::Error, strum::IntoStaticStr)]
@@ -26,13 +25,4 @@ pub(crate) enum Reason {
     NothingKnown,
     #[error("has none of the services any more that its release {release} ({name}) ran")]
     NoServiceLeft { release: String, name: String },
-}
-
-impl From<Failure> for Diagnostic {
-    fn from(failure: Failure) -> Self {
-        Diagnostic {
-            error_type: <&str>::from(&failure).to_owned(),
-            error_message: failure.to_string(),
-        }
-    }
 }

@@ -5,7 +5,7 @@ use aws_sdk_dynamodb::operation::get_item::{GetItemError, GetItemInput, GetItemO
 use aws_sdk_dynamodb::operation::query::{QueryError, QueryOutput};
 use aws_sdk_dynamodb::types::AttributeValue;
 use aws_smithy_mocks::{Rule, RuleMode, mock, mock_client};
-use lambda_runtime::Diagnostic;
+use bluegreen_runtime::{Diagnostic, diagnostic};
 use serde_json::json;
 use std::collections::HashMap;
 
@@ -131,7 +131,7 @@ fn revisions(target: &Target) -> Vec<&str> {
 }
 
 async fn failure(table: &Table, event: Value) -> Diagnostic {
-    handle(table, event).await.unwrap_err().into()
+    diagnostic(handle(table, event).await.unwrap_err())
 }
 
 #[tokio::test]

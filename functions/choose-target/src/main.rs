@@ -6,8 +6,7 @@ mod target;
 
 use aws_sdk_dynamodb::Client;
 use bluegreen_release::Table;
-use lambda_runtime::{Error, LambdaEvent, run, service_fn};
-use serde_json::Value;
+use bluegreen_runtime::{Error, serve};
 
 #[tokio::main(flavor = "current_thread")]
 async fn main() -> Result<(), Error> {
@@ -15,8 +14,5 @@ async fn main() -> Result<(), Error> {
     let client = Client::new(&bluegreen_runtime::from_env()?);
     let name = bluegreen_runtime::required_variable("RELEASES_TABLE")?;
     let table = Table::new(client, name);
-    run(service_fn(|event: LambdaEvent<Value>| {
-        handler::handle(&table, event.payload)
-    }))
-    .await
+    serve(async |call| handler::handle(&table, call.payload).await).await
 }

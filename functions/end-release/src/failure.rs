@@ -1,6 +1,5 @@
 use bluegreen_contract::InvalidInput;
 use bluegreen_runtime::AwsRequestFailed;
-use lambda_runtime::Diagnostic;
 
 /// Why the release could not be closed. A variant's name is its error name in Step Functions.
 #[derive(Debug, thiserror::Error, strum::IntoStaticStr)]
@@ -9,13 +8,4 @@ pub(crate) enum Failure {
     InvalidInput(#[from] InvalidInput),
     #[error("{0}")]
     AwsRequestFailed(#[from] AwsRequestFailed),
-}
-
-impl From<Failure> for Diagnostic {
-    fn from(failure: Failure) -> Self {
-        Diagnostic {
-            error_type: <&str>::from(&failure).to_owned(),
-            error_message: failure.to_string(),
-        }
-    }
 }

@@ -11,7 +11,7 @@ use aws_sdk_dynamodb::types::AttributeValue;
 use aws_smithy_mocks::{Rule, RuleMode, mock, mock_client};
 use bluegreen_callback::Waits;
 use bluegreen_release::{Retention, Table};
-use lambda_runtime::Diagnostic;
+use bluegreen_runtime::diagnostic;
 use serde_json::json;
 
 const NOW: i64 = 1_767_225_690_000;
@@ -141,7 +141,7 @@ async fn what_cannot_be_written_is_tried_again_and_at_last_told_all_the_same() {
     let refused = refused();
     let line = line(&[&turn(), &record(), &refused]);
     let failure = handle(&line, healthy(6), NOW).await.unwrap_err();
-    assert_eq!(Diagnostic::from(failure).error_type, "AwsRequestFailed");
+    assert_eq!(diagnostic(failure).error_type, "AwsRequestFailed");
 
     let outcome = handle(&line, healthy(7), NOW).await.unwrap();
     assert_eq!(
@@ -163,7 +163,7 @@ async fn a_table_that_does_not_answer_hides_no_verdict() {
     });
     let line = line(&[&unread]);
     let failure = handle(&line, healthy(0), NOW).await.unwrap_err();
-    assert_eq!(Diagnostic::from(failure).error_type, "AwsRequestFailed");
+    assert_eq!(diagnostic(failure).error_type, "AwsRequestFailed");
     let outcome = handle(&line, healthy(7), NOW).await.unwrap();
     assert!(outcome.reason.contains("is healthy"), "{outcome:?}");
     assert!(outcome.services.is_empty());
@@ -188,7 +188,7 @@ async fn an_input_that_is_none_is_refused_by_name() {
     let failure = handle(&line(&[]), json!({"retries": 0}), NOW)
         .await
         .unwrap_err();
-    let failure = Diagnostic::from(failure);
+    let failure = diagnostic(failure);
     assert_eq!(failure.error_type, "InvalidInput");
     assert!(failure.error_message.contains("`execution`"), "{failure:?}");
 }

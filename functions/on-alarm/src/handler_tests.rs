@@ -8,7 +8,7 @@ use aws_sdk_cloudformation::types::StackResource;
 use aws_sdk_sfn::operation::start_execution::{StartExecutionError, StartExecutionOutput};
 use aws_sdk_sfn::primitives::DateTime;
 use aws_smithy_mocks::{Rule, RuleMode, mock, mock_client};
-use lambda_runtime::Diagnostic;
+use bluegreen_runtime::diagnostic;
 use serde_json::json;
 
 const MACHINE: &str = "arn:aws:states:us-east-1:123456789012:stateMachine:deploy";
@@ -185,6 +185,6 @@ async fn an_alarm_of_another_account_or_region_is_ignored() {
 #[tokio::test]
 async fn a_refusal_is_aws_request_failed_so_that_the_event_comes_again() {
     let context = context(refuses("AccessDenied"), &[]);
-    let failure: Diagnostic = handle(&context, fired()).await.unwrap_err().into();
+    let failure = diagnostic(handle(&context, fired()).await.unwrap_err());
     assert_eq!(failure.error_type, "AwsRequestFailed");
 }

@@ -1,5 +1,4 @@
 use bluegreen_runtime::AwsRequestFailed;
-use lambda_runtime::Diagnostic;
 
 /// Why not every release was started. A variant's name is its error name.
 #[derive(Debug, thiserror::Error, strum::IntoStaticStr)]
@@ -19,15 +18,6 @@ impl From<AwsRequestFailed> for Failure {
         Failure::AwsRequestFailed {
             failure,
             started: "none".to_owned(),
-        }
-    }
-}
-
-impl From<Failure> for Diagnostic {
-    fn from(failure: Failure) -> Self {
-        Diagnostic {
-            error_type: <&str>::from(&failure).to_owned(),
-            error_message: failure.to_string(),
         }
     }
 }

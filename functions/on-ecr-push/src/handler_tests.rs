@@ -10,7 +10,7 @@ use aws_sdk_sfn::operation::start_execution::{StartExecutionError, StartExecutio
 use aws_sdk_sfn::primitives::DateTime;
 use aws_sdk_sfn::types::error::ExecutionAlreadyExists;
 use aws_smithy_mocks::{Rule, RuleMode, mock, mock_client};
-use lambda_runtime::Diagnostic;
+use bluegreen_runtime::diagnostic;
 use serde_json::json;
 
 const MACHINE: &str = "arn:aws:states:us-east-1:123456789012:stateMachine:deploy";
@@ -235,7 +235,7 @@ async fn one_stacks_failure_keeps_no_other_from_its_release() {
         });
     let starts = starts();
     let context = context(names_stacks("demo production"), &[&refuses, &starts]);
-    let failure: Diagnostic = handle(&context, pushed()).await.unwrap_err().into();
+    let failure = diagnostic(handle(&context, pushed()).await.unwrap_err());
     assert_eq!(failure.error_type, "AwsRequestFailed");
     for part in [
         "states:StartExecution",
@@ -249,7 +249,7 @@ async fn one_stacks_failure_keeps_no_other_from_its_release() {
 #[tokio::test]
 async fn an_event_without_its_fields_is_invalid_event() {
     let context = context(names_stacks("demo"), &[]);
-    let failure: Diagnostic = handle(&context, json!({"id": 1})).await.unwrap_err().into();
+    let failure = diagnostic(handle(&context, json!({"id": 1})).await.unwrap_err());
     assert_eq!(failure.error_type, "InvalidEvent");
     assert!(failure.error_message.contains("`id`"), "{failure:?}");
 }

@@ -4,10 +4,9 @@ mod event;
 mod failure;
 mod handler;
 
+use bluegreen_runtime::{Error, serve};
 use bluegreen_trigger::StateMachine;
 use handler::Context;
-use lambda_runtime::{Error, LambdaEvent, run, service_fn};
-use serde_json::Value;
 
 #[tokio::main(flavor = "current_thread")]
 async fn main() -> Result<(), Error> {
@@ -20,8 +19,5 @@ async fn main() -> Result<(), Error> {
         sfn: aws_sdk_sfn::Client::new(&config),
         state_machine: StateMachine::parse(&state_machine)?,
     };
-    run(service_fn(|event: LambdaEvent<Value>| {
-        handler::handle(&context, event.payload)
-    }))
-    .await
+    serve(async |call| handler::handle(&context, call.payload).await).await
 }

@@ -1,7 +1,6 @@
 use bluegreen_alarms::AlarmsInAlarm;
 use bluegreen_contract::{InvalidInput, STACKS_TAG};
 use bluegreen_runtime::AwsRequestFailed;
-use lambda_runtime::Diagnostic;
 
 /// Why there is no plan. A variant's name is its error name in Step Functions.
 #[derive(Debug, thiserror::Error, strum::IntoStaticStr)]
@@ -40,13 +39,4 @@ pub(crate) enum Failure {
     AlarmsInAlarm(#[from] AlarmsInAlarm),
     #[error("{0}")]
     AwsRequestFailed(#[from] AwsRequestFailed),
-}
-
-impl From<Failure> for Diagnostic {
-    fn from(failure: Failure) -> Self {
-        Diagnostic {
-            error_type: <&str>::from(&failure).to_owned(),
-            error_message: failure.to_string(),
-        }
-    }
 }

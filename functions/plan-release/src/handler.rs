@@ -9,10 +9,10 @@ use bluegreen_contract::{
     PlannedService, Release, RequestedAction, Revision, TurnTaken, UpdatedService, UpdatedServices,
     parse,
 };
-use bluegreen_release::{Table, millis};
+use bluegreen_release::Table;
+use bluegreen_runtime::now;
 use serde_json::Value;
 use std::collections::{BTreeMap, BTreeSet};
-use std::time::SystemTime;
 
 /// What a plan is made from.
 pub(crate) struct Sources {
@@ -263,7 +263,7 @@ fn alarms(unit: &[AppService]) -> Vec<String> {
 
 /// As `update-service` would answer for services that run their revisions already.
 fn as_it_runs(plan: &Plan) -> UpdatedServices {
-    let at = millis(SystemTime::now());
+    let at = now();
     let services = plan.services.iter().map(|planned| UpdatedService {
         cluster: planned.cluster.clone(),
         service: planned.service.clone(),

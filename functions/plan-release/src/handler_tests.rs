@@ -22,7 +22,7 @@ use aws_sdk_ecs::types::{
     TaskDefinition,
 };
 use aws_smithy_mocks::{RuleMode, mock, mock_client};
-use lambda_runtime::Diagnostic;
+use bluegreen_runtime::{Diagnostic, diagnostic};
 use serde_json::json;
 
 const REGISTRY: &str = "123456789012.dkr.ecr.us-east-1.amazonaws.com";
@@ -397,7 +397,7 @@ fn taken() -> Value {
 }
 
 async fn refusal(sources: &Sources, request: Value) -> Diagnostic {
-    handle(sources, event(request)).await.unwrap_err().into()
+    diagnostic(handle(sources, event(request)).await.unwrap_err())
 }
 
 fn by_tag() -> Value {
@@ -473,7 +473,7 @@ async fn a_tag_that_moves_on_while_a_release_waits_is_the_image_that_it_was() {
     let mut before = world().plan(by_tag()).await.unwrap();
     before.release.digest = Some(format!("sha256:{}", "3".repeat(64)));
     let event = event_in_turn(by_tag(), &before, taken());
-    let failure: Diagnostic = handle(&world().sources(), event).await.unwrap_err().into();
+    let failure = diagnostic(handle(&world().sources(), event).await.unwrap_err());
     assert_eq!(failure.error_type, "ImageNotFound");
 }
 
@@ -560,7 +560,7 @@ async fn an_alarm_in_alarm_refuses_the_deployment_unless_alarms_are_to_be_ignore
     let mut world = world();
     world.alarms = vec![("web", vec!["errors", "latency", "queue"], true)];
     world.in_alarm = vec!["queue", "errors"];
-    let failure: Diagnostic = world.plan_in_turn(by_tag()).await.unwrap_err().into();
+    let failure = diagnostic(world.plan_in_turn(by_tag()).await.unwrap_err());
     assert_eq!(failure.error_type, "AlarmsInAlarm");
     assert_eq!(
         failure.error_message,
@@ -589,7 +589,7 @@ async fn an_alarm_in_alarm_refuses_the_deployment_unless_alarms_are_to_be_ignore
 async fn what_runs_already_is_verified_as_if_it_had_been_updated_now() {
     let mut world = world().all_run(&pinned());
     world.turn = vec![("verified:demo", "sha256:1".to_owned())];
-    let began = millis(SystemTime::now());
+    let began = now();
     let plan = world.plan_in_turn(by_tag()).await.unwrap();
     let update = plan.update.unwrap();
     assert!(update.at >= began);
@@ -1104,7 +1104,7 @@ async fn bad_input_is_invalid_input_and_nothing_is_asked_of_aws() {
         (planless, "`plan`"),
         (timeless, "`startedAt`"),
     ] {
-        let failure: Diagnostic = handle(&unasked(), event).await.unwrap_err().into();
+        let failure = diagnostic(handle(&unasked(), event).await.unwrap_err());
         assert_eq!(failure.error_type, "InvalidInput");
         assert!(failure.error_message.contains(named), "{failure:?}");
     }

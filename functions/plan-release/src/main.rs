@@ -13,9 +13,8 @@ mod services;
 mod stack;
 
 use bluegreen_release::Table;
+use bluegreen_runtime::{Error, serve};
 use handler::Sources;
-use lambda_runtime::{Error, LambdaEvent, run, service_fn};
-use serde_json::Value;
 
 #[tokio::main(flavor = "current_thread")]
 async fn main() -> Result<(), Error> {
@@ -31,8 +30,5 @@ async fn main() -> Result<(), Error> {
         table: Table::new(aws_sdk_dynamodb::Client::new(&config), table),
         defaults,
     };
-    run(service_fn(|event: LambdaEvent<Value>| {
-        handler::handle(&sources, event.payload)
-    }))
-    .await
+    serve(async |call| handler::handle(&sources, call.payload).await).await
 }

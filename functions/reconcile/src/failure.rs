@@ -1,5 +1,4 @@
 use bluegreen_runtime::AwsRequestFailed;
-use lambda_runtime::Diagnostic;
 
 /// Why not every repository was looked at. A variant's name is its error name.
 #[derive(Debug, thiserror::Error, strum::IntoStaticStr)]
@@ -10,13 +9,4 @@ pub(crate) enum Failure {
         failure: AwsRequestFailed,
         started: String,
     },
-}
-
-impl From<Failure> for Diagnostic {
-    fn from(failure: Failure) -> Self {
-        Diagnostic {
-            error_type: <&str>::from(&failure).to_owned(),
-            error_message: failure.to_string(),
-        }
-    }
 }

@@ -13,7 +13,7 @@ use aws_sdk_ecr::types::{ImageDetail, Repository, Tag};
 use aws_sdk_sfn::operation::start_execution::StartExecutionOutput;
 use aws_smithy_mocks::{Rule, RuleMode, mock, mock_client};
 use aws_smithy_types::DateTime;
-use lambda_runtime::Diagnostic;
+use bluegreen_runtime::diagnostic;
 use serde_json::{Value, json};
 use std::collections::HashMap;
 use std::time::Duration;
@@ -195,7 +195,7 @@ impl World {
     /// the others from nothing.
     async fn started(&self) -> Vec<Value> {
         let starts = starts();
-        let failure: Diagnostic = self.found(&starts).await.unwrap_err().into();
+        let failure = diagnostic(self.found(&starts).await.unwrap_err());
         assert_eq!(failure.error_type, "AwsRequestFailed");
         assert!(failure.error_message.contains("not you"), "{failure:?}");
         let (_, started) = failure.error_message.split_once("all the same: ").unwrap();

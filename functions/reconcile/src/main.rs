@@ -6,10 +6,9 @@ mod images;
 mod known;
 
 use bluegreen_release::Table;
+use bluegreen_runtime::{Error, serve};
 use bluegreen_trigger::StateMachine;
 use handler::Context;
-use lambda_runtime::{Error, LambdaEvent, run, service_fn};
-use serde_json::Value;
 use std::time::SystemTime;
 
 #[tokio::main(flavor = "current_thread")]
@@ -26,8 +25,5 @@ async fn main() -> Result<(), Error> {
         state_machine: StateMachine::parse(&state_machine)?,
         releases: Table::new(dynamodb, releases_table),
     };
-    run(service_fn(|_: LambdaEvent<Value>| {
-        handler::handle(&context, SystemTime::now())
-    }))
-    .await
+    serve(async |_| handler::handle(&context, SystemTime::now()).await).await
 }

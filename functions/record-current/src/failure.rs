@@ -1,7 +1,6 @@
 use bluegreen_contract::InvalidInput;
 use bluegreen_release::TableFailure;
 use bluegreen_runtime::AwsRequestFailed;
-use lambda_runtime::Diagnostic;
 
 /// Why it is not on record what serves. A variant's name is its error name in Step Functions.
 #[derive(Debug, thiserror::Error, strum::IntoStaticStr)]
@@ -22,15 +21,6 @@ impl From<TableFailure> for Failure {
             redriven @ TableFailure::ExecutionRedriven { .. } => {
                 Failure::ExecutionRedriven(redriven)
             }
-        }
-    }
-}
-
-impl From<Failure> for Diagnostic {
-    fn from(failure: Failure) -> Self {
-        Diagnostic {
-            error_type: <&str>::from(&failure).to_owned(),
-            error_message: failure.to_string(),
         }
     }
 }

@@ -7,7 +7,7 @@ use aws_sdk_ssm::error::ErrorMetadata;
 use aws_sdk_ssm::operation::put_parameter::{PutParameterError, PutParameterOutput};
 use aws_sdk_ssm::types::ParameterType;
 use aws_smithy_mocks::{Rule, RuleMode, mock, mock_client};
-use lambda_runtime::Diagnostic;
+use bluegreen_runtime::diagnostic;
 use serde_json::json;
 
 const TIMES: Times = Times {
@@ -131,7 +131,7 @@ async fn without_the_turn_nothing_is_written_at_all() {
     let failure = handle(&table, &ssm(&[]), deployed(), TIMES)
         .await
         .unwrap_err();
-    assert_eq!(Diagnostic::from(failure).error_type, "ExecutionRedriven");
+    assert_eq!(diagnostic(failure).error_type, "ExecutionRedriven");
 }
 
 #[tokio::test]
@@ -139,7 +139,7 @@ async fn an_input_that_is_none_is_refused_by_name() {
     let failure = handle(&table(&[]), &ssm(&[]), json!({}), TIMES)
         .await
         .unwrap_err();
-    let failure = Diagnostic::from(failure);
+    let failure = diagnostic(failure);
     assert_eq!(failure.error_type, "InvalidInput");
     assert!(failure.error_message.contains("`plan`"), "{failure:?}");
 }

@@ -7,11 +7,9 @@ mod parameter;
 mod samples;
 mod serving;
 
-use bluegreen_release::{Table, millis};
+use bluegreen_release::Table;
+use bluegreen_runtime::{Error, now, serve};
 use handler::Times;
-use lambda_runtime::{Error, LambdaEvent, run, service_fn};
-use serde_json::Value;
-use std::time::SystemTime;
 
 #[tokio::main(flavor = "current_thread")]
 async fn main() -> Result<(), Error> {
@@ -20,12 +18,12 @@ async fn main() -> Result<(), Error> {
     let name = bluegreen_runtime::required_variable("RELEASES_TABLE")?;
     let table = Table::new(aws_sdk_dynamodb::Client::new(&config), name);
     let ssm = aws_sdk_ssm::Client::new(&config);
-    run(service_fn(|event: LambdaEvent<Value>| {
+    serve(async |call| {
         let times = Times {
-            now: millis(SystemTime::now()),
-            until: millis(event.context.deadline()),
+            now: now(),
+            until: call.until,
         };
-        handler::handle(&table, &ssm, event.payload, times)
-    }))
+        handler::handle(&table, &ssm, call.payload, times).await
+    })
     .await
 }

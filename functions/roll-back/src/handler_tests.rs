@@ -14,7 +14,7 @@ use aws_sdk_ecs::types::{
     ServiceRevision, ServiceRevisionSummary, StopServiceDeploymentStopType,
 };
 use aws_smithy_mocks::{Rule, RuleMode, mock, mock_client};
-use lambda_runtime::Diagnostic;
+use bluegreen_runtime::{Diagnostic, diagnostic};
 use serde_json::json;
 
 const EXECUTION: &str = "arn:aws:states:us-east-1:123456789012:execution:deploy:1";
@@ -204,7 +204,7 @@ async fn back(ecs: &[&Rule], event: Value) -> Result<UpdatedServices, Failure> {
 }
 
 async fn failure(ecs: &[&Rule], event: Value) -> Diagnostic {
-    back(ecs, event).await.unwrap_err().into()
+    diagnostic(back(ecs, event).await.unwrap_err())
 }
 
 #[tokio::test]
@@ -366,7 +366,7 @@ async fn bad_input_is_invalid_input_and_nothing_is_asked_of_aws() {
     ] {
         let clients = with(&[], &[]);
         let failure = handle(&clients, event, UNTIL, || NOW).await.unwrap_err();
-        let failure = Diagnostic::from(failure);
+        let failure = diagnostic(failure);
         assert_eq!(failure.error_type, "InvalidInput");
         assert!(failure.error_message.contains(named), "{failure:?}");
     }
@@ -377,7 +377,7 @@ async fn without_the_turn_nothing_is_changed() {
     let clients = with(&[&turn("2")], &[]);
     let event = event(&[("web", "web:7")]);
     let failure = handle(&clients, event, UNTIL, || NOW).await.unwrap_err();
-    assert_eq!(Diagnostic::from(failure).error_type, "ExecutionRedriven");
+    assert_eq!(diagnostic(failure).error_type, "ExecutionRedriven");
 }
 
 #[tokio::test]

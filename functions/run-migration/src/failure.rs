@@ -1,7 +1,6 @@
 use bluegreen_contract::InvalidInput;
 use bluegreen_release::TableFailure;
 use bluegreen_runtime::AwsRequestFailed;
-use lambda_runtime::Diagnostic;
 
 /// Why there is no task. A variant's name is its error name in Step Functions.
 #[derive(Debug, thiserror::Error, strum::IntoStaticStr)]
@@ -35,15 +34,6 @@ impl From<TableFailure> for Failure {
             TableFailure::ExecutionRedriven { .. } => {
                 Failure::ExecutionRedriven(failure.to_string())
             }
-        }
-    }
-}
-
-impl From<Failure> for Diagnostic {
-    fn from(failure: Failure) -> Self {
-        Diagnostic {
-            error_type: <&str>::from(&failure).to_owned(),
-            error_message: failure.to_string(),
         }
     }
 }

@@ -16,7 +16,7 @@ use aws_sdk_ecs::types::{
     TaskFilesystemType,
 };
 use aws_smithy_mocks::{Rule, RuleMode, mock, mock_client};
-use lambda_runtime::Diagnostic;
+use bluegreen_runtime::{Diagnostic, diagnostic};
 use serde_json::json;
 use std::sync::{Arc, Mutex};
 
@@ -224,7 +224,7 @@ async fn refusal(ecs: &[&Rule], event: Value) -> Diagnostic {
     let client = mock_client!(aws_sdk_ecs, RuleMode::MatchAny, ecs);
     let table = held_by(EXECUTION).table();
     let answer = handle(&client, &table, event, CALL).await;
-    answer.unwrap_err().into()
+    diagnostic(answer.unwrap_err())
 }
 
 #[tokio::test]
@@ -339,7 +339,7 @@ async fn failures_in_a_successful_answer_are_named_by_whether_they_pass() {
                 .failures(EcsFailure::builder().reason(reason).build())
                 .build()
         });
-        let failure: Diagnostic = answer(fargate_service, run).await.unwrap_err().into();
+        let failure = diagnostic(answer(fargate_service, run).await.unwrap_err());
         assert_eq!(failure.error_type, name);
         assert!(failure.error_message.contains(reason), "{failure:?}");
     }
@@ -388,7 +388,7 @@ async fn a_refused_request_is_aws_request_failed() {
                 .build(),
         )
     });
-    let failure: Diagnostic = answer(fargate_service, run).await.unwrap_err().into();
+    let failure = diagnostic(answer(fargate_service, run).await.unwrap_err());
     assert_eq!(failure.error_type, "AwsRequestFailed");
     for part in ["ecs:RunTask", SERVICE, "no iam:PassRole"] {
         assert!(failure.error_message.contains(part), "{failure:?}");
@@ -429,7 +429,7 @@ async fn bad_input_is_invalid_input_and_nothing_is_asked_of_aws() {
         let mut event = event();
         *event.pointer_mut(pointer).unwrap() = value;
         let answer = handle(&client, &table, event, CALL).await;
-        let failure: Diagnostic = answer.unwrap_err().into();
+        let failure = diagnostic(answer.unwrap_err());
         assert_eq!(failure.error_type, "InvalidInput");
         assert!(failure.error_message.contains(named), "{failure:?}");
     }
@@ -443,7 +443,7 @@ async fn nothing_is_asked_of_ecs_by_who_has_not_the_turn() {
     for (holder, event) in [(another, event()), (EXECUTION, redriven)] {
         let client = mock_client!(aws_sdk_ecs, RuleMode::MatchAny, &[]);
         let answer = handle(&client, &held_by(holder).table(), event, CALL).await;
-        let failure: Diagnostic = answer.unwrap_err().into();
+        let failure = diagnostic(answer.unwrap_err());
         assert_eq!(failure.error_type, "ExecutionRedriven");
         assert!(failure.error_message.contains("demo"), "{failure:?}");
     }
@@ -497,7 +497,7 @@ async fn a_turn_that_is_lost_while_the_task_starts_is_told_with_the_task() {
     let rules = &[&service, &known, &registers, &run];
     let client = mock_client!(aws_sdk_ecs, RuleMode::MatchAny, rules);
     let answer = handle(&client, &releases.table(), event(), CALL).await;
-    let failure: Diagnostic = answer.unwrap_err().into();
+    let failure = diagnostic(answer.unwrap_err());
     assert_eq!(failure.error_type, "ExecutionRedriven");
     assert!(failure.error_message.contains(TASK), "{failure:?}");
 }

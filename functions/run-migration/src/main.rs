@@ -7,11 +7,9 @@ mod log;
 mod task;
 
 use aws_sdk_dynamodb::Client as DynamoDb;
-use bluegreen_release::{Table, millis};
+use bluegreen_release::Table;
+use bluegreen_runtime::{Error, now, serve};
 use handler::Call;
-use lambda_runtime::{Error, LambdaEvent, run, service_fn};
-use serde_json::Value;
-use std::time::SystemTime;
 
 #[tokio::main(flavor = "current_thread")]
 async fn main() -> Result<(), Error> {
@@ -20,12 +18,12 @@ async fn main() -> Result<(), Error> {
     let name = bluegreen_runtime::required_variable("RELEASES_TABLE")?;
     let table = Table::new(DynamoDb::new(&config), name);
     let ecs = bluegreen_ecs::rate_limited_client(&config);
-    run(service_fn(|event: LambdaEvent<Value>| {
+    serve(async |invocation| {
         let call = Call {
-            now: millis(SystemTime::now()),
-            until: millis(event.context.deadline()),
+            now: now(),
+            until: invocation.until,
         };
-        handler::handle(&ecs, &table, event.payload, call)
-    }))
+        handler::handle(&ecs, &table, invocation.payload, call).await
+    })
     .await
 }

@@ -1,7 +1,6 @@
 use bluegreen_contract::InvalidInput;
 use bluegreen_release::TableFailure;
 use bluegreen_runtime::AwsRequestFailed;
-use lambda_runtime::Diagnostic;
 
 /// Why the stack is not at rest, or nobody can say whether it is. A variant's name is its error
 /// name in Step Functions.
@@ -25,15 +24,6 @@ impl From<TableFailure> for Failure {
             redriven @ TableFailure::ExecutionRedriven { .. } => {
                 Failure::ExecutionRedriven(redriven)
             }
-        }
-    }
-}
-
-impl From<Failure> for Diagnostic {
-    fn from(failure: Failure) -> Self {
-        Diagnostic {
-            error_type: <&str>::from(&failure).to_owned(),
-            error_message: failure.to_string(),
         }
     }
 }

@@ -19,7 +19,7 @@ use aws_sdk_ecs::types::{
 };
 use aws_smithy_mocks::{Rule, RuleMode, mock, mock_client};
 use bluegreen_contract::parse;
-use lambda_runtime::Diagnostic;
+use bluegreen_runtime::diagnostic;
 use serde_json::json;
 
 const CLUSTER: &str = "arn:aws:ecs:us-east-1:123456789012:cluster/demo";
@@ -372,7 +372,7 @@ async fn a_refused_request_is_aws_request_failed() {
         )
     });
     let (answer, _) = looked(&[&refused], &asked(), SINCE).await;
-    let failure: Diagnostic = answer.unwrap_err().into();
+    let failure = diagnostic(answer.unwrap_err());
     assert_eq!(failure.error_type, "AwsRequestFailed");
     assert!(
         failure.error_message.contains("ecs:ListTasks"),
@@ -437,10 +437,11 @@ async fn bad_input_is_invalid_input_and_nothing_is_asked_of_aws() {
         (json!({"asked": question()}), "`token`"),
     ] {
         let clients = clients(&[], &[]);
-        let failure: Diagnostic = handle(&clients, payload, UNTIL, || SINCE)
-            .await
-            .unwrap_err()
-            .into();
+        let failure = diagnostic(
+            handle(&clients, payload, UNTIL, || SINCE)
+                .await
+                .unwrap_err(),
+        );
         assert_eq!(failure.error_type, "InvalidInput");
         assert!(failure.error_message.contains(named), "{failure:?}");
     }
@@ -448,7 +449,7 @@ async fn bad_input_is_invalid_input_and_nothing_is_asked_of_aws() {
     let mut asked = asked();
     asked.plan.services.clear();
     let (answer, _) = looked(&[], &asked, SINCE).await;
-    let failure: Diagnostic = answer.unwrap_err().into();
+    let failure = diagnostic(answer.unwrap_err());
     assert_eq!(failure.error_type, "InvalidInput");
     assert!(failure.error_message.contains("`plan.services`"));
 }

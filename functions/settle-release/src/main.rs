@@ -5,12 +5,9 @@ mod handler;
 mod left;
 
 use bluegreen_callback::Waits;
-use bluegreen_release::{Table, millis};
-use bluegreen_runtime::required_variable;
+use bluegreen_release::Table;
+use bluegreen_runtime::{Error, now, required_variable, serve};
 use handler::Clients;
-use lambda_runtime::{Error, LambdaEvent, run, service_fn};
-use serde_json::Value;
-use std::time::SystemTime;
 
 #[tokio::main(flavor = "current_thread")]
 async fn main() -> Result<(), Error> {
@@ -24,9 +21,5 @@ async fn main() -> Result<(), Error> {
         waits: Waits::from_env(&config, "settle-release")?,
         ecs: bluegreen_ecs::rate_limited_client(&config),
     };
-    run(service_fn(|event: LambdaEvent<Value>| {
-        let until = millis(event.context.deadline());
-        handler::handle(&clients, event.payload, until, || millis(SystemTime::now()))
-    }))
-    .await
+    serve(async |call| handler::handle(&clients, call.payload, call.until, now).await).await
 }

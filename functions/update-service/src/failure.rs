@@ -2,7 +2,6 @@ use bluegreen_alarms::AlarmsInAlarm;
 use bluegreen_contract::InvalidInput;
 use bluegreen_release::TableFailure;
 use bluegreen_runtime::AwsRequestFailed;
-use lambda_runtime::Diagnostic;
 
 /// Why not every service has its new revision. A variant's name is its error name in Step
 /// Functions.
@@ -35,15 +34,6 @@ impl From<TableFailure> for Failure {
             redriven @ TableFailure::ExecutionRedriven { .. } => {
                 Failure::ExecutionRedriven(redriven)
             }
-        }
-    }
-}
-
-impl From<Failure> for Diagnostic {
-    fn from(failure: Failure) -> Self {
-        Diagnostic {
-            error_type: <&str>::from(&failure).to_owned(),
-            error_message: failure.to_string(),
         }
     }
 }

@@ -11,7 +11,7 @@ use aws_sdk_ecs::operation::register_task_definition::RegisterTaskDefinitionOutp
 use aws_sdk_ecs::operation::update_service::{UpdateServiceError, UpdateServiceOutput};
 use aws_sdk_ecs::types::{ContainerDefinition, Service, TaskDefinition};
 use aws_smithy_mocks::{Rule, RuleMode, mock, mock_client};
-use lambda_runtime::Diagnostic;
+use bluegreen_runtime::{Diagnostic, diagnostic};
 use serde_json::json;
 
 const CLUSTER: &str = "arn:aws:ecs:us-east-1:123456789012:cluster/demo";
@@ -125,7 +125,7 @@ async fn update(ecs: &[&Rule], event: Value) -> Result<UpdatedServices, Failure>
 }
 
 async fn failure(ecs: &[&Rule], event: Value) -> Diagnostic {
-    update(ecs, event).await.unwrap_err().into()
+    diagnostic(update(ecs, event).await.unwrap_err())
 }
 
 /// ECS's answer to DescribeServices, each service with its revision.
@@ -411,7 +411,7 @@ async fn bad_input_is_invalid_input_and_nothing_is_asked_of_aws() {
         *event.pointer_mut(at).unwrap() = value;
         let clients = with(&[], &[], &[]);
         let failure = handle(&clients, event, UNTIL, || NOW).await.unwrap_err();
-        let failure = Diagnostic::from(failure);
+        let failure = diagnostic(failure);
         assert_eq!(failure.error_type, "InvalidInput");
         assert!(failure.error_message.contains(named), "{failure:?}");
     }
@@ -428,7 +428,7 @@ async fn a_stack_in_alarm_is_not_deployed_to_and_nothing_is_written() {
     for touched in [None, Some("0")] {
         let clients = with(&[&record(touched)], &["5xx"], &[]);
         let failure = handle(&clients, guarded(), UNTIL, || NOW).await;
-        let failure = Diagnostic::from(failure.unwrap_err());
+        let failure = diagnostic(failure.unwrap_err());
         assert_eq!(failure.error_type, "AlarmsInAlarm");
         assert!(
             failure
@@ -465,7 +465,7 @@ async fn without_the_turn_nothing_is_changed() {
         let clients = with(&[&other], &[], &[]);
         let event = event(&[planned("web", "web:7")], Value::Null);
         let failure = handle(&clients, event, UNTIL, || NOW).await.unwrap_err();
-        assert_eq!(Diagnostic::from(failure).error_type, "ExecutionRedriven");
+        assert_eq!(diagnostic(failure).error_type, "ExecutionRedriven");
     }
 }
 
@@ -483,7 +483,7 @@ async fn the_turn_is_proved_before_a_revision_is_registered_and_again_before_a_s
     let clients = with(&[&asks, &writes], &[], &[running, latest, &registers]);
     let event = event(&[planned("web", "web:7")], Value::Null);
     let failure = handle(&clients, event, UNTIL, || NOW).await.unwrap_err();
-    assert_eq!(Diagnostic::from(failure).error_type, "ExecutionRedriven");
+    assert_eq!(diagnostic(failure).error_type, "ExecutionRedriven");
     assert_eq!((writes.num_calls(), registers.num_calls()), (1, 1));
 }
 

@@ -3,12 +3,9 @@
 mod failure;
 mod handler;
 
-use bluegreen_release::{Table, millis};
-use bluegreen_runtime::required_variable;
+use bluegreen_release::Table;
+use bluegreen_runtime::{Error, now, required_variable, serve};
 use handler::Clients;
-use lambda_runtime::{Error, LambdaEvent, run, service_fn};
-use serde_json::Value;
-use std::time::SystemTime;
 
 #[tokio::main(flavor = "current_thread")]
 async fn main() -> Result<(), Error> {
@@ -22,9 +19,5 @@ async fn main() -> Result<(), Error> {
         cloudwatch: aws_sdk_cloudwatch::Client::new(&config),
         ecs: bluegreen_ecs::rate_limited_client(&config),
     };
-    run(service_fn(|event: LambdaEvent<Value>| {
-        let until = millis(event.context.deadline());
-        handler::handle(&clients, event.payload, until, || millis(SystemTime::now()))
-    }))
-    .await
+    serve(async |call| handler::handle(&clients, call.payload, call.until, now).await).await
 }

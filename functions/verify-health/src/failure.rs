@@ -1,6 +1,5 @@
 use bluegreen_contract::{InvalidInput, UpdatedService};
 use bluegreen_runtime::AwsRequestFailed;
-use lambda_runtime::Diagnostic;
 
 /// Why there is no verdict. A variant's name is its error name in Step Functions.
 #[derive(Debug, thiserror::Error, strum::IntoStaticStr)]
@@ -23,15 +22,6 @@ impl Failure {
         Failure::DeploymentNotFound {
             service: service.service.clone(),
             task_definition: service.task_definition.clone(),
-        }
-    }
-}
-
-impl From<Failure> for Diagnostic {
-    fn from(failure: Failure) -> Self {
-        Diagnostic {
-            error_type: <&str>::from(&failure).to_owned(),
-            error_message: failure.to_string(),
         }
     }
 }

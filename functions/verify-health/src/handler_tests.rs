@@ -28,7 +28,7 @@ use aws_sdk_elasticloadbalancingv2::types::{
 use aws_sdk_sfn::operation::send_task_success::SendTaskSuccessOutput;
 use aws_smithy_mocks::{Rule, RuleMode, mock, mock_client};
 use bluegreen_contract::parse;
-use lambda_runtime::Diagnostic;
+use bluegreen_runtime::{Diagnostic, diagnostic};
 use serde_json::json;
 use tokio::io::{AsyncReadExt, AsyncWriteExt};
 use tokio::net::TcpListener;
@@ -259,7 +259,7 @@ async fn undecided(clients: &Clients, asked: Value) -> String {
 }
 
 async fn failure(clients: &Clients, asked: Value) -> Diagnostic {
-    at(clients, asked, LATER).await.unwrap_err().into()
+    diagnostic(at(clients, asked, LATER).await.unwrap_err())
 }
 
 #[tokio::test]
@@ -491,7 +491,7 @@ async fn bad_input_is_invalid_input_and_names_the_field() {
     half["update"]["services"][0] = json!({"cluster": CLUSTER});
     let payload = json!({"token": "t", "asked": half});
     let failure = handle(&clients(&[]), payload, || LATER).await.unwrap_err();
-    let failure = Diagnostic::from(failure);
+    let failure = diagnostic(failure);
     assert_eq!(failure.error_type, "InvalidInput");
     assert!(
         failure.error_message.contains("`asked.update.services[0]`"),
@@ -510,7 +510,7 @@ async fn what_ecs_may_not_tell_yet_is_waited_for() {
         let soon = at(&clients, asked.clone(), BEGAN + 59_999).await.unwrap();
         assert_eq!(soon, None);
         let failure = at(&clients, asked, BEGAN + 60_000).await.unwrap_err();
-        let failure = Diagnostic::from(failure);
+        let failure = diagnostic(failure);
         assert_eq!(failure.error_type, "DeploymentNotFound");
     }
 }

@@ -10,11 +10,8 @@ mod targets;
 mod verdict;
 
 use bluegreen_callback::Waits;
-use bluegreen_runtime::Web;
+use bluegreen_runtime::{Error, Web, now, serve};
 use handler::Clients;
-use lambda_runtime::{Error, LambdaEvent, run, service_fn};
-use serde_json::Value;
-use std::time::{SystemTime, UNIX_EPOCH};
 
 #[tokio::main(flavor = "current_thread")]
 async fn main() -> Result<(), Error> {
@@ -28,15 +25,5 @@ async fn main() -> Result<(), Error> {
         cloudwatch: aws_sdk_cloudwatch::Client::new(&config),
         web,
     };
-    run(service_fn(|event: LambdaEvent<Value>| {
-        handler::handle(&clients, event.payload, now)
-    }))
-    .await
-}
-
-/// Milliseconds since 1970.
-fn now() -> i64 {
-    let since = SystemTime::now().duration_since(UNIX_EPOCH);
-    let millis = since.map(|since| since.as_millis()).unwrap_or_default();
-    i64::try_from(millis).unwrap_or_default()
+    serve(async |call| handler::handle(&clients, call.payload, now).await).await
 }

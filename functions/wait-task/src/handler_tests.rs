@@ -12,7 +12,7 @@ use aws_sdk_ecs::operation::stop_task::StopTaskOutput;
 use aws_sdk_sfn::Client as Sfn;
 use aws_sdk_sfn::operation::send_task_success::SendTaskSuccessOutput;
 use aws_smithy_mocks::{Rule, RuleMode, mock, mock_client};
-use lambda_runtime::Diagnostic;
+use bluegreen_runtime::{Diagnostic, diagnostic};
 use serde_json::json;
 
 const EXECUTION: &str = "arn:aws:states:us-east-1:123456789012:execution:deploy:1";
@@ -167,7 +167,7 @@ async fn a_task_that_does_not_stop_is_answered_as_it_is() {
 }
 
 async fn refusal(ecs: &Rule, event: Value, now: i64) -> Diagnostic {
-    call(&[ecs], &[], event, now).await.unwrap_err().into()
+    diagnostic(call(&[ecs], &[], event, now).await.unwrap_err())
 }
 
 #[tokio::test]
@@ -218,7 +218,7 @@ async fn a_refused_request_is_aws_request_failed() {
 async fn a_bad_input_is_invalid_input_and_names_the_field() {
     let mut event = asking();
     event["asked"]["task"]["taskArn"] = json!(5);
-    let failure: Diagnostic = call(&[], &[], event, AT).await.unwrap_err().into();
+    let failure = diagnostic(call(&[], &[], event, AT).await.unwrap_err());
     assert_eq!(failure.error_type, "InvalidInput");
     assert!(
         failure.error_message.contains("`asked.task.taskArn`"),
