@@ -20,6 +20,16 @@ REQUIREMENTS := local-aws/moto/requirements.txt
 CARGO_LAMBDA := PATH="$(CURDIR)/$(VENV)/bin:$$PATH" cargo lambda build --release --output-format zip \
 	$(addprefix --package ,$(FUNCTIONS))
 
+# All that is tested is built at once: Cargo builds the dependencies of some packages alone again, with
+# other features.
+BUILD_ALL := cargo build --workspace --all-targets --locked
+# The names of the test suites of some packages.
+suites = $(foreach package,$(1),$(patsubst $(package)/tests/%.rs,%,$(wildcard $(package)/tests/*.rs)) \
+	$(patsubst $(package)/tests/%/main.rs,%,$(wildcard $(package)/tests/*/main.rs)))
+# Those that deploy the pipeline.
+END_TO_END := $(call suites,cli tests/end-to-end)
+UNIT := $(filter-out $(END_TO_END),$(call suites,local-aws tests/consistency tests/model))
+
 # Python leaves nothing beside the sources.
 export PYTHONDONTWRITEBYTECODE := 1
 
@@ -59,7 +69,7 @@ BLUEGREEN = cargo run --quiet --package bluegreen-cli --locked $(if $(LOCAL),-- 
 OF_STACK = --stack '$(or $(STACK),$(error Say which application: STACK=demo))'
 
 up: $(if $(LOCAL),setup functions,package) ## Bring an application up from nothing (STACK=demo; APP=directory or IMAGE=URI; LOCAL=1)
-	$(if $(LOCAL),cargo build --package local-aws --locked)
+	$(if $(LOCAL),cargo build --package local-aws --package websvc --locked)
 	$(BLUEGREEN) up $(OF_STACK) --architecture $(if $(LOCAL),$(HOST_ARCH),$(ARCH)) \
 		$(if $(APP),--app '$(APP)') $(if $(IMAGE),--image '$(IMAGE)') $(foreach setting,$(SET),--set '$(setting)')
 
@@ -81,24 +91,24 @@ lint: $(VENV)/installed $(CHECKOV)/installed ## Check formatting, clippy, templa
 	cargo clippy --workspace --all-targets --locked -- --deny warnings
 	$(VENV)/bin/python tests/lint/check.py
 
-unit: setup ## Run every test that needs no deployed stacks
-	cargo build --package local-aws --locked
-	cargo test --workspace --exclude end-to-end --exclude bluegreen-cli --locked
-	cargo test --package end-to-end --package bluegreen-cli --lib --bins --locked
+unit: setup ## Run every test that needs no deployed pipeline
+	$(BUILD_ALL)
+	cargo test --workspace --lib --bins $(addprefix --test ,$(UNIT)) --locked
+	cargo test --workspace --doc --locked
 	$(VENV)/bin/python -m unittest discover --buffer --start-directory tests/lint
 	$(VENV)/bin/python -m unittest discover --buffer --start-directory local-aws/moto
 	$(VENV)/bin/python -m unittest discover --buffer --start-directory local-aws/conformance
 
 end-to-end: setup functions ## Run the end-to-end tests on the local AWS
-	cargo build --package local-aws --package websvc --locked
-	cargo test --package end-to-end --package bluegreen-cli --test '*' --locked
+	$(BUILD_ALL)
+	cargo test --workspace $(addprefix --test ,$(END_TO_END)) --locked
 
 test: lint unit end-to-end ## Run everything
 	@echo 'The fault matrix was sampled: make test-faults plays all of it'
 
 test-faults: setup functions ## Play the whole fault matrix, for hours (CASES=text: cases with it in their name)
-	cargo build --package local-aws --package websvc --locked
-	FAULTS=all cargo test --package end-to-end --test faults --locked -- $(CASES)
+	$(BUILD_ALL)
+	FAULTS=all cargo test --workspace --test faults --locked -- $(CASES)
 
 bench: setup $(if $(filter functions machine,$(ONLY)),functions) ## Measure the functions, the state machine, and 200 services deploying at once (ONLY=functions, machine or services)
 	@tests/prepare-machine.sh "$(PYTHON)" bench

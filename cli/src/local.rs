@@ -7,9 +7,9 @@ use std::path::{Path, PathBuf};
 use std::time::Duration;
 
 use anyhow::{Context, Result};
-use end_to_end::image::{VersionSpec, push};
-use end_to_end::postgres::Postgres;
 use local_aws::client::{LocalAws, StartOptions};
+use sample::image::{VersionSpec, push};
+use sample::postgres::Postgres;
 use serde::{Deserialize, Serialize};
 use sha2::{Digest, Sha256};
 use sqlx::postgres::{PgConnectOptions, PgConnection};
@@ -267,9 +267,8 @@ impl Local {
     ) -> Result<String> {
         world
             .say
-            .line("Building the sample application (tests/websvc)");
-        let program = tokio::task::spawn_blocking(end_to_end::websvc::build).await??;
-        let image = VersionSpec::posts().build(&program)?;
+            .line("Pushing the sample application (tests/websvc)");
+        let image = VersionSpec::posts().build(&sample::websvc::executable()?)?;
         let aws = LocalAws::attach(&self.endpoint)?;
         push(
             &aws,

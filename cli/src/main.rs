@@ -136,7 +136,7 @@ async fn obey(world: &World, command: Command) -> Result<()> {
 
 #[cfg(feature = "local")]
 mod locally {
-    use anyhow::{Context, ensure};
+    use anyhow::ensure;
     use bluegreen_cli::local::{self, Start};
     use tokio::signal::unix::{SignalKind, signal};
 
@@ -158,11 +158,9 @@ mod locally {
             matches!(arguments.command, Command::Up(_)),
             "No make up LOCAL=1 is running, and what it made ended with it."
         );
-        let this = std::env::current_exe()?;
-        let binary = this.parent().map(|directory| directory.join("local-aws"));
         let start = Start {
             root: root.to_owned(),
-            binary: binary.context("this executable is nowhere")?,
+            binary: local_aws::client::executable("local-aws")?,
             speed: arguments.speed,
             state,
         };

@@ -15,10 +15,10 @@ use bluegreen_cli::up::Options;
 use bluegreen_cli::world::World;
 use bluegreen_cli::{down, releases, up};
 use bluegreen_contract::RequestedAction;
-use end_to_end::image::{VersionSpec, push};
-use end_to_end::{permissions, secrecy, websvc};
+use end_to_end::{permissions, secrecy};
 use local_aws::client::LocalAws;
 use local_aws::faults::Fault;
+use sample::image::{VersionSpec, push};
 use serde_json::{Value, json};
 
 /// What a person is shown.
@@ -272,7 +272,7 @@ async fn an_application_comes_up_goes_on_after_a_failure_changes_nothing_twice_a
     ] {
         assert!(told.contains(words), "{told}");
     }
-    let sample = VersionSpec::posts().build(&websvc::build().unwrap());
+    let sample = VersionSpec::posts().build(&sample::websvc::executable().unwrap());
     assert_served_only_after_its_migration(&world, &sample.unwrap().digest()).await;
     let outputs = world.stacks().outputs("demo").await.unwrap();
     assert_eq!(outputs["MigrationCommand"], r#"["websvc","migrate"]"#);
@@ -380,7 +380,7 @@ async fn nothing_serves_before_an_image_is_migrated_and_the_next_make_up_goes_on
         _state,
     } = stand().await;
     let aws = LocalAws::attach(world.config.endpoint_url().unwrap()).unwrap();
-    let program = websvc::build().unwrap();
+    let program = sample::websvc::executable().unwrap();
     let deploy = "cloudformation deploy --stack-name demo-repository --parameter-overrides \
                   RepositoryName=demo Stacks=demo --template-file";
     let template = root().join("infra/image-repository.yml");

@@ -31,6 +31,21 @@ const SECRET_ACCESS_KEY: &str = "test";
 const START_LIMIT: Duration = Duration::from_secs(150);
 const END_LIMIT: Duration = Duration::from_secs(20);
 
+/// The path of a program that is built beside this one: Cargo puts the executables of a profile into
+/// one directory, and those of tests into one below.
+///
+/// # Errors
+/// It is not built.
+pub fn executable(name: &str) -> anyhow::Result<PathBuf> {
+    let this = std::env::current_exe()?;
+    this.ancestors()
+        .skip(1)
+        .take(2)
+        .map(|directory| directory.join(name))
+        .find(|path| path.is_file())
+        .with_context(|| format!("{name} is not built: run cargo build --package {name}"))
+}
+
 /// What [`LocalAws::start`] needs to know.
 #[derive(Clone, Debug)]
 pub struct StartOptions {

@@ -34,7 +34,7 @@ struct Migration {
 /// What tells one release of the sample application from another.
 ///
 /// ```
-/// use end_to_end::image::VersionSpec;
+/// use sample::image::VersionSpec;
 /// let spec = VersionSpec::posts().title("Cats").migration("0002_add_tails.sql", "SELECT 1");
 /// ```
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -59,7 +59,7 @@ impl VersionSpec {
         }
         .migration(
             "0001_create_posts.sql",
-            include_str!("../../websvc/migrations/0001_create_posts.sql"),
+            include_str!("../../../tests/websvc/migrations/0001_create_posts.sql"),
         )
     }
 
@@ -68,7 +68,7 @@ impl VersionSpec {
     pub fn meow() -> Self {
         Self::posts().version("2").title("MEOW MEOW").migration(
             "0002_add_author.sql",
-            include_str!("../../websvc/migrations/0002_add_author.sql"),
+            include_str!("../../../tests/websvc/migrations/0002_add_author.sql"),
         )
     }
 
@@ -160,7 +160,7 @@ impl VersionSpec {
     }
 
     /// The image of this release around an executable of the sample application
-    /// ([`crate::websvc::build`]).
+    /// ([`crate::websvc::executable`]).
     ///
     /// # Errors
     /// The executable can not be read.

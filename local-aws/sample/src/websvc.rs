@@ -1,46 +1,15 @@
 //! The sample application's executable.
 
 use std::path::PathBuf;
-use std::process::{Command, Stdio};
-use std::sync::{Mutex, PoisonError};
 
-use anyhow::{Context, Result, ensure};
+use anyhow::Result;
 
-/// Builds `websvc` with cargo if it is not up to date; returns the path of the executable. Cargo
-/// is asked once in a process: it waits for whatever else is building.
+/// The path of `websvc`, as Cargo has built it beside this executable.
 ///
 /// # Errors
-/// It does not compile: then cargo has said why on stderr.
-pub fn build() -> Result<PathBuf> {
-    static BUILT: Mutex<Option<PathBuf>> = Mutex::new(None);
-    let mut built = BUILT.lock().unwrap_or_else(PoisonError::into_inner);
-    match &*built {
-        Some(path) => Ok(path.clone()),
-        None => Ok(built.insert(build_with_cargo()?).clone()),
-    }
-}
-
-fn build_with_cargo() -> Result<PathBuf> {
-    let cargo = std::env::var_os("CARGO").unwrap_or_else(|| "cargo".into());
-    let output = Command::new(cargo)
-        .args(["build", "--quiet", "--package", "websvc", "--bin", "websvc"])
-        .args(["--message-format", "json-render-diagnostics"])
-        .current_dir(env!("CARGO_MANIFEST_DIR"))
-        .stdin(Stdio::null())
-        .stderr(Stdio::inherit())
-        .output()
-        .context("cannot run cargo")?;
-    ensure!(output.status.success(), "websvc does not build");
-    executable(&String::from_utf8(output.stdout)?).context("cargo named no executable of websvc")
-}
-
-/// The executable in cargo's messages, of which each is a line of JSON.
-fn executable(messages: &str) -> Option<PathBuf> {
-    messages
-        .lines()
-        .filter_map(|line| serde_json::from_str::<serde_json::Value>(line).ok())
-        .filter(|message| message["target"]["name"] == "websvc")
-        .find_map(|message| message["executable"].as_str().map(PathBuf::from))
+/// It is not built.
+pub fn executable() -> Result<PathBuf> {
+    local_aws::client::executable("websvc")
 }
 
 #[cfg(test)]
@@ -48,7 +17,7 @@ mod tests {
     use std::io::{BufRead, BufReader, Read, Write};
     use std::net::TcpStream;
     use std::path::Path;
-    use std::process::{Child, Output};
+    use std::process::{Child, Command, Output, Stdio};
     use std::time::Duration;
 
     use nix::sys::signal::{Signal, kill};
@@ -57,18 +26,6 @@ mod tests {
 
     use super::*;
     use crate::postgres::Postgres;
-
-    #[test]
-    fn the_executable_is_found_among_cargos_messages() {
-        let messages = r#"{"reason":"compiler-artifact","target":{"name":"axum"},"executable":null}
-{"reason":"compiler-artifact","target":{"name":"websvc"},"executable":"/target/debug/websvc"}
-{"reason":"build-finished","success":true}"#;
-        assert_eq!(
-            executable(messages),
-            Some(PathBuf::from("/target/debug/websvc"))
-        );
-        assert_eq!(executable(""), None);
-    }
 
     /// A working directory with these migrations.
     fn release(migrations: &[(&str, &str)]) -> TempDir {
@@ -82,15 +39,15 @@ mod tests {
 
     const FIRST: (&str, &str) = (
         "0001_create_posts.sql",
-        include_str!("../../websvc/migrations/0001_create_posts.sql"),
+        include_str!("../../../tests/websvc/migrations/0001_create_posts.sql"),
     );
     const SECOND: (&str, &str) = (
         "0002_add_author.sql",
-        include_str!("../../websvc/migrations/0002_add_author.sql"),
+        include_str!("../../../tests/websvc/migrations/0002_add_author.sql"),
     );
 
     fn websvc(directory: &Path, url: &str) -> Command {
-        let mut command = Command::new(build().unwrap());
+        let mut command = Command::new(executable().unwrap());
         command
             .current_dir(directory)
             .env_clear()

@@ -8,7 +8,7 @@ use std::time::{Duration, Instant};
 use anyhow::{Context, Result, bail, ensure};
 use aws_sdk_dynamodb::types::AttributeValue;
 use aws_types::SdkConfig;
-use local_aws::client::{LocalAws, StartOptions};
+use local_aws::client::{LocalAws, StartOptions, executable};
 use local_aws::conformance::check_ecs_calls;
 use serde_json::Value;
 use tempfile::TempDir;
@@ -17,10 +17,9 @@ use crate::alarm::Alarm;
 use crate::application::{Application, Settings};
 use crate::cli::Cli;
 use crate::execution::Execution;
-use crate::image::Image;
 use crate::permissions;
-use crate::postgres::Postgres;
-use crate::websvc;
+use sample::image::Image;
+use sample::postgres::Postgres;
 
 const ARTIFACTS: &str = "artifacts";
 /// The pipeline's stack.
@@ -74,7 +73,7 @@ impl Account {
             "{} is missing: run make setup",
             venv.display()
         );
-        let websvc = websvc::build()?;
+        let websvc = sample::websvc::executable()?;
         let scratch = tempfile::Builder::new().prefix("bluegreen-").tempdir()?;
         let calls = scratch.path().join("ecs-calls.jsonl");
         let ecs_calls = options.check_ecs_calls.then_some(calls);
@@ -82,7 +81,7 @@ impl Account {
             venv: venv.clone(),
             state: scratch.path().join("local-aws"),
             speed: options.speed,
-            binary: sibling_of_this_executable("local-aws")?,
+            binary: executable("local-aws")?,
             record_ecs: ecs_calls.clone(),
         });
         let (aws, postgres) = tokio::try_join!(start, Postgres::start())?;
@@ -631,17 +630,6 @@ fn architecture() -> &'static str {
         "aarch64" => "arm64",
         other => other,
     }
-}
-
-/// Cargo puts the executables of a profile beside each other, and tests in a directory below.
-fn sibling_of_this_executable(name: &str) -> Result<PathBuf> {
-    let this = std::env::current_exe()?;
-    this.ancestors()
-        .skip(1)
-        .take(2)
-        .map(|directory| directory.join(name))
-        .find(|path| path.is_file())
-        .with_context(|| format!("{name} is not built: run cargo build --package {name}"))
 }
 
 /// The VPC and the subnets that every account starts with.

@@ -13,8 +13,8 @@ use futures_util::stream::{self, StreamExt, TryStreamExt};
 use crate::account::{Account, output, root};
 use crate::alarm::Alarm;
 use crate::execution::{End, Execution};
-use crate::image::{self, Image};
 use crate::visitor::Visitor;
+use sample::image::{self, Image};
 
 /// The tag of the image that an application's stack is created with.
 pub const FIRST_TAG: &str = "v1";

@@ -7,8 +7,8 @@ use anyhow::{Context, Result};
 use end_to_end::account::Account;
 use end_to_end::application::{Application, WATCHED};
 use end_to_end::execution::Execution;
-use end_to_end::image::{Image, VersionSpec};
 use jiff::Timestamp;
+use sample::image::{Image, VersionSpec};
 use serde_json::{Value, json};
 use tokio::time::Instant;
 
@@ -270,7 +270,7 @@ esac
     ) -> Result<Version> {
         let version = self.build(account, behaviour)?;
         let (aws, config) = (account.aws(), account.config());
-        end_to_end::image::push(aws, config, &self.name, None, &version.image).await?;
+        sample::image::push(aws, config, &self.name, None, &version.image).await?;
         Ok(version)
     }
 

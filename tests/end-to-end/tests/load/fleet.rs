@@ -3,8 +3,8 @@
 use anyhow::{Result, ensure};
 use end_to_end::account::Account;
 use end_to_end::application::Settings;
-use end_to_end::image::VersionSpec;
 use local_aws::recorder::Call;
+use sample::image::VersionSpec;
 use tokio::time::Instant;
 
 /// Request limits and the pipeline's pauses hold in real time; the shorter ECS needs, the denser the

@@ -6,8 +6,8 @@ use std::time::Duration;
 use anyhow::{Context, Result, ensure};
 use end_to_end::account::Account;
 use end_to_end::execution::{End, Execution};
-use end_to_end::image::{Image, VersionSpec, push_manifest, upload};
 use futures_util::stream::{self, StreamExt, TryStreamExt};
+use sample::image::{Image, VersionSpec, push_manifest, upload};
 use tokio::time::{Instant, sleep};
 
 /// AWS's own pace: a release that lasts shorter than the storm of pushes makes room for the next.

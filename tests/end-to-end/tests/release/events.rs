@@ -5,8 +5,8 @@ use std::time::Duration;
 use anyhow::{Result, ensure};
 use end_to_end::account::{Account, PIPELINE};
 use end_to_end::alarm::State;
-use end_to_end::image::VersionSpec;
 use local_aws::faults::Fault;
+use sample::image::VersionSpec;
 use serde_json::{Value, json};
 use tokio::time::Instant;
 

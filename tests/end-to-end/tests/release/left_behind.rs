@@ -3,8 +3,8 @@
 use anyhow::{Context, Result};
 use end_to_end::account::Account;
 use end_to_end::application::Application;
-use end_to_end::image::VersionSpec;
 use local_aws::faults::{Fault, Moment};
+use sample::image::VersionSpec;
 use serde_json::json;
 
 use crate::refused::{Running, assert_failed};

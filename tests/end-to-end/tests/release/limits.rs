@@ -3,7 +3,7 @@
 use anyhow::Result;
 use end_to_end::account::Account;
 use end_to_end::application::{Settings, WATCHED};
-use end_to_end::image::VersionSpec;
+use sample::image::VersionSpec;
 
 use crate::refused::{Running, assert_failed};
 

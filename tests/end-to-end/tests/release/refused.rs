@@ -4,8 +4,8 @@ use anyhow::Result;
 use end_to_end::account::Account;
 use end_to_end::application::{Application, Settings, WATCHED};
 use end_to_end::execution::End;
-use end_to_end::image::{Image, VersionSpec, push_manifest};
 use end_to_end::visitor::Visitor;
+use sample::image::{Image, VersionSpec, push_manifest};
 use serde_json::json;
 
 use crate::released::assert_runs;

@@ -3,7 +3,7 @@
 use anyhow::Result;
 use end_to_end::account::Account;
 use end_to_end::application::{Application, ServiceState};
-use end_to_end::image::{Image, VersionSpec};
+use sample::image::{Image, VersionSpec};
 
 /// Creates an application that runs version 1, and answers version 1's image as well.
 pub(crate) async fn running<'a>(

@@ -2,7 +2,7 @@
 
 use anyhow::Result;
 use end_to_end::account::Account;
-use end_to_end::image::VersionSpec;
+use sample::image::VersionSpec;
 
 use crate::refused::assert_failed;
 use crate::released::{assert_runs, running};

@@ -6,8 +6,8 @@ use anyhow::{Context, Result};
 use end_to_end::account::Account;
 use end_to_end::application::{Application, WATCHED};
 use end_to_end::execution::End;
-use end_to_end::image::{Image, VersionSpec};
 use end_to_end::visitor::Visits;
+use sample::image::{Image, VersionSpec};
 use serde_json::Value;
 
 use crate::released::assert_runs;

@@ -5,7 +5,7 @@ use std::time::Duration;
 use anyhow::{Context, Result};
 use end_to_end::account::Account;
 use end_to_end::execution::Execution;
-use end_to_end::image::{self, Image, VersionSpec};
+use sample::image::{self, Image, VersionSpec};
 use serde_json::{Value, json};
 
 use crate::refused::assert_failed;

@@ -6,7 +6,7 @@
 use anyhow::Result;
 use end_to_end::account::Account;
 use end_to_end::application::Application;
-use end_to_end::image::{VersionSpec, push};
+use sample::image::{VersionSpec, push};
 
 use crate::released::{assert_runs, running};
 

@@ -6,9 +6,9 @@ use anyhow::{Context, Result, ensure};
 use end_to_end::account::Account;
 use end_to_end::application::Application;
 use end_to_end::execution::Execution;
-use end_to_end::image::VersionSpec;
 use jiff::Timestamp;
 use local_aws::client::{ACCOUNT, REGION};
+use sample::image::VersionSpec;
 use serde_json::{Value, json};
 use tokio::time::Instant;
 

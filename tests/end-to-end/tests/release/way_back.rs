@@ -4,7 +4,7 @@ use anyhow::{Context, Result};
 use end_to_end::account::Account;
 use end_to_end::application::{Application, WATCHED};
 use end_to_end::execution::{End, Execution};
-use end_to_end::image::{Image, VersionSpec};
+use sample::image::{Image, VersionSpec};
 use serde_json::{Value, json};
 
 use crate::refused::assert_failed;

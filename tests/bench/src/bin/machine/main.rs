@@ -12,8 +12,8 @@ use clap::Parser;
 use end_to_end::account::{Account, AccountOptions};
 use end_to_end::application::Application;
 use end_to_end::execution::{Execution, Stay};
-use end_to_end::image::VersionSpec;
 use jiff::Timestamp;
+use sample::image::VersionSpec;
 
 use crate::report::Release;
 

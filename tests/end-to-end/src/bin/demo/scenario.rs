@@ -7,8 +7,8 @@ use clap::ValueEnum;
 use end_to_end::account::Account;
 use end_to_end::application::{Application, WATCHED};
 use end_to_end::execution::{End, Execution, Stay};
-use end_to_end::image::VersionSpec;
 use end_to_end::visitor::Visitor;
+use sample::image::VersionSpec;
 
 use crate::summary::{Expectation, Summary};
 use crate::view::{Status, View};
