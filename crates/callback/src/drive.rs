@@ -12,8 +12,9 @@ use std::fmt::Display;
 /// - `told`: what an event is about, one of `awaited`; `None`: nothing that anybody waits for.
 /// - `look`: the final answer, `None`: not yet; or a failure.
 ///
-/// Asked, a failure is returned: the state fails with it. Told, it is the token's answer, unless it
-/// is an `AwsRequestFailed`, for which Lambda tells the function once more.
+/// Asked, a failure is returned: the state fails with it. Told, an `AwsRequestFailed` is returned, for
+/// which Lambda tells the function once more; with any other failure the state fails by itself, when
+/// its next heartbeat has asked again.
 ///
 /// # Errors
 /// Those of `look`, and [`AwsRequestFailed`].
@@ -114,9 +115,12 @@ where
         }
         Err(failure) => match (&failure).into() {
             "AwsRequestFailed" => return Err(failure),
-            name => {
-                waits.fail(waiting, name, &failure.to_string()).await?;
-            }
+            name => tracing::warn!(
+                error = name,
+                %failure,
+                waiting.execution,
+                "the state will fail with this when it asks again"
+            ),
         },
     }
     Ok(())

@@ -7,7 +7,6 @@ use aws_sdk_dynamodb::operation::query::QueryOutput;
 use aws_sdk_dynamodb::operation::transact_write_items::TransactWriteItemsOutput;
 use aws_sdk_dynamodb::types::AttributeValue;
 use aws_sdk_sfn::Client as Sfn;
-use aws_sdk_sfn::operation::send_task_failure::SendTaskFailureOutput;
 use aws_sdk_sfn::operation::send_task_success::SendTaskSuccessOutput;
 use aws_smithy_mocks::{Rule, RuleMode, mock, mock_client};
 use serde::Deserialize;
@@ -90,19 +89,12 @@ fn world(executions: &'static [&'static str]) -> World {
             .push(json!({"token": request.task_token(), "output": output}));
         SendTaskSuccessOutput::builder().build()
     });
-    let log = answers.clone();
-    let failure = mock!(Sfn::send_task_failure).then_compute_output(move |request| {
-        log.lock().unwrap().push(json!({
-            "token": request.task_token(), "error": request.error(), "cause": request.cause()
-        }));
-        SendTaskFailureOutput::builder().build()
-    });
     let dynamodb = mock_client!(
         aws_sdk_dynamodb,
         RuleMode::MatchAny,
         &[&put, &pointers, &query, &get, &deleted]
     );
-    let sfn = mock_client!(aws_sdk_sfn, RuleMode::MatchAny, &[&success, &failure]);
+    let sfn = mock_client!(aws_sdk_sfn, RuleMode::MatchAny, &[&success]);
     World {
         waits: Waits::new(dynamodb, sfn, "waits".to_owned(), "wait-task"),
         put,
@@ -217,16 +209,16 @@ async fn told_what_is_not_final_it_answers_nobody() {
 }
 
 #[tokio::test]
-async fn told_what_is_a_failure_it_lets_the_state_fail_by_its_name() {
-    let world = world(&["arn:execution:1"]);
-    let look = async |asked: &Asked| Err(Failure::TaskNotFound(asked.task.clone()));
+async fn told_what_is_a_failure_it_leaves_the_state_to_find_it_when_it_asks_again() {
+    let world = world(&["arn:execution:1", "arn:execution:2"]);
+    let look = async |asked: &Asked| match asked.execution.as_str() {
+        "arn:execution:1" => Err(Failure::TaskNotFound(asked.task.clone())),
+        _ => Ok(Some(json!(2))),
+    };
     world.call(telling("arn:task"), look).await.unwrap();
     assert_eq!(
         world.answers(),
-        [json!({
-            "token": "token of arn:execution:1", "error": "TaskNotFound",
-            "cause": "The task arn:task is gone."
-        })]
+        [json!({"token": "token of arn:execution:2", "output": 2})]
     );
 }
 
@@ -246,11 +238,13 @@ async fn told_it_is_told_again_where_aws_did_not_answer_and_answers_the_others()
 }
 
 #[tokio::test]
-async fn a_question_that_cannot_be_read_any_more_fails_its_state() {
-    let world = world(&["of-another-version"]);
-    let look = async |_: &Asked| Ok(None);
+async fn a_question_that_cannot_be_read_any_more_keeps_nobody_else_waiting() {
+    let world = world(&["of-another-version", "arn:execution:2"]);
+    let look = async |_: &Asked| Ok(Some(json!(2)));
     world.call(telling("arn:task"), look).await.unwrap();
-    let answers = world.answers();
-    assert_eq!(answers[0]["error"], "InvalidInput");
-    assert!(answers[0]["cause"].as_str().unwrap().contains("`exec`"));
+    assert_eq!(
+        world.answers(),
+        [json!({"token": "token of arn:execution:2", "output": 2})]
+    );
+    assert_eq!(world.deleted.num_calls(), 1);
 }

@@ -12,7 +12,7 @@ use aws_sdk_dynamodb::error::BuildError;
 use aws_sdk_dynamodb::error::SdkError;
 use aws_sdk_dynamodb::operation::transact_write_items::TransactWriteItemsError;
 use aws_sdk_dynamodb::types::{
-    AttributeValue, ConditionCheck, Delete, PutRequest, TransactWriteItem, WriteRequest,
+    AttributeValue, Delete, PutRequest, TransactWriteItem, WriteRequest,
 };
 use aws_types::SdkConfig;
 use bluegreen_runtime::{AwsRequestFailed, BadEnvironment, failed, required_variable};
@@ -32,10 +32,6 @@ const TRIES: u32 = 7;
 const PAUSE: Duration = Duration::from_millis(50);
 /// An execution lives 14 days at most.
 const KEPT: Duration = Duration::from_secs(15 * 24 * 60 * 60);
-/// SendTaskFailure takes no more characters
-/// (<https://docs.aws.amazon.com/step-functions/latest/apireference/API_SendTaskFailure.html>).
-const ERROR_LENGTH: usize = 256;
-const CAUSE_LENGTH: usize = 32_768;
 
 /// Those who wait for a function's answer.
 #[derive(Debug, Clone)]
@@ -248,29 +244,6 @@ impl Waits {
         self.answered(waiting, answer.map(drop)).await
     }
 
-    /// Lets the state fail, with texts that are cut where Step Functions would refuse them. `false`
-    /// as for [`Waits::succeed`].
-    ///
-    /// # Errors
-    /// [`AwsRequestFailed`].
-    pub async fn fail(
-        &self,
-        waiting: &Waiting,
-        error: &str,
-        cause: &str,
-    ) -> Result<bool, AwsRequestFailed> {
-        let answer = self
-            .sfn
-            .send_task_failure()
-            .task_token(&waiting.token)
-            .error(cut(error, ERROR_LENGTH))
-            .cause(cut(cause, CAUSE_LENGTH))
-            .send()
-            .await
-            .map_err(failed("states:SendTaskFailure", &waiting.execution));
-        self.answered(waiting, answer.map(drop)).await
-    }
-
     async fn answered(
         &self,
         waiting: &Waiting,
@@ -298,12 +271,12 @@ impl Waits {
     async fn try_to_forget(&self, waiting: &Waiting) -> Result<(), AwsRequestFailed> {
         const ACTION: &str = "dynamodb:TransactWriteItems";
         let unsendable = |error| self.unsendable(ACTION, error);
-        let mut first = self.delete_token(waiting).map_err(unsendable)?;
         // At least once, for a token to which nothing points.
         let mut left = waiting.awaited.as_slice();
         loop {
             let (these, others) = left.split_at(left.len().min(TRANSACTION - 1));
-            let mut request = self.dynamodb.transact_write_items().transact_items(first);
+            let token = self.delete_token(waiting).map_err(unsendable)?;
+            let mut request = self.dynamodb.transact_write_items().transact_items(token);
             for awaited in these {
                 let pointer = self.pointer_key(awaited, &waiting.execution);
                 let delete = Delete::builder().table_name(&self.table);
@@ -320,28 +293,19 @@ impl Waits {
                 return Ok(());
             }
             left = others;
-            first = self.check_no_token(waiting).map_err(unsendable)?;
         }
     }
 
+    /// As long as it is this one, or gone already.
     fn delete_token(&self, waiting: &Waiting) -> Result<TransactWriteItem, BuildError> {
         let delete = Delete::builder()
             .table_name(&self.table)
             .set_key(Some(self.token_key(&waiting.execution)))
-            .condition_expression("#token = :token")
+            .condition_expression("attribute_not_exists(#token) OR #token = :token")
             .expression_attribute_names("#token", "token")
             .expression_attribute_values(":token", text(&waiting.token))
             .build()?;
         Ok(TransactWriteItem::builder().delete(delete).build())
-    }
-
-    fn check_no_token(&self, waiting: &Waiting) -> Result<TransactWriteItem, BuildError> {
-        let check = ConditionCheck::builder()
-            .table_name(&self.table)
-            .set_key(Some(self.token_key(&waiting.execution)))
-            .condition_expression("attribute_not_exists(awaited)")
-            .build()?;
-        Ok(TransactWriteItem::builder().condition_check(check).build())
     }
 
     fn waiter(&self, execution: &str) -> String {
@@ -408,14 +372,6 @@ fn was_stored_anew<R>(error: &SdkError<TransactWriteItemsError, R>) -> bool {
             .iter()
             .any(|reason| reason.code() == Some("ConditionalCheckFailed")),
         _ => false,
-    }
-}
-
-/// The text, or as much of its beginning as makes `length` characters with an ellipsis.
-fn cut(text: &str, length: usize) -> String {
-    match text.char_indices().nth(length) {
-        None => text.to_owned(),
-        Some(_) => text.chars().take(length - 1).chain(['…']).collect(),
     }
 }
 

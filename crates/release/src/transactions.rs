@@ -393,13 +393,13 @@ fn close(
 /// The record of a release that has the turn from now on.
 fn open(record: Option<&Record>, me: &TakeTurnInput, now: i64, retention: Retention) -> Change {
     let seen = record.map(|record| record.verdict.as_str());
+    let turn_taken = Attributes::default().set("turnAt", now);
     let effect = match seen {
         // It is in service: what comes of this try does not undo that.
-        Some(verdict::SUCCEEDED) => Effect::Check,
+        Some(verdict::SUCCEEDED) => Effect::Update(turn_taken),
         _ => Effect::Update(
-            Attributes::default()
+            turn_taken
                 .set("verdict", verdict::IN_PROGRESS)
-                .set("turnAt", now)
                 .remove(["cause", "error", "finishedAt", "seconds", "rolledBackBy"])
                 .and(facts(&me.release, &me.execution, now, retention).all_first()),
         ),
