@@ -111,7 +111,8 @@ pub(crate) enum But<'a> {
 /// An error that no function names: a function crashed or was denied, a limit was reached.
 pub(crate) const PIPELINE_FAULT: &str = "PipelineFault";
 const ROLLBACK_STEPS: [&str; 3] = ["ChooseTarget", "RollBack", "VerifyRollback"];
-const POST_DEPLOY_STEPS: [&str; 3] = ["RunPostDeploy", "WaitPostDeploy", "CheckPostDeploy"];
+pub(crate) const POST_DEPLOY_STEPS: [&str; 3] =
+    ["RunPostDeploy", "WaitPostDeploy", "CheckPostDeploy"];
 
 /// The name of a failure's error, if a function gives it: such a name is one word, where those of
 /// Step Functions and Lambda have parts (`States.Timeout`, `Runtime.ExitError`).
@@ -298,12 +299,25 @@ impl<'a> Facts<'a> {
     }
 
     fn left_running(&self, what: &What<'_>, but: Option<But<'_>>) -> bool {
-        let failure = match (what, but) {
-            (_, Some(But::PostDeployFailed(failure))) => failure,
-            (What::Failed(failure), _) => *failure,
-            (What::LeftBehind(_) | What::RollbackFailed { .. }, _) => return true,
-            _ => return false,
-        };
+        match (what, but) {
+            (_, Some(But::PostDeployFailed(failure))) => self.may_run(failure),
+            // The services may be back after a failure before they were updated: an earlier try had
+            // changed them.
+            (
+                What::Failed(failure)
+                | What::RolledBack {
+                    began: Began::Failure(failure),
+                    ..
+                },
+                _,
+            ) => self.may_run(failure),
+            (What::LeftBehind(_) | What::RollbackFailed { .. }, _) => true,
+            _ => false,
+        }
+    }
+
+    /// Whether the failure may have left the migration, or the post-deploy command, running.
+    pub(crate) fn may_run(&self, failure: &FailedStep) -> bool {
         let ended = self.input.migration_ended.as_ref();
         match failure.step.as_str() {
             // What ECS refused to start does not run.

@@ -267,6 +267,31 @@ fn a_migration_that_may_still_run_is_left_to_the_next_release() {
     }
 }
 
+/// It was an earlier try, before the execution was redriven, that had changed the services.
+#[test]
+fn a_migration_that_may_still_run_is_left_to_the_next_release_also_where_the_services_are_back() {
+    for (step, error, left_running) in [
+        ("RunMigration", "TaskNotStarted", false),
+        ("RunMigration", "AwsRequestFailed", true),
+        ("WaitTask", "AwsRequestFailed", true),
+        ("PlanInTurn", "ImageNotFound", false),
+    ] {
+        let failure = failure(step, error, "No.");
+        let rolled_back = json!({
+            "migration": migration(), "failure": failure, "target": target(false),
+            "rollback": health("succeeded"), "current": {}
+        });
+        let expected = short("rolledBack", error, left_running);
+        assert_eq!(of(rolled_back.clone()), expected, "{step} {error}");
+
+        let mut unrecorded = rolled_back;
+        let mut failed = self::failure("RecordCurrent", "AwsRequestFailed", "No.");
+        failed["began"] = failure;
+        unrecorded["failure"] = failed;
+        assert_eq!(of(unrecorded), expected, "{step} {error}");
+    }
+}
+
 #[test]
 fn a_newer_deployment_takes_over_without_an_error() {
     let taken_over = json!({"health": health("superseded")});

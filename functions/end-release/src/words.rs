@@ -1,6 +1,8 @@
 //! All that a person reads of a release's end: what happened, what was changed and what to do.
 
-use crate::verdict::{Began, But, Ended, Facts, How, PIPELINE_FAULT, What, name_of};
+use crate::verdict::{
+    Began, But, Ended, Facts, How, PIPELINE_FAULT, POST_DEPLOY_STEPS, What, name_of,
+};
 use bluegreen_contract::{
     AlarmIsNoReason, Ending, FailedStep, GoodRelease, Plan, Release, Target, UnwrittenImage,
     name_of as name_of_execution,
@@ -16,6 +18,8 @@ const ERROR: usize = 255;
 /// behind it.
 const QUOTED: usize = 13_000;
 const MIGRATIONS: usize = 3_000;
+/// The states that check what a person has entered.
+const PLAN_STEPS: [&str; 2] = ["PlanRelease", "PlanInTurn"];
 
 /// Why the release ended so, within the limits of Step Functions.
 pub(crate) fn reason(facts: &Facts<'_>, ended: &Ended<'_>) -> String {
@@ -65,23 +69,21 @@ impl Words<'_> {
             None => happened,
             Some(But::Unwritten(image)) => format!("{happened}{}", self.unwritten(ended, image)),
             Some(But::PostDeployFailed(failure)) => {
-                let running = match ended.left_running {
-                    true => format!(
-                        " It may still be running{}. The next release of the stack waits for it.",
-                        task(self.facts.input.post_deploy.as_ref().map(|it| &it.task_arn))
-                    ),
-                    false => String::new(),
-                };
+                let release = &self.plan.release;
+                let running = self.may_run(failure).map(|it| format!(" {it}"));
                 format!(
-                    "The release is deployed and healthy, but its post-deploy command failed with {}: {}\nNothing was rolled back.{running} Run the command by hand; otherwise it runs after the next deployment.",
+                    "Stack {} runs {} and is healthy, but its post-deploy command failed with {}: {}\nNothing was rolled back.{} Run the command by hand; otherwise it runs after the next deployment.",
+                    release.stack,
+                    called(release),
                     failure.error,
-                    quoted(failure)
+                    quoted(failure),
+                    running.unwrap_or_default()
                 )
             }
             Some(But::Unrecorded { failure, told }) => {
                 let what = match told {
                     true => "That is recorded, but the image parameter may not be written",
-                    false => "The table could not be told so",
+                    false => "That could not be recorded",
                 };
                 format!(
                     "{happened}\n{what}: {} {}",
@@ -106,7 +108,7 @@ impl Words<'_> {
         };
         let until = match told {
             true => "an update of the stack may bring an earlier image into service",
-            false => "a rollback passes by what runs, and an update of the stack may replace it",
+            false => "a rollback passes over what runs, and an update of the stack may replace it",
         };
         let command = match (what, &self.plan.post_deploy) {
             (What::Healthy(_), Some(_)) if told => {
@@ -127,14 +129,14 @@ impl Words<'_> {
                 "{}\n{}{}{}",
                 explained(failure),
                 self.untouched(),
-                self.migration(failure, ended.left_running),
+                self.migration(failure),
                 advice(failure)
             ),
             What::LeftBehind(failure) => format!(
                 "{}\n{} {} Look at the deployments in ECS, and release again.",
                 explained(failure),
                 self.earlier_try(),
-                self.database()
+                self.database(Some(failure))
             ),
             What::RolledBack { began, target } => {
                 let (why, to_do) = match began {
@@ -148,7 +150,7 @@ impl Words<'_> {
                 };
                 format!(
                     "{why}{} {}{to_do}",
-                    self.database(),
+                    self.changed(*began),
                     self.rolled_back(target)
                 )
             }
@@ -170,7 +172,7 @@ impl Words<'_> {
                 migrations(target)
             ),
             What::TakenOver(health) => {
-                format!("{} {}", cut(&health.cause, QUOTED), self.database())
+                format!("{} {}", cut(&health.cause, QUOTED), self.database(None))
             }
             What::Ending(ending) => self.ending(ending),
         }
@@ -205,21 +207,16 @@ impl Words<'_> {
                 cut(&health.cause, QUOTED)
             ),
         };
-        let began = match began {
-            Some(Began::Failure(failure)) => format!(
-                "\nIt was begun because: {} {}",
-                explained(failure),
-                self.database()
-            ),
-            Some(Began::Health(health)) => format!(
-                "\nIt was begun because: {} {}",
-                cut(&health.cause, QUOTED),
-                self.database()
-            ),
-            None => String::new(),
-        };
+        let began = began.map(|began| {
+            let why = match began {
+                Began::Failure(failure) => explained(failure),
+                Began::Health(health) => cut(&health.cause, QUOTED),
+            };
+            format!("\nIt was begun because: {why} {}", self.changed(began))
+        });
         format!(
-            "{failed}{began}\nThe services may run different images: look at their deployments in ECS. Then release again, or roll back to a release that you name."
+            "{failed}{}\nThe services may run different images: look at their deployments in ECS. Then release again, or roll back to a release that you name.",
+            began.unwrap_or_default()
         )
     }
 
@@ -289,8 +286,13 @@ impl Words<'_> {
     fn untouched(&self) -> String {
         let stack = &self.plan.release.stack;
         let settled = self.facts.input.settled.as_ref();
+        let failure = self.facts.input.failure.as_ref();
         if self.facts.touched() {
             self.earlier_try()
+        } else if failure.is_some_and(|failure| failure.step == "SettleRelease") {
+            format!(
+                "This release touched no service, but an earlier one may have left a deployment in progress in stack {stack}: what runs may not be what ran before."
+            )
         } else if settled.is_some_and(|settled| settled.found_deployment) {
             format!(
                 "This release touched no service, but found a deployment of an earlier one in progress in stack {stack}: what runs may not be what ran before."
@@ -307,10 +309,32 @@ impl Words<'_> {
         )
     }
 
-    /// What a migration has done, where services were deployed.
-    fn database(&self) -> String {
-        self.migrated()
-            .unwrap_or_else(|| "No migration was run.".to_owned())
+    /// What was changed before a rollback. An earlier try is told of where this one has not come to
+    /// update the services itself.
+    fn changed(&self, began: Began<'_>) -> String {
+        let database = match began {
+            Began::Failure(failure) => self.database(Some(failure)),
+            Began::Health(_) => self.database(None),
+        };
+        match self.facts.earlier_try_touched() && self.facts.input.updated_at.is_none() {
+            true => format!("{} {database}", self.earlier_try()),
+            false => database,
+        }
+    }
+
+    /// What a migration has done, or may yet do where `failure` left it running.
+    fn database(&self, failure: Option<&FailedStep>) -> String {
+        let running = failure.and_then(|failure| self.may_run(failure));
+        let known = running.or_else(|| self.migrated());
+        known.unwrap_or_else(|| {
+            let said = match self.facts.input.migration {
+                None => "No migration was run.",
+                Some(_) => {
+                    "What the migration of this release did, if anything, stays in the database."
+                }
+            };
+            said.to_owned()
+        })
     }
 
     fn migrated(&self) -> Option<String> {
@@ -328,21 +352,36 @@ impl Words<'_> {
         }
     }
 
-    /// What is to be known of the migration where no service was deployed.
-    fn migration(&self, failure: &FailedStep, left_running: bool) -> String {
-        let started = self.facts.input.migration.as_ref();
-        if failure.step == "RunMigration" && left_running {
-            " A migration may have been started: the next release of the stack waits for it."
-                .to_owned()
-        } else if failure.step == "WaitTask" {
-            format!(
-                " The migration was not stopped and may still be running{}. The next release of the stack waits for it.",
-                task(started.map(|started| &started.task_arn))
-            )
-        } else {
-            let migrated = self.migrated();
-            migrated.map_or_else(String::new, |migrated| format!(" {migrated}"))
+    /// What is to be known of the migration where no service was deployed, with the space before it.
+    fn migration(&self, failure: &FailedStep) -> String {
+        let known = self.may_run(failure).or_else(|| self.migrated());
+        known.map_or_else(String::new, |known| format!(" {known}"))
+    }
+
+    /// That the migration, or the post-deploy command, may be running still; `None` where it is not.
+    fn may_run(&self, failure: &FailedStep) -> Option<String> {
+        if !self.facts.may_run(failure) {
+            return None;
         }
+        let input = self.facts.input;
+        let (one, name, started) = match POST_DEPLOY_STEPS.contains(&failure.step.as_str()) {
+            true => ("The command", "command", &input.post_deploy),
+            false => ("A migration", "migration", &input.migration),
+        };
+        Some(match failure.step.as_str() {
+            "RunMigration" | "RunPostDeploy" => {
+                format!("{one} may have been started: the next release of the stack waits for it.")
+            }
+            "WaitTask" | "WaitPostDeploy" if failure.error != "TaskNotFound" => {
+                let task = started.as_ref().map(|it| format!(": task {}", it.task_arn));
+                format!(
+                    "The {name} was not stopped and may still be running{}. The next release of the stack waits for it.",
+                    task.unwrap_or_default()
+                )
+            }
+            // The failure itself says what is known of the task.
+            _ => format!("If the {name} still runs, the next release of the stack waits for it."),
+        })
     }
 
     fn unwritten(&self, ended: &Ended<'_>, image: &UnwrittenImage) -> String {
@@ -352,34 +391,45 @@ impl Words<'_> {
             serving,
             reason,
         } = image;
-        let command = match (&ended.what, &self.plan.post_deploy) {
-            (What::Healthy(_), Some(_)) => {
-                "\nThe post-deploy command was not run: run it by hand afterwards."
-            }
-            _ => "",
+        let (not_run, afterwards) = match (&ended.what, &self.plan.post_deploy) {
+            (What::Healthy(_), Some(_)) => (
+                " The post-deploy command was not run.",
+                "\nThen run the post-deploy command by hand.",
+            ),
+            _ => ("", ""),
         };
         format!(
-            "\nThe parameter {parameter} could not be written: {}\nIt may hold an earlier image, and an update of stack {stack} would bring that into service. Write what runs into it: aws ssm put-parameter --overwrite --type String --name {parameter} --value {}{command}",
+            "{not_run}\nThe parameter {parameter} could not be written: {}\nIt may hold an earlier image, and an update of stack {stack} would bring that into service. Write what runs into it: aws ssm put-parameter --overwrite --type String --name {parameter} --value {}{afterwards}",
             cut(reason, QUOTED),
             serving.image
         )
     }
 }
 
-/// A failure with its name where no function gave it one.
+/// A failure with its name where that tells more than its message.
 fn explained(failure: &FailedStep) -> String {
     let said = quoted(failure);
-    match (name_of(failure), said.as_str()) {
-        (Some(name), "") => format!("It failed with {name}."),
-        (Some(_), _) => said,
-        (None, "") => format!(
+    match (is_fault(failure), said.as_str()) {
+        (false, "") => format!("It failed with {}.", failure.error),
+        (false, _) => said,
+        (true, "") => format!(
             "The pipeline failed in {} with {}.",
             failure.step, failure.error
         ),
-        (None, _) => format!(
+        (true, _) => format!(
             "The pipeline failed in {} with {}: {said}",
             failure.step, failure.error
         ),
+    }
+}
+
+/// Whether the pipeline itself has failed: no function named the error, or one was given what it
+/// does not take, which no person has entered.
+fn is_fault(failure: &FailedStep) -> bool {
+    let step = failure.step.as_str();
+    match name_of(failure) {
+        Some(name) => name == "InvalidInput" && !PLAN_STEPS.contains(&step),
+        None => true,
     }
 }
 
@@ -395,7 +445,10 @@ fn quoted(failure: &FailedStep) -> String {
 
 /// With the space before it.
 fn advice(failure: &FailedStep) -> String {
-    let name = name_of(failure).unwrap_or(PIPELINE_FAULT);
+    let name = match is_fault(failure) {
+        true => PIPELINE_FAULT,
+        false => failure.error.as_str(),
+    };
     to_do(name).map_or_else(String::new, |to_do| format!(" {to_do}"))
 }
 
@@ -411,7 +464,9 @@ fn to_do(error: &str) -> Option<&'static str> {
         "InvalidStackOutput" => Some("Correct the output in the stack's template."),
         "TaskNotStarted" | "MigrationNotStarted" => Some("Remove the reason, then start again."),
         "CapacityUnavailable" => Some("Start again later, or give the cluster other capacity."),
-        "TaskNotFound" => Some("Look at the log of the task, then start again."),
+        "TaskNotFound" => Some(
+            "Look at the log of the task, then start again: a migration tool runs no migration twice.",
+        ),
         "ServiceUpdateRefused" => Some("Correct the service, then start again."),
         "DeploymentNotFound" => Some("Look at the deployments of the service in ECS."),
         "EarlierReleaseUnsettled" => Some("Stop it in ECS, then start again."),
@@ -450,10 +505,6 @@ fn migrations(target: &Target) -> String {
             cut(&target.migrations.join(", "), MIGRATIONS)
         ),
     }
-}
-
-fn task(arn: Option<&String>) -> String {
-    arn.map_or_else(String::new, |arn| format!(": task {arn}"))
 }
 
 /// At most `length` characters of a text; where it is cut, the last of them says so.

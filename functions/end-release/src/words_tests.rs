@@ -223,6 +223,50 @@ fn a_migration_that_may_still_run() {
         failed("RunMigration", "TaskNotStarted"),
         format!("No.\n{UNTOUCHED} Remove the reason, then start again.")
     );
+    assert_eq!(
+        failed("WaitTask", "TaskNotFound"),
+        format!(
+            "No.\n{UNTOUCHED} If the migration still runs, the next release of the stack waits for it. Look at the log of the task, then start again: a migration tool runs no migration twice."
+        )
+    );
+}
+
+#[test]
+fn a_migration_that_does_not_stop() {
+    let failed = |stopped: Value| {
+        said(json!({
+            "migration": migration(), "failure": failure("CheckExitCode", "MigrationTimedOut", "No."),
+            "migrationEnded": {
+                "lastStatus": "RUNNING", "overdue": true, "at": 1, "stopped": stopped
+            }
+        }))
+    };
+    assert_eq!(
+        failed(Value::Null),
+        format!(
+            "No.\n{UNTOUCHED} If the migration still runs, the next release of the stack waits for it."
+        )
+    );
+    let stopped = json!({"stopCode": null, "stoppedReason": null, "containers": []});
+    assert_eq!(failed(stopped), format!("No.\n{UNTOUCHED}"));
+}
+
+/// Nobody has entered what a later state was given.
+#[test]
+fn an_input_is_a_persons_only_where_it_is_planned() {
+    let refused = |step: &str| said(json!({"failure": failure(step, "InvalidInput", "No.")}));
+    for step in ["PlanRelease", "PlanInTurn"] {
+        assert_eq!(
+            refused(step),
+            format!("No.\n{UNTOUCHED} Correct the input and start again.")
+        );
+    }
+    assert_eq!(
+        refused("RunMigration"),
+        format!(
+            "The pipeline failed in RunMigration with InvalidInput: No.\n{UNTOUCHED} Look at the log of that function, then start again."
+        )
+    );
 }
 
 #[test]
@@ -277,6 +321,17 @@ fn nobody_is_told_that_the_stack_runs_what_it_ran_where_a_deployment_was_found()
     );
     failed["settled"]["foundDeployment"] = json!(false);
     assert_eq!(said(failed), format!("Alarm.\n{UNTOUCHED}"));
+}
+
+#[test]
+fn nobody_is_told_that_the_stack_runs_what_it_ran_where_an_earlier_release_is_not_settled() {
+    let failed = |error: &str| said(json!({"failure": failure("SettleRelease", error, "No.")}));
+    let earlier = "This release touched no service, but an earlier one may have left a deployment in progress in stack shop: what runs may not be what ran before.";
+    assert_eq!(
+        failed("EarlierReleaseUnsettled"),
+        format!("No.\n{earlier} Stop it in ECS, then start again.")
+    );
+    assert!(failed("AwsRequestFailed").starts_with(&format!("No.\n{earlier} ")));
 }
 
 #[test]
@@ -337,6 +392,66 @@ fn a_failure_that_was_rolled_back() {
         })),
         "ECS refused it.\nThe migration of this release has run and stays in the database. All services of stack shop run what they ran before. Correct the service, then start again."
     );
+}
+
+/// It is an earlier try, before the execution was redriven, that is rolled back then.
+#[test]
+fn a_failure_after_which_what_an_earlier_try_did_was_rolled_back() {
+    let rolled_back = |more: Value, failure: Value| {
+        let mut all = json!({
+            "execution": {"id": "arn", "redrives": 1}, "failure": failure, "target": target(false),
+            "turn": {"taken": true, "at": 1, "touched": true},
+            "rollback": health("succeeded"), "current": {}
+        });
+        let members = all.as_object_mut().unwrap();
+        members.extend(more.as_object().unwrap().clone());
+        told(&input(all), Some(&record(Some(0))))
+    };
+    let earlier = "An earlier try of this release may have touched services of stack shop.";
+    let back = "All services of stack shop are rolled back to the release v1 (shop-v1-1).";
+    assert_eq!(
+        rolled_back(
+            json!({}),
+            failure("PlanInTurn", "ImageNotFound", "There is none.")
+        ),
+        format!(
+            "There is none.\n{earlier} No migration was run. {back} Push the image, or correct the input."
+        )
+    );
+    let migrating = json!({"migration": migration()});
+    assert_eq!(
+        rolled_back(
+            migrating.clone(),
+            failure("CheckExitCode", "MigrationFailed", "It exited 1.")
+        ),
+        format!(
+            "It exited 1.\n{earlier} What the migration of this release did, if anything, stays in the database. {back}"
+        )
+    );
+    assert_eq!(
+        rolled_back(
+            migrating.clone(),
+            failure("WaitTask", "TaskNotFound", "Gone.")
+        ),
+        format!(
+            "Gone.\n{earlier} If the migration still runs, the next release of the stack waits for it. {back} Look at the log of the task, then start again: a migration tool runs no migration twice."
+        )
+    );
+    assert!(
+        rolled_back(migrating, failure("WaitTask", "AwsRequestFailed", "No.")).contains(
+            "The migration was not stopped and may still be running: task arn:task/1. The next release of the stack waits for it."
+        )
+    );
+    let updated = rolled_back(
+        json!({"updatedAt": 1}),
+        failure("VerifyHealth", "DeploymentNotFound", "Gone."),
+    );
+    assert!(!updated.contains(earlier), "{updated}");
+    let unwell = rolled_back(
+        json!({"updatedAt": 1, "health": health("unhealthy")}),
+        Value::Null,
+    );
+    assert!(!unwell.contains(earlier), "{unwell}");
 }
 
 #[test]
@@ -406,7 +521,7 @@ fn an_image_parameter_that_could_not_be_written() {
     assert_eq!(
         healthy(plan(json!({"postDeploy": command()}))),
         format!(
-            "{serves}\n{UNWRITTEN}\nThe post-deploy command was not run: run it by hand afterwards."
+            "{serves} The post-deploy command was not run.\n{UNWRITTEN}\nThen run the post-deploy command by hand."
         )
     );
     let failed = said(json!({
@@ -429,14 +544,32 @@ fn a_post_deploy_command_that_failed() {
             "failure": failure(step, error, "It exited 1.")
         }))
     };
-    assert_eq!(
-        failed("CheckPostDeploy", "MigrationFailed"),
-        "The release is deployed and healthy, but its post-deploy command failed with MigrationFailed: It exited 1.\nNothing was rolled back. Run the command by hand; otherwise it runs after the next deployment."
-    );
-    assert_eq!(
-        failed("WaitPostDeploy", "AwsRequestFailed"),
-        "The release is deployed and healthy, but its post-deploy command failed with AwsRequestFailed: It exited 1.\nNothing was rolled back. It may still be running: task arn:task/2. The next release of the stack waits for it. Run the command by hand; otherwise it runs after the next deployment."
-    );
+    for (step, error, running) in [
+        ("CheckPostDeploy", "MigrationFailed", ""),
+        ("RunPostDeploy", "TaskNotStarted", ""),
+        (
+            "RunPostDeploy",
+            "AwsRequestFailed",
+            " The command may have been started: the next release of the stack waits for it.",
+        ),
+        (
+            "WaitPostDeploy",
+            "AwsRequestFailed",
+            " The command was not stopped and may still be running: task arn:task/2. The next release of the stack waits for it.",
+        ),
+        (
+            "CheckPostDeploy",
+            "MigrationTimedOut",
+            " If the command still runs, the next release of the stack waits for it.",
+        ),
+    ] {
+        assert_eq!(
+            failed(step, error),
+            format!(
+                "Stack shop runs v2 and is healthy, but its post-deploy command failed with {error}: It exited 1.\nNothing was rolled back.{running} Run the command by hand; otherwise it runs after the next deployment."
+            )
+        );
+    }
 }
 
 #[test]
@@ -450,7 +583,7 @@ fn what_serves_and_could_not_be_recorded() {
     assert_eq!(
         told(&healthy, None),
         format!(
-            "{serves}\nThe table could not be told so: The table is gone. Start the release again: it changes no service of stack shop. Until then a rollback passes by what runs, and an update of the stack may replace it. The post-deploy command was not run: it runs then."
+            "{serves}\nThat could not be recorded: The table is gone. Start the release again: it changes no service of stack shop. Until then a rollback passes over what runs, and an update of the stack may replace it. The post-deploy command was not run: it runs then."
         )
     );
     let told_before = Record {
@@ -469,7 +602,7 @@ fn what_serves_and_could_not_be_recorded() {
     }));
     assert_eq!(
         told(&restored, None),
-        "Stack shop runs the release v1 (shop-v1-1) again.\nThe table could not be told so: The table is gone. Start the rollback again: it changes no service of stack shop. Until then a rollback passes by what runs, and an update of the stack may replace it."
+        "Stack shop runs the release v1 (shop-v1-1) again.\nThat could not be recorded: The table is gone. Start the rollback again: it changes no service of stack shop. Until then a rollback passes over what runs, and an update of the stack may replace it."
     );
     let rolled_back = input(json!({
         "health": health("rolledBack"), "target": before(false), "rollback": health("succeeded"),
@@ -477,7 +610,7 @@ fn what_serves_and_could_not_be_recorded() {
     }));
     let said = told(&rolled_back, None);
     assert!(
-        said.ends_with("\nThe table could not be told so: The table is gone. An alarm may roll stack shop back once more until its next release succeeds."),
+        said.ends_with("\nThat could not be recorded: The table is gone. An alarm may roll stack shop back once more until its next release succeeds."),
         "{said}"
     );
 }

@@ -107,10 +107,15 @@ fn beginning(input: &RunMigrationInput, call: Call) -> Beginning<'_> {
     }
 }
 
-/// The turn was lost while ECS started the task: whoever has it now waits for what it finds.
+/// The task runs, and its ARN is told here alone. Where the turn was lost while ECS started it,
+/// whoever has it now waits for what it finds.
 fn not_noted(failure: TableFailure, task: &str) -> Failure {
     match failure {
-        TableFailure::AwsRequestFailed(failure) => failure.into(),
+        TableFailure::AwsRequestFailed(mut failure) => {
+            let message = failure.message.trim_end_matches('.');
+            failure.message = format!("{message}; the task {task} was started");
+            failure.into()
+        }
         TableFailure::ExecutionRedriven { execution, stack } => {
             Failure::ExecutionRedriven(format!(
                 "The execution {execution} has not the turn of stack {stack} any more, and has started the task {task}."

@@ -1,7 +1,10 @@
 use super::*;
 use aws_sdk_dynamodb::Client as DynamoDb;
+use aws_sdk_dynamodb::error::ErrorMetadata;
 use aws_sdk_dynamodb::operation::get_item::GetItemOutput;
-use aws_sdk_dynamodb::operation::transact_write_items::TransactWriteItemsOutput;
+use aws_sdk_dynamodb::operation::transact_write_items::{
+    TransactWriteItemsError, TransactWriteItemsOutput,
+};
 use aws_sdk_dynamodb::types::{AttributeValue, Update};
 use aws_sdk_ecs::operation::describe_services::DescribeServicesOutput;
 use aws_sdk_ecs::operation::describe_task_definition::DescribeTaskDefinitionOutput;
@@ -500,6 +503,36 @@ async fn a_turn_that_is_lost_while_the_task_starts_is_told_with_the_task() {
     let failure = diagnostic(answer.unwrap_err());
     assert_eq!(failure.error_type, "ExecutionRedriven");
     assert!(failure.error_message.contains(TASK), "{failure:?}");
+}
+
+#[tokio::test]
+async fn a_task_that_cannot_be_noted_is_told_with_the_failure() {
+    let held = held_by(EXECUTION);
+    let written = mock!(DynamoDb::transact_write_items)
+        .sequence()
+        .output(|| TransactWriteItemsOutput::builder().build())
+        .error(|| {
+            let metadata = ErrorMetadata::builder()
+                .code("AccessDeniedException")
+                .message("not you.")
+                .build();
+            TransactWriteItemsError::generic(metadata)
+        })
+        .build();
+    let releases = Releases { written, ..held };
+    let service = service_is(fargate_service);
+    let (known, registers, run) = (revision_is_known(), registers(), starts(|_| true));
+    let rules = &[&service, &known, &registers, &run];
+    let client = mock_client!(aws_sdk_ecs, RuleMode::MatchAny, rules);
+    let answer = handle(&client, &releases.table(), event(), CALL).await;
+    let failure = diagnostic(answer.unwrap_err());
+    assert_eq!(failure.error_type, "AwsRequestFailed");
+    assert_eq!(
+        failure.error_message,
+        format!(
+            "dynamodb:TransactWriteItems on releases failed with AccessDeniedException: not you; the task {TASK} was started."
+        )
+    );
 }
 
 #[tokio::test]

@@ -13,7 +13,7 @@
 use crate::failure::Failure;
 use aws_sdk_ecs::primitives::{DateTime, DateTimeFormat};
 use aws_sdk_ecs::types::{Container, Task, TaskStopCode};
-use bluegreen_contract::{ContainerStatus, EndedTask, StartedTask, StoppedTask};
+use bluegreen_contract::{ContainerStatus, EndedTask, LogLocation, StartedTask, StoppedTask};
 
 /// ECS is eventually consistent: a task may not be seen right after its start
 /// (<https://docs.aws.amazon.com/AmazonECS/latest/APIReference/API_RunTask.html>).
@@ -40,6 +40,7 @@ pub(crate) fn step(task: Option<&Task>, started: &StartedTask, now: i64) -> Resu
                 purpose: started.purpose.name(),
                 task: started.task_arn.clone(),
                 cluster: started.cluster.clone(),
+                log: location(started),
             }),
         };
     };
@@ -77,6 +78,14 @@ pub(crate) fn reason(started: &StartedTask) -> String {
         started.purpose.name(),
         started.timeout_seconds
     )
+}
+
+/// Where the task's log is, between commas; nothing where it does not go to CloudWatch Logs.
+fn location(started: &StartedTask) -> String {
+    let log = started.log.as_ref();
+    log.map_or_else(String::new, |LogLocation { stream, group, .. }| {
+        format!(", stream {stream} of log group {group},")
+    })
 }
 
 fn is_overdue(task: &Task, started: &StartedTask) -> bool {
@@ -253,5 +262,25 @@ pub(crate) mod tests {
         let message = failure.to_string();
         assert!(message.contains(TASK), "{message}");
         assert!(message.contains("the migration"), "{message}");
+        assert!(
+            message.ends_with("how it ended: its log may say so."),
+            "{message}"
+        );
+    }
+
+    #[test]
+    fn a_task_that_ecs_does_not_know_is_told_with_its_log() {
+        let log = LogLocation {
+            group: "/ecs/demo".to_owned(),
+            stream: "app/web/0123".to_owned(),
+            region: "us-east-1".to_owned(),
+        };
+        let started = StartedTask {
+            log: Some(log),
+            ..started()
+        };
+        let message = step(None, &started, AT + 60_000).unwrap_err().to_string();
+        let told = "its log, stream app/web/0123 of log group /ecs/demo, may say so.";
+        assert!(message.ends_with(told), "{message}");
     }
 }
