@@ -3,7 +3,7 @@ use bluegreen_contract::{InvalidInput, parse};
 use bluegreen_runtime::AwsRequestFailed;
 use serde::Serialize;
 use serde::de::DeserializeOwned;
-use std::fmt::Display;
+use std::error::Error;
 
 /// Answers a call of a function that waits.
 ///
@@ -12,9 +12,10 @@ use std::fmt::Display;
 /// - `told`: what an event is about, one of `awaited`; `None`: nothing that anybody waits for.
 /// - `look`: the final answer, `None`: not yet; or a failure.
 ///
-/// Asked, a failure is returned: the state fails with it. Told, an `AwsRequestFailed` is returned, for
-/// which Lambda tells the function once more; with any other failure the state fails by itself, when
-/// its next heartbeat has asked again.
+/// Asked, a failure is returned: the state fails with it. But a request that AWS may answer later
+/// fails nothing: the state asks again when its heartbeat is over, however often that happens in a
+/// wait of days. Told, an `AwsRequestFailed` is returned, for which Lambda tells the function once
+/// more; with any other failure the state fails by itself, when it asks again.
 ///
 /// # Errors
 /// Those of `look`, and [`AwsRequestFailed`].
@@ -29,7 +30,7 @@ pub async fn drive<T, A, F>(
 where
     T: Serialize + DeserializeOwned,
     A: Serialize,
-    F: Display + From<AwsRequestFailed> + From<InvalidInput>,
+    F: Error + From<AwsRequestFailed> + From<InvalidInput> + 'static,
     for<'a> &'a F: Into<&'static str>,
 {
     match call {
@@ -43,6 +44,10 @@ where
                     Ok(())
                 }
                 Ok(None) => Ok(()),
+                Err(failure) if may_pass(&failure) => {
+                    tracing::warn!(%failure, "the state asks again after its heartbeat");
+                    Ok(())
+                }
                 // The state has failed with it, and its token with the state.
                 Err(failure) => {
                     waits.forget(&waiting).await;
@@ -73,7 +78,7 @@ pub async fn tell<T, A, F>(
 where
     T: DeserializeOwned,
     A: Serialize,
-    F: Display + From<AwsRequestFailed> + From<InvalidInput>,
+    F: Error + From<AwsRequestFailed> + From<InvalidInput> + 'static,
     for<'a> &'a F: Into<&'static str>,
 {
     let everyone = waits.waiting_for(awaited).await?;
@@ -93,6 +98,8 @@ where
     first_failure
 }
 
+/// Looks for one that waits. Events come in swarms, one for each service of a stack: while one call
+/// looks, the others only leave word, and it looks once more.
 async fn tell_one<T, A, F>(
     waits: &Waits,
     waiting: &Waiting,
@@ -101,7 +108,39 @@ async fn tell_one<T, A, F>(
 where
     T: DeserializeOwned,
     A: Serialize,
-    F: Display + From<AwsRequestFailed> + From<InvalidInput>,
+    F: Error + From<AwsRequestFailed> + From<InvalidInput> + 'static,
+    for<'a> &'a F: Into<&'static str>,
+{
+    if !waits.begin_to_look(waiting).await? {
+        return Ok(());
+    }
+    let mut events = 1;
+    loop {
+        match look_for(waits, waiting, look).await {
+            Ok(true) => return Ok(()),
+            Ok(false) => match waits.stop_looking(waiting, Some(events)).await? {
+                None => return Ok(()),
+                Some(more) => events = more,
+            },
+            // This event comes again, and leads to a look for all of them.
+            Err(failure) => {
+                waits.stop_looking(waiting, None).await?;
+                return Err(failure);
+            }
+        }
+    }
+}
+
+/// Whether the wait is over.
+async fn look_for<T, A, F>(
+    waits: &Waits,
+    waiting: &Waiting,
+    look: &impl AsyncFn(&T) -> Result<Option<A>, F>,
+) -> Result<bool, F>
+where
+    T: DeserializeOwned,
+    A: Serialize,
+    F: Error + From<AwsRequestFailed> + From<InvalidInput> + 'static,
     for<'a> &'a F: Into<&'static str>,
 {
     let seen = match parse(waiting.asked.clone()) {
@@ -109,21 +148,31 @@ where
         Err(problem) => Err(problem.into()),
     };
     match seen {
-        Ok(None) => {}
+        Ok(None) => Ok(false),
         Ok(Some(answer)) => {
             waits.succeed(waiting, &answer).await?;
+            Ok(true)
         }
         Err(failure) => match (&failure).into() {
-            "AwsRequestFailed" => return Err(failure),
-            name => tracing::warn!(
-                error = name,
-                %failure,
-                waiting.execution,
-                "the state will fail with this when it asks again"
-            ),
+            "AwsRequestFailed" => Err(failure),
+            name => {
+                tracing::warn!(
+                    error = name,
+                    %failure,
+                    waiting.execution,
+                    "the state will fail with this when it asks again"
+                );
+                Ok(false)
+            }
         },
     }
-    Ok(())
+}
+
+/// Whether AWS may do later what it did not do now.
+fn may_pass(failure: &(dyn Error + 'static)) -> bool {
+    let cause = failure.source();
+    let request = cause.and_then(|cause| cause.downcast_ref::<AwsRequestFailed>());
+    request.is_some_and(|request| !request.refused)
 }
 
 #[cfg(test)]

@@ -5,7 +5,9 @@ use aws_sdk_dynamodb::operation::get_item::GetItemOutput;
 use aws_sdk_dynamodb::operation::put_item::PutItemOutput;
 use aws_sdk_dynamodb::operation::query::QueryOutput;
 use aws_sdk_dynamodb::operation::transact_write_items::TransactWriteItemsOutput;
+use aws_sdk_dynamodb::operation::update_item::{UpdateItemError, UpdateItemOutput};
 use aws_sdk_dynamodb::types::AttributeValue;
+use aws_sdk_dynamodb::types::error::ConditionalCheckFailedException;
 use aws_sdk_sfn::Client as Sfn;
 use aws_sdk_sfn::operation::send_task_success::SendTaskSuccessOutput;
 use aws_smithy_mocks::{Rule, RuleMode, mock, mock_client};
@@ -27,7 +29,7 @@ enum Failure {
     InvalidInput(#[from] InvalidInput),
     #[error("The task {0} is gone.")]
     TaskNotFound(String),
-    #[error(transparent)]
+    #[error("{0}")]
     AwsRequestFailed(#[from] AwsRequestFailed),
 }
 
@@ -41,9 +43,21 @@ fn throttled() -> AwsRequestFailed {
     }
 }
 
+fn denied() -> AwsRequestFailed {
+    AwsRequestFailed {
+        code: "AccessDeniedException".to_owned(),
+        refused: true,
+        ..throttled()
+    }
+}
+
+/// An execution for which another call looks already.
+const LOOKED_FOR: &str = "arn:execution:looked-for";
+
 /// Both services, and what they were asked for.
 struct World {
     waits: Waits,
+    stopped: Rule,
     put: Rule,
     pointers: Rule,
     deleted: Rule,
@@ -52,6 +66,11 @@ struct World {
 
 /// A table in which these executions wait for `arn:task`.
 fn world(executions: &'static [&'static str]) -> World {
+    world_with(executions, false)
+}
+
+/// The same; with a `swarm` two more events come during the first look.
+fn world_with(executions: &'static [&'static str], swarm: bool) -> World {
     let put = mock!(DynamoDb::put_item).then_output(|| PutItemOutput::builder().build());
     let pointers =
         mock!(DynamoDb::batch_write_item).then_output(|| BatchWriteItemOutput::builder().build());
@@ -89,14 +108,45 @@ fn world(executions: &'static [&'static str]) -> World {
             .push(json!({"token": request.task_token(), "output": output}));
         SendTaskSuccessOutput::builder().build()
     });
-    let dynamodb = mock_client!(
-        aws_sdk_dynamodb,
-        RuleMode::MatchAny,
-        &[&put, &pointers, &query, &get, &deleted]
-    );
+    let counted = mock!(DynamoDb::update_item)
+        .match_requests(|request| request.update_expression() == Some("ADD events :one"))
+        .then_compute_output(|request| {
+            let execution = request.key().unwrap()["awaited"].as_s().unwrap();
+            let others = u8::from(execution.ends_with(LOOKED_FOR));
+            UpdateItemOutput::builder()
+                .attributes("events", AttributeValue::N((1 + others).to_string()))
+                .build()
+        });
+    let came_meanwhile = swarm.then(|| {
+        mock!(DynamoDb::update_item)
+            .match_requests(|request| {
+                let values = request.expression_attribute_values().unwrap();
+                request.update_expression() == Some("REMOVE events")
+                    && values.get(":seen") == Some(&AttributeValue::N("1".to_owned()))
+            })
+            .then_error(|| {
+                UpdateItemError::ConditionalCheckFailedException(
+                    ConditionalCheckFailedException::builder()
+                        .item(
+                            "token",
+                            AttributeValue::S("token of arn:execution:1".to_owned()),
+                        )
+                        .item("events", AttributeValue::N("3".to_owned()))
+                        .build(),
+                )
+            })
+    });
+    let stopped = mock!(DynamoDb::update_item)
+        .match_requests(|request| request.update_expression() == Some("REMOVE events"))
+        .then_output(|| UpdateItemOutput::builder().build());
+    let mut rules = vec![&put, &pointers, &query, &get, &deleted, &counted];
+    rules.extend(&came_meanwhile);
+    rules.push(&stopped);
+    let dynamodb = mock_client!(aws_sdk_dynamodb, RuleMode::MatchAny, rules);
     let sfn = mock_client!(aws_sdk_sfn, RuleMode::MatchAny, &[&success]);
     World {
         waits: Waits::new(dynamodb, sfn, "waits".to_owned(), "wait-task"),
+        stopped,
         put,
         pointers,
         deleted,
@@ -165,7 +215,7 @@ async fn asked_what_is_final_already_it_answers_at_once() {
 async fn asked_it_fails_as_any_function_does() {
     for failure in [
         || Failure::TaskNotFound("arn:task".to_owned()),
-        || throttled().into(),
+        || denied().into(),
     ] as [fn() -> Failure; 2]
     {
         let world = world(&[]);
@@ -174,6 +224,15 @@ async fn asked_it_fails_as_any_function_does() {
         assert_eq!(world.answers(), [] as [Value; 0]);
         assert_eq!(world.deleted.num_calls(), 1);
     }
+}
+
+#[tokio::test]
+async fn asked_what_aws_may_answer_later_fails_nothing_and_the_token_stays() {
+    let world = world(&[]);
+    let look = async |_: &Asked| Err(throttled().into());
+    world.call(asking(), look).await.unwrap();
+    assert_eq!(world.answers(), [] as [Value; 0]);
+    assert_eq!(world.deleted.num_calls(), 0);
 }
 
 #[tokio::test]
@@ -247,4 +306,34 @@ async fn a_question_that_cannot_be_read_any_more_keeps_nobody_else_waiting() {
         [json!({"token": "token of arn:execution:2", "output": 2})]
     );
     assert_eq!(world.deleted.num_calls(), 1);
+}
+
+#[tokio::test]
+async fn told_while_another_call_looks_it_only_leaves_word() {
+    let world = world(&[LOOKED_FOR]);
+    let look = async |_: &Asked| panic!("another one looks");
+    world.call(telling("arn:task"), look).await.unwrap();
+    assert_eq!(world.answers(), [] as [Value; 0]);
+    assert_eq!(world.stopped.num_calls(), 0);
+}
+
+#[tokio::test]
+async fn who_looks_while_more_events_come_looks_once_more_for_all_of_them() {
+    let world = world_with(&["arn:execution:1"], true);
+    let looks = std::cell::Cell::new(0);
+    let look = async |_: &Asked| {
+        looks.set(looks.get() + 1);
+        Ok(None)
+    };
+    world.call(telling("arn:task"), look).await.unwrap();
+    assert_eq!((looks.get(), world.stopped.num_calls()), (2, 1));
+}
+
+#[tokio::test]
+async fn who_fails_to_look_leaves_the_next_event_to_look() {
+    let world = world_with(&["arn:execution:1"], true);
+    let look = async |_: &Asked| Err(denied().into());
+    let told = world.call(telling("arn:task"), look).await;
+    assert_eq!(told.unwrap_err(), denied().into());
+    assert_eq!(world.stopped.num_calls(), 1);
 }

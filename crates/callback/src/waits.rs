@@ -2,7 +2,7 @@
 //!
 //! | `awaited` | `waiter` | |
 //! |---|---|---|
-//! | `FUNCTION#EXECUTION` | `token` | the task token, the question, and all that is waited for |
+//! | `FUNCTION#EXECUTION` | `token` | the task token, the question, all that is waited for, and how many events came while somebody looks |
 //! | what is waited for | `FUNCTION#EXECUTION` | points to the item above |
 //!
 //! A token is written before what points to it, and goes in one transaction with that: a pointer
@@ -11,8 +11,11 @@
 use aws_sdk_dynamodb::error::BuildError;
 use aws_sdk_dynamodb::error::SdkError;
 use aws_sdk_dynamodb::operation::transact_write_items::TransactWriteItemsError;
+use aws_sdk_dynamodb::operation::update_item::UpdateItemError;
+use aws_sdk_dynamodb::operation::update_item::builders::UpdateItemFluentBuilder;
 use aws_sdk_dynamodb::types::{
-    AttributeValue, Delete, PutRequest, TransactWriteItem, WriteRequest,
+    AttributeValue, Delete, PutRequest, ReturnValue, ReturnValuesOnConditionCheckFailure,
+    TransactWriteItem, WriteRequest,
 };
 use aws_types::SdkConfig;
 use bluegreen_runtime::{AwsRequestFailed, BadEnvironment, failed, required_variable};
@@ -30,8 +33,8 @@ const TRANSACTION: usize = 100;
 /// How often a batch is sent before its unprocessed items are a failure, and the first pause.
 const TRIES: u32 = 7;
 const PAUSE: Duration = Duration::from_millis(50);
-/// An execution lives 14 days at most.
-const KEPT: Duration = Duration::from_secs(15 * 24 * 60 * 60);
+/// An execution lives 16 days at most.
+const KEPT: Duration = Duration::from_secs(17 * 24 * 60 * 60);
 
 /// Those who wait for a function's answer.
 #[derive(Debug, Clone)]
@@ -220,6 +223,72 @@ impl Waits {
         }))
     }
 
+    /// Counts an event for one that waits. Whether this call has to look: no other looks already, or
+    /// will once more, and it waits still.
+    ///
+    /// A call that dies leaves the count. So no event leads to a look until the state asks again,
+    /// which counts anew.
+    ///
+    /// # Errors
+    /// [`AwsRequestFailed`].
+    pub(crate) async fn begin_to_look(&self, waiting: &Waiting) -> Result<bool, AwsRequestFailed> {
+        let counted = self
+            .token_update(waiting)
+            .update_expression("ADD events :one")
+            .condition_expression("#token = :token")
+            .expression_attribute_values(":one", number(1))
+            .return_values(ReturnValue::UpdatedNew)
+            .send()
+            .await;
+        match counted {
+            Ok(counted) => Ok(counted.attributes.as_ref().and_then(events) == Some(1)),
+            Err(error) if is_condition_failed(&error) => Ok(false),
+            Err(error) => Err(failed(UPDATE, &self.table)(error)),
+        }
+    }
+
+    /// Ends the looks of this call, which has seen what `events` events were about, or nothing where
+    /// that is `None`. How many there are by now, if there are more.
+    ///
+    /// # Errors
+    /// [`AwsRequestFailed`].
+    pub(crate) async fn stop_looking(
+        &self,
+        waiting: &Waiting,
+        events_seen: Option<u64>,
+    ) -> Result<Option<u64>, AwsRequestFailed> {
+        let update = self
+            .token_update(waiting)
+            .update_expression("REMOVE events");
+        let update = match events_seen {
+            None => update.condition_expression("#token = :token"),
+            Some(seen) => update
+                .condition_expression("#token = :token AND events = :seen")
+                .expression_attribute_values(":seen", number(seen)),
+        };
+        let update = update
+            .return_values_on_condition_check_failure(ReturnValuesOnConditionCheckFailure::AllOld);
+        match update.send().await {
+            Ok(_) => Ok(None),
+            Err(error) => match error.as_service_error() {
+                Some(UpdateItemError::ConditionalCheckFailedException(failed)) => {
+                    let is_mine = |item: &&Item| string(item, "token") == Some(&waiting.token);
+                    Ok(failed.item().filter(is_mine).and_then(events))
+                }
+                _ => Err(failed(UPDATE, &self.table)(error)),
+            },
+        }
+    }
+
+    fn token_update(&self, waiting: &Waiting) -> UpdateItemFluentBuilder {
+        self.dynamodb
+            .update_item()
+            .table_name(&self.table)
+            .set_key(Some(self.token_key(&waiting.execution)))
+            .expression_attribute_names("#token", "token")
+            .expression_attribute_values(":token", text(&waiting.token))
+    }
+
     /// Lets the state go on with `output`. `false`: the token is an old one, whose state goes on
     /// without this answer.
     ///
@@ -332,6 +401,7 @@ impl Waits {
 }
 
 const WRITE: &str = "dynamodb:BatchWriteItem";
+const UPDATE: &str = "dynamodb:UpdateItem";
 
 type Item = HashMap<String, AttributeValue>;
 
@@ -344,6 +414,20 @@ fn key(awaited: impl Into<String>, waiter: impl Into<String>) -> Item {
 
 fn text(value: impl Into<String>) -> AttributeValue {
     AttributeValue::S(value.into())
+}
+
+fn number(value: u64) -> AttributeValue {
+    AttributeValue::N(value.to_string())
+}
+
+/// How many events came since somebody began to look.
+fn events(item: &Item) -> Option<u64> {
+    item.get("events")?.as_n().ok()?.parse().ok()
+}
+
+fn is_condition_failed<R>(error: &SdkError<UpdateItemError, R>) -> bool {
+    let error = error.as_service_error();
+    error.is_some_and(UpdateItemError::is_conditional_check_failed_exception)
 }
 
 fn string<'a>(item: &'a Item, name: &str) -> Option<&'a str> {

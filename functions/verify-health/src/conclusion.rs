@@ -19,12 +19,14 @@
 //! when a deployment begins, so that the same rollback comes through once it is begun again.
 
 use crate::verdict::Found;
-use bluegreen_contract::{Health, UpdatedServices, Verdict};
+use bluegreen_contract::{Health, UpdatedServices, Verdict, cut};
 
 /// How often a rollback is begun at most.
 const TRIES: u32 = 5;
 /// Milliseconds. What ECS tells so soon after a rollback was begun again may be of the one before.
 const STALE: i64 = 10_000;
+/// Characters of a cause, which tells of each of many services.
+const CAUSE: usize = 10_000;
 
 /// `None`: not yet. `now` is in milliseconds since 1970.
 pub(crate) fn of_release(update: &UpdatedServices, found: Found, now: i64) -> Option<Health> {
@@ -65,6 +67,7 @@ fn taken_back_by_alarms(found: &Found) -> bool {
 }
 
 fn told(verdict: Verdict, cause: String, at: i64) -> Health {
+    let cause = cut(&cause, CAUSE);
     Health { verdict, cause, at }
 }
 

@@ -2,9 +2,10 @@
 
 use crate::verdict::Tasks;
 use aws_sdk_ecs::Client;
+use aws_sdk_ecs::primitives::DateTime;
 use aws_sdk_ecs::types::{
-    Deployment, DeploymentRolloutState, Service, ServiceDeployment, ServiceDeploymentBrief,
-    ServiceDeploymentStatus,
+    CreatedAt, Deployment, DeploymentRolloutState, Service, ServiceDeployment,
+    ServiceDeploymentBrief, ServiceDeploymentStatus,
 };
 use bluegreen_contract::{UpdatedService, UpdatedServices};
 use bluegreen_ecs::{DEPLOYMENTS_BATCH, Seen};
@@ -18,6 +19,11 @@ const PAGE: i32 = 100;
 /// consistent
 /// (<https://docs.aws.amazon.com/AmazonECS/latest/APIReference/API_UpdateService.html>).
 const UNTOLD: i64 = 60_000;
+
+/// Milliseconds before the end of an update, as long as an update may have been tried again: its
+/// deployments have begun since. ECS remembers a service's deployments for 90 days, and to ask for all
+/// of them takes a busy service many calls.
+const RECENT: i64 = 24 * 60 * 60 * 1000;
 
 /// Whether the update is so young that ECS may not tell of it yet.
 pub(crate) fn may_be_untold(update: &UpdatedServices, now: i64) -> bool {
@@ -66,17 +72,19 @@ pub(crate) struct Found {
     pub(crate) newer: Option<String>,
 }
 
-/// For each service the newest deployment whose target is the revision of the release. Only where
-/// that is not the one in progress does the service's history have to be asked for.
+/// For each service the newest deployment whose target is the revision of the release, which was
+/// updated by `updated_at`. Only where that is not the one in progress does the service's history have
+/// to be asked for.
 pub(crate) async fn find(
     client: &Client,
     wanted: &[&UpdatedService],
     seen: &Seen,
+    updated_at: i64,
 ) -> Result<Vec<Option<Found>>, AwsRequestFailed> {
     let mut histories = Vec::new();
     for service in wanted {
         if current(seen, service).is_none() {
-            histories.push(History::of(client, service).await?);
+            histories.push(History::since(client, service, Some(updated_at - RECENT)).await?);
         }
     }
     let past = find_in_histories(client, histories).await?;
@@ -130,21 +138,32 @@ fn successful(brief: &ServiceDeploymentBrief) -> ServiceDeployment {
         .build()
 }
 
-/// All that ECS remembers of a service's deployments.
+/// What ECS remembers of a service's deployments.
 struct History<'a> {
     service: &'a UpdatedService,
     newest_first: Vec<ServiceDeploymentBrief>,
     /// How many of them are known to bring another revision.
     looked_at: usize,
+    /// Not only the recent ones.
+    is_whole: bool,
 }
 
 impl<'a> History<'a> {
-    async fn of(client: &Client, service: &'a UpdatedService) -> Result<Self, AwsRequestFailed> {
+    async fn since(
+        client: &Client,
+        service: &'a UpdatedService,
+        since: Option<i64>,
+    ) -> Result<Self, AwsRequestFailed> {
         Ok(Self {
             service,
-            newest_first: newest_first(client, service).await?,
+            newest_first: newest_first(client, service, since).await?,
             looked_at: 0,
+            is_whole: since.is_none(),
         })
+    }
+
+    fn is_exhausted(&self) -> bool {
+        self.looked_at >= self.newest_first.len()
     }
 
     /// The next so many of which the revision is not known yet.
@@ -162,7 +181,13 @@ async fn find_in_histories<'a>(
 ) -> Result<HashMap<&'a str, Past>, AwsRequestFailed> {
     let mut found = HashMap::new();
     loop {
-        histories.retain(|history| history.looked_at < history.newest_first.len());
+        for history in &mut histories {
+            // A release may wait for a deployment that it found, and that began before.
+            if history.is_exhausted() && !history.is_whole {
+                *history = History::since(client, history.service, None).await?;
+            }
+        }
+        histories.retain(|history| !history.is_exhausted());
         if histories.is_empty() {
             return Ok(found);
         }
@@ -195,14 +220,18 @@ async fn find_in_histories<'a>(
 }
 
 /// The last deployment of each service and the ARN of the task definition that was its target, by
-/// the service's ARN.
+/// the service's ARN. The services were updated by `updated_at`, if at all.
 pub(crate) async fn newest<'a>(
     client: &Client,
     services: &[&'a UpdatedService],
+    updated_at: i64,
 ) -> Result<HashMap<&'a str, (ServiceDeployment, Option<String>)>, AwsRequestFailed> {
     let mut newest = HashMap::new();
     for service in services {
-        let history = newest_first(client, service).await?;
+        let mut history = newest_first(client, service, Some(updated_at - RECENT)).await?;
+        if history.is_empty() {
+            history = newest_first(client, service, None).await?;
+        }
         let last = history.into_iter().next();
         if let Some(arn) = last.and_then(|brief| brief.service_deployment_arn) {
             newest.insert(service.service.as_str(), arn);
@@ -223,11 +252,15 @@ pub(crate) async fn newest<'a>(
     Ok(described.collect())
 }
 
-/// The order of ECS's answer is not documented.
+/// The deployments that began after `since`, in milliseconds since 1970, or all. The order of ECS's
+/// answer is not documented.
 async fn newest_first(
     client: &Client,
     service: &UpdatedService,
+    since: Option<i64>,
 ) -> Result<Vec<ServiceDeploymentBrief>, AwsRequestFailed> {
+    let since = since.map(DateTime::from_millis);
+    let since = since.map(|since| CreatedAt::builder().after(since).build());
     let mut history = Vec::new();
     let mut next_token = None;
     loop {
@@ -235,6 +268,7 @@ async fn newest_first(
             .list_service_deployments()
             .cluster(&service.cluster)
             .service(&service.service)
+            .set_created_at(since.clone())
             .max_results(PAGE)
             .set_next_token(next_token)
             .send()

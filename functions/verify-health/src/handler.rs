@@ -158,7 +158,7 @@ async fn judge(
     seen: &Seen,
     now: i64,
 ) -> Result<Vec<ServiceHealth>, Failure> {
-    let found = deployments::find(&clients.ecs, services, seen).await?;
+    let found = deployments::find(&clients.ecs, services, seen, input.update.at).await?;
     let mut judged = Vec::with_capacity(found.len());
     for (service, found) in services.iter().zip(found) {
         judged.push(match found {

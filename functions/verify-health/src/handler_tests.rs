@@ -6,6 +6,7 @@ use aws_sdk_dynamodb::operation::get_item::GetItemOutput;
 use aws_sdk_dynamodb::operation::put_item::PutItemOutput;
 use aws_sdk_dynamodb::operation::query::QueryOutput;
 use aws_sdk_dynamodb::operation::transact_write_items::TransactWriteItemsOutput;
+use aws_sdk_dynamodb::operation::update_item::UpdateItemOutput;
 use aws_sdk_dynamodb::types::AttributeValue;
 use aws_sdk_ecs::Client;
 use aws_sdk_ecs::operation::describe_service_deployments::DescribeServiceDeploymentsOutput;
@@ -328,6 +329,26 @@ async fn all_pages_and_all_revisions_are_looked_at() {
     .await;
     assert_eq!(health.verdict, Verdict::Superseded);
     assert_eq!((pages.num_calls(), revisions.num_calls()), (2, 3));
+}
+
+#[tokio::test]
+async fn deployments_of_long_ago_are_asked_for_only_where_no_recent_one_is_the_releases() {
+    let recent = mock!(Client::list_service_deployments)
+        .match_requests(|request| {
+            let since = request.created_at().and_then(|created| created.after());
+            since.is_some_and(|since| since.to_millis().unwrap() == BEGAN - 24 * 60 * 60 * 1000)
+        })
+        .then_output(|| page(&[9], None));
+    let whole = mock!(Client::list_service_deployments)
+        .match_requests(|request| request.created_at().is_none())
+        .then_output(|| page(&[9, 7, 8], None));
+    let (revisions, deployment) = (revisions(), deployment_is("STOPPED"));
+    let runs = service_runs("web:9");
+    let rules = [&recent, &whole, &revisions, &deployment, &runs];
+    let health = health(&clients(&rules), asked()).await;
+    assert_eq!(health.verdict, Verdict::Superseded);
+    assert!(health.cause.contains("d9"), "{}", health.cause);
+    assert_eq!((recent.num_calls(), whole.num_calls()), (1, 1));
 }
 
 #[tokio::test]
@@ -706,9 +727,14 @@ async fn who_waits_for_a_service_is_answered_when_an_event_tells_of_it() {
                 .item("asked", AttributeValue::S(asked().to_string()))
                 .build()
         });
+        let counted = mock!(Client::update_item).then_output(|| {
+            UpdateItemOutput::builder()
+                .attributes("events", AttributeValue::N("1".to_owned()))
+                .build()
+        });
         let (rules, [_, _, forgets], succeeds) = (completed(), stores(), succeeds());
         let mut clients = clients(&rules.each_ref());
-        clients.waits = waits(&[&pointers, &token, &forgets], &[&succeeds]);
+        clients.waits = waits(&[&pointers, &token, &counted, &forgets], &[&succeeds]);
         let event = json!({
             "version": "0", "id": "1", "detail-type": detail_type, "source": "aws.ecs",
             "account": "123456789012", "time": "2026-01-31T12:00:00Z", "region": "us-east-1",

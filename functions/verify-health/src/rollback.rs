@@ -35,7 +35,7 @@ pub(crate) async fn verify(
     if now <= update.deadline && services.iter().any(is_undecided) {
         return Ok(services);
     }
-    let newest = deployments::newest(client, &elsewhere).await?;
+    let newest = deployments::newest(client, &elsewhere, update.at).await?;
     for wanted in elsewhere {
         services.push(match newest.get(wanted.service.as_str()) {
             Some((deployment, target)) if is_rollback(deployment, target.as_deref(), wanted) => {

@@ -6,6 +6,7 @@ use aws_sdk_dynamodb::operation::get_item::GetItemOutput;
 use aws_sdk_dynamodb::operation::put_item::PutItemOutput;
 use aws_sdk_dynamodb::operation::query::QueryOutput;
 use aws_sdk_dynamodb::operation::transact_write_items::TransactWriteItemsOutput;
+use aws_sdk_dynamodb::operation::update_item::UpdateItemOutput;
 use aws_sdk_dynamodb::types::AttributeValue;
 use aws_sdk_ecs::operation::describe_tasks::{DescribeTasksError, DescribeTasksOutput};
 use aws_sdk_ecs::operation::stop_task::StopTaskOutput;
@@ -35,7 +36,7 @@ fn telling(task: &str) -> Value {
 }
 
 /// Somebody waits for [`TASK`] and for nothing else.
-fn table() -> [Rule; 5] {
+fn table() -> [Rule; 6] {
     let text = |text: &str| AttributeValue::S(text.to_owned());
     [
         mock!(DynamoDb::put_item).then_output(|| PutItemOutput::builder().build()),
@@ -58,6 +59,12 @@ fn table() -> [Rule; 5] {
             GetItemOutput::builder()
                 .item("token", text("token-1"))
                 .item("asked", text(&asked().to_string()))
+                .build()
+        }),
+        mock!(DynamoDb::update_item).then_output(|| {
+            let events = AttributeValue::N("1".to_owned());
+            UpdateItemOutput::builder()
+                .attributes("events", events)
                 .build()
         }),
         mock!(DynamoDb::transact_write_items)

@@ -28,6 +28,7 @@ VERDICTS = (
 )
 UNTOLD_MS = 60_000
 STALE_MS = 10_000
+RECENT_MS = 24 * 60 * 60 * 1000
 ROLLBACKS = 5
 TRIES = 3
 PAUSE_SECONDS = 1
@@ -134,7 +135,7 @@ def of_release(update, seen, is_young):
     others = [one for one in update["services"] if one not in moved]
     healths = []
     for group in (others, moved):
-        healths += judge_all(group, seen, is_young)
+        healths += judge_all(group, seen, update["at"], is_young)
         if any(is_failure(one) or one["verdict"] == "inProgress" for one in healths):
             break
     if any(map(is_failure, healths)):
@@ -142,8 +143,8 @@ def of_release(update, seen, is_young):
     return settled(healths)
 
 
-def judge_all(wanted, seen, is_young):
-    for service, found in zip(wanted, find(wanted, seen)):
+def judge_all(wanted, seen, at, is_young):
+    for service, found in zip(wanted, find(wanted, seen, at)):
         if found is None:
             yield untold(service, is_young)
             continue
@@ -194,10 +195,10 @@ def untold(service, is_young):
     return health(service, "inProgress", problem)
 
 
-def find(wanted, seen):
+def find(wanted, seen, at):
     """For each service its newest deployment with the release's revision, and the one after it."""
     past = {
-        service["service"]: find_in_history(service)
+        service["service"]: find_in_history(service, at - RECENT_MS) or find_in_history(service)
         for service in wanted
         if seen.current(service) is None
     }
@@ -214,8 +215,8 @@ def find(wanted, seen):
         yield (details[found[0]["serviceDeploymentArn"]], found[1]) if found else None
 
 
-def find_in_history(service):
-    history = newest_first(service)
+def find_in_history(service, since=None):
+    history = newest_first(service, since)
     for start in range(0, len(history), services.DEPLOYMENTS):
         batch = history[start : start + services.DEPLOYMENTS]
         revisions = services.task_definitions(
@@ -229,10 +230,12 @@ def find_in_history(service):
     return None
 
 
-def newest_first(service):
+def newest_first(service, since=None):
     history = []
     with AwsRequests("ecs:ListServiceDeployments", service["service"]):
         request = {"cluster": service["cluster"], "service": service["service"], "maxResults": 100}
+        if since is not None:
+            request["createdAt"] = {"after": since / 1000}
         while True:
             page = ecs.list_service_deployments(**request)
             history += page["serviceDeployments"]
@@ -250,7 +253,7 @@ def of_rollback(update, seen, now, is_young):
         (healths if told else elsewhere).append(told or service)
     undecided = any(one["verdict"] == "inProgress" for one in healths)
     if now > update["deadline"] or not undecided:
-        healths += [last_rollback(service, is_young) for service in elsewhere]
+        healths += [last_rollback(service, update["at"], is_young) for service in elsewhere]
     return settled(healths)
 
 
@@ -290,8 +293,8 @@ def at_rest(described, service):
     return verdict, f"The rollback is {state} with {running} of {desired} tasks."
 
 
-def last_rollback(service, is_young):
-    history = newest_first(service)
+def last_rollback(service, at, is_young):
+    history = newest_first(service, at - RECENT_MS) or newest_first(service)
     arn = history[0]["serviceDeploymentArn"] if history else None
     deployment = services.describe_deployments([arn]).get(arn) if arn else None
     if deployment is None:

@@ -12,9 +12,7 @@ states = client("stepfunctions")
 
 TABLE = os.environ["WAITS_TABLE"]
 BATCH = 25
-KEPT_SECONDS = 15 * 86_400
-ERROR_LENGTH = 256
-CAUSE_LENGTH = 32_768
+KEPT_SECONDS = 17 * 86_400
 OLD_TOKENS = ("TaskTimedOut", "TaskDoesNotExist", "InvalidToken")
 
 
@@ -36,7 +34,9 @@ def drive(function, event, awaited, told, look):
     store(waiting)
     try:
         answer = look(asked)
-    except Exception:
+    except Exception as failure:
+        if isinstance(failure, AwsRequestFailed) and not failure.refused:
+            return
         forget(waiting)
         raise
     if answer is not None:
@@ -48,15 +48,70 @@ def tell(function, about, look):
     first_failure = None
     for waiting in waiting_for(function, about):
         try:
+            tell_one(waiting, look)
+        except AwsRequestFailed as failure:
+            first_failure = first_failure or failure
+    if first_failure:
+        raise first_failure
+
+
+def tell_one(waiting, look):
+    """While one call looks, the others leave word, and it looks once more."""
+    if not begin_to_look(waiting):
+        return
+    events = 1
+    while events:
+        try:
             answer = look(waiting["asked"])
             if answer is not None:
                 succeed(waiting, answer)
-        except AwsRequestFailed as failure:
-            first_failure = first_failure or failure
-        except Exception as failure:
-            fail(waiting, type(failure).__name__, str(failure))
-    if first_failure:
-        raise first_failure
+                return
+        except AwsRequestFailed:
+            stop_looking(waiting, None)
+            raise
+        except Exception:
+            # The state will fail with it when it asks again.
+            pass
+        events = stop_looking(waiting, events)
+
+
+def begin_to_look(waiting):
+    counted = update_token(
+        waiting, "ADD events :one", values={":one": {"N": "1"}}, ReturnValues="UPDATED_NEW"
+    )
+    return bool(counted) and counted["Attributes"]["events"]["N"] == "1"
+
+
+def stop_looking(waiting, events_seen):
+    """How many events there are by now, if there are more."""
+    if events_seen is None:
+        update_token(waiting, "REMOVE events")
+        return None
+    seen = {":seen": {"N": str(events_seen)}}
+    if update_token(waiting, "REMOVE events", "#token = :token AND events = :seen", seen):
+        return None
+    item = token_item(waiting["waiter"])
+    is_mine = item and item["token"]["S"] == waiting["token"] and "events" in item
+    return int(item["events"]["N"]) if is_mine else None
+
+
+def update_token(waiting, update, condition="#token = :token", values=None, **more):
+    """None where the condition fails."""
+    try:
+        with AwsRequests("dynamodb:UpdateItem", TABLE):
+            return dynamodb.update_item(
+                TableName=TABLE,
+                Key=key(waiting["waiter"], "token"),
+                UpdateExpression=update,
+                ConditionExpression=condition,
+                ExpressionAttributeNames={"#token": "token"},
+                ExpressionAttributeValues={":token": {"S": waiting["token"]}, **(values or {})},
+                **more,
+            )
+    except AwsRequestFailed as failure:
+        if failure.code != "ConditionalCheckFailedException":
+            raise
+        return None
 
 
 def store(waiting):
@@ -100,12 +155,16 @@ def waiting_for(function, awaited):
     return [waiting for waiting in found if waiting]
 
 
-def of(waiter):
+def token_item(waiter):
     with AwsRequests("dynamodb:GetItem", TABLE):
         answer = dynamodb.get_item(
             TableName=TABLE, Key=key(waiter, "token"), ConsistentRead=True
         )
-    item = answer.get("Item")
+    return answer.get("Item")
+
+
+def of(waiter):
+    item = token_item(waiter)
     return item and {
         "waiter": waiter,
         "token": item["token"]["S"],
@@ -115,19 +174,9 @@ def of(waiter):
 
 
 def succeed(waiting, answer):
-    output = json.dumps(answer)
-    answered("SendTaskSuccess", waiting, output=output)
-
-
-def fail(waiting, error, cause):
-    answered("SendTaskFailure", waiting, error=error[:ERROR_LENGTH], cause=cause[:CAUSE_LENGTH])
-
-
-def answered(action, waiting, **answer):
-    send = {"SendTaskSuccess": states.send_task_success, "SendTaskFailure": states.send_task_failure}
     try:
-        with AwsRequests(f"states:{action}", waiting["waiter"]):
-            send[action](taskToken=waiting["token"], **answer)
+        with AwsRequests("states:SendTaskSuccess", waiting["waiter"]):
+            states.send_task_success(taskToken=waiting["token"], output=json.dumps(answer))
     except AwsRequestFailed as failure:
         if failure.code not in OLD_TOKENS:
             raise
@@ -141,7 +190,7 @@ def forget(waiting):
             "Delete": {
                 "TableName": TABLE,
                 "Key": key(waiting["waiter"], "token"),
-                "ConditionExpression": "#token = :token",
+                "ConditionExpression": "attribute_not_exists(#token) OR #token = :token",
                 "ExpressionAttributeNames": {"#token": "token"},
                 "ExpressionAttributeValues": {":token": {"S": waiting["token"]}},
             }

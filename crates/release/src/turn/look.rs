@@ -12,7 +12,7 @@ use bluegreen_contract::{Action, InvalidInput, TakeTurnInput, TurnTaken};
 use bluegreen_runtime::{
     AwsRequestFailed, BadEnvironment, failed, required_number, required_variable,
 };
-use std::fmt::Display;
+use std::error::Error;
 use std::time::Duration;
 
 /// The stem of the function under which releases wait for their turn.
@@ -124,7 +124,7 @@ impl Line {
     /// [`AwsRequestFailed`] as a failure of the caller's.
     pub async fn hand_on<F>(&self, stack: &str) -> Result<(), F>
     where
-        F: Display + From<AwsRequestFailed> + From<InvalidInput>,
+        F: Error + From<AwsRequestFailed> + From<InvalidInput> + 'static,
         for<'a> &'a F: Into<&'static str>,
     {
         let look = async |asked: &TakeTurnInput| Ok(self.look_again(asked, 0).await?);

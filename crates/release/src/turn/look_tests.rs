@@ -5,6 +5,7 @@ use aws_sdk_dynamodb::operation::get_item::GetItemOutput;
 use aws_sdk_dynamodb::operation::transact_write_items::{
     TransactWriteItemsError, TransactWriteItemsOutput,
 };
+use aws_sdk_dynamodb::operation::update_item::UpdateItemOutput;
 use aws_sdk_dynamodb::types::error::TransactionCanceledException;
 use aws_sdk_dynamodb::types::{AttributeValue, CancellationReason};
 use aws_sdk_sfn::operation::describe_execution::{DescribeExecutionError, DescribeExecutionOutput};
@@ -280,7 +281,7 @@ async fn who_finds_a_newer_one_in_its_place_gives_way() {
 }
 
 /// The turn of the stack is awaited by this release.
-fn awaited_by_me() -> [Rule; 2] {
+fn awaited_by_me() -> [Rule; 3] {
     use aws_sdk_dynamodb::operation::query::QueryOutput;
     let asked = serde_json::to_string(&me()).unwrap();
     let pointers = mock!(aws_sdk_dynamodb::Client::query)
@@ -298,12 +299,17 @@ fn awaited_by_me() -> [Rule; 2] {
         "waits",
         vec![("token", text("mine")), ("asked", text(&asked))],
     );
-    [pointers, waits]
+    let counted = mock!(aws_sdk_dynamodb::Client::update_item).then_output(|| {
+        UpdateItemOutput::builder()
+            .attributes("events", AttributeValue::N("1".to_owned()))
+            .build()
+    });
+    [pointers, waits, counted]
 }
 
 #[tokio::test]
 async fn the_turn_is_handed_on_to_who_waits_for_it() {
-    let [pointers, waits] = awaited_by_me();
+    let [pointers, waits, counted] = awaited_by_me();
     let (free, no_record, take) = (turn(in_line(ME, MINE)), nothing(), written());
     let (mine, record, forgotten) = (turn(held_by(ME)), nothing(), written());
     let lives = is(ExecutionStatus::Running);
@@ -311,7 +317,7 @@ async fn the_turn_is_handed_on_to_who_waits_for_it() {
         .match_requests(|request| request.task_token() == Some("mine"))
         .then_output(|| SendTaskSuccessOutput::builder().build());
     let rules = [
-        &pointers, &waits, &free, &no_record, &take, &mine, &record, &forgotten,
+        &pointers, &waits, &counted, &free, &no_record, &take, &mine, &record, &forgotten,
     ];
     let handed_on: Result<(), Failure> = line(&rules, &[&lives, &told]).hand_on("shop").await;
     assert!(handed_on.is_ok());
@@ -320,10 +326,13 @@ async fn the_turn_is_handed_on_to_who_waits_for_it() {
 
 #[tokio::test]
 async fn nothing_is_handed_on_to_one_that_waited_and_is_dead() {
-    let [pointers, waits] = awaited_by_me();
+    let [pointers, waits, counted] = awaited_by_me();
     let dead = is(ExecutionStatus::Aborted);
+    let stopped = mock!(aws_sdk_dynamodb::Client::update_item)
+        .then_output(|| UpdateItemOutput::builder().build());
+    let rules = [&pointers, &waits, &counted, &stopped];
     // It would take the turn, or the place of one that lives.
-    let handed_on: Result<(), Failure> = line(&[&pointers, &waits], &[&dead]).hand_on("shop").await;
+    let handed_on: Result<(), Failure> = line(&rules, &[&dead]).hand_on("shop").await;
     assert!(handed_on.is_ok());
     assert_eq!(dead.num_calls(), 1);
 }
