@@ -11,6 +11,7 @@ mod execution;
 mod plan;
 mod release;
 mod services;
+mod text;
 mod turn;
 
 pub use command::{
@@ -31,6 +32,7 @@ pub use services::{
     Health, RollBackInput, UpdateServiceInput, UpdatedService, UpdatedServices, Verdict,
     VerifyHealthInput, check_health_check_url,
 };
+pub use text::cut;
 pub use turn::{
     ChooseTargetInput, GoodRelease, ServingImage, SettleReleaseInput, SettledRelease,
     TakeTurnInput, Target, WantedRevision,
@@ -239,15 +241,18 @@ mod tests {
         Value::Object(known)
     }
 
-    /// The value of an expression such as those of the payloads: a path, `PATH ? PATH : null` or
-    /// `PATH != null or PATH != null`.
+    /// The value of an expression such as those of the payloads: a path, `null`,
+    /// `PATH ? PATH : null`, `PATH ? null : PATH` or `PATH != null or PATH != null`.
     fn evaluate(expression: &str, known: &Value) -> Value {
         if let Some((condition, then)) = expression.split_once(" ? ") {
-            let then = then.strip_suffix(" : null").expect(expression);
+            let (then, otherwise) = then.split_once(" : ").expect(expression);
             return match evaluate(condition, known) {
-                Value::Null => Value::Null,
+                Value::Null => evaluate(otherwise, known),
                 _ => evaluate(then, known),
             };
+        }
+        if expression == "null" {
+            return Value::Null;
         }
         if expression.contains("!= null") {
             let is_known = |part: &str| {
@@ -306,6 +311,47 @@ mod tests {
         assert!(!tasks.is_empty());
         for (name, state) in tasks {
             assert_eq!(give(state, &[]), Ok(()), "{name}");
+        }
+    }
+
+    /// The same for a stack of so many services, with names as CloudFormation makes them.
+    fn of_many(value: &Value, services: usize, number: usize) -> Value {
+        let arn = |rest: &str| json!(format!("arn:aws:ecs:us-east-1:123456789012:{rest}"));
+        let many = |one: &Value| (0..services).map(|n| of_many(one, services, n)).collect();
+        let text = |key: &str, text: &Value| match key {
+            "cluster" => arn("cluster/shop-Cluster-AbCdEfGhIjKl"),
+            "service" => arn(&format!(
+                "service/shop-Cluster-AbCdEfGhIjKl/shop-Service{number:03}-AbCdEfGhIjKl"
+            )),
+            "taskDefinition" | "previousTaskDefinition" => arn(&format!(
+                "task-definition/shop-TaskDefinition{number:03}-AbCdEfGhIjKl:1234"
+            )),
+            _ => text.clone(),
+        };
+        match value {
+            Value::Object(members) => members
+                .iter()
+                .map(|(key, value)| match (key.as_str(), value) {
+                    ("services" | "revisions", Value::Array(list)) => (key.clone(), many(&list[0])),
+                    (_, Value::String(_)) => (key.clone(), text(key, value)),
+                    _ => (key.clone(), of_many(value, services, number)),
+                })
+                .collect(),
+            other => other.clone(),
+        }
+    }
+
+    /// <https://docs.aws.amazon.com/step-functions/latest/dg/service-quotas.html>: 256 KiB as UTF-8,
+    /// and no catcher gets a release on that has more.
+    #[test]
+    fn what_a_state_hands_on_of_two_hundred_services_is_not_too_long_for_step_functions() {
+        let known = of_many(&known(&[]), 200, 0);
+        assert_eq!(known["plan"]["services"].as_array().unwrap().len(), 200);
+        for (name, state) in states() {
+            if let Some(payload) = state["Arguments"].get("Payload") {
+                let bytes = filled_in(payload, &known).to_string().len();
+                assert!(bytes < 256 * 1024, "{name}: {bytes}");
+            }
         }
     }
 

@@ -253,6 +253,9 @@ pub(crate) struct Unread {
     pub(crate) vouched: bool,
 }
 
+/// How many migrations are named: more than a sentence has room for.
+const MIGRATIONS: usize = 100;
+
 /// The migrations that stay in the database when the services go back to `chosen`, newest first.
 pub(crate) fn migrations(releases: &[Release], chosen: &Release) -> Vec<String> {
     let newer = releases
@@ -263,6 +266,7 @@ pub(crate) fn migrations(releases: &[Release], chosen: &Release) -> Vec<String> 
             let task = release.migration.as_deref()?;
             Some(format!("{} (task {task})", release.called()))
         })
+        .take(MIGRATIONS)
         .collect()
 }
 

@@ -4,7 +4,7 @@ use crate::verdict::{
     Began, But, Ended, Facts, How, PIPELINE_FAULT, POST_DEPLOY_STEPS, What, name_of,
 };
 use bluegreen_contract::{
-    AlarmIsNoReason, Ending, FailedStep, GoodRelease, Plan, Release, Target, UnwrittenImage,
+    AlarmIsNoReason, Ending, FailedStep, GoodRelease, Plan, Release, Target, UnwrittenImage, cut,
     name_of as name_of_execution,
 };
 use serde_json::Value;
@@ -504,17 +504,6 @@ fn migrations(target: &Target) -> String {
             " These migrations stay in the database: {}.",
             cut(&target.migrations.join(", "), MIGRATIONS)
         ),
-    }
-}
-
-/// At most `length` characters of a text; where it is cut, the last of them says so.
-fn cut(text: &str, length: usize) -> String {
-    match text.char_indices().nth(length) {
-        None => text.to_owned(),
-        Some(_) => {
-            let kept = text.chars().take(length.saturating_sub(1));
-            kept.chain(['…']).collect()
-        }
     }
 }
 

@@ -189,7 +189,13 @@ fn transient_errors_are_retried_before_those_of_the_domain() {
             "{} retries a domain error before a transient one",
             state.name
         );
-        let first: BTreeSet<&str> = errors(failures[0]).into_iter().collect();
+        // A state that waits may wait for days, in which what is not the function's fault adds up: its
+        // retrier for that is one of its own.
+        let transient = if state.waits() { 2 } else { 1 };
+        let first: BTreeSet<&str> = failures[..transient]
+            .iter()
+            .flat_map(|retrier| errors(retrier))
+            .collect();
         for name in [
             "Lambda.ClientExecutionTimeoutException",
             "Lambda.ServiceException",

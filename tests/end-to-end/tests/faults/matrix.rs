@@ -388,11 +388,6 @@ fn senseless(
         {
             return Some("the function does not make that call there");
         }
-        CallThrottled(call) | CallFailed(call) | CallAnswerLost(call)
-            if call == "states:SendTaskFailure" =>
-        {
-            return Some("a wait fails when a look says that it cannot end well: none does here");
-        }
         EventTwice if !way.is_pushed() => {
             return Some("a release by hand has no event");
         }

@@ -1,0 +1,25 @@
+//! Texts that may be long.
+
+/// At most `length` characters of a text; where it is cut, the last of them says so.
+#[must_use]
+pub fn cut(text: &str, length: usize) -> String {
+    match text.char_indices().nth(length) {
+        None => text.to_owned(),
+        Some(_) => {
+            let kept = text.chars().take(length.saturating_sub(1));
+            kept.chain(['…']).collect()
+        }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::cut;
+
+    #[test]
+    fn a_text_that_fits_is_kept_and_a_longer_one_is_cut_by_characters() {
+        assert_eq!(cut("", 2), "");
+        assert_eq!(cut("éé", 2), "éé");
+        assert_eq!(cut("ééé", 2), "é…");
+    }
+}
