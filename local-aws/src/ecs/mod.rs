@@ -4,42 +4,12 @@
 //! lives its life (`lifecycle`), every service one that looks after it (`scheduler`); they meet
 //! in the state, and a change of a task wakes the service it belongs to.
 
-mod alarms;
-mod capacity;
-mod clusters;
-mod dependencies;
-mod deployments;
-mod environment_files;
-mod error;
-mod events;
-mod health_check;
-mod hooks;
+mod api;
 #[cfg(test)]
 pub(crate) mod in_process;
-mod interruption;
-mod lifecycle;
-pub(crate) mod metadata;
-mod names;
-mod preparation;
-mod request;
-mod rolling;
-mod rollout;
-mod route;
-mod run_task;
-mod scheduler;
-mod secrets;
-mod service;
-mod services;
-mod size;
-mod stages;
-mod strategy;
-mod tags;
-mod task;
-mod task_definitions;
-mod tasks;
-mod traffic;
-mod volumes;
-mod walk;
+mod life;
+mod model;
+mod rules;
 
 use std::collections::HashMap;
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
@@ -49,22 +19,22 @@ use serde_json::Value;
 use tokio_util::sync::CancellationToken;
 use tokio_util::task::TaskTracker;
 
-pub use error::ApiError;
-pub use interruption::Interruption;
+pub use life::interruption::Interruption;
+pub use model::error::ApiError;
 
 use crate::clock::Clock;
 use crate::event_bus::EventBus;
 use crate::images::ImageStore;
 use crate::lambda::LambdaService;
 use crate::load_balancer::LoadBalancers;
-use clusters::Cluster;
-use hooks::Pauses;
-use names::Names;
-use run_task::StartedTasks;
-use scheduler::ServiceKey;
-use service::Service;
-use task::Task;
-use task_definitions::TaskDefinition;
+use api::clusters::Cluster;
+use api::run_task::StartedTasks;
+use life::hooks::Pauses;
+use life::scheduler::ServiceKey;
+use model::names::Names;
+use model::service::Service;
+use model::task::Task;
+use rules::task_definitions::TaskDefinition;
 
 /// What the local ECS works with.
 #[derive(Clone, Debug)]

@@ -1,0 +1,9 @@
+pub(super) mod environment_files;
+pub(super) mod events;
+pub(super) mod hooks;
+pub(super) mod interruption;
+pub(super) mod lifecycle;
+pub(super) mod preparation;
+pub(super) mod scheduler;
+pub(super) mod secrets;
+pub(super) mod walk;

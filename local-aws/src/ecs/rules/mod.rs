@@ -1,0 +1,10 @@
+pub(super) mod dependencies;
+pub(super) mod health_check;
+pub(super) mod rolling;
+pub(super) mod rollout;
+pub(super) mod route;
+pub(super) mod size;
+pub(super) mod strategy;
+pub(super) mod task_definitions;
+pub(super) mod traffic;
+pub(super) mod volumes;
