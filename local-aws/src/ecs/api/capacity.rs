@@ -1,13 +1,6 @@
-//! Capacity that is missing on demand: this machine has room for every task, AWS has not always.
+//! Letting capacity be missing, and asking how much still is.
 
-use crate::ecs::Ecs;
-use crate::ecs::State;
-
-/// What RunTask's failures and the events of a service give as the reason.
-///
-/// <https://repost.aws/knowledge-center/ecs-fargate-runtask-capacity>
-pub(in crate::ecs) const UNAVAILABLE: &str = "Capacity is unavailable at this time. Please try again later or in a different availability \
-     zone";
+use crate::ecs::life::control_plane::Ecs;
 
 impl Ecs {
     /// Lets the next `tasks` tasks of a cluster (named without its ARN) find no capacity, be they
@@ -26,25 +19,12 @@ impl Ecs {
     }
 }
 
-impl State {
-    /// Takes room for one task; false when there is none.
-    pub(in crate::ecs) fn take_capacity(&mut self, cluster: &str) -> bool {
-        match self.lacking.get_mut(cluster) {
-            Some(missing) if *missing > 0 => {
-                *missing -= 1;
-                false
-            }
-            _ => true,
-        }
-    }
-}
-
 #[cfg(test)]
 mod tests {
     use serde_json::{Value, json};
 
-    use super::*;
     use crate::ecs::in_process::{CLUSTER, ecs, network, register, run_task};
+    use crate::ecs::model::capacity::UNAVAILABLE;
 
     #[tokio::test]
     async fn run_task_answers_what_finds_no_capacity_as_failures() {

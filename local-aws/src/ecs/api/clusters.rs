@@ -1,24 +1,16 @@
-//! Clusters.
+//! The operations on clusters.
 
 use serde::Deserialize;
 use serde_json::{Value, json};
 
-use crate::ecs::ApiError;
-use crate::ecs::Ecs;
-use crate::ecs::State;
+use super::request::{includes, page};
+use crate::ecs::life::control_plane::Ecs;
+use crate::ecs::model::clusters::Cluster;
+use crate::ecs::model::error::ApiError;
 use crate::ecs::model::names;
+use crate::ecs::model::state::State;
 use crate::ecs::model::task::LastStatus;
-use crate::ecs::model::values::{Object, Tag, includes, page, parse, put, tags_to_json};
-
-#[derive(Clone, Debug)]
-pub(in crate::ecs) struct Cluster {
-    pub(in crate::ecs) name: String,
-    pub(in crate::ecs) arn: String,
-    pub(in crate::ecs) active: bool,
-    pub(in crate::ecs) tags: Vec<Tag>,
-    /// What the cluster was created with, beyond name and tags.
-    pub(in crate::ecs) settings: Object,
-}
+use crate::ecs::model::values::{Object, Tag, parse, put, tags_to_json};
 
 #[derive(Deserialize)]
 #[serde(rename_all = "camelCase")]
@@ -50,7 +42,7 @@ struct DeleteCluster {
 
 impl State {
     /// The active cluster with that name or ARN.
-    pub(in crate::ecs) fn cluster(&self, cluster: Option<&str>) -> Result<&Cluster, ApiError> {
+    pub(super) fn cluster(&self, cluster: Option<&str>) -> Result<&Cluster, ApiError> {
         let name = names::cluster_name(cluster)?;
         self.clusters
             .get(&name)
@@ -112,7 +104,7 @@ impl State {
 }
 
 impl Ecs {
-    pub(in crate::ecs) fn create_cluster(&self, request: Value) -> Result<Value, ApiError> {
+    pub(super) fn create_cluster(&self, request: Value) -> Result<Value, ApiError> {
         let parsed: CreateCluster = parse(&request)?;
         let name = parsed.cluster_name.unwrap_or_else(|| "default".to_owned());
         if !names::is_name(&name) {
@@ -150,7 +142,7 @@ impl Ecs {
         Ok(json!({"cluster": state.describe_cluster(cluster, &everything)}))
     }
 
-    pub(in crate::ecs) fn describe_clusters(&self, request: Value) -> Result<Value, ApiError> {
+    pub(super) fn describe_clusters(&self, request: Value) -> Result<Value, ApiError> {
         let parsed: DescribeClusters = parse(&request)?;
         if parsed.clusters.len() > 100 {
             return Err(ApiError::invalid_parameter(
@@ -177,7 +169,7 @@ impl Ecs {
         Ok(json!({"clusters": clusters, "failures": failures}))
     }
 
-    pub(in crate::ecs) fn list_clusters(&self, request: Value) -> Result<Value, ApiError> {
+    pub(super) fn list_clusters(&self, request: Value) -> Result<Value, ApiError> {
         let parsed: ListClusters = parse(&request)?;
         let state = self.lock();
         let mut arns: Vec<&str> = state
@@ -194,7 +186,7 @@ impl Ecs {
         Ok(Value::Object(answer))
     }
 
-    pub(in crate::ecs) fn delete_cluster(&self, request: Value) -> Result<Value, ApiError> {
+    pub(super) fn delete_cluster(&self, request: Value) -> Result<Value, ApiError> {
         let parsed: DeleteCluster = parse(&request)?;
         let mut state = self.lock();
         let name = state.cluster(Some(&parsed.cluster))?.name.clone();

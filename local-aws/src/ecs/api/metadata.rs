@@ -5,22 +5,10 @@
 
 use serde_json::{Value, json};
 
-use crate::ecs::Ecs;
-use crate::ecs::Settings;
-use crate::ecs::life::events::timestamp;
+use crate::ecs::life::control_plane::Ecs;
 use crate::ecs::model::names;
 use crate::ecs::model::task::{Container, Task};
-use crate::ecs::model::values::{Object, put};
-
-/// Where the gateway serves it.
-pub(crate) const PATH: &str = "/_local/v4";
-
-impl Settings {
-    /// The value of `ECS_CONTAINER_METADATA_URI_V4`.
-    pub(in crate::ecs) fn metadata_uri(&self, runtime_id: &str) -> String {
-        format!("{}{PATH}/{runtime_id}", self.endpoint_url)
-    }
-}
+use crate::ecs::model::values::{Object, put, timestamp};
 
 impl Ecs {
     /// What the endpoint answers about the container with that runtime id.

@@ -7,17 +7,19 @@ use serde::Deserialize;
 use serde_json::{Value, json};
 use tokio::time::Instant;
 
+use super::tags;
 use crate::clock::Clock;
-use crate::ecs::ApiError;
-use crate::ecs::Ecs;
-use crate::ecs::State;
-use crate::ecs::api::capacity;
-use crate::ecs::api::tags;
-use crate::ecs::model::task::{NewTask, Overrides, Placement, Task};
+use crate::ecs::life::control_plane::Ecs;
+use crate::ecs::model::capacity;
+use crate::ecs::model::error::ApiError;
+use crate::ecs::model::placement::Placement;
+use crate::ecs::model::state::{StartedTasks, State};
+use crate::ecs::model::task::{NewTask, Overrides, Task};
+use crate::ecs::model::task_definitions::TaskDefinition;
 use crate::ecs::model::values::{Object, Tag, parse};
-use crate::ecs::rules::size;
-use crate::ecs::rules::task_definitions::{TaskDefinition, shared_secret};
+use crate::ecs::rules::task_definitions::shared_secret;
 use crate::ecs::rules::volumes::{self, VolumeConfiguration};
+use crate::ecs::rules::{placement, size};
 
 /// Overrides may be at most this long, as JSON.
 const MAX_OVERRIDES: usize = 8192;
@@ -51,21 +53,13 @@ struct RunTask {
     volume_configurations: Vec<VolumeConfiguration>,
 }
 
-/// The tasks that a client token has started already.
-#[derive(Clone, Debug)]
-pub(in crate::ecs) struct StartedTasks {
-    request: Value,
-    pub(in crate::ecs) tasks: Vec<String>,
-    started_at: Instant,
-}
-
 impl RunTask {
     fn validate(&self, placement: &Placement, definition: &TaskDefinition) -> Result<(), ApiError> {
         self.validate_fields()
             .map_err(ApiError::invalid_parameter)?;
         tags::validate(&self.tags)?;
         self.validate_overrides(placement, definition)?;
-        placement.validate(definition)?;
+        placement::validate(placement, definition)?;
         let roles = [
             self.overrides.get("taskRoleArn").and_then(Value::as_str),
             definition.details.task_role_arn.as_deref(),
@@ -209,7 +203,7 @@ impl State {
 }
 
 impl Ecs {
-    pub(in crate::ecs) fn run_task(&self, request: Value) -> Result<Value, ApiError> {
+    pub(super) fn run_task(&self, request: Value) -> Result<Value, ApiError> {
         let parsed: RunTask = parse(&request)?;
         let mut placement: Placement = parse(&request)?;
         let mut state = self.lock();

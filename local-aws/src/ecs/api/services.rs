@@ -5,106 +5,30 @@ use std::sync::Arc;
 use serde::Deserialize;
 use serde_json::{Value, json};
 
-use crate::ecs::ApiError;
-use crate::ecs::Ecs;
-use crate::ecs::State;
-use crate::ecs::life::hooks::Hook;
-use crate::ecs::model::alarms::AlarmMonitor;
-use crate::ecs::model::deployments::Status;
+use super::request::{includes, page};
+use crate::ecs::life::control_plane::Ecs;
+use crate::ecs::model::deployments::{Counts, Deployment, RevisionState, Status};
+use crate::ecs::model::error::ApiError;
 use crate::ecs::model::names;
-use crate::ecs::model::service::{
-    NewService, REQUEST_FIELDS, REVISION_FIELDS, Service, ServiceStatus,
-};
-use crate::ecs::model::task::Placement;
-use crate::ecs::model::values::{Object, Tag, includes, page, parse, put};
-use crate::ecs::rules::rolling::CircuitBreaker;
-use crate::ecs::rules::strategy::{self, Strategy};
-use crate::ecs::rules::task_definitions::TaskDefinition;
-use crate::ecs::rules::traffic::{self, load_balancers};
+use crate::ecs::model::placement::Placement;
+use crate::ecs::model::service::{NewService, REVISION_FIELDS, Service, ServiceStatus};
+use crate::ecs::model::state::{ServiceKey, State};
+use crate::ecs::model::task::Tasks;
+use crate::ecs::model::values::{Object, Tag, parse, put, tags_to_json};
+use crate::ecs::rules::services::{complete, validate};
+use crate::ecs::rules::{deploy, strategy};
 
-/// Adds the values that ECS fills in to the fields of a service.
-fn complete(fields: &mut Object) {
-    let mut default = |name: &str, value: Value| {
-        fields.entry(name).or_insert(value);
-    };
-    default("deploymentConfiguration", json!({}));
-    default("deploymentController", json!({"type": "ECS"}));
-    default("schedulingStrategy", json!("REPLICA"));
-    default("enableECSManagedTags", json!(false));
-    default("enableExecuteCommand", json!(false));
-    default("propagateTags", json!("NONE"));
-    for list in [
-        "loadBalancers",
-        "placementConstraints",
-        "placementStrategy",
-        "serviceRegistries",
-    ] {
-        default(list, json!([]));
-    }
-    if let Some(configuration) = fields["deploymentConfiguration"].as_object_mut() {
-        strategy::complete(configuration);
-    }
-}
-
-pub(in crate::ecs) fn unsupported(feature: &str) -> ApiError {
-    ApiError::client(
-        "UnsupportedFeatureException",
-        format!("The local ECS does not support {feature}."),
-    )
-}
-
-/// What CreateService and UpdateService refuse, whatever the load balancers are.
-fn validate(fields: &Object, definition: &TaskDefinition) -> Result<(), ApiError> {
-    let controller = fields["deploymentController"]["type"].as_str();
-    if controller != Some("ECS") {
-        return Err(unsupported("deployment controllers other than ECS"));
-    }
-    if fields["schedulingStrategy"].as_str() != Some("REPLICA") {
-        return Err(unsupported("scheduling strategies other than REPLICA"));
-    }
-    let configuration = &fields["deploymentConfiguration"];
-    if configuration["earlySuccessCriteria"]["enable"] == json!(true) {
-        return Err(unsupported("earlySuccessCriteria"));
-    }
-    strategy::validate(configuration)?;
-    traffic::validate(fields, Strategy::of(configuration))?;
-    for percent in ["maximumPercent", "minimumHealthyPercent"] {
-        if configuration[percent].as_u64().is_none() {
-            return Err(ApiError::invalid_parameter(format!(
-                "{percent} must not be negative."
-            )));
-        }
-    }
-    if configuration["maximumPercent"].as_u64() < configuration["minimumHealthyPercent"].as_u64() {
-        return Err(ApiError::invalid_parameter(
-            "maximumPercent must not be less than minimumHealthyPercent.",
-        ));
-    }
-    CircuitBreaker::deserialize(&configuration["deploymentCircuitBreaker"]).map_err(|error| {
-        ApiError::invalid_parameter(format!("deploymentCircuitBreaker: {error}"))
-    })?;
-    AlarmMonitor::parse(configuration)?;
-    Hook::parse_all(configuration)?;
-    let placement: Placement = parse(&Value::Object(fields.clone()))?;
-    placement.validate(definition)?;
-    let balancers = load_balancers(fields)?;
-    for balancer in &balancers {
-        let name = &balancer.container_name;
-        let container = definition.container(name).ok_or_else(|| {
-            ApiError::invalid_parameter(format!(
-                "The container {name} does not exist in the task definition."
-            ))
-        })?;
-        let port = balancer.container_port;
-        let mut mappings = container.port_mappings.iter();
-        if !mappings.any(|mapping| mapping.container_port == port) {
-            return Err(ApiError::invalid_parameter(format!(
-                "The container {name} did not have a container port {port} defined."
-            )));
-        }
-    }
-    Ok(())
-}
+/// Fields of requests that are not kept as they are.
+const REQUEST_FIELDS: [&str; 8] = [
+    "clientToken",
+    "cluster",
+    "desiredCount",
+    "forceNewDeployment",
+    "service",
+    "serviceName",
+    "tags",
+    "taskDefinition",
+];
 
 #[derive(Deserialize)]
 #[serde(rename_all = "camelCase")]
@@ -158,7 +82,7 @@ struct ListServices {
 }
 
 impl State {
-    fn service_key(&self, cluster_name: &str, service: &str) -> Option<(String, String)> {
+    fn service_key(&self, cluster_name: &str, service: &str) -> Option<ServiceKey> {
         let name = names::service_name(service)?;
         let key = (cluster_name.to_owned(), name.to_owned());
         let found = self.services.get(&key)?;
@@ -168,11 +92,7 @@ impl State {
     }
 
     /// The service with that name or ARN, deleted or not.
-    pub(in crate::ecs) fn service(
-        &self,
-        cluster_name: &str,
-        service: &str,
-    ) -> Result<&Service, ApiError> {
+    pub(super) fn service(&self, cluster_name: &str, service: &str) -> Result<&Service, ApiError> {
         self.service_key(cluster_name, service)
             .and_then(|key| self.services.get(&key))
             .ok_or_else(ApiError::service_not_found)
@@ -196,8 +116,105 @@ impl State {
     }
 }
 
+impl Deployment {
+    fn to_json(&self, primary: bool, desired: usize, counts: Counts) -> Value {
+        let mut answer = Object::new();
+        let mut set = |name: &str, value: Value| answer.insert(name.to_owned(), value);
+        set("id", json!(self.id));
+        set("status", json!(if primary { "PRIMARY" } else { "ACTIVE" }));
+        set("taskDefinition", json!(self.definition.arn));
+        set("desiredCount", json!(desired));
+        set("pendingCount", json!(counts.pending));
+        set("runningCount", json!(counts.running));
+        set("failedTasks", json!(self.failed_tasks));
+        set("createdAt", json!(self.created_at));
+        set("updatedAt", json!(self.updated_at));
+        set("rolloutState", json!(self.rollout.as_str()));
+        set("rolloutStateReason", json!(self.rollout_reason));
+        put(
+            &mut answer,
+            "launchType",
+            self.placement.described_launch_type(),
+        );
+        put(
+            &mut answer,
+            "capacityProviderStrategy",
+            self.placement.capacity_provider_strategy.clone(),
+        );
+        let platform = self.placement.described_platform_version();
+        put(&mut answer, "platformVersion", platform);
+        put(&mut answer, "platformFamily", platform.map(|_| "Linux"));
+        put(
+            &mut answer,
+            "networkConfiguration",
+            self.placement.network_configuration.clone(),
+        );
+        Value::Object(answer)
+    }
+}
+
+impl Service {
+    fn to_json(&self, tasks: &Tasks, with_tags: bool) -> Value {
+        let mut totals = Counts::default();
+        let (mut deployments, mut revisions) = (Vec::new(), Vec::new());
+        for (position, deployment) in self.deployments.iter().enumerate() {
+            let RevisionState {
+                requested: desired,
+                counts,
+                ..
+            } = self.deployment_state(position, tasks);
+            totals.running += counts.running;
+            totals.pending += counts.pending;
+            deployments.push(deployment.to_json(position == 0, desired, counts));
+            revisions.push(json!({
+                "arn": deployment.revision_arn,
+                "requestedTaskCount": desired,
+                "runningTaskCount": counts.running,
+                "pendingTaskCount": counts.pending,
+            }));
+        }
+        let primary = self.deployments.first();
+        let mut answer = self.fields.clone();
+        let mut set = |name: &str, value: Value| answer.insert(name.to_owned(), value);
+        set("serviceArn", json!(self.arn));
+        set("serviceName", json!(self.name));
+        set("clusterArn", json!(self.cluster_arn));
+        let status = match self.status {
+            ServiceStatus::Active => "ACTIVE",
+            ServiceStatus::Draining => "DRAINING",
+            ServiceStatus::Inactive => "INACTIVE",
+        };
+        set("status", json!(status));
+        set("desiredCount", json!(self.desired_count));
+        set("runningCount", json!(totals.running));
+        set("pendingCount", json!(totals.pending));
+        set("deployments", json!(deployments));
+        set("currentServiceRevisions", json!(revisions));
+        set("events", json!(self.events));
+        set("createdAt", json!(self.created_at));
+        let tags = if with_tags { self.tags.as_slice() } else { &[] };
+        set("tags", tags_to_json(tags));
+        let definition = primary.map(|primary| primary.definition.arn.clone());
+        put(&mut answer, "taskDefinition", definition);
+        if let Some(primary) = primary {
+            let launch_type = primary.placement.described_launch_type();
+            put(&mut answer, "launchType", launch_type);
+            let platform = primary.placement.described_platform_version();
+            put(&mut answer, "platformVersion", platform);
+            put(&mut answer, "platformFamily", platform.map(|_| "Linux"));
+        }
+        let current = self
+            .history
+            .back()
+            .filter(|newest| !newest.status.is_final());
+        let current = current.map(|current| current.arn.clone());
+        put(&mut answer, "currentServiceDeployment", current);
+        Value::Object(answer)
+    }
+}
+
 impl Ecs {
-    pub(in crate::ecs) async fn create_service(&self, request: Value) -> Result<Value, ApiError> {
+    pub(super) async fn create_service(&self, request: Value) -> Result<Value, ApiError> {
         let parsed: CreateService = parse(&request)?;
         let Value::Object(mut fields) = request else {
             return Err(ApiError::invalid_parameter("The request is no object."));
@@ -235,7 +252,7 @@ impl Ecs {
                     if known.client_token.is_some()
                         && known.client_token == parsed.client_token =>
                 {
-                    return Ok(json!({"service": known.to_json(&state, true)}));
+                    return Ok(json!({"service": known.to_json(&state.tasks, true)}));
                 }
                 ServiceStatus::Active => {
                     return Err(ApiError::invalid_parameter(
@@ -262,15 +279,15 @@ impl Ecs {
                 client_token: parsed.client_token,
             },
         );
-        service.deploy(&self.inner.names, definition);
-        let answer = service.to_json(&state, true);
+        deploy::deploy(&mut service, &self.inner.names, definition);
+        let answer = service.to_json(&state.tasks, true);
         state.services.insert(key.clone(), service);
         drop(state);
         self.schedule(key);
         Ok(json!({"service": answer}))
     }
 
-    pub(in crate::ecs) async fn update_service(&self, request: Value) -> Result<Value, ApiError> {
+    pub(super) async fn update_service(&self, request: Value) -> Result<Value, ApiError> {
         let parsed: UpdateService = parse(&request)?;
         let Value::Object(mut changes) = request else {
             return Err(ApiError::invalid_parameter("The request is no object."));
@@ -323,15 +340,15 @@ impl Ecs {
             service.desired_count = desired;
         }
         if changed || parsed.force_new_deployment {
-            service.deploy(&self.inner.names, definition);
-            service.keep_serving_as_before(before);
+            deploy::deploy(service, &self.inner.names, definition);
+            deploy::keep_serving_as_before(service, before);
         }
         service.wake.notify_one();
         let service = state.service(&cluster, &parsed.service)?;
-        Ok(json!({"service": service.to_json(&state, true)}))
+        Ok(json!({"service": service.to_json(&state.tasks, true)}))
     }
 
-    pub(in crate::ecs) fn delete_service(&self, request: Value) -> Result<Value, ApiError> {
+    pub(super) fn delete_service(&self, request: Value) -> Result<Value, ApiError> {
         let parsed: DeleteService = parse(&request)?;
         let mut state = self.lock();
         let cluster = state.cluster(parsed.cluster.as_deref())?.name.clone();
@@ -349,10 +366,10 @@ impl Ecs {
         }
         service.wake.notify_one();
         let service = state.service(&cluster, &parsed.service)?;
-        Ok(json!({"service": service.to_json(&state, true)}))
+        Ok(json!({"service": service.to_json(&state.tasks, true)}))
     }
 
-    pub(in crate::ecs) fn describe_services(&self, request: Value) -> Result<Value, ApiError> {
+    pub(super) fn describe_services(&self, request: Value) -> Result<Value, ApiError> {
         let parsed: DescribeServices = parse(&request)?;
         if parsed.services.is_empty() || parsed.services.len() > 10 {
             return Err(ApiError::invalid_parameter(
@@ -365,7 +382,7 @@ impl Ecs {
         let (mut services, mut failures) = (Vec::new(), Vec::new());
         for text in &parsed.services {
             match state.service(&cluster, text) {
-                Ok(service) => services.push(service.to_json(&state, with_tags)),
+                Ok(service) => services.push(service.to_json(&state.tasks, with_tags)),
                 Err(_) => {
                     let arn = if text.starts_with("arn:") {
                         text.clone()
@@ -379,7 +396,7 @@ impl Ecs {
         Ok(json!({"services": services, "failures": failures}))
     }
 
-    pub(in crate::ecs) fn list_services(&self, request: Value) -> Result<Value, ApiError> {
+    pub(super) fn list_services(&self, request: Value) -> Result<Value, ApiError> {
         let parsed: ListServices = parse(&request)?;
         let state = self.lock();
         let cluster = state.cluster(parsed.cluster.as_deref())?.name.clone();

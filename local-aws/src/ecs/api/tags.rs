@@ -5,10 +5,10 @@ use std::sync::Arc;
 use serde::Deserialize;
 use serde_json::{Value, json};
 
-use crate::ecs::ApiError;
-use crate::ecs::Ecs;
-use crate::ecs::State;
+use crate::ecs::life::control_plane::Ecs;
+use crate::ecs::model::error::ApiError;
 use crate::ecs::model::names::TaskDefinitionName;
+use crate::ecs::model::state::State;
 use crate::ecs::model::values::{Tag, parse, tags_to_json};
 
 /// A resource has at most so many tags.
@@ -17,7 +17,7 @@ const MAX_TAGS: usize = 50;
 /// Refuses tags that a new resource cannot have.
 ///
 /// <https://docs.aws.amazon.com/AmazonECS/latest/APIReference/API_Tag.html>
-pub(in crate::ecs) fn validate(tags: &[Tag]) -> Result<(), ApiError> {
+pub(super) fn validate(tags: &[Tag]) -> Result<(), ApiError> {
     let refuse = |message: String| Err(ApiError::invalid_parameter(message));
     if tags.len() > MAX_TAGS {
         return refuse(format!("A resource can have at most {MAX_TAGS} tags."));
@@ -95,7 +95,7 @@ impl State {
 }
 
 impl Ecs {
-    pub(in crate::ecs) fn tag_resource(&self, request: Value) -> Result<Value, ApiError> {
+    pub(super) fn tag_resource(&self, request: Value) -> Result<Value, ApiError> {
         let parsed: TagResource = parse(&request)?;
         let mut state = self.lock();
         let tags = state.taggable(&parsed.resource_arn)?;
@@ -115,7 +115,7 @@ impl Ecs {
         Ok(json!({}))
     }
 
-    pub(in crate::ecs) fn untag_resource(&self, request: Value) -> Result<Value, ApiError> {
+    pub(super) fn untag_resource(&self, request: Value) -> Result<Value, ApiError> {
         let parsed: UntagResource = parse(&request)?;
         let mut state = self.lock();
         let tags = state.taggable(&parsed.resource_arn)?;
@@ -123,7 +123,7 @@ impl Ecs {
         Ok(json!({}))
     }
 
-    pub(in crate::ecs) fn list_tags_for_resource(&self, request: Value) -> Result<Value, ApiError> {
+    pub(super) fn list_tags_for_resource(&self, request: Value) -> Result<Value, ApiError> {
         let parsed: ListTagsForResource = parse(&request)?;
         let mut state = self.lock();
         let tags = state.taggable(&parsed.resource_arn)?;

@@ -3,12 +3,13 @@
 use serde::Deserialize;
 use serde_json::{Value, json};
 
-use crate::ecs::ApiError;
-use crate::ecs::Ecs;
-use crate::ecs::State;
+use super::request::{includes, page};
+use crate::ecs::life::control_plane::Ecs;
+use crate::ecs::model::error::ApiError;
 use crate::ecs::model::names;
+use crate::ecs::model::state::State;
 use crate::ecs::model::task::{LastStatus, StopCode, Task};
-use crate::ecs::model::values::{Object, includes, page, parse, put};
+use crate::ecs::model::values::{Object, parse, put};
 
 #[derive(Deserialize)]
 struct DescribeTasks {
@@ -52,7 +53,7 @@ impl State {
 }
 
 impl Ecs {
-    pub(in crate::ecs) fn describe_tasks(&self, request: Value) -> Result<Value, ApiError> {
+    pub(super) fn describe_tasks(&self, request: Value) -> Result<Value, ApiError> {
         let parsed: DescribeTasks = parse(&request)?;
         if parsed.tasks.is_empty() {
             return Err(ApiError::invalid_parameter("Tasks cannot be empty."));
@@ -83,7 +84,7 @@ impl Ecs {
         Ok(json!({"tasks": tasks, "failures": failures}))
     }
 
-    pub(in crate::ecs) fn stop_task(&self, request: Value) -> Result<Value, ApiError> {
+    pub(super) fn stop_task(&self, request: Value) -> Result<Value, ApiError> {
         let parsed: StopTask = parse(&request)?;
         let mut state = self.lock();
         let cluster = state.cluster(parsed.cluster.as_deref())?.name.clone();
@@ -107,7 +108,7 @@ impl Ecs {
         Ok(json!({"task": task.to_json(true)}))
     }
 
-    pub(in crate::ecs) fn list_tasks(&self, request: Value) -> Result<Value, ApiError> {
+    pub(super) fn list_tasks(&self, request: Value) -> Result<Value, ApiError> {
         let parsed: ListTasks = parse(&request)?;
         // The documentation wants startedBy to be the only filter; clients that are in use, such
         // as Airflow's, combine it with a desired status, and ECS lets them.

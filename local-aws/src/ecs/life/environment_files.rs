@@ -2,13 +2,15 @@
 //!
 //! <https://docs.aws.amazon.com/AmazonECS/latest/developerguide/use-environment-file.html>
 
-use crate::ecs::Settings;
-use crate::ecs::life::preparation::Environment;
+use super::settings::Settings;
+
+/// Environment variables; later ones replace earlier ones of the same name.
+pub(super) type Environment = Vec<(String, String)>;
 
 /// Reads the file at an ARN.
 ///
 /// The error is the text that ECS puts behind `ResourceInitializationError: `.
-pub(in crate::ecs) async fn read(settings: &Settings, arn: &str) -> Result<Environment, String> {
+pub(super) async fn read(settings: &Settings, arn: &str) -> Result<Environment, String> {
     let content = fetch(settings, arn).await.map_err(|problem| {
         format!(
             "failed to download env files: file download command: non empty error stream: service \

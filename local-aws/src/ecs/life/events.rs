@@ -10,55 +10,20 @@ use std::collections::HashMap;
 
 use serde_json::{Value, json};
 
-use crate::ecs::Ecs;
-use crate::ecs::State;
-use crate::ecs::api::capacity;
-use crate::ecs::life::hooks::HookStatus;
+use super::control_plane::Ecs;
+use crate::ecs::model::capacity;
 use crate::ecs::model::deployments::{Rollout, RolloutChange};
+use crate::ecs::model::hooks::HookStatus;
 use crate::ecs::model::service::Service;
-use crate::ecs::model::task::{LastStatus, Task};
-use crate::ecs::model::values::{Object, now};
+use crate::ecs::model::state::State;
+use crate::ecs::model::task::{AnnouncedTask, Task, TaskState};
+use crate::ecs::model::values::{Object, now, timestamp};
 use crate::event_bus::Event;
 
 const TASK_STATE_CHANGE: &str = "ECS Task State Change";
 const DEPLOYMENT_STATE_CHANGE: &str = "ECS Deployment State Change";
 const SERVICE_ACTION: &str = "ECS Service Action";
 const HOOK_STATE_CHANGE: &str = "ECS Hook State Change";
-
-/// What has been announced of a task.
-#[derive(Clone, Debug, Default)]
-pub(in crate::ecs) struct AnnouncedTask {
-    state: Option<TaskState>,
-    version: u64,
-}
-
-/// What a task state change is a change of.
-#[derive(Clone, Debug, PartialEq, Eq)]
-struct TaskState {
-    last_status: LastStatus,
-    wanted: bool,
-    containers: Vec<LastStatus>,
-}
-
-impl TaskState {
-    fn of(task: &Task) -> Self {
-        let containers = task.containers.iter();
-        Self {
-            last_status: task.last_status,
-            wanted: task.wanted,
-            containers: containers.map(|container| container.last_status).collect(),
-        }
-    }
-}
-
-/// What has been announced of a service.
-#[derive(Clone, Debug, Default)]
-pub(in crate::ecs) struct AnnouncedService {
-    /// Of the newest service deployment, by the hook's id.
-    hooks: HashMap<String, HookStatus>,
-    /// The id of the newest of the service's own events.
-    newest_event: Option<String>,
-}
 
 impl Ecs {
     /// Announces a task state change, if there is one.
@@ -78,7 +43,7 @@ impl Ecs {
     }
 
     /// Announces what has happened to a service and its tasks.
-    pub(in crate::ecs) fn announce_service(&self, service: &mut Service, state: &mut State) {
+    pub(super) fn announce_service(&self, service: &mut Service, state: &mut State) {
         let tasks = state.tasks.values_mut().filter(|task| {
             let owner = task.owner.as_ref();
             owner.is_some_and(|owner| owner.service_arn == service.arn)
@@ -93,7 +58,7 @@ impl Ecs {
     ///
     /// The page tells of these events alone, whatever the deployment's strategy. A rollback is
     /// an `SERVICE_DEPLOYMENT_IN_PROGRESS` of the deployment that is returned to.
-    pub(in crate::ecs) fn announce_deployments(&self, service: &mut Service) {
+    pub(super) fn announce_deployments(&self, service: &mut Service) {
         let has_breaker = service
             .history
             .back()
@@ -130,7 +95,7 @@ impl Ecs {
     ///
     /// The documented example has the type INFO; that failures have ERROR is by analogy with the
     /// other events of ECS.
-    pub(in crate::ecs) fn announce_hooks(&self, service: &mut Service) {
+    pub(super) fn announce_hooks(&self, service: &mut Service) {
         let Some(deployment) = service.history.back() else {
             return;
         };
@@ -311,12 +276,6 @@ fn millisecond(moment: f64) -> String {
 /// `2020-05-23T11:11:11Z`
 fn second(moment: f64) -> String {
     timestamp(moment).strftime("%Y-%m-%dT%H:%M:%SZ").to_string()
-}
-
-/// A moment in seconds since the epoch; ECS counts milliseconds.
-pub(in crate::ecs) fn timestamp(moment: f64) -> jiff::Timestamp {
-    let milliseconds = (moment * 1000.0).round() as i64;
-    jiff::Timestamp::from_millisecond(milliseconds).unwrap_or_default()
 }
 
 #[cfg(test)]

@@ -1,32 +1,7 @@
 //! Tasks that AWS ends on demand: nothing takes this machine away from them by itself.
 
-use serde::{Deserialize, Serialize};
-
-use crate::ecs::Ecs;
-use crate::ecs::model::task::{LastStatus, StopCode};
-
-/// Why AWS ends a task, by the stop code that says so.
-///
-/// <https://docs.aws.amazon.com/AmazonECS/latest/APIReference/API_Task.html> (`stopCode`)
-#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
-pub enum Interruption {
-    /// Fargate needs its spare capacity back.
-    SpotInterruption,
-    /// A Spot Instance has been told that it will end.
-    TerminationNotice,
-    /// What the task runs on is not healthy.
-    InfrastructureHealth,
-}
-
-impl Interruption {
-    pub(in crate::ecs) fn as_str(self) -> &'static str {
-        match self {
-            Self::SpotInterruption => "SpotInterruption",
-            Self::TerminationNotice => "TerminationNotice",
-            Self::InfrastructureHealth => "InfrastructureHealth",
-        }
-    }
-}
+use super::control_plane::Ecs;
+use crate::ecs::model::task::{Interruption, LastStatus, StopCode};
 
 impl Ecs {
     /// Ends a task as AWS does: it gets SIGTERM, and a service replaces it without counting it as

@@ -12,16 +12,19 @@ use tokio::task::JoinHandle;
 use tokio::time::{Instant, sleep_until};
 use tokio_util::sync::{CancellationToken, DropGuard};
 
+use super::control_plane::Ecs;
+use super::health_check;
+use super::preparation::{Ports, Prepared, StartFailure, Subject};
 use crate::containers::logs::{self, LogOptions};
 use crate::containers::process::Process;
-use crate::ecs::Ecs;
-use crate::ecs::State;
-use crate::ecs::life::preparation::{Ports, Prepared, StartFailure, Subject};
 use crate::ecs::model::deployments::ServiceRevision;
+use crate::ecs::model::health_check::HealthStatus;
+use crate::ecs::model::state::State;
 use crate::ecs::model::task::{LastStatus, StopCode, TargetHealth, Task};
+use crate::ecs::model::task_definitions::Dependency;
+use crate::ecs::model::traffic::TargetBinding;
 use crate::ecs::model::values::now;
-use crate::ecs::rules::dependencies::{self, Dependency, Progress, Readiness};
-use crate::ecs::rules::health_check::{self, HealthStatus};
+use crate::ecs::rules::dependencies::{self, Progress, Readiness};
 use crate::images::Image;
 use crate::load_balancer::{Registration, TargetState};
 
@@ -33,14 +36,6 @@ const REMEMBERED: Duration = Duration::from_secs(3600);
 /// A process that left its container's group can hold the output open; it is not waited for
 /// longer than this.
 const OUTPUT_END: Duration = Duration::from_secs(5);
-
-/// A container's port that a target group gets as a target.
-#[derive(Clone, Debug, PartialEq, Eq)]
-pub(in crate::ecs) struct TargetBinding {
-    pub(in crate::ecs) target_group_arn: String,
-    pub(in crate::ecs) container_name: String,
-    pub(in crate::ecs) container_port: u16,
-}
 
 /// A container that has been started.
 struct Running {
@@ -243,7 +238,7 @@ impl Life {
             .tasks
             .get(&self.id)
             .ok_or_else(|| StartFailure::resource("the task is gone"))?;
-        Ok(task.subject())
+        Ok(Subject::of(task))
     }
 
     async fn pull_all(&self, subject: &Subject) -> Result<Vec<Image>, StartFailure> {

@@ -6,38 +6,37 @@ use std::net::IpAddr;
 use std::sync::Arc;
 use std::time::Duration;
 
+use super::environment_files::{self, Environment};
+use super::secrets;
+use super::settings::Settings;
 use crate::containers::logs::{self, LogOptions};
 use crate::containers::network::free_port;
 use crate::containers::process::Spec;
-use crate::ecs::Settings;
-use crate::ecs::life::environment_files;
-use crate::ecs::life::secrets;
+use crate::ecs::model::health_check::HealthCheck;
 use crate::ecs::model::names;
-use crate::ecs::model::task::ContainerOverride;
-use crate::ecs::rules::dependencies::Dependency;
-use crate::ecs::rules::health_check::HealthCheck;
-use crate::ecs::rules::task_definitions::{ContainerDefinition, LogConfiguration, TaskDefinition};
+use crate::ecs::model::task::{ContainerOverride, Task};
+use crate::ecs::model::task_definitions::{
+    ContainerDefinition, Dependency, LogConfiguration, TaskDefinition,
+};
+use crate::ecs::model::values::KeyValue;
 use crate::images::Image;
 
 /// `stopTimeout` where a container does not set it, in seconds.
 const STOP_TIMEOUT: u64 = 30;
 
 /// The ports that stand for containers' ports, by container and container port.
-pub(in crate::ecs) type Ports = HashMap<(String, u16), u16>;
-
-/// Environment variables; later ones replace earlier ones of the same name.
-pub(in crate::ecs) type Environment = Vec<(String, String)>;
+pub(super) type Ports = HashMap<(String, u16), u16>;
 
 /// Why a task cannot start.
-pub(in crate::ecs) struct StartFailure {
-    pub(in crate::ecs) stopped_reason: String,
+pub(super) struct StartFailure {
+    pub(super) stopped_reason: String,
     /// The container it is about, by its position, and the reason given there.
-    pub(in crate::ecs) container: Option<(usize, String)>,
+    pub(super) container: Option<(usize, String)>,
 }
 
 impl StartFailure {
     /// <https://docs.aws.amazon.com/AmazonECS/latest/developerguide/resource-initialization-error.html>
-    pub(in crate::ecs) fn resource(problem: impl std::fmt::Display) -> Self {
+    pub(super) fn resource(problem: impl std::fmt::Display) -> Self {
         Self {
             stopped_reason: format!("ResourceInitializationError: {problem}"),
             container: None,
@@ -45,7 +44,7 @@ impl StartFailure {
     }
 
     /// A container that does not start; its own reason says why.
-    pub(in crate::ecs) fn container(position: usize, reason: String) -> Self {
+    pub(super) fn container(position: usize, reason: String) -> Self {
         Self {
             stopped_reason: "Task failed to start".to_owned(),
             container: Some((position, reason)),
@@ -54,31 +53,41 @@ impl StartFailure {
 }
 
 /// What a task's containers are made from.
-pub(in crate::ecs) struct Subject {
-    pub(in crate::ecs) task_id: String,
-    pub(in crate::ecs) definition: Arc<TaskDefinition>,
-    pub(in crate::ecs) address: IpAddr,
-    pub(in crate::ecs) has_role: bool,
-    pub(in crate::ecs) overrides: Vec<ContainerOverride>,
+pub(super) struct Subject {
+    pub(super) task_id: String,
+    pub(super) definition: Arc<TaskDefinition>,
+    pub(super) address: IpAddr,
+    pub(super) has_role: bool,
+    pub(super) overrides: Vec<ContainerOverride>,
 }
 
 /// A container that is ready to start.
-pub(in crate::ecs) struct Prepared {
+pub(super) struct Prepared {
     /// The container's place in the task.
-    pub(in crate::ecs) position: usize,
-    pub(in crate::ecs) name: String,
-    pub(in crate::ecs) essential: bool,
-    pub(in crate::ecs) depends_on: Vec<Dependency>,
-    pub(in crate::ecs) start_timeout: Option<Duration>,
-    pub(in crate::ecs) stop_timeout: Duration,
-    pub(in crate::ecs) health_check: Option<HealthCheck>,
-    pub(in crate::ecs) runtime_id: String,
-    pub(in crate::ecs) spec: Spec,
-    pub(in crate::ecs) log: Option<LogOptions>,
+    pub(super) position: usize,
+    pub(super) name: String,
+    pub(super) essential: bool,
+    pub(super) depends_on: Vec<Dependency>,
+    pub(super) start_timeout: Option<Duration>,
+    pub(super) stop_timeout: Duration,
+    pub(super) health_check: Option<HealthCheck>,
+    pub(super) runtime_id: String,
+    pub(super) spec: Spec,
+    pub(super) log: Option<LogOptions>,
 }
 
 impl Subject {
-    pub(in crate::ecs) fn containers(&self) -> &[ContainerDefinition] {
+    pub(super) fn of(task: &Task) -> Self {
+        Self {
+            task_id: task.id.clone(),
+            definition: Arc::clone(&task.definition),
+            address: task.address,
+            has_role: task.has_role(),
+            overrides: task.read_overrides().container_overrides,
+        }
+    }
+
+    pub(super) fn containers(&self) -> &[ContainerDefinition] {
         &self.definition.details.container_definitions
     }
 
@@ -92,7 +101,7 @@ impl Subject {
     /// files, `environment`, secrets, the overrides' `environment`.
     ///
     /// <https://docs.aws.amazon.com/AmazonECS/latest/developerguide/use-environment-file.html>
-    pub(in crate::ecs) async fn variables(
+    pub(super) async fn variables(
         &self,
         settings: &Settings,
         container: &ContainerDefinition,
@@ -106,8 +115,7 @@ impl Subject {
                 .map_err(StartFailure::resource)?;
             variables.extend(content);
         }
-        let pair =
-            |pair: &crate::ecs::model::values::KeyValue| (pair.name.clone(), pair.value.clone());
+        let pair = |pair: &KeyValue| (pair.name.clone(), pair.value.clone());
         variables.extend(container.environment.iter().map(pair));
         for secret in &container.secrets {
             let value = secrets::resolve(&settings.secrets_manager, &settings.ssm, secret)
@@ -120,7 +128,7 @@ impl Subject {
     }
 
     /// A free port for each of the containers' ports.
-    pub(in crate::ecs) fn choose_ports(&self) -> Result<Ports, StartFailure> {
+    pub(super) fn choose_ports(&self) -> Result<Ports, StartFailure> {
         let mut ports = Ports::new();
         for container in self.containers() {
             for mapping in &container.port_mappings {
@@ -131,7 +139,7 @@ impl Subject {
         Ok(ports)
     }
 
-    pub(in crate::ecs) async fn prepare(
+    pub(super) async fn prepare(
         &self,
         settings: &Settings,
         position: usize,

@@ -1,31 +1,23 @@
 //! The service scheduler: one loop for each service, woken by whatever concerns it.
 
-use std::collections::{BTreeMap, HashMap};
+use std::collections::BTreeMap;
 use std::sync::Arc;
 use std::time::Duration;
 
+use super::control_plane::Ecs;
+use super::walk;
 use crate::clock::Clock;
-use crate::ecs::Ecs;
-use crate::ecs::State;
-use crate::ecs::api::capacity;
-use crate::ecs::life::walk;
-use crate::ecs::model::deployments::{Deployment, Rollout};
-use crate::ecs::model::service::{Scale, Service, ServiceStatus};
+use crate::ecs::model::capacity;
+use crate::ecs::model::health_check::HealthStatus;
+use crate::ecs::model::service::{Service, ServiceStatus};
+use crate::ecs::model::state::{ServiceKey, State};
 use crate::ecs::model::task::{LastStatus, NewTask, Noted, Owner, StopCode, TargetHealth, Task};
-use crate::ecs::model::values::now;
-use crate::ecs::rules::health_check::HealthStatus;
-use crate::ecs::rules::rolling::{self, Candidate, Condition, Limits, Part, Progress, StopReason};
+use crate::ecs::model::traffic::Forward;
+use crate::ecs::model::values::Object;
+use crate::ecs::rules::crews::crews;
+use crate::ecs::rules::rolling::{self, Candidate, StopReason};
 use crate::ecs::rules::rollout;
-use crate::ecs::rules::traffic::Forward;
-
-/// A task without health checks counts as healthy after having run for so long.
-///
-/// <https://docs.aws.amazon.com/AmazonECS/latest/APIReference/API_DeploymentConfiguration.html>
-/// (`minimumHealthyPercent`, services that do not use a load balancer).
-const PROVEN_WITHOUT_CHECKS: Duration = Duration::from_secs(40);
-
-/// Cluster and name of a service.
-pub(in crate::ecs) type ServiceKey = (String, String);
+use crate::ecs::rules::view::{Seen, View};
 
 /// When to look at a service again.
 enum Next {
@@ -82,7 +74,7 @@ impl Ecs {
 
     fn advance(&self, key: &ServiceKey, service: &mut Service, state: &mut State) -> Next {
         let clock = self.inner.settings.clock;
-        let view = View::of(service, state, clock);
+        let view = View::of(service, &state.tasks, clock);
         take_note(service, state, &view, clock);
         if rollout::follow_requests(service, state)
             && let Some(started) = service.ongoing()
@@ -200,7 +192,7 @@ impl Ecs {
                     group: format!("service:{}", service.name),
                     started_by: Some(deployment_id.to_owned()),
                     placement: placement.clone(),
-                    overrides: crate::ecs::model::values::Object::new(),
+                    overrides: Object::new(),
                     tags: service.task_tags(),
                     owner: Some(Owner {
                         service_arn: service.arn.clone(),
@@ -240,217 +232,6 @@ impl Ecs {
         rollout::count_failures(service, position, unplaced);
         rollout::throttle(service, position, unplaced, self.inner.settings.clock);
         service.wake.notify_one();
-    }
-}
-
-/// Tasks that are planned together: those of one deployment, or of all that replace each other.
-struct Crew {
-    /// The deployment that new tasks belong to.
-    id: String,
-    /// Whether it is all of the service's tasks.
-    is_whole: bool,
-    limits: Limits,
-    /// Whether the deployment is not completed.
-    rolling: bool,
-    starts: bool,
-    /// How long the next start has to wait.
-    pause: Option<Duration>,
-    /// The completed deployment that it replaces.
-    serving: Option<Serving>,
-}
-
-#[derive(Clone)]
-struct Serving {
-    id: String,
-    /// How many of its tasks have given way.
-    replaced: usize,
-    /// How long the next start of one of its tasks has to wait.
-    pause: Option<Duration>,
-}
-
-impl Crew {
-    fn part(&self, deployment_id: &str) -> Part {
-        match &self.serving {
-            _ if deployment_id == self.id => Part::Primary,
-            Some(serving) if deployment_id == serving.id => Part::Serving,
-            _ => Part::Superseded,
-        }
-    }
-
-    fn progress(&self) -> Progress {
-        let serving = self.serving.as_ref();
-        Progress {
-            rolling: self.rolling,
-            starts: self.starts && self.pause.is_none(),
-            restarts: serving.is_some_and(|serving| serving.pause.is_none()),
-            replaced: serving.map_or(0, |serving| serving.replaced),
-        }
-    }
-
-    fn has(&self, deployment_id: &str) -> bool {
-        self.is_whole || self.id == deployment_id
-    }
-}
-
-fn crews(service: &Service) -> Vec<Crew> {
-    let side_by_side = service.is_side_by_side();
-    let completed = service.completed_deployment();
-    let serving = completed.filter(|position| !side_by_side && *position > 0);
-    let serving = serving.map(|position| {
-        let deployment = &service.deployments[position];
-        Serving {
-            id: deployment.id.clone(),
-            replaced: deployment.replaced,
-            pause: deployment.throttle.pause(),
-        }
-    });
-    let crew = |deployment: &Deployment| {
-        let limits = match deployment.scale {
-            Scale::Rolling => service.limits(),
-            Scale::Full => Limits::new(service.desired_count, 100, 200),
-            Scale::Nothing => Limits::new(0, 100, 200),
-            Scale::Kept => return None,
-        };
-        Some(Crew {
-            id: deployment.id.clone(),
-            is_whole: !side_by_side,
-            limits,
-            rolling: deployment.rollout != Rollout::Completed,
-            starts: deployment.rollout != Rollout::Failed,
-            pause: deployment.throttle.pause(),
-            serving: serving.clone(),
-        })
-    };
-    let deployments = service.deployments.iter();
-    let count = if side_by_side { usize::MAX } else { 1 };
-    deployments.take(count).filter_map(crew).collect()
-}
-
-/// A task that the service wants.
-pub(in crate::ecs) struct Seen {
-    id: String,
-    deployment_id: String,
-    condition: Condition,
-}
-
-/// A service's tasks at one moment.
-pub(in crate::ecs) struct View {
-    /// Those that are wanted, in the order in which they were created.
-    tasks: Vec<Seen>,
-    /// When a task's condition changes by the mere passing of time.
-    next_change: Option<Duration>,
-    /// How many tasks of each deployment run or drain.
-    alive: HashMap<String, usize>,
-}
-
-impl View {
-    fn of(service: &Service, state: &State, clock: Clock) -> Self {
-        let mut tasks: Vec<(&Task, &Owner)> = state
-            .tasks
-            .values()
-            .filter_map(|task| Some((task, task.owner.as_ref()?)))
-            .filter(|(_, owner)| owner.service_arn == service.arn)
-            .collect();
-        tasks.sort_by(|(a, _), (b, _)| {
-            let created = a.times.created.total_cmp(&b.times.created);
-            created.then_with(|| a.id.cmp(&b.id))
-        });
-        let grace = Duration::from_secs_f64(service.grace_period().max(0.0));
-        let mut view = Self {
-            tasks: Vec::new(),
-            next_change: None,
-            alive: HashMap::new(),
-        };
-        for (task, owner) in tasks {
-            if task.last_status < LastStatus::Stopping {
-                *view.alive.entry(owner.deployment_id.clone()).or_default() += 1;
-            }
-            if !task.wanted {
-                continue;
-            }
-            let has_targets = service
-                .position(&owner.deployment_id)
-                .is_some_and(|position| !service.deployments[position].targets.is_empty());
-            let (condition, change) = condition(
-                task,
-                has_targets,
-                clock.scaled(grace),
-                clock.scaled(PROVEN_WITHOUT_CHECKS),
-            );
-            view.next_change = view.next_change.into_iter().chain(change).min();
-            view.tasks.push(Seen {
-                id: task.id.clone(),
-                deployment_id: owner.deployment_id.clone(),
-                condition,
-            });
-        }
-        view
-    }
-
-    pub(in crate::ecs) fn wanted(&self) -> usize {
-        self.tasks.len()
-    }
-
-    pub(in crate::ecs) fn healthy(&self) -> usize {
-        let healthy = |task: &&Seen| task.condition == Condition::Healthy;
-        self.tasks.iter().filter(healthy).count()
-    }
-
-    /// How many healthy tasks a deployment has.
-    pub(in crate::ecs) fn healthy_in(&self, deployment_id: &str) -> usize {
-        let tasks = self.tasks.iter();
-        let tasks = tasks.filter(|task| task.condition == Condition::Healthy);
-        tasks
-            .filter(|task| task.deployment_id == deployment_id)
-            .count()
-    }
-
-    /// How many tasks of other deployments run or drain.
-    pub(in crate::ecs) fn alive_beside(&self, deployment_id: &str) -> usize {
-        let others = self.alive.iter().filter(|(id, _)| *id != deployment_id);
-        others.map(|(_, count)| count).sum()
-    }
-
-    fn is_healthy(&self, task_id: &str) -> bool {
-        let mut tasks = self.tasks.iter();
-        tasks.any(|task| task.id == task_id && task.condition == Condition::Healthy)
-    }
-}
-
-/// What the scheduler makes of a task, and after which time it would make something else of it.
-///
-/// The health checks of its containers and those of its target groups both have to pass; the
-/// grace period goes for both.
-/// <https://docs.aws.amazon.com/AmazonECS/latest/APIReference/API_DeploymentConfiguration.html>
-/// (`minimumHealthyPercent`)
-fn condition(
-    task: &Task,
-    has_targets: bool,
-    grace: Duration,
-    proven: Duration,
-) -> (Condition, Option<Duration>) {
-    let Some(started) = task.times.started else {
-        return (Condition::Starting, None);
-    };
-    let ran = Duration::from_secs_f64((now() - started).max(0.0));
-    let left = |period: Duration| period.checked_sub(ran).filter(|left| !left.is_zero());
-    let unhealthy = match left(grace) {
-        Some(left) => (Condition::Unproven, Some(left)),
-        None => (Condition::Unhealthy, None),
-    };
-    let checked = task.checked_health();
-    match (checked, task.target_health) {
-        (Some(HealthStatus::Unhealthy), _) => unhealthy,
-        (_, TargetHealth::Unhealthy) if has_targets => unhealthy,
-        (Some(HealthStatus::Unknown), _) => (Condition::Unproven, None),
-        (_, TargetHealth::None | TargetHealth::Initial) if has_targets => {
-            (Condition::Unproven, None)
-        }
-        (None, _) if !has_targets => match left(proven) {
-            Some(left) => (Condition::Unproven, Some(left)),
-            None => (Condition::Healthy, None),
-        },
-        (None | Some(HealthStatus::Healthy), _) => (Condition::Healthy, None),
     }
 }
 
@@ -661,106 +442,15 @@ fn end(service: &mut Service, state: &mut State) -> Next {
 
 #[cfg(test)]
 mod tests {
-    use std::sync::Arc;
-
     use serde_json::json;
     use tokio::time::Instant;
 
     use super::*;
     use crate::ecs::in_process;
     use crate::ecs::model::deployments::Throttle;
+    use crate::ecs::model::values::now;
 
-    const GRACE: Duration = Duration::from_secs(60);
     const LONG_AGO: f64 = 100.0;
-
-    /// What the scheduler makes of a task that started so many seconds ago.
-    async fn found(
-        health: Option<HealthStatus>,
-        targets: Option<TargetHealth>,
-        started: f64,
-    ) -> Condition {
-        let ecs = in_process::ecs(1.0).await;
-        let checked = health.map(|_| json!({"command": ["CMD", "/check"]}));
-        let definition = in_process::definition("web", &json!({"healthCheck": checked}));
-        ecs.call("RegisterTaskDefinition", definition)
-            .await
-            .unwrap();
-        let definition = ecs.lock().active_task_definition("web").unwrap();
-        let mut task = Task::new(
-            &ecs.inner.names,
-            NewTask {
-                cluster_name: in_process::CLUSTER.to_owned(),
-                cluster_arn: String::new(),
-                definition: Arc::clone(&definition),
-                group: String::new(),
-                started_by: None,
-                placement: Default::default(),
-                overrides: Default::default(),
-                tags: Vec::new(),
-                owner: None,
-            },
-        );
-        task.times.started = Some(now() - started);
-        task.containers[0].health = health;
-        task.target_health = targets.unwrap_or(TargetHealth::None);
-        condition(&task, targets.is_some(), GRACE, PROVEN_WITHOUT_CHECKS).0
-    }
-
-    #[tokio::test]
-    async fn a_task_without_checks_is_healthy_after_forty_seconds() {
-        assert_eq!(found(None, None, 30.0).await, Condition::Unproven);
-        assert_eq!(found(None, None, LONG_AGO).await, Condition::Healthy);
-    }
-
-    #[tokio::test]
-    async fn a_task_with_a_container_health_check_is_what_that_says() {
-        for (health, expected) in [
-            (HealthStatus::Unknown, Condition::Unproven),
-            (HealthStatus::Healthy, Condition::Healthy),
-            (HealthStatus::Unhealthy, Condition::Unhealthy),
-        ] {
-            assert_eq!(found(Some(health), None, LONG_AGO).await, expected);
-        }
-    }
-
-    #[tokio::test]
-    async fn container_and_target_group_both_have_to_find_a_task_healthy() {
-        for (container, targets, expected) in [
-            (
-                HealthStatus::Healthy,
-                TargetHealth::Healthy,
-                Condition::Healthy,
-            ),
-            (
-                HealthStatus::Healthy,
-                TargetHealth::Initial,
-                Condition::Unproven,
-            ),
-            (
-                HealthStatus::Unknown,
-                TargetHealth::Healthy,
-                Condition::Unproven,
-            ),
-            (
-                HealthStatus::Unhealthy,
-                TargetHealth::Healthy,
-                Condition::Unhealthy,
-            ),
-            (
-                HealthStatus::Healthy,
-                TargetHealth::Unhealthy,
-                Condition::Unhealthy,
-            ),
-            (
-                HealthStatus::Unknown,
-                TargetHealth::Unhealthy,
-                Condition::Unhealthy,
-            ),
-        ] {
-            let condition = found(Some(container), Some(targets), LONG_AGO).await;
-            assert_eq!(condition, expected, "{container:?}, {targets:?}");
-        }
-    }
 
     /// A service of two tasks that have a health check, and its key.
     async fn service() -> (Ecs, ServiceKey) {
@@ -811,7 +501,7 @@ mod tests {
             let state = ecs.lock();
             let service = &state.services[&key];
             let deployments = service.deployments.iter();
-            let counts = deployments.map(|one| service.tasks_of(one, &state).count());
+            let counts = deployments.map(|one| service.tasks_of(one, &state.tasks).count());
             counts.collect::<Vec<_>>()
         };
         ecs.look_at(&key);
@@ -867,12 +557,5 @@ mod tests {
         assert_eq!(throttle.never_ran, 2);
         let (_, throttle) = after(&ecs, &key, |task| task.times.started = Some(now()));
         assert_eq!((throttle.never_ran, throttle.next_start), (0, None));
-    }
-
-    #[tokio::test]
-    async fn the_grace_period_goes_for_container_health_checks_too() {
-        let unhealthy = Some(HealthStatus::Unhealthy);
-        assert_eq!(found(unhealthy, None, 30.0).await, Condition::Unproven);
-        assert_eq!(found(unhealthy, None, 70.0).await, Condition::Unhealthy);
     }
 }

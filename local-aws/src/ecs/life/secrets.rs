@@ -3,14 +3,14 @@
 use aws_sdk_secretsmanager::error::ProvideErrorMetadata;
 use serde_json::Value;
 
-use crate::ecs::rules::task_definitions::Secret;
+use crate::ecs::model::task_definitions::Secret;
 
 /// Reads the value of one secret.
 ///
 /// The error is the text that ECS puts behind `ResourceInitializationError: ` when it cannot
 /// read one.
 /// <https://docs.aws.amazon.com/AmazonECS/latest/developerguide/resource-initialization-error.html>
-pub(in crate::ecs) async fn resolve(
+pub(super) async fn resolve(
     secrets_manager: &aws_sdk_secretsmanager::Client,
     ssm: &aws_sdk_ssm::Client,
     secret: &Secret,

@@ -7,145 +7,46 @@ use std::time::Duration;
 use tokio::time::Instant;
 use tokio_util::sync::CancellationToken;
 
+use super::control_plane::Ecs;
+use super::hooks::{self, HookCall};
 use crate::clock::Clock;
-use crate::ecs::Ecs;
-use crate::ecs::State;
-use crate::ecs::life::hooks::{self, Hook, HookCall, Outcome};
-use crate::ecs::life::scheduler::{ServiceKey, View};
-use crate::ecs::model::service::{Scale, Service};
+use crate::ecs::model::deployments::Scale;
+use crate::ecs::model::hooks::{Hook, Outcome, note};
+use crate::ecs::model::service::Service;
 use crate::ecs::model::stages::Stage;
+use crate::ecs::model::state::{ServiceKey, State};
+use crate::ecs::model::traffic::{Forward, Share, Traffic};
+use crate::ecs::model::values::now;
+use crate::ecs::model::walk::{Phase, Shift, Side, Step, Walk, Work};
 use crate::ecs::rules::rollout::{self, Cause};
-use crate::ecs::rules::route::{self, STAGE_LIMIT, Side, Situation, Step, Work};
-use crate::ecs::rules::strategy::Share;
-use crate::ecs::rules::traffic::{Forward, Router, Traffic};
+use crate::ecs::rules::route::{STAGE_LIMIT, Situation};
+use crate::ecs::rules::traffic;
+use crate::ecs::rules::view::View;
 
 /// A listener rule that cannot be changed is tried so often, with this pause between two tries.
 const SHIFT_ATTEMPTS: u32 = 3;
 const SHIFT_PAUSE: Duration = Duration::from_secs(5);
 
-#[derive(Clone, Debug)]
-pub(in crate::ecs) struct Walk {
-    /// The ids of the two deployments; a service's first deployment has no blue one.
-    blue: Option<String>,
-    green: String,
-    routers: Vec<Router>,
-    hooks: Arc<[Hook]>,
-    route: Vec<Step>,
-    position: usize,
-    phase: Phase,
-    /// When the step began.
-    began: Instant,
-}
-
-#[derive(Clone, Debug)]
-enum Phase {
-    Beginning,
-    /// Listener rules are being changed.
-    Shifting(Shift),
-    Working,
-    Hooks {
-        outcome: Option<Outcome>,
-        /// Gives up the hooks that run.
-        given_up: CancellationToken,
-    },
-    Resting(Instant),
-}
-
-#[derive(Clone, Debug)]
-struct Shift {
-    forwards: Vec<Forward>,
-    attempts: u32,
-    next_attempt: Instant,
-    problem: String,
-}
-
 /// What a look at a walk leaves to do.
 #[derive(Debug, Default)]
-pub(in crate::ecs) struct Onward {
+pub(super) struct Onward {
     /// When there is something to do by the mere passing of time.
-    pub(in crate::ecs) wait: Option<Duration>,
+    pub(super) wait: Option<Duration>,
     /// Rules that are to be changed now.
-    pub(in crate::ecs) shift: Option<Vec<Forward>>,
+    pub(super) shift: Option<Vec<Forward>>,
     /// The hooks that are to be run, until they are given up.
-    pub(in crate::ecs) hooks: Option<StageHooks>,
+    pub(super) hooks: Option<StageHooks>,
 }
 
 /// The hooks of the stage that a deployment has come to.
 #[derive(Debug)]
-pub(in crate::ecs) struct StageHooks {
+pub(super) struct StageHooks {
     hooks: Arc<[Hook]>,
     call: HookCall,
     given_up: CancellationToken,
 }
 
 impl Walk {
-    pub(in crate::ecs) fn new(
-        blue: Option<String>,
-        green: String,
-        routers: Vec<Router>,
-        hooks: Vec<Hook>,
-        route: Vec<Step>,
-    ) -> Self {
-        Self {
-            blue,
-            green,
-            routers,
-            hooks: hooks.into(),
-            route,
-            position: 0,
-            phase: Phase::Beginning,
-            began: Instant::now(),
-        }
-    }
-
-    /// The deployment that a rollback returns to.
-    pub(in crate::ecs) fn blue(&self) -> Option<&str> {
-        self.blue.as_deref()
-    }
-
-    /// Whether listener rules take part, so that revisions have weights.
-    pub(in crate::ecs) fn routes_traffic(&self) -> bool {
-        !self.routers.is_empty()
-    }
-
-    /// Gives up hooks that still run: the deployment goes on, or ends, without them.
-    pub(in crate::ecs) fn give_up_hooks(&self) {
-        if let Phase::Hooks { given_up, .. } = &self.phase {
-            given_up.cancel();
-        }
-    }
-
-    /// Whether tasks replace each other, or have: that is undone by replacing them again, and
-    /// not by going back.
-    pub(in crate::ecs) fn has_begun_to_roll(&self) -> bool {
-        let mut begun = self.route.iter().take(self.position + 1);
-        begun.any(|step| step.work == Work::Roll)
-    }
-
-    /// Goes back from where it is.
-    pub(in crate::ecs) fn turn_back(&mut self) {
-        self.give_up_hooks();
-        let last = self.position.min(self.route.len() - 1);
-        let begun = match self.phase {
-            Phase::Beginning => &self.route[..last],
-            _ => &self.route[..=last],
-        };
-        self.route = route::backward(begun);
-        self.position = 0;
-        self.phase = Phase::Beginning;
-    }
-
-    fn step(&self) -> Option<Step> {
-        self.route.get(self.position).copied()
-    }
-
-    fn id(&self, side: Side) -> Option<&str> {
-        match side {
-            Side::Blue => self.blue.as_deref(),
-            Side::Green => Some(&self.green),
-        }
-    }
-
     fn situation(&self, service: &Service, view: &View) -> Situation {
         let healthy = |side| self.id(side).map_or(0, |id| view.healthy_in(id));
         let others_alive = |side| self.id(side).map_or(0, |id| view.alive_beside(id));
@@ -158,22 +59,10 @@ impl Walk {
             not_green_alive: others_alive(Side::Green),
         }
     }
-
-    /// Whether hooks run when the step's work is done: with the last step of each stage.
-    fn ends_stage(&self) -> bool {
-        let next = self.route.get(self.position + 1);
-        let stage = self.step().map(|step| step.stage);
-        next.map(|next| next.stage) != stage
-    }
 }
 
 /// Takes a walk as far as it can go now.
-pub(in crate::ecs) fn advance(
-    service: &mut Service,
-    state: &State,
-    view: &View,
-    clock: Clock,
-) -> Onward {
+pub(super) fn advance(service: &mut Service, state: &State, view: &View, clock: Clock) -> Onward {
     let Some(mut walk) = service.ongoing().and_then(|ongoing| ongoing.walk.take()) else {
         return Onward::default();
     };
@@ -284,7 +173,7 @@ impl Walk {
                 self.divide(service, share, |traffic, share| traffic.production = share);
                 let routers = self.routers.iter();
                 routers
-                    .filter_map(|router| router.production(share))
+                    .filter_map(|router| traffic::production(router, share))
                     .collect()
             }
             Work::Roll => {
@@ -294,12 +183,14 @@ impl Walk {
             Work::ShiftTest(share) => {
                 self.divide(service, share, |traffic, share| traffic.test = share);
                 let routers = self.routers.iter();
-                routers.filter_map(|router| router.test(share)).collect()
+                routers
+                    .filter_map(|router| traffic::test(router, share))
+                    .collect()
             }
         };
         if let Some(ongoing) = service.ongoing() {
             ongoing.stage = Some(step.stage);
-            ongoing.updated_at = crate::ecs::model::values::now();
+            ongoing.updated_at = now();
         }
         if forwards.is_empty() {
             return Phase::Working;
@@ -316,7 +207,7 @@ impl Walk {
         for deployment in &mut service.deployments {
             let share = if deployment.id == self.green {
                 green
-            } else if Some(&deployment.id) == self.blue.as_ref() {
+            } else if Some(deployment.id.as_str()) == self.blue() {
                 green.rest()
             } else {
                 Share::NONE
@@ -400,8 +291,21 @@ fn hook_call(service: &mut Service, stage: Stage) -> Option<HookCall> {
 }
 
 impl Ecs {
+    /// Makes listener rules forward as they shall. It is in force when this returns.
+    ///
+    /// # Errors
+    /// What was wrong with the first rule that could not be changed.
+    async fn shift_traffic(&self, forwards: &[Forward]) -> Result<(), String> {
+        for forward in forwards {
+            let balancers = &self.inner.settings.load_balancers;
+            let shifted = balancers.forward(&forward.rule, &forward.weights).await;
+            shifted.map_err(|error| format!("{error:#}"))?;
+        }
+        Ok(())
+    }
+
     /// Changes listener rules for a walk and lets it know.
-    pub(in crate::ecs) async fn shift_for(&self, key: &ServiceKey, forwards: &[Forward]) {
+    pub(super) async fn shift_for(&self, key: &ServiceKey, forwards: &[Forward]) {
         let shifted = self.shift_traffic(forwards).await;
         let clock = self.inner.settings.clock;
         let mut state = self.lock();
@@ -430,7 +334,7 @@ impl Ecs {
     }
 
     /// Runs a stage's hooks beside the service's loop, which is woken when they have ended.
-    pub(in crate::ecs) fn run_hooks(&self, key: &ServiceKey, stage: StageHooks) {
+    pub(super) fn run_hooks(&self, key: &ServiceKey, stage: StageHooks) {
         let (ecs, key) = (self.clone(), key.clone());
         let killed = self.inner.killed.clone();
         self.inner.running.spawn(async move {
@@ -449,7 +353,7 @@ impl Ecs {
             };
             let deployment = service.history.iter_mut().find(|one| one.arn == *arn);
             if let Some(deployment) = deployment.filter(|_| !stage.given_up.is_cancelled()) {
-                hooks::note(&mut deployment.hooks, detail);
+                note(&mut deployment.hooks, detail);
                 // Nobody else looks at the service while a hook waits.
                 self.announce_hooks(service);
             }

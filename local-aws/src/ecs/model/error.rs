@@ -37,6 +37,14 @@ impl ApiError {
         Self::client("ClientException", message)
     }
 
+    /// AWS has it, and this ECS does not.
+    pub(crate) fn unsupported(feature: &str) -> Self {
+        Self::client(
+            "UnsupportedFeatureException",
+            format!("The local ECS does not support {feature}."),
+        )
+    }
+
     /// The request conflicts with one before it, which made these resources.
     pub fn conflict(message: impl Into<String>, resource_ids: Vec<String>) -> Self {
         Self {

@@ -2,7 +2,7 @@
 
 use uuid::Uuid;
 
-use crate::ecs::ApiError;
+use super::error::ApiError;
 
 /// The account and region all ARNs are made of.
 #[derive(Clone, Debug)]

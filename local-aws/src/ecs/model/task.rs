@@ -1,22 +1,22 @@
 //! What ECS knows of a task.
 
+use std::collections::HashMap;
 use std::net::IpAddr;
 use std::sync::Arc;
 
-use serde::Deserialize;
+use serde::{Deserialize, Serialize};
 use serde_json::{Value, json};
 use tokio::sync::Notify;
 use tokio_util::sync::CancellationToken;
 
-use crate::ecs::ApiError;
-use crate::ecs::life::events::AnnouncedTask;
-use crate::ecs::life::interruption::Interruption;
-use crate::ecs::life::preparation::Subject;
-use crate::ecs::model::names;
-use crate::ecs::model::values::{KeyValue, Object, Tag, now, put, tags_to_json};
-use crate::ecs::rules::health_check::HealthStatus;
-use crate::ecs::rules::size::EphemeralStorage;
-use crate::ecs::rules::task_definitions::{EnvironmentFile, TaskDefinition};
+use super::health_check::HealthStatus;
+use super::names;
+use super::placement::Placement;
+use super::task_definitions::{EnvironmentFile, EphemeralStorage, TaskDefinition};
+use super::values::{KeyValue, Object, Tag, now, put, tags_to_json};
+
+/// Tasks by their ids.
+pub(in crate::ecs) type Tasks = HashMap<String, Task>;
 
 /// <https://docs.aws.amazon.com/AmazonECS/latest/developerguide/task-lifecycle-explanation.html>
 #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord)]
@@ -68,6 +68,29 @@ impl StopCode {
     }
 }
 
+/// Why AWS ends a task, by the stop code that says so.
+///
+/// <https://docs.aws.amazon.com/AmazonECS/latest/APIReference/API_Task.html> (`stopCode`)
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
+pub enum Interruption {
+    /// Fargate needs its spare capacity back.
+    SpotInterruption,
+    /// A Spot Instance has been told that it will end.
+    TerminationNotice,
+    /// What the task runs on is not healthy.
+    InfrastructureHealth,
+}
+
+impl Interruption {
+    pub(in crate::ecs) fn as_str(self) -> &'static str {
+        match self {
+            Self::SpotInterruption => "SpotInterruption",
+            Self::TerminationNotice => "TerminationNotice",
+            Self::InfrastructureHealth => "InfrastructureHealth",
+        }
+    }
+}
+
 /// What the target groups of a service say about a task, all of them together.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(in crate::ecs) enum TargetHealth {
@@ -111,6 +134,32 @@ pub(in crate::ecs) struct Task {
     pub(in crate::ecs) stop: CancellationToken,
 }
 
+/// What has been announced of a task.
+#[derive(Clone, Debug, Default)]
+pub(in crate::ecs) struct AnnouncedTask {
+    pub(in crate::ecs) state: Option<TaskState>,
+    pub(in crate::ecs) version: u64,
+}
+
+/// What a task state change is a change of.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub(in crate::ecs) struct TaskState {
+    pub(in crate::ecs) last_status: LastStatus,
+    pub(in crate::ecs) wanted: bool,
+    pub(in crate::ecs) containers: Vec<LastStatus>,
+}
+
+impl TaskState {
+    pub(in crate::ecs) fn of(task: &Task) -> Self {
+        let containers = task.containers.iter();
+        Self {
+            last_status: task.last_status,
+            wanted: task.wanted,
+            containers: containers.map(|container| container.last_status).collect(),
+        }
+    }
+}
+
 /// The service a task belongs to.
 #[derive(Clone, Debug)]
 pub(in crate::ecs) struct Owner {
@@ -129,138 +178,6 @@ pub(in crate::ecs) struct Noted {
     pub(in crate::ecs) ran: bool,
     pub(in crate::ecs) healthy: bool,
     pub(in crate::ecs) failed: bool,
-}
-
-/// Launch type, network and the like, as the task's description gives them.
-#[derive(Clone, Debug, Default, Deserialize)]
-#[serde(rename_all = "camelCase")]
-pub(in crate::ecs) struct Placement {
-    pub(in crate::ecs) launch_type: Option<String>,
-    pub(in crate::ecs) capacity_provider_strategy: Option<Value>,
-    pub(in crate::ecs) platform_version: Option<String>,
-    pub(in crate::ecs) network_configuration: Option<Value>,
-    pub(in crate::ecs) enable_execute_command: Option<bool>,
-}
-
-impl Placement {
-    /// Checks what does not depend on a cluster's instances, of which there are none here.
-    pub(in crate::ecs) fn validate(&self, definition: &TaskDefinition) -> Result<(), ApiError> {
-        if self.launch_type.is_some() && self.uses_capacity_providers() {
-            return Err(ApiError::invalid_parameter(
-                "Specifying both a launch type and capacity provider strategy is not supported. \
-                 Remove one and try again.",
-            ));
-        }
-        self.validate_network(definition)?;
-        self.validate_platform(definition)
-    }
-
-    fn validate_network(&self, definition: &TaskDefinition) -> Result<(), ApiError> {
-        let refuse = |message: &str| Err(ApiError::invalid_parameter(message));
-        let Some(network) = &self.network_configuration else {
-            return if definition.uses_awsvpc() {
-                refuse(
-                    "Network Configuration must be provided when networkMode 'awsvpc' is specified.",
-                )
-            } else {
-                Ok(())
-            };
-        };
-        if !definition.uses_awsvpc() {
-            return refuse(
-                "Network Configuration is not valid for the given networkMode of this task \
-                 definition.",
-            );
-        }
-        let length = |name: &str| {
-            let list = network["awsvpcConfiguration"][name].as_array();
-            list.map_or(0, Vec::len)
-        };
-        match (length("subnets"), length("securityGroups")) {
-            (0, _) => refuse("subnets can not be empty."),
-            (17.., _) => refuse("subnets can have at most 16 elements."),
-            (_, 6..) => refuse("securityGroups can have at most 5 elements."),
-            _ => Ok(()),
-        }
-    }
-
-    fn validate_platform(&self, definition: &TaskDefinition) -> Result<(), ApiError> {
-        let version = self.platform_version.as_deref();
-        if self.needs_instances() {
-            return match version {
-                Some(_) => Err(ApiError::invalid_parameter(
-                    "The platform version must be null when specifying an EC2 launch type.",
-                )),
-                None => Ok(()),
-            };
-        }
-        if !definition.is_fargate_compatible() {
-            return Err(ApiError::invalid_parameter(
-                "Task definition does not support launch_type FARGATE.",
-            ));
-        }
-        match version {
-            None | Some("LATEST" | "1.4.0") => Ok(()),
-            Some("1.3.0") if definition.details.ephemeral_storage.is_none() => Ok(()),
-            Some("1.3.0") => Err(ApiError::client(
-                "PlatformTaskDefinitionIncompatibilityException",
-                "The task definition's ephemeralStorage needs platform version 1.4.0 or later.",
-            )),
-            Some(_) => Err(ApiError::client(
-                "PlatformUnknownException",
-                "The specified platform version does not exist.",
-            )),
-        }
-    }
-
-    fn uses_capacity_providers(&self) -> bool {
-        let strategy = self.capacity_provider_strategy.as_ref();
-        strategy
-            .and_then(Value::as_array)
-            .is_some_and(|strategy| !strategy.is_empty())
-    }
-
-    /// Falls back on the cluster's default capacity providers, as ECS does when a request names
-    /// neither launch type nor providers.
-    pub(in crate::ecs) fn complete(&mut self, cluster: &Object) {
-        if self.launch_type.is_none() && !self.uses_capacity_providers() {
-            self.capacity_provider_strategy =
-                cluster.get("defaultCapacityProviderStrategy").cloned();
-        }
-    }
-
-    pub(in crate::ecs) fn capacity_provider(&self) -> Option<&str> {
-        self.capacity_provider_strategy.as_ref()?[0]["capacityProvider"].as_str()
-    }
-
-    /// Whether the task needs a container instance, which this ECS does not have.
-    pub(in crate::ecs) fn needs_instances(&self) -> bool {
-        match (self.launch_type.as_deref(), self.capacity_provider()) {
-            (Some("FARGATE"), _) => false,
-            (None, Some(provider)) => !provider.starts_with("FARGATE"),
-            _ => true,
-        }
-    }
-
-    /// The launch type in the descriptions of tasks and services.
-    pub(in crate::ecs) fn described_launch_type(&self) -> Option<&str> {
-        match &self.launch_type {
-            Some(launch_type) => Some(launch_type),
-            None if self.uses_capacity_providers() => None,
-            None => Some("EC2"),
-        }
-    }
-
-    /// `LATEST` means the newest version there is.
-    pub(in crate::ecs) fn described_platform_version(&self) -> Option<&str> {
-        if self.needs_instances() {
-            return None;
-        }
-        match self.platform_version.as_deref() {
-            None | Some("LATEST") => Some("1.4.0"),
-            Some(version) => Some(version),
-        }
-    }
 }
 
 #[derive(Clone, Debug)]
@@ -395,7 +312,7 @@ impl Task {
         }
     }
 
-    fn read_overrides(&self) -> Overrides {
+    pub(in crate::ecs) fn read_overrides(&self) -> Overrides {
         serde_json::from_value(Value::Object(self.overrides.clone())).unwrap_or_default()
     }
 
@@ -437,17 +354,6 @@ impl Task {
         change(self);
         if self.version == version && self.to_json(true) != before {
             self.version += 1;
-        }
-    }
-
-    /// What the task's containers are made from.
-    pub(in crate::ecs) fn subject(&self) -> Subject {
-        Subject {
-            task_id: self.id.clone(),
-            definition: Arc::clone(&self.definition),
-            address: self.address,
-            has_role: self.has_role(),
-            overrides: self.read_overrides().container_overrides,
         }
     }
 

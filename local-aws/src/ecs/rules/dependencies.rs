@@ -4,30 +4,7 @@
 
 use std::collections::HashSet;
 
-use serde::Deserialize;
-
-use crate::ecs::rules::task_definitions::ContainerDefinition;
-
-/// What a container waits for before it starts.
-#[derive(Clone, Debug, Deserialize, PartialEq, Eq)]
-#[serde(rename_all = "camelCase")]
-pub(in crate::ecs) struct Dependency {
-    pub(in crate::ecs) container_name: String,
-    pub(in crate::ecs) condition: Condition,
-}
-
-#[derive(Clone, Copy, Debug, Deserialize, PartialEq, Eq)]
-#[serde(rename_all = "UPPERCASE")]
-pub(in crate::ecs) enum Condition {
-    /// It has been started.
-    Start,
-    /// It has exited.
-    Complete,
-    /// It has exited with 0.
-    Success,
-    /// Its health check has passed.
-    Healthy,
-}
+use crate::ecs::model::task_definitions::{Condition, ContainerDefinition, Dependency};
 
 /// How far a container has come.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -102,7 +79,7 @@ pub(in crate::ecs) fn may_stop<'a>(
 }
 
 /// What RegisterTaskDefinition refuses of `dependsOn`; the text says what is wrong.
-pub(in crate::ecs) fn validate(containers: &[ContainerDefinition]) -> Result<(), String> {
+pub(super) fn validate(containers: &[ContainerDefinition]) -> Result<(), String> {
     for container in containers {
         for dependency in &container.depends_on {
             validate_one(container, dependency, containers)?;

@@ -12,8 +12,6 @@
 
 use std::time::Duration;
 
-use serde::Deserialize;
-
 /// How many tasks a service wants and how far it may be from that.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(in crate::ecs) struct Limits {
@@ -273,57 +271,13 @@ fn serving_target(
     rest.min(left.max(serving.usable())).min(room.max(minimum))
 }
 
-/// `deploymentConfiguration.deploymentCircuitBreaker`.
-#[derive(Clone, Debug, Default, Deserialize)]
-#[serde(rename_all = "camelCase")]
-pub(in crate::ecs) struct CircuitBreaker {
-    #[serde(default)]
-    pub(in crate::ecs) enable: bool,
-    #[serde(default)]
-    pub(in crate::ecs) rollback: bool,
-    reset_on_healthy_task: Option<bool>,
-    threshold_configuration: Option<ThresholdConfiguration>,
-}
-
-#[derive(Clone, Debug, Deserialize)]
-struct ThresholdConfiguration {
-    r#type: String,
-    value: u64,
-}
-
-impl CircuitBreaker {
-    /// Whether a task that becomes healthy makes the earlier failures forgotten.
-    pub(in crate::ecs) fn resets(&self) -> bool {
-        self.reset_on_healthy_task.unwrap_or(true)
-    }
-
-    /// How many failed tasks make the deployment a failed one: by default half the desired
-    /// count, but at least 3 and at most 200.
-    ///
-    /// <https://docs.aws.amazon.com/AmazonECS/latest/developerguide/deployment-circuit-breaker.html>
-    pub(in crate::ecs) fn threshold(&self, desired: usize) -> u64 {
-        let desired = desired as u64;
-        match &self.threshold_configuration {
-            Some(configuration) => {
-                let part = (desired * configuration.value).div_ceil(100);
-                match configuration.r#type.as_str() {
-                    "COUNT" => configuration.value.max(1),
-                    "UNBOUNDED_PERCENT" => part.max(1),
-                    _ => part.clamp(3, 200),
-                }
-            }
-            None => desired.div_ceil(2).clamp(3, 200),
-        }
-    }
-}
-
 /// How long a service waits before it starts tasks again, after so many in a row never ran.
 ///
 /// ECS retries ever more slowly, with up to 27 minutes between two tries:
 /// <https://docs.aws.amazon.com/AmazonECS/latest/developerguide/service-throttle-logic.html>.
 /// From which failure on it waits and how the delay grows is not documented: here the first three
 /// are retried at once, and then it doubles.
-pub(in crate::ecs) fn retry_delay(never_ran: u64) -> Duration {
+pub(super) fn retry_delay(never_ran: u64) -> Duration {
     const UNDELAYED: u64 = 3;
     const LONGEST: Duration = Duration::from_secs(27 * 60);
     match never_ran.checked_sub(UNDELAYED) {
@@ -616,39 +570,6 @@ mod tests {
             ..rolling(0)
         };
         assert_eq!(plan(limits, &tasks, failed), Plan::default());
-    }
-
-    #[test]
-    fn the_circuit_breaker_trips_at_half_the_tasks_within_bounds() {
-        let breaker = CircuitBreaker::default();
-        for (desired, threshold) in [
-            (0, 3),
-            (1, 3),
-            (6, 3),
-            (7, 4),
-            (25, 13),
-            (400, 200),
-            (900, 200),
-        ] {
-            assert_eq!(breaker.threshold(desired), threshold, "{desired}");
-        }
-    }
-
-    #[test]
-    fn the_threshold_can_be_configured() {
-        let threshold = |kind: &str, value: u64, desired: usize| {
-            let breaker: CircuitBreaker = serde_json::from_value(serde_json::json!({
-                "enable": true,
-                "rollback": false,
-                "thresholdConfiguration": {"type": kind, "value": value},
-            }))
-            .unwrap();
-            breaker.threshold(desired)
-        };
-        assert_eq!(threshold("COUNT", 1, 10), 1);
-        assert_eq!(threshold("BOUNDED_PERCENT", 10, 10), 3);
-        assert_eq!(threshold("UNBOUNDED_PERCENT", 10, 10), 1);
-        assert_eq!(threshold("UNBOUNDED_PERCENT", 100, 900), 900);
     }
 
     #[test]

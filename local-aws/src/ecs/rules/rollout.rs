@@ -4,20 +4,20 @@ use std::time::Duration;
 
 use tokio::time::Instant;
 
+use super::strategy::{self, Strategy};
+use super::view::View;
+use super::{circuit_breaker, rolling, route};
 use crate::clock::Clock;
-use crate::ecs::State;
-use crate::ecs::life::hooks;
-use crate::ecs::life::scheduler::View;
 use crate::ecs::model::alarms::AlarmMonitor;
 use crate::ecs::model::deployments::{
-    Deployment, RevisionState, Rollback, Rollout, ServiceDeployment, Status, Throttle,
+    Deployment, RevisionState, Rollback, Rollout, Scale, ServiceDeployment, Status, Throttle,
 };
-use crate::ecs::model::service::{Scale, Service};
+use crate::ecs::model::hooks;
+use crate::ecs::model::service::Service;
 use crate::ecs::model::stages::Stage;
+use crate::ecs::model::state::State;
 use crate::ecs::model::task::LastStatus;
 use crate::ecs::model::values::now;
-use crate::ecs::rules::rolling;
-use crate::ecs::rules::strategy::{self, Strategy};
 
 /// Why a deployment failed.
 pub(in crate::ecs) enum Cause {
@@ -74,7 +74,7 @@ impl Cause {
 pub(in crate::ecs) fn forget_failures(service: &mut Service, position: usize) {
     let resets = service
         .ongoing()
-        .is_none_or(|deployment| deployment.breaker.resets());
+        .is_none_or(|deployment| circuit_breaker::resets(&deployment.breaker));
     if !resets {
         return;
     }
@@ -187,7 +187,7 @@ pub(in crate::ecs) fn failure(service: &mut Service) -> Option<Cause> {
     if rollout != Rollout::InProgress {
         return None;
     }
-    if ongoing.breaker.enable && failures >= ongoing.breaker.threshold(desired) {
+    if ongoing.breaker.enable && failures >= circuit_breaker::threshold(&ongoing.breaker, desired) {
         return Some(Cause::CircuitBreaker);
     }
     let alarms = ongoing
@@ -286,7 +286,7 @@ fn roll_back(service: &mut Service, cause: &str, failure: Option<&str>) {
         hooks::abandon(&mut ongoing.hooks);
         match &mut ongoing.walk {
             Some(walk) if walk.has_begun_to_roll() => ongoing.end_walk(),
-            Some(walk) => walk.turn_back(),
+            Some(walk) => route::turn_back(walk),
             None => {}
         }
         ongoing.rollback = Some(Rollback {
@@ -418,7 +418,7 @@ fn forget_finished_deployments(service: &mut Service, state: &State) {
         .filter(|deployment| {
             deployment.rollout != Rollout::Completed
                 && service
-                    .tasks_of(deployment, state)
+                    .tasks_of(deployment, &state.tasks)
                     .all(|task| task.last_status == LastStatus::Stopped)
         })
         .map(|deployment| deployment.id.clone())
@@ -435,7 +435,10 @@ fn keep_final_states(service: &mut Service, state: &State) {
         .iter()
         .map(|deployment| {
             let revision = &deployment.revision_arn;
-            (revision.clone(), service.revision_state(revision, state))
+            (
+                revision.clone(),
+                service.revision_state(revision, &state.tasks),
+            )
         })
         .collect();
     if let Some(newest) = service.history.back_mut() {

@@ -5,43 +5,15 @@
 
 use std::time::Duration;
 
+use super::strategy::Strategy;
 use crate::ecs::model::stages::Stage;
-use crate::ecs::rules::strategy::{Share, Strategy};
+use crate::ecs::model::traffic::Share;
+use crate::ecs::model::walk::{Phase, Side, Step, Walk, Work};
 
 /// A stage may work, and its hooks may run, for so long; then the deployment fails.
 ///
 /// <https://docs.aws.amazon.com/AmazonECS/latest/developerguide/deployment-type-blue-green.html>
 pub(in crate::ecs) const STAGE_LIMIT: Duration = Duration::from_secs(24 * 3600);
-
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub(in crate::ecs) enum Side {
-    Blue,
-    Green,
-}
-
-/// What has to be the case before a stage's hooks run.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub(in crate::ecs) enum Work {
-    Nothing,
-    /// All of a revision's tasks are healthy.
-    ScaleUp(Side),
-    /// Green has this share of the test traffic.
-    ShiftTest(Share),
-    /// Green has this share of the production traffic.
-    ShiftProduction(Share),
-    /// No task of another revision runs.
-    StopAllBut(Side),
-    /// Green's tasks have replaced all others, as the service's limits let them.
-    Roll,
-}
-
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub(in crate::ecs) struct Step {
-    pub(in crate::ecs) stage: Stage,
-    pub(in crate::ecs) work: Work,
-    /// How long to stay after the work is done and the hooks have run.
-    pub(in crate::ecs) rest: Duration,
-}
 
 impl Step {
     fn new(stage: Stage, work: Work) -> Self {
@@ -59,15 +31,15 @@ impl Step {
 
 /// What a deployment starts from.
 #[derive(Clone, Copy, Debug)]
-pub(in crate::ecs) struct Departure {
-    pub(in crate::ecs) strategy: Strategy,
-    pub(in crate::ecs) bake: Duration,
+pub(super) struct Departure {
+    pub(super) strategy: Strategy,
+    pub(super) bake: Duration,
     /// Whether there is a revision that serves already.
-    pub(in crate::ecs) has_blue: bool,
+    pub(super) has_blue: bool,
     /// Whether other revisions have to give way before this one can start.
-    pub(in crate::ecs) reconciles: bool,
+    pub(super) reconciles: bool,
     /// Whether life-cycle hooks are configured.
-    pub(in crate::ecs) has_hooks: bool,
+    pub(super) has_hooks: bool,
 }
 
 /// The way of a deployment that goes well. It is empty where a rolling deployment has nothing to
@@ -85,7 +57,7 @@ pub(in crate::ecs) struct Departure {
 /// been replaced.
 /// A hook that is configured for another stage is accepted, as the API's reference lists the
 /// stages for any strategy, and never runs.
-pub(in crate::ecs) fn forward(departure: Departure) -> Vec<Step> {
+pub(super) fn forward(departure: Departure) -> Vec<Step> {
     use Stage::*;
     let mut route = Vec::new();
     if departure.reconciles {
@@ -138,7 +110,7 @@ pub(in crate::ecs) fn forward(departure: Departure) -> Vec<Step> {
 
 /// The way back, for a deployment that has begun these steps. Production traffic comes first.
 /// What has not been shifted need not be shifted back.
-pub(in crate::ecs) fn backward(begun: &[Step]) -> Vec<Step> {
+fn backward(begun: &[Step]) -> Vec<Step> {
     let any = |wanted: fn(&Work) -> bool| begun.iter().any(|step| wanted(&step.work));
     let mut route = Vec::new();
     if any(|work| *work == Work::StopAllBut(Side::Green)) {
@@ -154,6 +126,19 @@ pub(in crate::ecs) fn backward(begun: &[Step]) -> Vec<Step> {
     }
     route.push(Step::new(Stage::CleanUp, Work::StopAllBut(Side::Blue)));
     route
+}
+
+/// Lets a deployment go back from where it is.
+pub(super) fn turn_back(walk: &mut Walk) {
+    walk.give_up_hooks();
+    let last = walk.position.min(walk.route.len() - 1);
+    let begun = match walk.phase {
+        Phase::Beginning => &walk.route[..last],
+        _ => &walk.route[..=last],
+    };
+    walk.route = backward(begun);
+    walk.position = 0;
+    walk.phase = Phase::Beginning;
 }
 
 /// How a deployment's tasks are at one moment.

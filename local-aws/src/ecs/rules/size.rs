@@ -2,15 +2,14 @@
 
 use std::ops::RangeInclusive;
 
-use serde::Deserialize;
 use serde_json::{Value, json};
 
-use crate::ecs::ApiError;
+use crate::ecs::model::error::ApiError;
+use crate::ecs::model::task_definitions::EphemeralStorage;
 use crate::ecs::model::values::Object;
 
-/// The ephemeral storage that can be asked for, and what Fargate gives anyway, in GiB.
+/// The ephemeral storage that can be asked for, in GiB.
 const STORAGE: RangeInclusive<i64> = 21..=200;
-const DEFAULT_STORAGE: i64 = 20;
 
 /// A CPU, in units, the smallest and the largest memory for it, and the step between, in MiB.
 ///
@@ -47,20 +46,6 @@ pub(in crate::ecs) fn no_configuration(cpu: Option<&str>, memory: Option<&str>) 
         cpu.unwrap_or("no"),
         memory.unwrap_or("no")
     )
-}
-
-/// An `ephemeralStorage` as requests have it.
-#[derive(Clone, Debug, Deserialize)]
-pub(in crate::ecs) struct EphemeralStorage {
-    #[serde(rename = "sizeInGiB")]
-    size: i64,
-}
-
-impl EphemeralStorage {
-    /// What a task on Fargate has, where it asks for `asked`.
-    pub(in crate::ecs) fn on_fargate(asked: Option<&Self>) -> Value {
-        json!({"sizeInGiB": asked.map_or(DEFAULT_STORAGE, |storage| storage.size)})
-    }
 }
 
 /// Refuses a storage that Fargate cannot give.

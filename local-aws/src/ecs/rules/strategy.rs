@@ -6,50 +6,12 @@ use std::time::Duration;
 
 use serde_json::{Value, json};
 
-use crate::ecs::ApiError;
+use crate::ecs::model::error::ApiError;
+use crate::ecs::model::traffic::Share;
 use crate::ecs::model::values::Object;
 
 /// Minutes that any bake time may last.
 const MAX_BAKE_MINUTES: u64 = 1440;
-
-/// A part of the traffic, in tenths of a percent: the API takes percents in steps of 0.1.
-#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord)]
-pub(in crate::ecs) struct Share(u32);
-
-impl Share {
-    pub(in crate::ecs) const NONE: Self = Self(0);
-    pub(in crate::ecs) const ALL: Self = Self(1000);
-
-    /// `None` unless it is a multiple of 0.1 between the bounds.
-    fn of_percent(percent: f64, smallest: f64) -> Option<Self> {
-        let tenths = (percent * 10.0).round();
-        let exact = (tenths - percent * 10.0).abs() < 1e-6;
-        #[expect(clippy::cast_possible_truncation, clippy::cast_sign_loss)]
-        let share = Self(tenths.max(0.0) as u32);
-        (exact && percent >= smallest && share <= Self::ALL).then_some(share)
-    }
-
-    pub(in crate::ecs) fn percent(self) -> f64 {
-        f64::from(self.0) / 10.0
-    }
-
-    /// What is left for the others.
-    pub(in crate::ecs) fn rest(self) -> Self {
-        Self(Self::ALL.0 - self.0)
-    }
-
-    /// So many shares of this size, but not more than all.
-    fn times(self, count: u32) -> Self {
-        Self((self.0 * count).min(Self::ALL.0))
-    }
-
-    /// The weights of two target groups of which the second one gets this share. A weight is at
-    /// most 999, so whole percents are weighed in percents.
-    pub(in crate::ecs) fn weights(self) -> (u32, u32) {
-        let unit = if self.0.is_multiple_of(10) { 10 } else { 1 };
-        (self.rest().0 / unit, self.0 / unit)
-    }
-}
 
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(in crate::ecs) enum Strategy {
@@ -104,8 +66,7 @@ impl Strategy {
             Self::BlueGreen => vec![last],
             Self::Canary { share, bake } => vec![(share, bake), last],
             Self::Linear { step, bake } => {
-                let count = Share::ALL.0.div_ceil(step.0);
-                let shares = (1..count).map(|number| (step.times(number), bake));
+                let shares = (1..step.count()).map(|number| (step.times(number), bake));
                 shares.chain([last]).collect()
             }
         }
@@ -113,7 +74,7 @@ impl Strategy {
 }
 
 /// How long both revisions go on running after the last shift; without a value not at all.
-pub(in crate::ecs) fn bake_time(configuration: &Value) -> Duration {
+pub(super) fn bake_time(configuration: &Value) -> Duration {
     minutes(configuration, "bakeTimeInMinutes").unwrap_or_default()
 }
 
@@ -272,16 +233,6 @@ mod tests {
         assert_eq!(steps(linear(33.4)), [(33.4, 2), (66.8, 2), (100.0, 0)]);
         assert_eq!(steps(linear(100.0)), [(100.0, 0)]);
         assert_eq!(steps(json!({"strategy": "LINEAR"})).len(), 10);
-    }
-
-    #[test]
-    fn weights_are_exact_to_a_tenth_of_a_percent_and_at_most_999() {
-        let weights = |percent| Share::of_percent(percent, 0.0).unwrap().weights();
-        assert_eq!(weights(0.0), (100, 0));
-        assert_eq!(weights(0.1), (999, 1));
-        assert_eq!(weights(33.3), (667, 333));
-        assert_eq!(weights(99.9), (1, 999));
-        assert_eq!(weights(100.0), (0, 100));
     }
 
     #[test]

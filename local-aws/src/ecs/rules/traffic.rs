@@ -4,12 +4,10 @@
 use serde::Deserialize;
 use serde_json::{Value, json};
 
-use crate::ecs::ApiError;
-use crate::ecs::Ecs;
-use crate::ecs::life::lifecycle::TargetBinding;
+use super::strategy::Strategy;
+use crate::ecs::model::error::ApiError;
+use crate::ecs::model::traffic::{Forward, Router, Share, TargetBinding};
 use crate::ecs::model::values::{Object, parse};
-use crate::ecs::rules::strategy::{Share, Strategy};
-use crate::load_balancer::RuleTarget;
 
 /// One of a service's `loadBalancers`.
 #[derive(Clone, Debug, Deserialize)]
@@ -34,7 +32,7 @@ pub(in crate::ecs) struct AdvancedConfiguration {
 }
 
 impl AdvancedConfiguration {
-    fn rules(&self) -> impl Iterator<Item = &str> {
+    pub(in crate::ecs) fn rules(&self) -> impl Iterator<Item = &str> {
         let test = self.test_listener_rule.as_deref();
         [self.production_listener_rule.as_str()]
             .into_iter()
@@ -50,7 +48,7 @@ pub(in crate::ecs) fn load_balancers(fields: &Object) -> Result<Vec<LoadBalancer
 
 impl LoadBalancer {
     /// The target groups it can use: its own and, where traffic can be shifted, the alternate.
-    fn groups(&self) -> Vec<&str> {
+    pub(in crate::ecs) fn groups(&self) -> Vec<&str> {
         let advanced = self.advanced_configuration.as_ref();
         let alternate = advanced.map(|advanced| advanced.alternate_target_group_arn.as_str());
         let own = self.target_group_arn.as_deref();
@@ -77,7 +75,7 @@ impl LoadBalancer {
 }
 
 /// Where the next revision's tasks are registered, beside or in place of those of `blue`.
-pub(in crate::ecs) fn bindings(
+pub(super) fn bindings(
     balancers: &[LoadBalancer],
     blue: &[TargetBinding],
     strategy: Strategy,
@@ -95,7 +93,7 @@ pub(in crate::ecs) fn bindings(
 /// `resolvedConfiguration` of a revision with these targets.
 ///
 /// <https://docs.aws.amazon.com/AmazonECS/latest/APIReference/API_ResolvedConfiguration.html>
-pub(in crate::ecs) fn resolved_configuration(
+pub(super) fn resolved_configuration(
     balancers: &[LoadBalancer],
     targets: &[TargetBinding],
 ) -> Value {
@@ -109,86 +107,54 @@ pub(in crate::ecs) fn resolved_configuration(
     json!({"loadBalancers": resolved.collect::<Vec<_>>()})
 }
 
-/// The parts of the traffic a revision is meant to get.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub(in crate::ecs) struct Traffic {
-    pub(in crate::ecs) production: Share,
-    pub(in crate::ecs) test: Share,
-}
-
-impl Traffic {
-    pub(in crate::ecs) const NONE: Self = Self {
-        production: Share::NONE,
-        test: Share::NONE,
-    };
-}
-
-/// A listener rule and what it shall do: forward to these target groups by these weights.
-#[derive(Clone, Debug, PartialEq, Eq)]
-pub(in crate::ecs) struct Forward {
-    pub(in crate::ecs) rule: String,
-    pub(in crate::ecs) weights: Vec<(String, u32)>,
-}
-
-/// The rules of one load balancer and the two groups between which they divide traffic.
-#[derive(Clone, Debug)]
-pub(in crate::ecs) struct Router {
-    production_rule: String,
-    test_rule: Option<String>,
-    green_group: String,
-    other_group: String,
-    /// Whether the other group has the tasks of a blue revision.
-    has_blue: bool,
-}
-
-impl Router {
-    /// The routers of a deployment from `blue` to `green`.
-    pub(in crate::ecs) fn all(
-        balancers: &[LoadBalancer],
-        blue: &[TargetBinding],
-        green: &[TargetBinding],
-    ) -> Vec<Self> {
-        let routers = balancers.iter().filter_map(|balancer| {
-            let advanced = balancer.advanced_configuration.as_ref()?;
-            let green_group = balancer.group_of(green)?;
-            let mut others = balancer.groups().into_iter();
-            let other_group = others.find(|group| *group != green_group)?;
-            Some(Self {
-                production_rule: advanced.production_listener_rule.clone(),
-                test_rule: advanced.test_listener_rule.clone(),
-                has_blue: balancer.group_of(blue) == Some(other_group),
-                green_group: green_group.to_owned(),
-                other_group: other_group.to_owned(),
-            })
-        });
-        routers.collect()
-    }
-
-    pub(in crate::ecs) fn production(&self, green: Share) -> Option<Forward> {
-        self.forward(&self.production_rule, green)
-    }
-
-    pub(in crate::ecs) fn test(&self, green: Share) -> Option<Forward> {
-        self.forward(self.test_rule.as_ref()?, green)
-    }
-
-    /// A group without tasks gets no traffic: where there is no blue revision, green gets all or
-    /// the rule stays as it is.
-    fn forward(&self, rule: &str, green: Share) -> Option<Forward> {
-        let green = match (self.has_blue, green) {
-            (true, share) => share,
-            (false, Share::NONE) => return None,
-            (false, _) => Share::ALL,
-        };
-        let (other_weight, green_weight) = green.weights();
-        Some(Forward {
-            rule: rule.to_owned(),
-            weights: vec![
-                (self.other_group.clone(), other_weight),
-                (self.green_group.clone(), green_weight),
-            ],
+/// The routers of a deployment from `blue` to `green`.
+pub(super) fn routers(
+    balancers: &[LoadBalancer],
+    blue: &[TargetBinding],
+    green: &[TargetBinding],
+) -> Vec<Router> {
+    let routers = balancers.iter().filter_map(|balancer| {
+        let advanced = balancer.advanced_configuration.as_ref()?;
+        let green_group = balancer.group_of(green)?;
+        let mut others = balancer.groups().into_iter();
+        let other_group = others.find(|group| *group != green_group)?;
+        Some(Router {
+            production_rule: advanced.production_listener_rule.clone(),
+            test_rule: advanced.test_listener_rule.clone(),
+            has_blue: balancer.group_of(blue) == Some(other_group),
+            green_group: green_group.to_owned(),
+            other_group: other_group.to_owned(),
         })
-    }
+    });
+    routers.collect()
+}
+
+/// What the rule for production traffic has to do for green to get this share.
+pub(in crate::ecs) fn production(router: &Router, green: Share) -> Option<Forward> {
+    forward(router, &router.production_rule, green)
+}
+
+/// The same for the test traffic; `None` where no rule is for it.
+pub(in crate::ecs) fn test(router: &Router, green: Share) -> Option<Forward> {
+    forward(router, router.test_rule.as_ref()?, green)
+}
+
+/// A group without tasks gets no traffic: where there is no blue revision, green gets all or
+/// the rule stays as it is.
+fn forward(router: &Router, rule: &str, green: Share) -> Option<Forward> {
+    let green = match (router.has_blue, green) {
+        (true, share) => share,
+        (false, Share::NONE) => return None,
+        (false, _) => Share::ALL,
+    };
+    let (other_weight, green_weight) = green.weights();
+    Some(Forward {
+        rule: rule.to_owned(),
+        weights: vec![
+            (router.other_group.clone(), other_weight),
+            (router.green_group.clone(), green_weight),
+        ],
+    })
 }
 
 /// Refuses load balancers that do not fit the strategy, as far as the request tells.
@@ -250,101 +216,10 @@ fn validate_advanced(
     Ok(())
 }
 
-impl Ecs {
-    /// Checks that the service's target groups exist and belong to a load balancer, that the
-    /// groups of a pair are alike, and that the listener rules forward to them.
-    pub(in crate::ecs) async fn validate_load_balancers(
-        &self,
-        fields: &Object,
-    ) -> Result<(), ApiError> {
-        for balancer in load_balancers(fields)? {
-            if balancer.target_group_arn.is_none() {
-                return Err(crate::ecs::api::services::unsupported(
-                    "load balancers without target groups",
-                ));
-            }
-            let groups = balancer.groups();
-            for group in &groups {
-                self.validate_target_group(group).await?;
-            }
-            if let Some(advanced) = &balancer.advanced_configuration {
-                self.validate_pair(&groups).await?;
-                for rule in advanced.rules() {
-                    self.validate_rule(rule, &groups).await?;
-                }
-            }
-        }
-        Ok(())
-    }
-
-    async fn validate_target_group(&self, arn: &str) -> Result<(), ApiError> {
-        let balancers = &self.inner.settings.load_balancers;
-        let problem = match balancers.is_target_group_in_use(arn).await {
-            Ok(true) => return Ok(()),
-            Ok(false) => format!(
-                "The target group with targetGroupArn {arn} does not have an associated load balancer."
-            ),
-            Err(_) => {
-                format!("Unable to describe target group {arn}: the target group does not exist.")
-            }
-        };
-        Err(ApiError::invalid_parameter(problem))
-    }
-
-    async fn validate_pair(&self, arns: &[&str]) -> Result<(), ApiError> {
-        let balancers = &self.inner.settings.load_balancers;
-        let groups = balancers.target_groups(arns).await.map_err(unreadable)?;
-        let kind = |group: &aws_sdk_elasticloadbalancingv2::types::TargetGroup| {
-            let (kind, protocol) = (group.target_type().cloned(), group.protocol().cloned());
-            (kind, protocol, group.vpc_id().map(str::to_owned))
-        };
-        if groups.windows(2).all(|two| kind(&two[0]) == kind(&two[1])) {
-            return Ok(());
-        }
-        Err(ApiError::invalid_parameter(format!(
-            "The target groups {} must have the same target type, protocol and VPC.",
-            arns.join(" and ")
-        )))
-    }
-
-    async fn validate_rule(&self, rule: &str, groups: &[&str]) -> Result<(), ApiError> {
-        let balancers = &self.inner.settings.load_balancers;
-        let problem = match balancers.rule_target(rule).await.map_err(unreadable)? {
-            None => format!("Unable to describe listener rule {rule}: it does not exist."),
-            Some(RuleTarget::Groups(targets))
-                if targets.iter().all(|one| groups.contains(&one.as_str())) =>
-            {
-                return Ok(());
-            }
-            Some(_) => format!(
-                "The listener rule {rule} must forward to the target groups {} and to no other.",
-                groups.join(" and ")
-            ),
-        };
-        Err(ApiError::invalid_parameter(problem))
-    }
-
-    /// Makes listener rules forward as they shall. It is in force when this returns.
-    ///
-    /// # Errors
-    /// What was wrong with the first rule that could not be changed.
-    pub(in crate::ecs) async fn shift_traffic(&self, forwards: &[Forward]) -> Result<(), String> {
-        for forward in forwards {
-            let balancers = &self.inner.settings.load_balancers;
-            let shifted = balancers.forward(&forward.rule, &forward.weights).await;
-            shifted.map_err(|error| format!("{error:#}"))?;
-        }
-        Ok(())
-    }
-}
-
-fn unreadable(error: anyhow::Error) -> ApiError {
-    ApiError::server(format!("The load balancers cannot be read: {error:#}"))
-}
-
 #[cfg(test)]
 mod tests {
     use super::*;
+    use crate::ecs::rules::strategy;
 
     fn balancer() -> LoadBalancer {
         let balancer = json!({
@@ -388,7 +263,7 @@ mod tests {
 
     #[test]
     fn a_router_divides_the_traffic_between_the_groups() {
-        let routers = Router::all(&[balancer()], &in_group("b"), &in_group("a"));
+        let found = routers(&[balancer()], &in_group("b"), &in_group("a"));
         let tenth = Strategy::of(&json!({
             "strategy": "CANARY",
             "canaryConfiguration": {"canaryPercent": 10.0},
@@ -396,14 +271,14 @@ mod tests {
         .steps()[0]
             .0;
         assert_eq!(
-            routers[0].production(tenth).unwrap(),
+            production(&found[0], tenth).unwrap(),
             Forward {
                 rule: "production".to_owned(),
                 weights: vec![("b".to_owned(), 90), ("a".to_owned(), 10)],
             }
         );
         assert_eq!(
-            routers[0].test(Share::ALL).unwrap(),
+            test(&found[0], Share::ALL).unwrap(),
             Forward {
                 rule: "test".to_owned(),
                 weights: vec![("b".to_owned(), 0), ("a".to_owned(), 100)],
@@ -413,9 +288,9 @@ mod tests {
 
     #[test]
     fn a_group_without_tasks_gets_no_traffic() {
-        let routers = Router::all(&[balancer()], &[], &in_group("a"));
-        assert_eq!(routers[0].production(Share::NONE), None);
-        let all = routers[0].production(Share::ALL).unwrap();
+        let found = routers(&[balancer()], &[], &in_group("a"));
+        assert_eq!(production(&found[0], Share::NONE), None);
+        let all = production(&found[0], Share::ALL).unwrap();
         assert_eq!(all.weights, [("b".to_owned(), 0), ("a".to_owned(), 100)]);
     }
 
@@ -485,7 +360,7 @@ mod tests {
     fn gradual_strategies_need_a_load_balancer() {
         let strategy = |name: &str| {
             let mut configuration = json!({"strategy": name});
-            crate::ecs::rules::strategy::complete(configuration.as_object_mut().unwrap());
+            strategy::complete(configuration.as_object_mut().unwrap());
             Strategy::of(&configuration)
         };
         for name in ["CANARY", "LINEAR"] {

@@ -7,8 +7,8 @@ use std::ops::RangeInclusive;
 
 use serde::Deserialize;
 
-use crate::ecs::ApiError;
-use crate::ecs::rules::task_definitions::TaskDefinition;
+use crate::ecs::model::error::ApiError;
+use crate::ecs::model::task_definitions::TaskDefinition;
 
 /// One of a request's `volumeConfigurations`.
 #[derive(Deserialize)]

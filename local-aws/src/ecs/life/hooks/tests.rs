@@ -1,122 +1,13 @@
+use std::sync::Mutex;
+
 use super::*;
 use crate::ecs::in_process;
-
-const FUNCTION: &str = "arn:aws:lambda:us-east-1:123456789012:function:check";
-const ROLE: &str = "arn:aws:iam::123456789012:role/hooks";
-
-fn parse_hooks(hooks: Value) -> Result<Vec<Hook>, ApiError> {
-    Hook::parse_all(&json!({ "lifecycleHooks": hooks }))
-}
-
-fn function_hook() -> Value {
-    json!({
-        "hookTargetArn": FUNCTION,
-        "roleArn": ROLE,
-        "lifecycleStages": ["POST_SCALE_UP"],
-    })
-}
-
-fn pause_hook() -> Value {
-    json!({"targetType": "PAUSE", "lifecycleStages": ["POST_TEST_TRAFFIC_SHIFT"]})
-}
-
-/// The hook with one more, or another, field.
-fn with(mut hook: Value, field: &str, value: Value) -> Value {
-    hook[field] = value;
-    hook
-}
-
-fn refused(hook: Value) -> String {
-    let error = parse_hooks(json!([hook])).unwrap_err();
-    assert_eq!(error.name, "InvalidParameterException");
-    error.message
-}
-
-#[test]
-fn a_hook_is_a_function_that_may_take_a_day_unless_it_says_otherwise() {
-    let hooks = parse_hooks(json!([function_hook()])).unwrap();
-    assert_eq!(hooks[0].target.type_name(), "AWS_LAMBDA");
-    assert_eq!(hooks[0].timeout, Duration::from_secs(24 * 60 * 60));
-    assert_eq!(hooks[0].timeout_action, Action::Rollback);
-    assert!(hooks[0].runs_at(Stage::PostScaleUp));
-    assert!(!hooks[0].runs_at(Stage::PreScaleUp));
-    assert!(Hook::parse_all(&json!({})).unwrap().is_empty());
-}
-
-#[test]
-fn a_function_needs_its_arn_and_a_role() {
-    for field in ["hookTargetArn", "roleArn"] {
-        for value in [
-            Value::Null,
-            json!(""),
-            json!("check"),
-            json!("arn:aws:sns:::x"),
-        ] {
-            let message = refused(with(function_hook(), field, value));
-            assert!(message.contains(field), "{message}");
-        }
-    }
-    assert!(parse_hooks(json!([pause_hook()])).is_ok());
-}
-
-#[test]
-fn a_hook_needs_stages_that_have_hooks() {
-    for stages in [
-        json!([]),
-        json!(["SCALE_UP"]),
-        json!(["BAKE_TIME"]),
-        json!(["SOON"]),
-    ] {
-        refused(with(function_hook(), "lifecycleStages", stages));
-    }
-}
-
-// <https://docs.aws.amazon.com/AmazonECS/latest/developerguide/pause-lifecycle-hooks.html>
-#[test]
-fn a_pause_cannot_stand_where_traffic_shifts() {
-    for stage in ["TEST_TRAFFIC_SHIFT", "PRODUCTION_TRAFFIC_SHIFT"] {
-        refused(with(pause_hook(), "lifecycleStages", json!([stage])));
-        let function = with(function_hook(), "lifecycleStages", json!([stage]));
-        assert!(parse_hooks(json!([function])).is_ok());
-    }
-}
-
-#[test]
-fn a_function_has_up_to_a_day_and_a_pause_up_to_fourteen() {
-    let limited = |hook: Value, minutes: i64| {
-        let timeout = json!({"timeoutInMinutes": minutes, "action": "CONTINUE"});
-        parse_hooks(json!([with(hook, "timeoutConfiguration", timeout)]))
-    };
-    for (hook, longest) in [(function_hook(), 1440), (pause_hook(), 20160)] {
-        assert!(limited(hook.clone(), 0).is_err());
-        assert!(limited(hook.clone(), longest + 1).is_err());
-        assert!(limited(hook.clone(), 1).is_ok());
-        let hooks = limited(hook, longest).unwrap();
-        assert_eq!(hooks[0].timeout_action, Action::Continue);
-    }
-    refused(with(
-        pause_hook(),
-        "timeoutConfiguration",
-        json!({"action": "WAIT"}),
-    ));
-}
-
-#[test]
-fn there_are_at_most_ten_hooks_of_a_kind() {
-    let many = |functions: usize, pauses: usize| {
-        let functions = std::iter::repeat_n(function_hook(), functions);
-        let pauses = std::iter::repeat_n(pause_hook(), pauses);
-        parse_hooks(functions.chain(pauses).collect())
-    };
-    assert!(many(10, 10).is_ok());
-    assert!(many(11, 0).is_err());
-    assert!(many(0, 11).is_err());
-}
-
-#[test]
-fn an_unknown_type_of_hook_is_refused() {
-    refused(with(function_hook(), "targetType", json!("AWS_SNS")));
-}
+use crate::ecs::life::pauses::{Pause, Pauses};
+use crate::ecs::model::hooks::{Action, abandon, note};
+use crate::ecs::model::values::now;
+use crate::ecs::rules::hooks::samples::{
+    FUNCTION, begun, function_hook, parse_hooks, pause_hook, with,
+};
 
 fn call(stage: Stage) -> HookCall {
     let weights = |green: f64| {
@@ -233,11 +124,6 @@ fn a_function_may_be_named_with_a_version_or_an_alias() {
     assert!(parse_hooks(json!([hook])).is_ok());
 }
 
-fn begun(hook: Value) -> HookDetail {
-    let hooks = parse_hooks(json!([hook])).unwrap();
-    HookDetail::begun(&hooks[0], Stage::PostScaleUp, Duration::from_secs(60))
-}
-
 #[test]
 fn a_pause_is_told_with_its_id_its_end_and_what_happens_then() {
     let before = now();
@@ -300,87 +186,6 @@ async fn a_pause_ends_once_and_only_while_it_waits() {
 
     drop(Pause::begin(&pauses, "c"));
     assert!(!pauses.end("c", Action::Continue));
-}
-
-/// An ECS with a service deployment that is in progress and has these hooks noted.
-async fn with_deployment(speed: f64, hooks: Vec<HookDetail>) -> (Ecs, String) {
-    let ecs = in_process::ecs(speed).await;
-    in_process::register(&ecs, "web").await;
-    let service = json!({
-        "cluster": in_process::CLUSTER,
-        "serviceName": "web",
-        "taskDefinition": "web",
-        "desiredCount": 1,
-        "launchType": "FARGATE",
-        "networkConfiguration": in_process::network(),
-    });
-    ecs.call("CreateService", service).await.unwrap();
-    let mut state = ecs.lock();
-    let service = state.services.values_mut().next().unwrap();
-    let deployment = &mut service.history[0];
-    deployment.set_status(Status::InProgress, None);
-    deployment.hooks = hooks;
-    let arn = deployment.arn.clone();
-    drop(state);
-    (ecs, arn)
-}
-
-async fn go_on(ecs: &Ecs, deployment: &str, hook: &str) -> Result<Value, ApiError> {
-    let request = json!({"serviceDeploymentArn": deployment, "hookId": hook});
-    ecs.call("ContinueServiceDeployment", request).await
-}
-
-#[tokio::test]
-async fn a_deployment_cannot_be_continued_but_at_a_pause_that_waits() {
-    let (waiting, function) = (begun(pause_hook()), begun(function_hook()));
-    let mut ended = begun(pause_hook());
-    ended.status = HookStatus::Succeeded;
-    let hooks = vec![waiting.clone(), function.clone(), ended.clone()];
-    let (ecs, deployment) = with_deployment(1.0, hooks).await;
-    let pause = Pause::begin(&ecs.inner.pauses, &waiting.hook_id);
-
-    let refusal = async |deployment: &str, hook: &str| {
-        let refused = go_on(&ecs, deployment, hook).await;
-        refused.unwrap_err().name
-    };
-    assert_eq!(
-        refusal("arn:aws:ecs:::service-deployment/none", &waiting.hook_id).await,
-        "ServiceDeploymentNotFoundException"
-    );
-    assert_eq!(
-        refusal(&deployment, "none").await,
-        "InvalidParameterException"
-    );
-    for hook in [&function, &ended] {
-        assert_eq!(refusal(&deployment, &hook.hook_id).await, "ClientException");
-    }
-    let request = json!({
-        "serviceDeploymentArn": deployment,
-        "hookId": waiting.hook_id,
-        "action": "STAY",
-    });
-    let refused = ecs.call("ContinueServiceDeployment", request).await;
-    assert_eq!(refused.unwrap_err().name, "InvalidParameterException");
-
-    let answer = go_on(&ecs, &deployment, &waiting.hook_id).await.unwrap();
-    assert_eq!(answer, json!({"serviceDeploymentArn": deployment}));
-    assert_eq!(pause.ended().await, Ok(()));
-    assert_eq!(
-        refusal(&deployment, &waiting.hook_id).await,
-        "ClientException"
-    );
-}
-
-#[tokio::test]
-async fn a_deployment_that_rolls_back_cannot_be_continued() {
-    let waiting = begun(pause_hook());
-    let (ecs, deployment) = with_deployment(1.0, vec![waiting.clone()]).await;
-    let _pause = Pause::begin(&ecs.inner.pauses, &waiting.hook_id);
-    for service in ecs.lock().services.values_mut() {
-        service.history[0].set_status(Status::RollbackInProgress, None);
-    }
-    let refused = go_on(&ecs, &deployment, &waiting.hook_id).await;
-    assert_eq!(refused.unwrap_err().name, "ClientException");
 }
 
 /// Runs hooks at POST_TEST_TRAFFIC_SHIFT on a clock on which a minute is a moment.
