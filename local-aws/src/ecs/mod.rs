@@ -17,6 +17,8 @@ mod api;
 pub(crate) mod in_process;
 mod life;
 mod model;
+#[cfg(test)]
+mod rooms;
 mod rules;
 
 pub use life::control_plane::Ecs;
