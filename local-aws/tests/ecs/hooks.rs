@@ -246,8 +246,8 @@ fn rolling_with_hooks(
         .build()
 }
 
-/// The stages of a rolling deployment are a choice of the local AWS (`src/ecs/route.rs` says why).
-/// A hook of another stage is not asked.
+/// The stages of a rolling deployment are a choice of the local AWS (`src/ecs/rules/route.rs` says
+/// why). A hook of another stage is not asked.
 pub(crate) async fn a_rolling_deployment_waits_before_its_first_and_after_its_last_task() {
     let account = Account::open();
     let name = "hooks-rolling";

@@ -1,0 +1,430 @@
+//! The operations on services.
+
+use std::sync::Arc;
+
+use serde::Deserialize;
+use serde_json::{Value, json};
+
+use super::request::{includes, page};
+use crate::ecs::life::control_plane::Ecs;
+use crate::ecs::model::deployments::{Counts, Deployment, RevisionState, Status};
+use crate::ecs::model::error::ApiError;
+use crate::ecs::model::names;
+use crate::ecs::model::placement::Placement;
+use crate::ecs::model::service::{NewService, REVISION_FIELDS, Service, ServiceStatus};
+use crate::ecs::model::state::{ServiceKey, State};
+use crate::ecs::model::task::Tasks;
+use crate::ecs::model::values::{Object, Tag, parse, put, tags_to_json};
+use crate::ecs::rules::services::{complete, validate};
+use crate::ecs::rules::{deploy, strategy};
+
+/// Fields of requests that are not kept as they are.
+const REQUEST_FIELDS: [&str; 8] = [
+    "clientToken",
+    "cluster",
+    "desiredCount",
+    "forceNewDeployment",
+    "service",
+    "serviceName",
+    "tags",
+    "taskDefinition",
+];
+
+#[derive(Deserialize)]
+#[serde(rename_all = "camelCase")]
+struct CreateService {
+    cluster: Option<String>,
+    #[serde(default)]
+    service_name: String,
+    #[serde(default)]
+    task_definition: String,
+    desired_count: Option<usize>,
+    #[serde(default)]
+    tags: Vec<Tag>,
+    client_token: Option<String>,
+}
+
+#[derive(Deserialize)]
+#[serde(rename_all = "camelCase")]
+struct UpdateService {
+    cluster: Option<String>,
+    service: String,
+    task_definition: Option<String>,
+    desired_count: Option<usize>,
+    #[serde(default)]
+    force_new_deployment: bool,
+}
+
+#[derive(Deserialize)]
+struct DeleteService {
+    cluster: Option<String>,
+    service: String,
+    #[serde(default)]
+    force: bool,
+}
+
+#[derive(Deserialize)]
+struct DescribeServices {
+    cluster: Option<String>,
+    services: Vec<String>,
+    #[serde(default)]
+    include: Vec<String>,
+}
+
+#[derive(Deserialize)]
+#[serde(rename_all = "camelCase")]
+struct ListServices {
+    cluster: Option<String>,
+    launch_type: Option<String>,
+    scheduling_strategy: Option<String>,
+    max_results: Option<i64>,
+    next_token: Option<String>,
+}
+
+impl State {
+    fn service_key(&self, cluster_name: &str, service: &str) -> Option<ServiceKey> {
+        let name = names::service_name(service)?;
+        let key = (cluster_name.to_owned(), name.to_owned());
+        let found = self.services.get(&key)?;
+        (service == found.name
+            || names::cluster_of_service(service).is_none_or(|c| c == cluster_name))
+        .then_some(key)
+    }
+
+    /// The service with that name or ARN, deleted or not.
+    pub(super) fn service(&self, cluster_name: &str, service: &str) -> Result<&Service, ApiError> {
+        self.service_key(cluster_name, service)
+            .and_then(|key| self.services.get(&key))
+            .ok_or_else(ApiError::service_not_found)
+    }
+
+    /// The service with that name or ARN, to change it.
+    fn active_service(
+        &mut self,
+        cluster_name: &str,
+        service: &str,
+    ) -> Result<&mut Service, ApiError> {
+        let service = self
+            .service_key(cluster_name, service)
+            .and_then(|key| self.services.get_mut(&key))
+            .ok_or_else(ApiError::service_not_found)?;
+        if service.is_active() {
+            Ok(service)
+        } else {
+            Err(ApiError::service_not_active())
+        }
+    }
+}
+
+impl Deployment {
+    fn to_json(&self, primary: bool, desired: usize, counts: Counts) -> Value {
+        let mut answer = Object::new();
+        let mut set = |name: &str, value: Value| answer.insert(name.to_owned(), value);
+        set("id", json!(self.id));
+        set("status", json!(if primary { "PRIMARY" } else { "ACTIVE" }));
+        set("taskDefinition", json!(self.definition.arn));
+        set("desiredCount", json!(desired));
+        set("pendingCount", json!(counts.pending));
+        set("runningCount", json!(counts.running));
+        set("failedTasks", json!(self.failed_tasks));
+        set("createdAt", json!(self.created_at));
+        set("updatedAt", json!(self.updated_at));
+        set("rolloutState", json!(self.rollout.as_str()));
+        set("rolloutStateReason", json!(self.rollout_reason));
+        put(
+            &mut answer,
+            "launchType",
+            self.placement.described_launch_type(),
+        );
+        put(
+            &mut answer,
+            "capacityProviderStrategy",
+            self.placement.capacity_provider_strategy.clone(),
+        );
+        let platform = self.placement.described_platform_version();
+        put(&mut answer, "platformVersion", platform);
+        put(&mut answer, "platformFamily", platform.map(|_| "Linux"));
+        put(
+            &mut answer,
+            "networkConfiguration",
+            self.placement.network_configuration.clone(),
+        );
+        Value::Object(answer)
+    }
+}
+
+impl Service {
+    fn to_json(&self, tasks: &Tasks, with_tags: bool) -> Value {
+        let mut totals = Counts::default();
+        let (mut deployments, mut revisions) = (Vec::new(), Vec::new());
+        for (position, deployment) in self.deployments.iter().enumerate() {
+            let RevisionState {
+                requested: desired,
+                counts,
+                ..
+            } = self.deployment_state(position, tasks);
+            totals.running += counts.running;
+            totals.pending += counts.pending;
+            deployments.push(deployment.to_json(position == 0, desired, counts));
+            revisions.push(json!({
+                "arn": deployment.revision_arn,
+                "requestedTaskCount": desired,
+                "runningTaskCount": counts.running,
+                "pendingTaskCount": counts.pending,
+            }));
+        }
+        let primary = self.deployments.first();
+        let mut answer = self.fields.clone();
+        let mut set = |name: &str, value: Value| answer.insert(name.to_owned(), value);
+        set("serviceArn", json!(self.arn));
+        set("serviceName", json!(self.name));
+        set("clusterArn", json!(self.cluster_arn));
+        let status = match self.status {
+            ServiceStatus::Active => "ACTIVE",
+            ServiceStatus::Draining => "DRAINING",
+            ServiceStatus::Inactive => "INACTIVE",
+        };
+        set("status", json!(status));
+        set("desiredCount", json!(self.desired_count));
+        set("runningCount", json!(totals.running));
+        set("pendingCount", json!(totals.pending));
+        set("deployments", json!(deployments));
+        set("currentServiceRevisions", json!(revisions));
+        set("events", json!(self.events));
+        set("createdAt", json!(self.created_at));
+        let tags = if with_tags { self.tags.as_slice() } else { &[] };
+        set("tags", tags_to_json(tags));
+        let definition = primary.map(|primary| primary.definition.arn.clone());
+        put(&mut answer, "taskDefinition", definition);
+        if let Some(primary) = primary {
+            let launch_type = primary.placement.described_launch_type();
+            put(&mut answer, "launchType", launch_type);
+            let platform = primary.placement.described_platform_version();
+            put(&mut answer, "platformVersion", platform);
+            put(&mut answer, "platformFamily", platform.map(|_| "Linux"));
+        }
+        let current = self
+            .history
+            .back()
+            .filter(|newest| !newest.status.is_final());
+        let current = current.map(|current| current.arn.clone());
+        put(&mut answer, "currentServiceDeployment", current);
+        Value::Object(answer)
+    }
+}
+
+impl Ecs {
+    pub(super) async fn create_service(&self, request: Value) -> Result<Value, ApiError> {
+        let parsed: CreateService = parse(&request)?;
+        let Value::Object(mut fields) = request else {
+            return Err(ApiError::invalid_parameter("The request is no object."));
+        };
+        if !names::is_name(&parsed.service_name) {
+            return Err(ApiError::invalid_parameter(
+                "Invalid service name: use up to 255 letters, numbers, hyphens and underscores.",
+            ));
+        }
+        for name in REQUEST_FIELDS {
+            fields.remove(name);
+        }
+        complete(&mut fields);
+        self.validate_load_balancers(&fields).await?;
+
+        let mut state = self.lock();
+        let cluster = state.cluster(parsed.cluster.as_deref())?;
+        let (cluster_name, cluster_arn) = (cluster.name.clone(), cluster.arn.clone());
+        let mut placement: Placement = parse(&Value::Object(fields.clone()))?;
+        placement.complete(&cluster.settings);
+        put(
+            &mut fields,
+            "capacityProviderStrategy",
+            placement.capacity_provider_strategy,
+        );
+        let definition = state.active_task_definition(&parsed.task_definition)?;
+        validate(&fields, &definition)?;
+        let desired_count = parsed.desired_count.ok_or_else(|| {
+            ApiError::invalid_parameter("desiredCount is required for the REPLICA strategy.")
+        })?;
+        let key = (cluster_name.clone(), parsed.service_name.clone());
+        if let Some(known) = state.services.get(&key) {
+            match known.status {
+                ServiceStatus::Active
+                    if known.client_token.is_some()
+                        && known.client_token == parsed.client_token =>
+                {
+                    return Ok(json!({"service": known.to_json(&state.tasks, true)}));
+                }
+                ServiceStatus::Active => {
+                    return Err(ApiError::invalid_parameter(
+                        "Creation of service was not idempotent.",
+                    ));
+                }
+                ServiceStatus::Draining => {
+                    return Err(ApiError::invalid_parameter(
+                        "Unable to Start a service that is still Draining.",
+                    ));
+                }
+                ServiceStatus::Inactive => {}
+            }
+        }
+        let mut service = Service::new(
+            &self.inner.names,
+            NewService {
+                name: parsed.service_name,
+                cluster_name,
+                cluster_arn,
+                desired_count,
+                fields,
+                tags: parsed.tags,
+                client_token: parsed.client_token,
+            },
+        );
+        deploy::deploy(&mut service, &self.inner.names, definition);
+        let answer = service.to_json(&state.tasks, true);
+        state.services.insert(key.clone(), service);
+        drop(state);
+        self.schedule(key);
+        Ok(json!({"service": answer}))
+    }
+
+    pub(super) async fn update_service(&self, request: Value) -> Result<Value, ApiError> {
+        let parsed: UpdateService = parse(&request)?;
+        let Value::Object(mut changes) = request else {
+            return Err(ApiError::invalid_parameter("The request is no object."));
+        };
+        for name in REQUEST_FIELDS {
+            changes.remove(name);
+        }
+        // The service may change while its target groups are looked at; what is not there then
+        // is refused all the same.
+        self.validate_load_balancers(&changes).await?;
+
+        let mut state = self.lock();
+        let cluster = state.cluster(parsed.cluster.as_deref())?.name.clone();
+        let definition = match &parsed.task_definition {
+            Some(text) => Some(state.active_task_definition(text)?),
+            None => None,
+        };
+        let service = state.active_service(&cluster, &parsed.service)?;
+        let Some(primary) = service.deployments.first() else {
+            return Err(ApiError::server("The service has no deployment."));
+        };
+        let current = Arc::clone(&primary.definition);
+        let definition = definition.unwrap_or_else(|| Arc::clone(&current));
+        let mut fields = service.fields.clone();
+        if changes.contains_key("capacityProviderStrategy") {
+            fields.remove("launchType");
+        }
+        for (name, value) in changes {
+            match (fields.get_mut(&name), value) {
+                // A part of the configuration that is not given stays as it is.
+                (Some(Value::Object(known)), Value::Object(change))
+                    if name == "deploymentConfiguration" =>
+                {
+                    strategy::change(known, change);
+                }
+                (_, value) => {
+                    fields.insert(name, value);
+                }
+            }
+        }
+        validate(&fields, &definition)?;
+        let changed = definition.arn != current.arn
+            || REVISION_FIELDS
+                .iter()
+                .any(|name| fields.get(*name) != service.fields.get(*name));
+        service.fields = fields;
+        let before = service.desired_count;
+        if let Some(desired) = parsed.desired_count {
+            service.steady &= before == desired;
+            service.desired_count = desired;
+        }
+        if changed || parsed.force_new_deployment {
+            deploy::deploy(service, &self.inner.names, definition);
+            deploy::keep_serving_as_before(service, before);
+        }
+        service.wake.notify_one();
+        let service = state.service(&cluster, &parsed.service)?;
+        Ok(json!({"service": service.to_json(&state.tasks, true)}))
+    }
+
+    pub(super) fn delete_service(&self, request: Value) -> Result<Value, ApiError> {
+        let parsed: DeleteService = parse(&request)?;
+        let mut state = self.lock();
+        let cluster = state.cluster(parsed.cluster.as_deref())?.name.clone();
+        let service = state.active_service(&cluster, &parsed.service)?;
+        if service.desired_count > 0 && !parsed.force {
+            return Err(ApiError::invalid_parameter(
+                "The service cannot be stopped while it is scaled above 0.",
+            ));
+        }
+        service.status = ServiceStatus::Draining;
+        service.desired_count = 0;
+        if let Some(ongoing) = service.ongoing() {
+            let reason = "The service was deleted.".to_owned();
+            ongoing.set_status(Status::Stopped, Some(reason));
+        }
+        service.wake.notify_one();
+        let service = state.service(&cluster, &parsed.service)?;
+        Ok(json!({"service": service.to_json(&state.tasks, true)}))
+    }
+
+    pub(super) fn describe_services(&self, request: Value) -> Result<Value, ApiError> {
+        let parsed: DescribeServices = parse(&request)?;
+        if parsed.services.is_empty() || parsed.services.len() > 10 {
+            return Err(ApiError::invalid_parameter(
+                "Between 1 and 10 services can be described at once.",
+            ));
+        }
+        let state = self.lock();
+        let cluster = state.cluster(parsed.cluster.as_deref())?.name.clone();
+        let with_tags = includes(&parsed.include, "TAGS");
+        let (mut services, mut failures) = (Vec::new(), Vec::new());
+        for text in &parsed.services {
+            match state.service(&cluster, text) {
+                Ok(service) => services.push(service.to_json(&state.tasks, with_tags)),
+                Err(_) => {
+                    let arn = if text.starts_with("arn:") {
+                        text.clone()
+                    } else {
+                        self.inner.names.service(&cluster, text)
+                    };
+                    failures.push(json!({"arn": arn, "reason": "MISSING"}));
+                }
+            }
+        }
+        Ok(json!({"services": services, "failures": failures}))
+    }
+
+    pub(super) fn list_services(&self, request: Value) -> Result<Value, ApiError> {
+        let parsed: ListServices = parse(&request)?;
+        let state = self.lock();
+        let cluster = state.cluster(parsed.cluster.as_deref())?.name.clone();
+        let mut arns: Vec<&str> = state
+            .services
+            .values()
+            .filter(|service| {
+                let launch_type = service
+                    .deployments
+                    .first()
+                    .and_then(|primary| primary.placement.described_launch_type());
+                let strategy = service.fields["schedulingStrategy"].as_str();
+                service.cluster_name == cluster
+                    && service.status != ServiceStatus::Inactive
+                    && (parsed.launch_type.is_none()
+                        || parsed.launch_type.as_deref() == launch_type)
+                    && (parsed.scheduling_strategy.is_none()
+                        || parsed.scheduling_strategy.as_deref() == strategy)
+            })
+            .map(|service| service.arn.as_str())
+            .collect();
+        arns.sort_unstable();
+        // A page has 10 services unless the request asks for more.
+        let size = parsed.max_results.or(Some(10));
+        let (arns, next) = page(arns, size, parsed.next_token.as_deref(), 100)?;
+        let mut answer = Object::new();
+        answer.insert("serviceArns".to_owned(), json!(arns));
+        put(&mut answer, "nextToken", next);
+        Ok(Value::Object(answer))
+    }
+}
