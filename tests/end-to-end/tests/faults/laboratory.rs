@@ -62,7 +62,7 @@ impl Laboratory {
     /// Plays a case on a stack that nothing else happens to.
     pub(crate) fn play(&self, case: &Case) -> Result<(), Failed> {
         let again = format!(
-            "To play it alone: cargo test -p end-to-end --test faults -- --exact {}",
+            "To play it alone: cargo test --workspace --test faults -- --exact {}",
             case.name()
         );
         let fail = |seen: String| {
