@@ -16,9 +16,12 @@ FUNCTIONS := $(notdir $(patsubst %/src/main.rs,%,$(wildcard functions/*/src/main
 VENV := target/venv
 CHECKOV := target/checkov
 REQUIREMENTS := local-aws/moto/requirements.txt
-# cargo-lambda finds zig, which links for the C library of Lambda's Amazon Linux, in the environment.
-CARGO_LAMBDA := PATH="$(CURDIR)/$(VENV)/bin:$$PATH" cargo lambda build --release --output-format zip \
-	$(addprefix --package ,$(FUNCTIONS))
+# cargo-lambda finds zig, which links for the C library of Lambda's Amazon Linux, in the environment. A program
+# at a fixed address has no table of what to add to its addresses at every start.
+CARGO_LAMBDA := PATH="$(CURDIR)/$(VENV)/bin:$$PATH" \
+	CARGO_TARGET_AARCH64_UNKNOWN_LINUX_GNU_RUSTFLAGS='-C relocation-model=static' \
+	CARGO_TARGET_X86_64_UNKNOWN_LINUX_GNU_RUSTFLAGS='-C relocation-model=static' \
+	cargo lambda build --release --output-format zip $(addprefix --package ,$(FUNCTIONS))
 
 # All that is tested is built at once: Cargo builds the dependencies of some packages alone again, with
 # other features.

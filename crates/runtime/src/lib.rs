@@ -6,6 +6,7 @@
 mod failure;
 mod http;
 mod logging;
+mod panic;
 mod serve;
 mod web;
 

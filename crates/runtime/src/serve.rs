@@ -1,5 +1,6 @@
 //! What Lambda calls: the loop around a function's handler.
 
+use crate::panic::{call_begins, tell_of_panics};
 use lambda_runtime::{Diagnostic, Error, LambdaEvent, service_fn};
 use serde::Serialize;
 use serde_json::Value;
@@ -15,7 +16,7 @@ pub struct Invocation {
 }
 
 /// Answers one call after another, for as long as Lambda lets this process live. A failure is told as
-/// [`diagnostic`] says.
+/// [`diagnostic`] says, a panic as an error named `FunctionPanicked`.
 ///
 /// # Errors
 /// There is no Lambda: the Runtime API does not answer.
@@ -25,8 +26,10 @@ where
     F: Display,
     for<'a> &'a F: Into<&'static str>,
 {
+    tell_of_panics();
     let handle = &handle;
     lambda_runtime::run(service_fn(async move |event: LambdaEvent<Value>| {
+        call_begins(&event.context.request_id);
         let invocation = Invocation {
             payload: event.payload,
             until: millis(event.context.deadline()),
