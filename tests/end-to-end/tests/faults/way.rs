@@ -212,7 +212,7 @@ pub(crate) fn way_to_call(state: &str, call: &str) -> Option<Way> {
         }
         // Somebody has to be asked about, and whoever waits is told of an end.
         ("TakeTurn", "states:DescribeExecution") => Some(Way::Waiting),
-        ("TakeTurn", "dynamodb:Query") => Some(Way::Bereaved),
+        ("TakeTurn", "dynamodb:Query" | "dynamodb:UpdateItem") => Some(Way::Bereaved),
         // A task that does not end is told to.
         ("WaitTask", "ecs:StopTask") => Some(Way::LongMigration),
         ("WaitPostDeploy", "ecs:StopTask") => Some(Way::LongCommand),
@@ -228,7 +228,9 @@ pub(crate) fn way_to_call(state: &str, call: &str) -> Option<Way> {
         // What an earlier release has left ends in its time.
         ("SettleRelease", "ecs:StopTask") => Some(Way::Stuck),
         // Who waits is told.
-        ("EndRelease", "dynamodb:GetItem" | "states:SendTaskSuccess") => Some(Way::HandsOn),
+        ("EndRelease", "dynamodb:GetItem" | "dynamodb:UpdateItem" | "states:SendTaskSuccess") => {
+            Some(Way::HandsOn)
+        }
         _ => None,
     }
 }
