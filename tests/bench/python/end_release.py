@@ -220,7 +220,8 @@ def close(event, ended, answer, now):
         updates = []
         if holds:
             left = execution["id"] if ended.left_running() else None
-            updates.append(table.of_turn(turn, stack).set(unsettled=left).remove(*table.HELD))
+            given_back = table.of_turn(turn, stack).set(unsettled=left)
+            updates.append(given_back.remove(*table.HELD, *table.CHANGING))
         elif turn.get("waiting") == execution["id"]:
             place = table.Update(stack, "turn", {"waiting": execution["id"]})
             updates.append(place.remove(*table.IN_LINE))
