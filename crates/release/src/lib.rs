@@ -19,7 +19,7 @@ mod sample;
 
 pub use attributes::{Item, Value};
 pub use record::{Record, Seconds, verdict};
-pub use table::{BeginFailure, Records, Retention, Table, TableFailure};
+pub use table::{BeginFailure, EndFailure, Records, Retention, Table, TableFailure};
 pub use time::rfc3339;
 pub use transaction::{Attributes, Change, Condition, Effect, Transaction};
 pub use transactions::{Beginning, CallInProgress, Changing, End, Serves};

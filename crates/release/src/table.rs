@@ -69,6 +69,15 @@ pub enum BeginFailure {
     CallInProgress(#[from] CallInProgress),
 }
 
+/// Why the turn was not given back.
+#[derive(Debug, thiserror::Error)]
+pub enum EndFailure {
+    #[error(transparent)]
+    AwsRequestFailed(#[from] AwsRequestFailed),
+    #[error(transparent)]
+    CallInProgress(#[from] CallInProgress),
+}
+
 impl From<AwsRequestFailed> for BeginFailure {
     fn from(failure: AwsRequestFailed) -> Self {
         BeginFailure::Table(failure.into())
@@ -243,7 +252,7 @@ impl Table {
     /// has closed stays as it is. `now` in milliseconds since 1970.
     ///
     /// # Errors
-    /// [`AwsRequestFailed`].
+    /// [`EndFailure`].
     pub async fn end(
         &self,
         release: &Release,
@@ -251,14 +260,13 @@ impl Table {
         end: &End<'_>,
         now: i64,
         retention: Retention,
-    ) -> Result<(), AwsRequestFailed> {
+    ) -> Result<(), EndFailure> {
         let stack = &release.stack;
         let decide = async |turn: &Turn| {
             let record = self.record(stack, &release.record).await?;
             let record = record.as_ref();
-            Ok::<_, AwsRequestFailed>(transactions::end(
-                turn, record, release, execution, end, now, retention,
-            ))
+            let decided = transactions::end(turn, record, release, execution, end, now, retention);
+            Ok::<_, EndFailure>(decided?)
         };
         self.change(stack, decide).await.map(|_| ())
     }

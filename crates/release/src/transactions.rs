@@ -355,7 +355,9 @@ pub fn serves(
 ///
 /// A later try of the same execution keeps its turn. A record that is closed already was closed by
 /// who took the turn over, or says that the release is in service: only words are added to that.
-#[must_use]
+///
+/// # Errors
+/// [`CallInProgress`]: nobody else gets the turn while a call that came late changes something.
 pub fn end(
     turn: &Turn,
     record: Option<&Record>,
@@ -364,16 +366,17 @@ pub fn end(
     end: &End<'_>,
     now: i64,
     retention: Retention,
-) -> Option<Transaction> {
+) -> Result<Option<Transaction>, CallInProgress> {
     let holder = turn
         .holder
         .as_ref()
         .filter(|holder| holder.execution == execution.id);
     if holder.is_some_and(|holder| holder.redrives > execution.redrives) {
-        return None;
+        return Ok(None);
     }
     let mut changes = Vec::new();
     if let Some(holder) = holder {
+        check_alone(holder, &release.stack, None, now)?;
         let left = end.left_running.then_some(execution.id.as_str());
         let attributes = Attributes::default()
             .set_some("unsettled", left)
@@ -400,7 +403,7 @@ pub fn end(
         change
     }));
     let stack = release.stack.clone();
-    (!changes.is_empty()).then_some(Transaction { stack, changes })
+    Ok((!changes.is_empty()).then_some(Transaction { stack, changes }))
 }
 
 /// What the end of a release changes in its record.
@@ -560,16 +563,28 @@ fn alone(
     let Some(holder) = own(turn, execution) else {
         return Ok(None);
     };
-    let other = holder.changing_by.as_ref().filter(|by| **by != call.id);
-    if let Some(until) = other.and_then(|_| holder.is_changing_until(now)) {
-        return Err(CallInProgress {
-            execution: execution.id.clone(),
-            stack: release.stack.clone(),
-            until,
-        });
-    }
+    check_alone(holder, &release.stack, Some(call), now)?;
     let attributes = changing(holder, call.until).set(CHANGING_BY, call.id.as_str());
     Ok(Some(on_turn(&release.stack, as_held(holder), attributes)))
+}
+
+/// No other call of the holder is changing anything than this one.
+fn check_alone(
+    holder: &Holder,
+    stack: &str,
+    call: Option<&LambdaCall>,
+    now: i64,
+) -> Result<(), CallInProgress> {
+    let own = call.map(|call| call.id.as_str());
+    let is_other = holder.changing_by.is_some() && holder.changing_by.as_deref() != own;
+    match holder.is_changing_until(now).filter(|_| is_other) {
+        Some(until) => Err(CallInProgress {
+            execution: holder.execution.clone(),
+            stack: stack.to_owned(),
+            until,
+        }),
+        None => Ok(()),
+    }
 }
 
 /// A call may change something until then, or one that was begun before may for longer.

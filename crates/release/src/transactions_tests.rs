@@ -50,6 +50,8 @@ fn taking_over(memory: &Memory, turn: &Turn, me: &TakeTurnInput) -> Transaction 
 
 /// When a call that begins now ends at the latest.
 const UNTIL: i64 = NOW + 60_000;
+/// When a release ends.
+const END: i64 = NOW + 600_000;
 
 fn call(id: &str) -> LambdaCall {
     LambdaCall {
@@ -125,9 +127,10 @@ fn ends(memory: &mut Memory, me: &TakeTurnInput, verdict: &str, left_running: bo
         &me.release,
         &me.execution,
         &given,
-        NOW,
+        END,
         RETENTION,
     )
+    .unwrap()
     .is_some_and(|transaction| memory.write(&transaction))
 }
 
@@ -787,6 +790,39 @@ mod ending {
             !ends(&mut memory, &web(), "failed", false),
             "once is enough"
         );
+    }
+
+    #[test]
+    fn the_turn_is_not_given_back_while_a_call_that_came_late_changes_something() {
+        let mut memory = Memory::default();
+        assert!(takes(&mut memory, &web()));
+        assert!(begins(&mut memory, &web(), Changing::Services));
+        let given = End {
+            verdict: "failed",
+            cause: "because",
+            error: None,
+            seconds: &Seconds::default(),
+            left_running: false,
+        };
+        let (release, execution) = (&web().release, &web().execution);
+        let ended = |now| {
+            end(
+                &memory.turn(),
+                None,
+                release,
+                execution,
+                &given,
+                now,
+                RETENTION,
+            )
+        };
+        let in_progress = CallInProgress {
+            execution: ME.to_owned(),
+            stack: "shop".to_owned(),
+            until: UNTIL + CLOCKS_MS,
+        };
+        assert_eq!(ended(UNTIL), Err(in_progress));
+        assert!(ended(UNTIL + CLOCKS_MS).unwrap().is_some());
     }
 
     #[test]

@@ -219,6 +219,7 @@ def close(event, ended, answer, now):
             return None
         updates = []
         if holds:
+            table.check_alone(turn, stack)
             left = execution["id"] if ended.left_running() else None
             given_back = table.of_turn(turn, stack).set(unsettled=left)
             updates.append(given_back.remove(*table.HELD, *table.CHANGING))

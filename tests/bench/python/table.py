@@ -234,10 +234,14 @@ def changing_until(turn, stack, until):
 
 def alone(turn, stack, call):
     """A change of the turn by the only call that changes something."""
-    is_other = turn.get("changingBy", call["id"]) != call["id"]
+    check_alone(turn, stack, call["id"])
+    return changing_until(turn, stack, call["until"]).set(changingBy=call["id"])
+
+
+def check_alone(turn, stack, own=None):
+    is_other = turn.get("changingBy", own) != own
     if is_other and now() < turn["changingUntil"] + CLOCKS_MS:
         raise CallInProgress(f"An earlier call may still change stack {stack}")
-    return changing_until(turn, stack, call["until"]).set(changingBy=call["id"])
 
 
 def begin(release, execution, changing, call, before=None, services=None):

@@ -4,7 +4,7 @@ use crate::releases::{Scenario, releases};
 use bluegreen_contract::{Execution, GoodRelease, RequestedAction, TakeTurnInput};
 use bluegreen_release::memory::Memory;
 use bluegreen_release::transactions::{self, Dead};
-use bluegreen_release::turn::{Holder, Life, Seen, Step, Turn, Who, step};
+use bluegreen_release::turn::{Holder, Life, Seen, Step, TURN, Turn, Who, step};
 use bluegreen_release::{
     Beginning, CallInProgress, Changing, End, Retention, Seconds, Serves, Transaction,
 };
@@ -147,6 +147,7 @@ const PLACES: u8 = 12;
 const OVERTAKEN: &str = "an older push is before a newer one";
 const ROBBED: &str = "a living release loses its turn";
 const OVERWRITTEN: &str = "an older push overwrites a newer one";
+const KEPT: &str = "an end gives the turn not back";
 const HOPELESS: &str = "what was just read allows no write";
 
 impl Turns {
@@ -349,7 +350,10 @@ impl Turns {
                 let decided = self.serves(&world, turn, &me, &call, now);
                 (Kind::Serves, decided.ok()?)
             }
-            Stage::End(verdict) => (Kind::End, self.end(&world, turn, &me, verdict, time)),
+            Stage::End(verdict) => {
+                let decided = self.end(&world, turn, &me, verdict, now);
+                (Kind::End, decided.ok()?)
+            }
             Stage::TakeTurn | Stage::Over => return None,
         };
         Some(match decided {
@@ -414,7 +418,7 @@ impl Turns {
         me: &TakeTurnInput,
         verdict: &'static str,
         now: i64,
-    ) -> Option<Transaction> {
+    ) -> Result<Option<Transaction>, CallInProgress> {
         let end = End {
             verdict,
             cause: "-",
@@ -501,6 +505,12 @@ impl Turns {
                 world.calls.push(call);
             }
             Kind::End => {
+                let mut changed = call.transaction.changes.iter();
+                let me = self.asked(release, redrives);
+                let holds = own_turn(&world.items.turn, &me).is_some();
+                if holds && changed.any(|change| change.item == TURN) {
+                    world.wrong.insert(KEPT);
+                }
                 if is_awaited {
                     process.stage = Stage::Over;
                 }
@@ -726,6 +736,9 @@ impl Model for Turns {
                 (all_over || turns.goes_on(world))
                     && world.places <= PLACES
                     && !world.wrong.contains(HOPELESS)
+            }),
+            Property::always("who has ended has not the turn", |_, world: &World| {
+                !world.wrong.contains(KEPT)
             }),
             Property::always(
                 "only who has the turn has an open record",
