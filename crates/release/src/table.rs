@@ -144,7 +144,7 @@ impl Table {
             let decided = transactions::begin(turn, release, execution, beginning, now());
             Ok::<_, BeginFailure>(decided?)
         });
-        self.finish_unless(begun.await, &release.stack, beginning.call)
+        self.finish_if_unknown(begun.await, &release.stack, beginning.call)
             .await
     }
 
@@ -179,7 +179,7 @@ impl Table {
     }
 
     /// A call of which it is not known whether it was begun ends here.
-    async fn finish_unless(
+    async fn finish_if_unknown(
         &self,
         begun: Result<(), BeginFailure>,
         stack: &str,
@@ -245,7 +245,8 @@ impl Table {
                 transactions::serves(turn, former.as_ref(), release, execution, serves, call, now);
             Ok::<_, BeginFailure>(decided?)
         });
-        self.finish_unless(begun.await, &release.stack, call).await
+        self.finish_if_unknown(begun.await, &release.stack, call)
+            .await
     }
 
     /// Closes the record and gives the turn back, or leaves the line. A record that another release

@@ -15,6 +15,8 @@ RETENTION_DAYS = int(os.environ["RECORD_RETENTION_DAYS"])
 LOOKS = 20
 MAY_BE_NEW_MS = 10 * 60 * 1000
 LAST_LOOK_MS = 15_000
+# A call may finish before its time.
+PAUSE_MS = 5000
 AGAIN, WAIT = object(), object()
 
 
@@ -50,15 +52,17 @@ def look(me, patient_until):
     """None: another one is before this release."""
     if me["action"] == "end":
         return without_turn(None)
-    for _ in range(LOOKS):
+    looks = 0
+    while looks < LOOKS:
         step = Seen(me).step()
         if step is AGAIN:
+            looks += 1
             continue
         if isinstance(step, dict):
             return step
         if step is WAIT or step > patient_until:
             return None
-        time.sleep(max(step - table.now(), 0) / 1000)
+        time.sleep(min(max(step - table.now(), 0), PAUSE_MS) / 1000)
     return None
 
 

@@ -19,8 +19,10 @@ pub struct Rules {
     pub written: fn(Kind, Transaction) -> Transaction,
     /// Whether a push is not deployed that is older than one that was.
     pub stale: bool,
-    /// Whether a call waits for an earlier one of its try.
+    /// Whether a call that is to change something waits for another one of its try.
     pub fenced: bool,
+    /// Whether the call that ends a release does.
+    pub ends_alone: bool,
 }
 
 impl Rules {
@@ -30,6 +32,7 @@ impl Rules {
         written: |_, transaction| transaction,
         stale: true,
         fenced: true,
+        ends_alone: true,
     };
 }
 
@@ -328,7 +331,11 @@ impl Turns {
             until: known.unwrap_or(UNTIL) + 1,
         };
         let time = time_of(release, process.redrives);
-        let now = match world.past || !self.rules.fenced {
+        let waits = match process.stage {
+            Stage::End(_) => self.rules.ends_alone,
+            _ => self.rules.fenced,
+        };
+        let now = match world.past || !waits {
             true => PAST + time,
             false => BEFORE + time,
         };

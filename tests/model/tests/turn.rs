@@ -182,6 +182,16 @@ fn mutants() -> Vec<Trial> {
             budget: FAULTY,
             breaks: ALONE,
         },
+        Mutant {
+            name: "ends while a call that came late changes something",
+            rules: Rules {
+                ends_alone: false,
+                ..Rules::SHIPPED
+            },
+            scenario: Scenario::AnotherRepository,
+            budget: FAULTY,
+            breaks: ALONE,
+        },
         writes(
             "begins though another call was begun since",
             |kind, one| unfenced(Kind::Begin, kind, one),
