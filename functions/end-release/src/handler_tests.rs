@@ -113,7 +113,12 @@ async fn the_turn_is_kept_while_a_call_that_came_late_may_change_something() {
     assert_eq!(<&str>::from(&failure.unwrap_err()), "CallInProgress");
     // Whoever wants it takes it over when that call is over.
     let outcome = handle(&line(&[&changed(), &record()]), healthy(7), NOW).await;
-    assert!(outcome.unwrap().reason.contains("an earlier call"));
+    assert!(
+        outcome
+            .unwrap()
+            .reason
+            .contains("earlier call by the execution")
+    );
 }
 
 #[tokio::test]

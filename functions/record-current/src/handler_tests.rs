@@ -90,7 +90,7 @@ async fn what_serves_is_written_by_its_digest_before_a_command_runs() {
         (rolled_back(), "registry/shop@sha256:1", false),
     ] {
         let (written, put) = (writes(), puts(image));
-        let table = table(&[&held_by(EXECUTION), &written]);
+        let table = table(&[&held_by(EXECUTION), &finishes(), &written]);
         let current = handle(&table, &ssm(&[&put]), event, &call(), NOW)
             .await
             .unwrap();
@@ -183,26 +183,22 @@ async fn an_earlier_call_that_may_still_write_is_not_overtaken() {
             )
             .build()
     });
-    let handled = handle(&table(&[&other]), &ssm(&[]), deployed(), &call(), NOW);
-    let failure = handled.await.unwrap_err();
+    let failure = handle(&table(&[&other]), &ssm(&[]), deployed(), &call(), NOW)
+        .await
+        .unwrap_err();
     assert_eq!(diagnostic(failure).error_type, "CallInProgress");
 }
 
 #[tokio::test]
 async fn a_call_is_noted_to_be_over_whether_or_not_the_parameter_was_written() {
-    for is_written in [true, false] {
-        let put = mock!(aws_sdk_ssm::Client::put_parameter)
-            .sequence()
-            .output(|| PutParameterOutput::builder().build())
-            .error(|| put_error("AccessDeniedException"))
-            .build();
-        let ssm = ssm(&[&put]);
-        if !is_written {
-            ssm.put_parameter().send().await.ok();
-        }
+    let written = mock!(aws_sdk_ssm::Client::put_parameter)
+        .then_output(|| PutParameterOutput::builder().build());
+    let refused =
+        mock!(aws_sdk_ssm::Client::put_parameter).then_error(|| put_error("AccessDeniedException"));
+    for (put, is_written) in [(written, true), (refused, false)] {
         let (finishes, begins) = (finishes(), writes());
         let table = table(&[&held_by(EXECUTION), &finishes, &begins]);
-        let handled = handle(&table, &ssm, deployed(), &call(), NOW).await;
+        let handled = handle(&table, &ssm(&[&put]), deployed(), &call(), NOW).await;
         assert_eq!(handled.unwrap().unwritten.is_none(), is_written);
         assert_eq!((begins.num_calls(), finishes.num_calls()), (1, 1));
     }
