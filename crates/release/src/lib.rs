@@ -19,8 +19,8 @@ mod sample;
 
 pub use attributes::{Item, Value};
 pub use record::{Record, Seconds, verdict};
-pub use table::{Records, Retention, Table, TableFailure};
+pub use table::{BeginFailure, EndFailure, Records, Retention, Table, TableFailure};
 pub use time::rfc3339;
 pub use transaction::{Attributes, Change, Condition, Effect, Transaction};
-pub use transactions::{Beginning, Changing, End, Serves};
+pub use transactions::{Beginning, CallInProgress, Changing, End, Serves};
 pub use turn::{CurrentRelease, Holder, Turn, Waiting};

@@ -33,6 +33,12 @@ impl Memory {
         text(self.0.get(item)?, name)
     }
 
+    /// Whether an item has this attribute.
+    #[must_use]
+    pub fn has(&self, item: &str, name: &str) -> bool {
+        self.0.get(item).is_some_and(|item| item.contains_key(name))
+    }
+
     /// Does all changes of the transaction, or none where a condition does not hold.
     pub fn write(&mut self, transaction: &Transaction) -> bool {
         let allowed = self.allows(transaction);

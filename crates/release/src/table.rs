@@ -3,13 +3,15 @@
 use crate::attributes::item_of;
 use crate::record::RELEASES;
 use crate::turn::TURN;
-use crate::{Beginning, End, Item, Record, Serves, Transaction, Turn, transactions};
+use crate::{
+    Beginning, CallInProgress, End, Item, Record, Serves, Transaction, Turn, transactions,
+};
 use aws_sdk_dynamodb::Client;
 use aws_sdk_dynamodb::error::SdkError;
 use aws_sdk_dynamodb::operation::transact_write_items::TransactWriteItemsError;
 use aws_sdk_dynamodb::types::AttributeValue;
 use bluegreen_contract::{Execution, Release};
-use bluegreen_runtime::{AwsRequestFailed, failed};
+use bluegreen_runtime::{AwsRequestFailed, LambdaCall, failed, now};
 use std::collections::{HashMap, VecDeque};
 use std::time::Duration;
 
@@ -58,6 +60,30 @@ pub enum TableFailure {
     ExecutionRedriven { execution: String, stack: String },
 }
 
+/// Why a call may not change anything.
+#[derive(Debug, thiserror::Error)]
+pub enum BeginFailure {
+    #[error(transparent)]
+    Table(#[from] TableFailure),
+    #[error(transparent)]
+    CallInProgress(#[from] CallInProgress),
+}
+
+/// Why the turn was not given back.
+#[derive(Debug, thiserror::Error)]
+pub enum EndFailure {
+    #[error(transparent)]
+    AwsRequestFailed(#[from] AwsRequestFailed),
+    #[error(transparent)]
+    CallInProgress(#[from] CallInProgress),
+}
+
+impl From<AwsRequestFailed> for BeginFailure {
+    fn from(failure: AwsRequestFailed) -> Self {
+        BeginFailure::Table(failure.into())
+    }
+}
+
 /// What became of a transaction.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub(crate) enum Written {
@@ -101,28 +127,74 @@ impl Table {
         }
     }
 
-    /// Proves that this try of the execution has the turn, and writes what it is about to change,
-    /// at once. To be called before the first call that changes anything, and again when more is
-    /// known of it; what was written before and is not given again stays.
+    /// Proves that this try of the execution has the turn and that no other call of it changes
+    /// anything, and writes what this one is about to change, at once. To be called before the first
+    /// request that changes anything, and again when more is known of it; what was written before and
+    /// is not given again stays. After it, however the call ends, comes [`Table::finish`].
     ///
     /// # Errors
-    /// [`TableFailure::ExecutionRedriven`] where it has not the turn: then nothing may be changed.
+    /// [`BeginFailure`]; then nothing may be changed.
     pub async fn begin(
         &self,
         release: &Release,
         execution: &Execution,
         beginning: &Beginning<'_>,
+    ) -> Result<(), BeginFailure> {
+        let begun = self.change_own(&release.stack, execution, async |turn| {
+            let decided = transactions::begin(turn, release, execution, beginning, now());
+            Ok::<_, BeginFailure>(decided?)
+        });
+        self.finish_if_unknown(begun.await, &release.stack, beginning.call)
+            .await
+    }
+
+    /// Proves that this try of the execution has the turn, and writes that it is about to stop what
+    /// an earlier release left. `until` is when Lambda ends the call, milliseconds since 1970.
+    ///
+    /// # Errors
+    /// [`TableFailure::ExecutionRedriven`] where it has not the turn or nothing is left: then nothing
+    /// may be stopped.
+    pub async fn begin_settling(
+        &self,
+        release: &Release,
+        execution: &Execution,
+        until: i64,
     ) -> Result<(), TableFailure> {
         self.change_own(&release.stack, execution, async |turn| {
-            Ok(transactions::begin(turn, release, execution, beginning))
+            Ok::<_, TableFailure>(transactions::begin_settling(
+                turn, release, execution, until,
+            ))
         })
         .await
+    }
+
+    /// Notes that a call that was begun changes nothing any more, so that nobody waits for the end of
+    /// its time. Where that fails they do, and nothing else comes of it.
+    pub async fn finish(&self, stack: &str, call: &LambdaCall) {
+        let finished = self.write(&transactions::finish(stack, &call.id)).await;
+        if let Err(failure) = finished {
+            let until = call.until;
+            tracing::warn!(%failure, stack, until, "it is not noted that this call has finished");
+        }
+    }
+
+    /// A call of which it is not known whether it was begun ends here.
+    async fn finish_if_unknown(
+        &self,
+        begun: Result<(), BeginFailure>,
+        stack: &str,
+        call: &LambdaCall,
+    ) -> Result<(), BeginFailure> {
+        if let Err(BeginFailure::Table(TableFailure::AwsRequestFailed(_))) = begun {
+            self.finish(stack, call).await;
+        }
+        begun
     }
 
     /// Notes the task that runs the migration.
     ///
     /// # Errors
-    /// As [`Table::begin`].
+    /// [`TableFailure`].
     pub async fn started_migration(
         &self,
         release: &Release,
@@ -130,7 +202,7 @@ impl Table {
         task: &str,
     ) -> Result<(), TableFailure> {
         self.change_own(&release.stack, execution, async |turn| {
-            Ok(transactions::started_migration(
+            Ok::<_, TableFailure>(transactions::started_migration(
                 turn, release, execution, task,
             ))
         })
@@ -140,16 +212,17 @@ impl Table {
     /// Notes that nothing of an earlier release is in progress any more.
     ///
     /// # Errors
-    /// As [`Table::begin`].
+    /// [`TableFailure`].
     pub async fn settled(&self, stack: &str, execution: &Execution) -> Result<(), TableFailure> {
         self.change_own(stack, execution, async |turn| {
-            Ok(transactions::settled(turn, stack, execution))
+            Ok::<_, TableFailure>(transactions::settled(turn, stack, execution))
         })
         .await
     }
 
-    /// Notes what serves, in the stack's item and in the records. `now` in milliseconds since 1970;
-    /// `until` as [`Beginning::until`]: a parameter may be written afterwards.
+    /// Notes what serves, in the stack's item and in the records, as [`Table::begin`] does: the call
+    /// may write a parameter afterwards, and [`Table::finish`] comes last. `now` in milliseconds since
+    /// 1970.
     ///
     /// # Errors
     /// As [`Table::begin`].
@@ -158,34 +231,29 @@ impl Table {
         release: &Release,
         execution: &Execution,
         serves: &Serves<'_>,
+        call: &LambdaCall,
         now: i64,
-        until: i64,
-    ) -> Result<(), TableFailure> {
-        self.change_own(&release.stack, execution, async |turn| {
+    ) -> Result<(), BeginFailure> {
+        let begun = self.change_own(&release.stack, execution, async |turn| {
             let former = match (&turn.current, serves) {
                 (Some(current), Serves::Rollback { .. }) => {
                     self.record(&release.stack, &current.record).await?
                 }
                 _ => None,
             };
-            Ok(transactions::serves(
-                turn,
-                former.as_ref(),
-                release,
-                execution,
-                serves,
-                now,
-                until,
-            ))
-        })
-        .await
+            let decided =
+                transactions::serves(turn, former.as_ref(), release, execution, serves, call, now);
+            Ok::<_, BeginFailure>(decided?)
+        });
+        self.finish_if_unknown(begun.await, &release.stack, call)
+            .await
     }
 
     /// Closes the record and gives the turn back, or leaves the line. A record that another release
     /// has closed stays as it is. `now` in milliseconds since 1970.
     ///
     /// # Errors
-    /// [`AwsRequestFailed`].
+    /// [`EndFailure`].
     pub async fn end(
         &self,
         release: &Release,
@@ -193,40 +261,40 @@ impl Table {
         end: &End<'_>,
         now: i64,
         retention: Retention,
-    ) -> Result<(), AwsRequestFailed> {
+    ) -> Result<(), EndFailure> {
         let stack = &release.stack;
         let decide = async |turn: &Turn| {
             let record = self.record(stack, &release.record).await?;
             let record = record.as_ref();
-            Ok(transactions::end(
-                turn, record, release, execution, end, now, retention,
-            ))
+            let decided = transactions::end(turn, record, release, execution, end, now, retention);
+            Ok::<_, EndFailure>(decided?)
         };
         self.change(stack, decide).await.map(|_| ())
     }
 
-    async fn change_own(
+    async fn change_own<E: From<TableFailure> + From<AwsRequestFailed>>(
         &self,
         stack: &str,
         execution: &Execution,
-        decide: impl AsyncFn(&Turn) -> Result<Option<Transaction>, AwsRequestFailed>,
-    ) -> Result<(), TableFailure> {
-        match self.change(stack, decide).await? {
-            true => Ok(()),
-            false => Err(TableFailure::ExecutionRedriven {
-                execution: execution.id.clone(),
-                stack: stack.to_owned(),
-            }),
+        decide: impl AsyncFn(&Turn) -> Result<Option<Transaction>, E>,
+    ) -> Result<(), E> {
+        if self.change(stack, decide).await? {
+            return Ok(());
         }
+        let redriven = TableFailure::ExecutionRedriven {
+            execution: execution.id.clone(),
+            stack: stack.to_owned(),
+        };
+        Err(redriven.into())
     }
 
     /// Writes what is decided on the turn as it is read; `false`: nothing is to be written. Where
     /// it has changed meanwhile it is read, and the change decided, anew.
-    async fn change(
+    async fn change<E: From<AwsRequestFailed>>(
         &self,
         stack: &str,
-        decide: impl AsyncFn(&Turn) -> Result<Option<Transaction>, AwsRequestFailed>,
-    ) -> Result<bool, AwsRequestFailed> {
+        decide: impl AsyncFn(&Turn) -> Result<Option<Transaction>, E>,
+    ) -> Result<bool, E> {
         for tried in 0..TRIES {
             let turn = self.turn(stack).await?;
             let Some(transaction) = decide(&turn).await? else {
@@ -237,13 +305,14 @@ impl Table {
             }
             pause(tried).await;
         }
-        Err(AwsRequestFailed {
+        let failure = AwsRequestFailed {
             action: WRITE,
             resource: self.name.clone(),
             code: "ConditionalCheckFailed".to_owned(),
             message: format!("The items of stack {stack} changed between each read and write"),
             refused: false,
-        })
+        };
+        Err(failure.into())
     }
 
     pub(crate) async fn write(

@@ -72,19 +72,23 @@ fn cancelled(codes: &'static [&'static str]) -> Rule {
     })
 }
 
-fn beginning() -> Beginning<'static> {
-    Beginning {
-        changing: Changing::Services,
-        before: None,
-        services: None,
-        target: None,
+fn call() -> LambdaCall {
+    LambdaCall {
+        id: "this call".to_owned(),
         until: NOW,
     }
 }
 
-async fn begin(table: &Table) -> Result<(), TableFailure> {
-    let me = me();
-    table.begin(&me.release, &me.execution, &beginning()).await
+async fn begin(table: &Table) -> Result<(), BeginFailure> {
+    let (me, call) = (me(), call());
+    let beginning = Beginning {
+        changing: Changing::Services,
+        before: None,
+        services: None,
+        target: None,
+        call: &call,
+    };
+    table.begin(&me.release, &me.execution, &beginning).await
 }
 
 #[tokio::test]
@@ -129,9 +133,12 @@ async fn a_transaction_that_meets_others_without_end_fails() {
     let rules = [&turn, &conflict];
     let client = mock_client!(aws_sdk_dynamodb, RuleMode::MatchAny, rules);
     let table = Table::new(client, "releases".to_owned());
-    let failure = begin(&table).await.unwrap_err();
+    let BeginFailure::Table(failure) = begin(&table).await.unwrap_err() else {
+        panic!("nobody else has begun");
+    };
     assert!(matches!(failure, TableFailure::AwsRequestFailed(_)));
-    assert_eq!(conflict.num_calls(), TRIES as usize);
+    let finishing = TRIES as usize;
+    assert_eq!(conflict.num_calls(), TRIES as usize + finishing);
 }
 
 #[tokio::test(start_paused = true)]
@@ -140,7 +147,7 @@ async fn where_a_condition_does_not_hold_the_turn_is_read_again() {
     let refused = cancelled(&["ConditionalCheckFailed", "None"]);
     let gone = reads("turn", &[("item", "turn"), ("holder", "arn:other")]);
     let failure = begin(&table(&[&turn, &refused, &gone])).await.unwrap_err();
-    let TableFailure::ExecutionRedriven { execution, stack } = failure else {
+    let BeginFailure::Table(TableFailure::ExecutionRedriven { execution, stack }) = failure else {
         panic!("another one has the turn");
     };
     assert_eq!((execution.as_str(), stack.as_str()), (ME, "shop"));
@@ -168,24 +175,92 @@ async fn who_has_not_the_turn_writes_nothing() {
     ] {
         let turn = reads("turn", attributes);
         let failure = begin(&table(&[&turn])).await.unwrap_err();
-        assert!(matches!(failure, TableFailure::ExecutionRedriven { .. }));
+        assert!(matches!(
+            failure,
+            BeginFailure::Table(TableFailure::ExecutionRedriven { .. })
+        ));
     }
 }
 
+/// The turn is this execution's, and a call of it may change something for a minute.
+fn is_changed_by(id: &'static str) -> Rule {
+    mock!(Client::get_item).then_output(move || {
+        let mut item = texts(HELD_BY_ME);
+        let until = AttributeValue::N((now() + 60_000).to_string());
+        item.insert("changingUntil".to_owned(), until);
+        item.extend(texts(&[("changingBy", id)]));
+        GetItemOutput::builder().set_item(Some(item)).build()
+    })
+}
+
 #[tokio::test]
-async fn another_failure_is_told_as_it_is() {
+async fn a_call_waits_for_another_one_of_its_try_and_not_for_itself() {
+    let other = is_changed_by("another call");
+    let failure = begin(&table(&[&other])).await.unwrap_err();
+    assert!(matches!(failure, BeginFailure::CallInProgress(_)));
+    let (own, done) = (is_changed_by("this call"), written());
+    assert!(begin(&table(&[&own, &done])).await.is_ok());
+}
+
+#[tokio::test(start_paused = true)]
+async fn who_finds_another_call_to_have_begun_meanwhile_waits_for_it() {
+    let (turn, refused) = (
+        reads("turn", HELD_BY_ME),
+        cancelled(&["ConditionalCheckFailed", "None"]),
+    );
+    let other = is_changed_by("another call");
+    let failure = begin(&table(&[&turn, &refused, &other])).await.unwrap_err();
+    assert!(matches!(failure, BeginFailure::CallInProgress(_)));
+}
+
+/// What this call has written of itself is removed, if it is its own.
+fn finishes() -> Rule {
+    mock!(Client::transact_write_items)
+        .match_requests(|request| {
+            let [item] = request.transact_items() else {
+                return false;
+            };
+            let update = item.update().unwrap();
+            let names = update.expression_attribute_names().unwrap();
+            update.key()["item"] == AttributeValue::S("turn".to_owned())
+                && update.condition_expression() == Some("#n0 = :v0")
+                && update.update_expression() == "REMOVE #n0, #n1"
+                && ["#n0", "#n1"].map(|name| names[name].as_str())
+                    == ["changingBy", "changingUntil"]
+                && update.expression_attribute_values().unwrap()[":v0"]
+                    == AttributeValue::S("this call".to_owned())
+        })
+        .then_output(|| TransactWriteItemsOutput::builder().build())
+}
+
+#[tokio::test]
+async fn a_call_that_has_finished_removes_what_it_has_written_of_itself() {
+    let finishes = finishes();
+    table(&[&finishes]).finish("shop", &call()).await;
+    assert_eq!(finishes.num_calls(), 1);
+    // Another one has begun since.
+    let refused = cancelled(&["ConditionalCheckFailed"]);
+    table(&[&refused]).finish("shop", &call()).await;
+    assert_eq!(refused.num_calls(), 1);
+}
+
+#[tokio::test]
+async fn another_failure_is_told_as_it_is_and_a_call_that_was_perhaps_begun_is_over() {
     let turn = reads("turn", HELD_BY_ME);
     let missing = mock!(Client::transact_write_items).then_error(|| {
         TransactWriteItemsError::ResourceNotFoundException(
             ResourceNotFoundException::builder().build(),
         )
     });
-    let failure = begin(&table(&[&turn, &missing])).await.unwrap_err();
-    let TableFailure::AwsRequestFailed(failure) = failure else {
+    let finishes = finishes();
+    let rules = [&turn, &missing, &finishes];
+    let failure = begin(&table(&rules)).await.unwrap_err();
+    let BeginFailure::Table(TableFailure::AwsRequestFailed(failure)) = failure else {
         panic!("the table is missing");
     };
     assert_eq!(failure.action, "dynamodb:TransactWriteItems");
     assert_eq!(failure.resource, "releases");
+    assert_eq!(finishes.num_calls(), 1);
 }
 
 #[tokio::test(start_paused = true)]

@@ -10,6 +10,7 @@ use crate::{Record, Retention, Seconds};
 use bluegreen_contract::{
     Execution, GoodRelease, PlannedService, Release, RequestedAction, TakeTurnInput, WantedRevision,
 };
+use bluegreen_runtime::LambdaCall;
 use serde::Serialize;
 
 /// What a function is about to change.
@@ -23,8 +24,6 @@ pub enum Changing {
     Rollback,
     /// It starts the post-deploy command.
     PostDeploy,
-    /// It stops what an earlier release left in progress.
-    Settling,
 }
 
 impl Changing {
@@ -34,7 +33,6 @@ impl Changing {
             Changing::Services => "services",
             Changing::Rollback => "rollback",
             Changing::PostDeploy => "postDeploy",
-            Changing::Settling => "settling",
         }
     }
 }
@@ -49,7 +47,22 @@ pub struct Beginning<'a> {
     pub services: Option<&'a [WantedRevision]>,
     /// The release that a requested rollback brings back.
     pub target: Option<&'a GoodRelease>,
-    /// When Lambda ends this very call at the latest: nobody else gets the turn before.
+    /// The call that changes it: until it is over nobody else gets the turn, and no other call of
+    /// this release changes anything.
+    pub call: &'a LambdaCall,
+}
+
+/// Another call of the same try of an execution may still change something: Step Functions has lost
+/// its connection to that one, and has called again.
+#[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
+#[error(
+    "An earlier call by the execution {execution} may still change stack {stack}, until {} at the latest. This call has changed nothing.",
+    rfc3339(*.until)
+)]
+pub struct CallInProgress {
+    pub execution: String,
+    pub stack: String,
+    /// Milliseconds since 1970.
     pub until: i64,
 }
 
@@ -97,7 +110,11 @@ pub struct Dead<'a> {
     pub status: &'a str,
 }
 
-const HELD: [&str; 8] = [
+const CHANGING_BY: &str = "changingBy";
+const CHANGING_UNTIL: &str = "changingUntil";
+/// What says that a call is about to change something.
+const CHANGING: [&str; 2] = [CHANGING_BY, CHANGING_UNTIL];
+const HELD: [&str; 7] = [
     "holder",
     "heldSince",
     "heldRecord",
@@ -105,7 +122,6 @@ const HELD: [&str; 8] = [
     "heldRedrives",
     "heldOrder",
     "heldFor",
-    "changingUntil",
 ];
 const IN_LINE: [&str; 4] = ["waiting", "waitingOrder", "waitingDigest", "waitingFor"];
 
@@ -177,29 +193,27 @@ pub fn retake(holder: &Holder, me: &TakeTurnInput, now: i64) -> Transaction {
         .set("heldRedrives", me.execution.redrives)
         .set("heldSince", rfc3339(now))
         .set("unsettled", me.execution.id.as_str())
-        .remove(["changingUntil"]);
+        .remove(CHANGING);
     on_turn(&me.release.stack, as_held(holder), attributes)
 }
 
 /// Proves that this try has the turn and writes what it is about to change; `None`: it has not.
-#[must_use]
+/// `now` in milliseconds since 1970.
+///
+/// # Errors
+/// [`CallInProgress`].
 pub fn begin(
     turn: &Turn,
     release: &Release,
     execution: &Execution,
     beginning: &Beginning<'_>,
-) -> Option<Transaction> {
-    let mut transaction = while_held(turn, release, execution, beginning.until)?;
-    if beginning.changing == Changing::Settling {
-        // A look that is late stops nothing of this very release, which has gone on since.
-        let left_by = turn.unsettled.as_deref()?;
-        for change in &mut transaction.changes {
-            change
-                .conditions
-                .push(Condition::equals("unsettled", left_by));
-        }
-    }
-    let touches = matches!(beginning.changing, Changing::Services | Changing::Rollback);
+    now: i64,
+) -> Result<Option<Transaction>, CallInProgress> {
+    let Some(mut transaction) = alone(turn, release, execution, beginning.call, now)? else {
+        return Ok(None);
+    };
+    // To register a revision touches no service.
+    let touches = beginning.changing == Changing::Rollback || beginning.services.is_some();
     let mut attributes = Attributes::default()
         .set("changing", beginning.changing.name())
         .set_some("before", beginning.before.map(json))
@@ -210,7 +224,37 @@ pub fn begin(
         attributes = attributes.first("touched", execution.redrives);
     }
     transaction.changes.push(on_record(release, attributes));
+    Ok(Some(transaction))
+}
+
+/// Proves that this try has the turn, and that it is about to stop what an earlier release left;
+/// `None`: it has not, or nothing is left. Several calls may do that at once: `until` is when Lambda
+/// ends this one.
+#[must_use]
+pub fn begin_settling(
+    turn: &Turn,
+    release: &Release,
+    execution: &Execution,
+    until: i64,
+) -> Option<Transaction> {
+    let holder = own(turn, execution)?;
+    let mut conditions = as_held(holder);
+    // A look that is late stops nothing of this very release, which has gone on since.
+    conditions.push(Condition::equals("unsettled", turn.unsettled.as_deref()?));
+    let mut transaction = on_turn(&release.stack, conditions, changing(holder, until));
+    let attributes = Attributes::default()
+        .set("changing", "settling")
+        .and(brought_by(release));
+    transaction.changes.push(on_record(release, attributes));
     Some(transaction)
+}
+
+/// Notes that the call with this id changes nothing any more. Where another one was begun since,
+/// that one's note stays.
+#[must_use]
+pub fn finish(stack: &str, call: &str) -> Transaction {
+    let conditions = vec![Condition::equals(CHANGING_BY, call)];
+    on_turn(stack, conditions, Attributes::default().remove(CHANGING))
 }
 
 /// Notes the task that runs the migration; `None`: this try has not the turn.
@@ -247,18 +291,22 @@ pub fn settled(turn: &Turn, stack: &str, execution: &Execution) -> Option<Transa
 }
 
 /// Notes what serves. `former` is the record that the turn calls current; `None` is answered where
-/// this try has not the turn.
-#[must_use]
+/// this try has not the turn. `call` as [`Beginning::call`]: a parameter may be written afterwards.
+///
+/// # Errors
+/// [`CallInProgress`].
 pub fn serves(
     turn: &Turn,
     former: Option<&Record>,
     release: &Release,
     execution: &Execution,
     serves: &Serves<'_>,
+    call: &LambdaCall,
     now: i64,
-    until: i64,
-) -> Option<Transaction> {
-    let mut transaction = while_held(turn, release, execution, until)?;
+) -> Result<Option<Transaction>, CallInProgress> {
+    let Some(mut transaction) = alone(turn, release, execution, call, now)? else {
+        return Ok(None);
+    };
     let own = Attributes::default();
     let (of_stack, of_record) = match *serves {
         Serves::Deployment { services, from } => (
@@ -300,14 +348,16 @@ pub fn serves(
         let taken_back = former.and_then(|former| take_back(former, release, target));
         transaction.changes.extend(taken_back);
     }
-    Some(transaction)
+    Ok(Some(transaction))
 }
 
 /// Closes the record and gives the turn back, or leaves the line; `None`: there is nothing to do.
 ///
 /// A later try of the same execution keeps its turn. A record that is closed already was closed by
 /// who took the turn over, or says that the release is in service: only words are added to that.
-#[must_use]
+///
+/// # Errors
+/// [`CallInProgress`]: nobody else gets the turn while a call that came late changes something.
 pub fn end(
     turn: &Turn,
     record: Option<&Record>,
@@ -316,20 +366,22 @@ pub fn end(
     end: &End<'_>,
     now: i64,
     retention: Retention,
-) -> Option<Transaction> {
+) -> Result<Option<Transaction>, CallInProgress> {
     let holder = turn
         .holder
         .as_ref()
         .filter(|holder| holder.execution == execution.id);
     if holder.is_some_and(|holder| holder.redrives > execution.redrives) {
-        return None;
+        return Ok(None);
     }
     let mut changes = Vec::new();
     if let Some(holder) = holder {
+        check_alone(holder, &release.stack, None, now)?;
         let left = end.left_running.then_some(execution.id.as_str());
         let attributes = Attributes::default()
             .set_some("unsettled", left)
-            .remove(HELD);
+            .remove(HELD)
+            .remove(CHANGING);
         changes.extend(on_turn(&release.stack, as_held(holder), attributes).changes);
     } else if turn
         .waiting
@@ -351,7 +403,7 @@ pub fn end(
         change
     }));
     let stack = release.stack.clone();
-    (!changes.is_empty()).then_some(Transaction { stack, changes })
+    Ok((!changes.is_empty()).then_some(Transaction { stack, changes }))
 }
 
 /// What the end of a release changes in its record.
@@ -494,23 +546,53 @@ fn as_held(holder: &Holder) -> Vec<Condition> {
     vec![
         Condition::equals("holder", holder.execution.as_str()),
         Condition::equals("heldSince", holder.since.as_str()),
-        Condition::as_seen("changingUntil", holder.changing_until),
+        Condition::as_seen(CHANGING_UNTIL, holder.changing_until),
+        Condition::as_seen(CHANGING_BY, holder.changing_by.as_deref()),
     ]
 }
 
-/// A change of the turn under the condition that this try has it; nobody gets it before `until`.
-fn while_held(
+/// A change of the turn by the only call of this try that changes something; `None`: it has not the
+/// turn.
+fn alone(
     turn: &Turn,
     release: &Release,
     execution: &Execution,
-    until: i64,
-) -> Option<Transaction> {
-    let holder = own(turn, execution)?;
+    call: &LambdaCall,
+    now: i64,
+) -> Result<Option<Transaction>, CallInProgress> {
+    let Some(holder) = own(turn, execution) else {
+        return Ok(None);
+    };
+    check_alone(holder, &release.stack, Some(call), now)?;
+    let attributes = changing(holder, call.until).set(CHANGING_BY, call.id.as_str());
+    Ok(Some(on_turn(&release.stack, as_held(holder), attributes)))
+}
+
+/// No other call of the holder is changing anything than this one.
+fn check_alone(
+    holder: &Holder,
+    stack: &str,
+    call: Option<&LambdaCall>,
+    now: i64,
+) -> Result<(), CallInProgress> {
+    let own = call.map(|call| call.id.as_str());
+    let is_other = holder.changing_by.is_some() && holder.changing_by.as_deref() != own;
+    match holder.is_changing_until(now).filter(|_| is_other) {
+        Some(until) => Err(CallInProgress {
+            execution: holder.execution.clone(),
+            stack: stack.to_owned(),
+            until,
+        }),
+        None => Ok(()),
+    }
+}
+
+/// A call may change something until then, or one that was begun before may for longer.
+fn changing(holder: &Holder, until: i64) -> Attributes {
     let until = holder
         .changing_until
         .map_or(until, |known| known.max(until));
-    let attributes = Attributes::default().set("changingUntil", until);
-    Some(on_turn(&release.stack, as_held(holder), attributes))
+    Attributes::default().set(CHANGING_UNTIL, until)
 }
 
 /// An alarm does not stand in line. Anybody else has the place there, or nobody has.
@@ -530,7 +612,7 @@ fn held(me: &TakeTurnInput, now: i64) -> Attributes {
         .set("heldRecord", release.record.as_str())
         .set("heldDigest", digest_or_none(release.digest.as_deref()))
         .set("heldRedrives", me.execution.redrives)
-        .remove(["changingUntil"]);
+        .remove(CHANGING);
     match release.alarm {
         Some(_) => attributes.remove(["heldOrder", "heldFor"]),
         None => attributes

@@ -4,6 +4,7 @@ use super::*;
 use crate::Value;
 use crate::memory::Memory;
 use crate::sample::{ME, NOW, OTHER, START, alarm, push, redriven, rollback};
+use crate::turn::CLOCKS_MS;
 use bluegreen_contract::GoodRelease;
 
 const RETENTION: Retention = Retention { days: 90 };
@@ -47,24 +48,49 @@ fn taking_over(memory: &Memory, turn: &Turn, me: &TakeTurnInput) -> Transaction 
     take_over(turn, record.as_ref(), &dead, me, NOW, RETENTION)
 }
 
-fn beginning(changing: Changing) -> Beginning<'static> {
+/// When a call that begins now ends at the latest.
+const UNTIL: i64 = NOW + 60_000;
+/// When a release ends.
+const END: i64 = NOW + 600_000;
+
+fn call(id: &str) -> LambdaCall {
+    LambdaCall {
+        id: id.to_owned(),
+        until: UNTIL,
+    }
+}
+
+fn beginning(changing: Changing, call: &LambdaCall) -> Beginning<'_> {
     Beginning {
         changing,
         before: None,
         services: None,
         target: None,
-        until: NOW + 60_000,
+        call,
     }
 }
 
 fn begins(memory: &mut Memory, me: &TakeTurnInput, changing: Changing) -> bool {
-    begin(
-        &memory.turn(),
-        &me.release,
-        &me.execution,
-        &beginning(changing),
-    )
-    .is_some_and(|transaction| memory.write(&transaction))
+    begins_by("a call", NOW, memory, me, changing).unwrap()
+}
+
+/// A call of this id begins at this time.
+fn begins_by(
+    id: &str,
+    now: i64,
+    memory: &mut Memory,
+    me: &TakeTurnInput,
+    changing: Changing,
+) -> Result<bool, CallInProgress> {
+    let call = call(id);
+    let beginning = beginning(changing, &call);
+    let begun = begin(&memory.turn(), &me.release, &me.execution, &beginning, now)?;
+    Ok(begun.is_some_and(|transaction| memory.write(&transaction)))
+}
+
+fn settles(memory: &mut Memory, me: &TakeTurnInput) -> bool {
+    begin_settling(&memory.turn(), &me.release, &me.execution, UNTIL)
+        .is_some_and(|transaction| memory.write(&transaction))
 }
 
 fn serves_now(memory: &mut Memory, me: &TakeTurnInput, what: &Serves<'_>) -> bool {
@@ -79,9 +105,10 @@ fn serves_now(memory: &mut Memory, me: &TakeTurnInput, what: &Serves<'_>) -> boo
         &me.release,
         &me.execution,
         what,
+        &call("a call"),
         NOW,
-        NOW + 60_000,
     )
+    .unwrap()
     .is_some_and(|transaction| memory.write(&transaction))
 }
 
@@ -100,9 +127,10 @@ fn ends(memory: &mut Memory, me: &TakeTurnInput, verdict: &str, left_running: bo
         &me.release,
         &me.execution,
         &given,
-        NOW,
+        END,
         RETENTION,
     )
+    .unwrap()
     .is_some_and(|transaction| memory.write(&transaction))
 }
 
@@ -308,9 +336,10 @@ mod abandoned {
             &web().release,
             &web().execution,
             &deployment(&services()),
-            NOW,
+            &call("a call"),
             NOW,
         )
+        .unwrap()
         .unwrap();
         served.changes.truncate(1);
         assert!(memory.write(&served));
@@ -363,13 +392,15 @@ mod redrives {
     }
 
     #[test]
-    fn the_first_try_that_touched_services_is_remembered() {
+    fn the_first_try_that_touched_services_is_remembered_and_none_that_registered_revisions() {
         let mut memory = Memory::default();
         assert!(takes(&mut memory, &web()));
         let touched = |memory: &Memory| memory.record(&web().release.record).unwrap().touched;
         assert!(begins(&mut memory, &web(), Changing::Migration));
         assert_eq!(touched(&memory), None);
         assert!(begins(&mut memory, &web(), Changing::Services));
+        assert_eq!(touched(&memory), None);
+        assert!(names(&mut memory, &web(), &services()));
         assert_eq!(touched(&memory), Some(0));
         let again = redriven(web(), 1);
         let holder = memory.turn().holder.unwrap();
@@ -379,16 +410,31 @@ mod redrives {
     }
 
     #[test]
+    fn a_rollback_touches_services() {
+        let mut memory = Memory::default();
+        assert!(takes(&mut memory, &web()));
+        assert!(begins(&mut memory, &web(), Changing::Rollback));
+        let record = memory.record(&web().release.record).unwrap();
+        assert_eq!(record.touched, Some(0));
+    }
+
+    /// The revisions of the services are known.
+    fn names(memory: &mut Memory, me: &TakeTurnInput, services: &[WantedRevision]) -> bool {
+        let call = call("a call");
+        let known = Beginning {
+            services: Some(services),
+            ..beginning(Changing::Services, &call)
+        };
+        let begun = begin(&memory.turn(), &me.release, &me.execution, &known, NOW);
+        memory.write(&begun.unwrap().unwrap())
+    }
+
+    #[test]
     fn what_was_written_and_is_not_known_again_stays() {
         let mut memory = Memory::default();
         assert!(takes(&mut memory, &web()));
         let revisions = services();
-        let known = Beginning {
-            services: Some(&revisions),
-            ..beginning(Changing::Services)
-        };
-        let first = begin(&memory.turn(), &web().release, &web().execution, &known);
-        assert!(memory.write(&first.unwrap()));
+        assert!(names(&mut memory, &web(), &revisions));
         assert!(begins(&mut memory, &web(), Changing::Services));
         let record = memory.record(&web().release.record).unwrap();
         assert_eq!(record.services, revisions);
@@ -400,14 +446,126 @@ mod redrives {
         let mut memory = Memory::default();
         assert!(takes(&mut memory, &web()));
         assert!(begins(&mut memory, &web(), Changing::Migration));
-        let shorter = Beginning {
+        let shorter = LambdaCall {
             until: NOW,
-            ..beginning(Changing::Migration)
+            ..call("a call")
         };
-        let second = begin(&memory.turn(), &web().release, &web().execution, &shorter);
-        assert!(memory.write(&second.unwrap()));
+        let second = beginning(Changing::Migration, &shorter);
+        let second = begin(
+            &memory.turn(),
+            &web().release,
+            &web().execution,
+            &second,
+            NOW,
+        );
+        assert!(memory.write(&second.unwrap().unwrap()));
         let holder = memory.turn().holder.unwrap();
-        assert_eq!(holder.changing_until, Some(NOW + 60_000));
+        assert_eq!(holder.changing_until, Some(UNTIL));
+    }
+
+    #[test]
+    fn of_one_try_one_call_changes_something_at_a_time() {
+        let mut memory = Memory::default();
+        assert!(takes(&mut memory, &web()));
+        let services = Changing::Services;
+        let first = begins_by("first", NOW, &mut memory, &web(), services);
+        assert_eq!(first, Ok(true));
+        let second = begins_by("second", UNTIL, &mut memory, &web(), services);
+        let until = UNTIL + CLOCKS_MS;
+        let in_progress = second.unwrap_err();
+        assert_eq!(in_progress.until, until);
+        assert_eq!(in_progress.execution, ME);
+        let late = serves(
+            &memory.turn(),
+            None,
+            &web().release,
+            &web().execution,
+            &Serves::Same,
+            &call("second"),
+            UNTIL,
+        );
+        assert_eq!(late, Err(in_progress));
+        let again = begins_by("first", UNTIL, &mut memory, &web(), services);
+        assert_eq!(again, Ok(true), "it is its own");
+        let second = begins_by("second", until, &mut memory, &web(), services);
+        assert_eq!(second, Ok(true), "the first is over");
+        let first = begins_by("first", NOW, &mut memory, &web(), services);
+        assert!(first.is_err());
+    }
+
+    #[test]
+    fn a_call_begins_nothing_where_another_one_has_begun_since_it_looked() {
+        let mut memory = Memory::default();
+        assert!(takes(&mut memory, &web()));
+        let call = call("second");
+        let second = beginning(Changing::Services, &call);
+        let late = begin(
+            &memory.turn(),
+            &web().release,
+            &web().execution,
+            &second,
+            NOW,
+        );
+        assert!(begins(&mut memory, &web(), Changing::Services));
+        assert!(!memory.write(&late.unwrap().unwrap()));
+    }
+
+    #[test]
+    fn a_call_that_has_finished_is_waited_for_by_nobody() {
+        let mut memory = Memory::default();
+        assert!(takes(&mut memory, &web()));
+        let rollback = Changing::Rollback;
+        let first = begins_by("first", NOW, &mut memory, &web(), rollback);
+        assert_eq!(first, Ok(true));
+        assert!(memory.write(&finish("shop", "first")));
+        let holder = memory.turn().holder.unwrap();
+        assert_eq!((holder.changing_by, holder.changing_until), (None, None));
+        let second = begins_by("second", NOW, &mut memory, &web(), rollback);
+        assert_eq!(second, Ok(true));
+        assert!(
+            !memory.write(&finish("shop", "first")),
+            "it is the second's"
+        );
+        let holder = memory.turn().holder.unwrap();
+        assert_eq!(holder.changing_by.as_deref(), Some("second"));
+    }
+
+    #[test]
+    fn nothing_is_left_of_a_call_where_the_turn_changes_hands() {
+        let is_free_of_calls = |memory: &Memory| {
+            let names = ["changingBy", "changingUntil"];
+            names.iter().all(|name| !memory.has("turn", name))
+        };
+        let mut memory = Memory::default();
+        assert!(takes(&mut memory, &web()));
+        assert!(begins(&mut memory, &web(), Changing::Services));
+        let again = redriven(web(), 1);
+        let holder = memory.turn().holder.unwrap();
+        assert!(memory.write(&retake(&holder, &again, NOW)));
+        assert!(is_free_of_calls(&memory), "retaken");
+
+        assert!(begins(&mut memory, &again, Changing::Services));
+        assert!(stand(&mut memory, &newer()));
+        assert!(takes_over(&mut memory, &newer()));
+        assert!(is_free_of_calls(&memory), "taken over");
+
+        assert!(begins(&mut memory, &newer(), Changing::Services));
+        assert!(ends(&mut memory, &newer(), "failed", false));
+        assert!(is_free_of_calls(&memory), "given back");
+    }
+
+    #[test]
+    fn calls_that_settle_what_was_left_do_not_wait_for_one_another() {
+        let mut memory = Memory::default();
+        assert!(takes(&mut memory, &web()));
+        assert!(stand(&mut memory, &newer()));
+        assert!(takes_over(&mut memory, &newer()));
+        assert!(settles(&mut memory, &newer()));
+        assert!(settles(&mut memory, &newer()));
+        let holder = memory.turn().holder.unwrap();
+        assert_eq!(holder.changing_until, Some(UNTIL));
+        assert_eq!(holder.changing_by, None);
+        assert!(begins(&mut memory, &newer(), Changing::Migration));
     }
 
     #[test]
@@ -416,12 +574,11 @@ mod redrives {
         assert!(takes(&mut memory, &web()));
         assert!(stand(&mut memory, &newer()));
         assert!(takes_over(&mut memory, &newer()));
-        assert!(begins(&mut memory, &newer(), Changing::Settling));
+        assert!(settles(&mut memory, &newer()));
         let (stack, execution) = (&newer().release.stack, &newer().execution);
         let settled = settled(&memory.turn(), stack, execution).unwrap();
         assert!(memory.write(&settled));
-        let late = beginning(Changing::Settling);
-        let late = begin(&memory.turn(), &newer().release, execution, &late);
+        let late = begin_settling(&memory.turn(), &newer().release, execution, UNTIL);
         assert_eq!(late, None);
     }
 
@@ -633,6 +790,39 @@ mod ending {
             !ends(&mut memory, &web(), "failed", false),
             "once is enough"
         );
+    }
+
+    #[test]
+    fn the_turn_is_not_given_back_while_a_call_that_came_late_changes_something() {
+        let mut memory = Memory::default();
+        assert!(takes(&mut memory, &web()));
+        assert!(begins(&mut memory, &web(), Changing::Services));
+        let given = End {
+            verdict: "failed",
+            cause: "because",
+            error: None,
+            seconds: &Seconds::default(),
+            left_running: false,
+        };
+        let (release, execution) = (&web().release, &web().execution);
+        let ended = |now| {
+            end(
+                &memory.turn(),
+                None,
+                release,
+                execution,
+                &given,
+                now,
+                RETENTION,
+            )
+        };
+        let in_progress = CallInProgress {
+            execution: ME.to_owned(),
+            stack: "shop".to_owned(),
+            until: UNTIL + CLOCKS_MS,
+        };
+        assert_eq!(ended(UNTIL), Err(in_progress));
+        assert!(ended(UNTIL + CLOCKS_MS).unwrap().is_some());
     }
 
     #[test]

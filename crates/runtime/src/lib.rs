@@ -13,7 +13,7 @@ mod web;
 pub use failure::{AwsRequestFailed, failed};
 pub use lambda_runtime::{Diagnostic, Error};
 pub use logging::init_logging;
-pub use serve::{Invocation, diagnostic, millis, now, serve};
+pub use serve::{Invocation, LambdaCall, diagnostic, millis, now, serve};
 pub use web::Web;
 
 use aws_credential_types::Credentials;

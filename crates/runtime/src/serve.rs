@@ -7,11 +7,19 @@ use serde_json::Value;
 use std::fmt::Display;
 use std::time::{SystemTime, UNIX_EPOCH};
 
-/// One call of a function.
+/// One call of a function, and what it is called with.
 #[derive(Debug)]
 pub struct Invocation {
     pub payload: Value,
-    /// When Lambda ends this call; milliseconds since 1970.
+    pub call: LambdaCall,
+}
+
+/// One call of a function, as Lambda knows it.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct LambdaCall {
+    /// The request's id, which no other call has.
+    pub id: String,
+    /// When Lambda ends it at the latest; milliseconds since 1970.
     pub until: i64,
 }
 
@@ -32,7 +40,10 @@ where
         call_begins(&event.context.request_id);
         let invocation = Invocation {
             payload: event.payload,
-            until: millis(event.context.deadline()),
+            call: LambdaCall {
+                until: millis(event.context.deadline()),
+                id: event.context.request_id,
+            },
         };
         handle(invocation).await.map_err(diagnostic)
     }))

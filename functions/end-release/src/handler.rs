@@ -3,7 +3,7 @@ use crate::verdict::{Ended, Facts, What};
 use crate::{seconds, words};
 use bluegreen_contract::{EndReleaseInput, Ending, Outcome, Plan, ServiceRevision, parse};
 use bluegreen_release::turn::Line;
-use bluegreen_release::{End, Record, Table};
+use bluegreen_release::{End, EndFailure, Record, Table};
 use bluegreen_runtime::AwsRequestFailed;
 use serde_json::Value;
 
@@ -68,7 +68,7 @@ async fn close(
     ended: &Ended<'_>,
     outcome: &Outcome,
     now: i64,
-) -> Result<(), AwsRequestFailed> {
+) -> Result<(), EndFailure> {
     let end = End {
         verdict: ended.recorded,
         cause: &outcome.reason,

@@ -96,6 +96,32 @@ fn healthy(retries: u32) -> Value {
 }
 
 #[tokio::test]
+async fn the_turn_is_kept_while_a_call_that_came_late_may_change_something() {
+    let changed = || {
+        mock!(Client::get_item)
+            .match_requests(|request| asks_for(request, "turn"))
+            .then_output(|| {
+                GetItemOutput::builder()
+                    .item("holder", text(EXECUTION))
+                    .item("heldRedrives", AttributeValue::N("0".to_owned()))
+                    .item("changingUntil", AttributeValue::N(NOW.to_string()))
+                    .item("changingBy", text("an earlier call"))
+                    .build()
+            })
+    };
+    let failure = handle(&line(&[&changed(), &record()]), healthy(0), NOW).await;
+    assert_eq!(<&str>::from(&failure.unwrap_err()), "CallInProgress");
+    // Whoever wants it takes it over when that call is over.
+    let outcome = handle(&line(&[&changed(), &record()]), healthy(7), NOW).await;
+    assert!(
+        outcome
+            .unwrap()
+            .reason
+            .contains("earlier call by the execution")
+    );
+}
+
+#[tokio::test]
 async fn the_record_is_closed_and_the_turn_given_back_in_one_write_and_the_next_one_is_woken() {
     let close = writes(|request| {
         let updates = request.transact_items().iter().filter_map(|it| it.update());

@@ -1,5 +1,5 @@
 use bluegreen_contract::InvalidInput;
-use bluegreen_release::TableFailure;
+use bluegreen_release::{BeginFailure, CallInProgress, TableFailure};
 use bluegreen_runtime::AwsRequestFailed;
 
 /// Why it is not on record what serves. A variant's name is its error name in Step Functions.
@@ -10,6 +10,9 @@ pub(crate) enum Failure {
     /// All is planned anew.
     #[error("{0}")]
     ExecutionRedriven(TableFailure),
+    /// An earlier call of this very state, which is to be waited for.
+    #[error(transparent)]
+    CallInProgress(CallInProgress),
     #[error("{0}")]
     AwsRequestFailed(AwsRequestFailed),
 }
@@ -21,6 +24,15 @@ impl From<TableFailure> for Failure {
             redriven @ TableFailure::ExecutionRedriven { .. } => {
                 Failure::ExecutionRedriven(redriven)
             }
+        }
+    }
+}
+
+impl From<BeginFailure> for Failure {
+    fn from(failure: BeginFailure) -> Self {
+        match failure {
+            BeginFailure::Table(failure) => failure.into(),
+            BeginFailure::CallInProgress(other) => Failure::CallInProgress(other),
         }
     }
 }

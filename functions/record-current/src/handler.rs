@@ -3,23 +3,18 @@ use crate::parameter;
 use crate::serving::Served;
 use bluegreen_contract::{Current, RecordCurrentInput, UnwrittenImage, parse};
 use bluegreen_release::Table;
+use bluegreen_runtime::LambdaCall;
 use serde_json::Value;
 
-/// Milliseconds since 1970.
-#[derive(Debug, Clone, Copy)]
-pub(crate) struct Times {
-    pub(crate) now: i64,
-    /// When Lambda ends this call at the latest.
-    pub(crate) until: i64,
-}
-
 /// Tells the table what serves, which proves that the turn is this release's, and only then writes
-/// the stack's image parameter: the image of no later release is overwritten.
+/// the stack's image parameter: the image of no later release is overwritten. `now` in milliseconds
+/// since 1970.
 pub(crate) async fn handle(
     table: &Table,
     ssm: &aws_sdk_ssm::Client,
     event: Value,
-    times: Times,
+    call: &LambdaCall,
+    now: i64,
 ) -> Result<Current, Failure> {
     let input: RecordCurrentInput = parse(event)?;
     let served = Served::of(&input)?;
@@ -30,12 +25,13 @@ pub(crate) async fn handle(
             release,
             &input.execution,
             &served.told(&services),
-            times.now,
-            times.until,
+            call,
+            now,
         )
         .await?;
     tracing::info!(?served, "what serves is recorded");
     let unwritten = write_image(ssm, &input, &served).await.err();
+    table.finish(&release.stack, call).await;
     Ok(Current {
         // An earlier image may not survive the command, and an update of the stack could bring one
         // back.

@@ -10,10 +10,15 @@ use aws_smithy_mocks::{Rule, RuleMode, mock, mock_client};
 use bluegreen_runtime::diagnostic;
 use serde_json::json;
 
-const TIMES: Times = Times {
-    now: 1_767_225_690_000,
-    until: 1_767_225_750_000,
-};
+const NOW: i64 = 1_767_225_690_000;
+const UNTIL: i64 = NOW + 60_000;
+
+fn call() -> LambdaCall {
+    LambdaCall {
+        id: "this call".to_owned(),
+        until: UNTIL,
+    }
+}
 
 fn table(rules: &[&Rule]) -> Table {
     let client = mock_client!(aws_sdk_dynamodb, RuleMode::MatchAny, rules);
@@ -43,6 +48,23 @@ fn writes() -> Rule {
         .then_output(|| TransactWriteItemsOutput::builder().build())
 }
 
+/// This call is noted to be over.
+fn finishes() -> Rule {
+    mock!(aws_sdk_dynamodb::Client::transact_write_items)
+        .match_requests(|request| {
+            let [item] = request.transact_items() else {
+                return false;
+            };
+            let update = item.update().unwrap();
+            let values = update.expression_attribute_values().unwrap();
+            update.update_expression().starts_with("REMOVE")
+                && values
+                    .values()
+                    .eq([&AttributeValue::S("this call".to_owned())])
+        })
+        .then_output(|| TransactWriteItemsOutput::builder().build())
+}
+
 fn puts(image: &'static str) -> Rule {
     mock!(aws_sdk_ssm::Client::put_parameter)
         .match_requests(move |request| {
@@ -68,8 +90,10 @@ async fn what_serves_is_written_by_its_digest_before_a_command_runs() {
         (rolled_back(), "registry/shop@sha256:1", false),
     ] {
         let (written, put) = (writes(), puts(image));
-        let table = table(&[&held_by(EXECUTION), &written]);
-        let current = handle(&table, &ssm(&[&put]), event, TIMES).await.unwrap();
+        let table = table(&[&held_by(EXECUTION), &finishes(), &written]);
+        let current = handle(&table, &ssm(&[&put]), event, &call(), NOW)
+            .await
+            .unwrap();
         assert_eq!(current.post_deploy.is_some(), runs);
         assert_eq!(current.unwritten, None);
         assert_eq!((written.num_calls(), put.num_calls()), (1, 1), "{image}");
@@ -81,7 +105,9 @@ async fn only_the_parameter_of_the_repository_is_written() {
     let mut event = deployed();
     event["plan"]["imageParameters"] = json!({"tools": "/bluegreen/tools/image"});
     let table = table(&[&held_by(EXECUTION), &writes()]);
-    let current = handle(&table, &ssm(&[]), event, TIMES).await.unwrap();
+    let current = handle(&table, &ssm(&[]), event, &call(), NOW)
+        .await
+        .unwrap();
     assert_eq!(current.unwritten, None);
 }
 
@@ -95,7 +121,7 @@ async fn an_image_that_could_not_be_written_is_told_and_no_command_runs() {
         )
         .build();
     let table = table(&[&held_by(EXECUTION), &writes()]);
-    let current = handle(&table, &ssm(&[&put]), deployed(), TIMES)
+    let current = handle(&table, &ssm(&[&put]), deployed(), &call(), NOW)
         .await
         .unwrap();
     assert_eq!(current.post_deploy, None);
@@ -118,7 +144,7 @@ async fn a_parameter_that_somebody_else_writes_is_written_a_moment_later() {
         .output(|| PutParameterOutput::builder().build())
         .build();
     let table = table(&[&held_by(EXECUTION), &writes()]);
-    let current = handle(&table, &ssm(&[&put]), deployed(), TIMES)
+    let current = handle(&table, &ssm(&[&put]), deployed(), &call(), NOW)
         .await
         .unwrap();
     assert_eq!(current.unwritten, None);
@@ -128,7 +154,7 @@ async fn a_parameter_that_somebody_else_writes_is_written_a_moment_later() {
 #[tokio::test]
 async fn without_the_turn_nothing_is_written_at_all() {
     let table = table(&[&held_by("arn:execution:shop-v3-1")]);
-    let failure = handle(&table, &ssm(&[]), deployed(), TIMES)
+    let failure = handle(&table, &ssm(&[]), deployed(), &call(), NOW)
         .await
         .unwrap_err();
     assert_eq!(diagnostic(failure).error_type, "ExecutionRedriven");
@@ -136,10 +162,44 @@ async fn without_the_turn_nothing_is_written_at_all() {
 
 #[tokio::test]
 async fn an_input_that_is_none_is_refused_by_name() {
-    let failure = handle(&table(&[]), &ssm(&[]), json!({}), TIMES)
+    let failure = handle(&table(&[]), &ssm(&[]), json!({}), &call(), NOW)
         .await
         .unwrap_err();
     let failure = diagnostic(failure);
     assert_eq!(failure.error_type, "InvalidInput");
     assert!(failure.error_message.contains("`plan`"), "{failure:?}");
+}
+
+#[tokio::test]
+async fn an_earlier_call_that_may_still_write_is_not_overtaken() {
+    let other = mock!(aws_sdk_dynamodb::Client::get_item).then_output(|| {
+        GetItemOutput::builder()
+            .item("holder", AttributeValue::S(EXECUTION.to_owned()))
+            .item("heldRedrives", AttributeValue::N("0".to_owned()))
+            .item("changingUntil", AttributeValue::N(UNTIL.to_string()))
+            .item(
+                "changingBy",
+                AttributeValue::S("an earlier call".to_owned()),
+            )
+            .build()
+    });
+    let failure = handle(&table(&[&other]), &ssm(&[]), deployed(), &call(), NOW)
+        .await
+        .unwrap_err();
+    assert_eq!(diagnostic(failure).error_type, "CallInProgress");
+}
+
+#[tokio::test]
+async fn a_call_is_noted_to_be_over_whether_or_not_the_parameter_was_written() {
+    let written = mock!(aws_sdk_ssm::Client::put_parameter)
+        .then_output(|| PutParameterOutput::builder().build());
+    let refused =
+        mock!(aws_sdk_ssm::Client::put_parameter).then_error(|| put_error("AccessDeniedException"));
+    for (put, is_written) in [(written, true), (refused, false)] {
+        let (finishes, begins) = (finishes(), writes());
+        let table = table(&[&held_by(EXECUTION), &finishes, &begins]);
+        let handled = handle(&table, &ssm(&[&put]), deployed(), &call(), NOW).await;
+        assert_eq!(handled.unwrap().unwritten.is_none(), is_written);
+        assert_eq!((begins.num_calls(), finishes.num_calls()), (1, 1));
+    }
 }

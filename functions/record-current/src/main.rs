@@ -9,7 +9,6 @@ mod serving;
 
 use bluegreen_release::Table;
 use bluegreen_runtime::{Error, now, serve};
-use handler::Times;
 
 #[tokio::main(flavor = "current_thread")]
 async fn main() -> Result<(), Error> {
@@ -18,12 +17,5 @@ async fn main() -> Result<(), Error> {
     let name = bluegreen_runtime::required_variable("RELEASES_TABLE")?;
     let table = Table::new(aws_sdk_dynamodb::Client::new(&config), name);
     let ssm = aws_sdk_ssm::Client::new(&config);
-    serve(async |call| {
-        let times = Times {
-            now: now(),
-            until: call.until,
-        };
-        handler::handle(&table, &ssm, call.payload, times).await
-    })
-    .await
+    serve(async |it| handler::handle(&table, &ssm, it.payload, &it.call, now()).await).await
 }

@@ -1,5 +1,5 @@
 use bluegreen_contract::InvalidInput;
-use bluegreen_release::TableFailure;
+use bluegreen_release::{BeginFailure, CallInProgress, TableFailure};
 use bluegreen_runtime::AwsRequestFailed;
 
 /// Why the rollback of not every service has begun. A variant's name is its error name in Step
@@ -10,6 +10,9 @@ pub(crate) enum Failure {
     InvalidInput(#[from] InvalidInput),
     #[error(transparent)]
     ExecutionRedriven(TableFailure),
+    /// An earlier call of this very state, which is to be waited for.
+    #[error(transparent)]
+    CallInProgress(CallInProgress),
     #[error(
         "The service {service} was not rolled back: {reason} Services that were rolled back: {back}. Services that were not: {not_back}."
     )]
@@ -31,6 +34,15 @@ impl From<TableFailure> for Failure {
             redriven @ TableFailure::ExecutionRedriven { .. } => {
                 Failure::ExecutionRedriven(redriven)
             }
+        }
+    }
+}
+
+impl From<BeginFailure> for Failure {
+    fn from(failure: BeginFailure) -> Self {
+        match failure {
+            BeginFailure::Table(failure) => failure.into(),
+            BeginFailure::CallInProgress(other) => Failure::CallInProgress(other),
         }
     }
 }

@@ -6,7 +6,7 @@ use bluegreen_contract::{
 };
 use bluegreen_ecs::Seen;
 use bluegreen_release::{Beginning, Changing, Table};
-use bluegreen_runtime::{AwsRequestFailed, failed};
+use bluegreen_runtime::{AwsRequestFailed, LambdaCall, failed};
 use serde_json::Value;
 use std::time::Duration;
 
@@ -26,33 +26,40 @@ pub(crate) struct Clients {
 /// One service's failure keeps no other from being rolled back: all are tried before the first
 /// failure is told. A call that is made again leaves those whose rollback has begun.
 ///
-/// `until` is when Lambda ends this call, `clock` tells the time, both in milliseconds since 1970.
+/// `clock` tells the time in milliseconds since 1970.
 pub(crate) async fn handle(
     clients: &Clients,
     payload: Value,
-    until: i64,
+    call: &LambdaCall,
     clock: impl Fn() -> i64,
 ) -> Result<UpdatedServices, Failure> {
     let input: RollBackInput = parse(payload)?;
     check(&input)?;
-    begin(&clients.table, &input, until).await?;
+    begin(&clients.table, &input, call).await?;
+    let previous = roll_all_back(&clients.ecs, &input).await;
+    clients.table.finish(&input.release.stack, call).await;
+    Ok(done(&input, previous?, clock()))
+}
+
+/// Returns the revisions that the services had.
+async fn roll_all_back(client: &Client, input: &RollBackInput) -> Result<Vec<String>, Failure> {
     let services = &input.target.services;
-    let mut seen = look(&clients.ecs, services).await?;
+    let mut seen = look(client, services).await?;
     if has_nothing_to_do_for_some(&seen, services) {
         tokio::time::sleep(STALE).await;
-        seen = look(&clients.ecs, services).await?;
+        seen = look(client, services).await?;
     }
     let mut outcomes = Vec::with_capacity(services.len());
     for wanted in services {
         let outcome = match observation(&seen, wanted) {
-            Some(observation) => roll_back(&clients.ecs, wanted, &observation).await,
+            Some(observation) => roll_back(client, wanted, &observation).await,
             None => Err(gone(wanted)),
         };
         outcomes.push(outcome);
     }
     match worst(services, &outcomes) {
         Some((wanted, failure)) => Err(not_back(wanted, failure, services, &outcomes)),
-        None => Ok(done(&input, outcomes, clock())),
+        None => Ok(outcomes.into_iter().flatten().collect()),
     }
 }
 
@@ -72,14 +79,14 @@ fn check(input: &RollBackInput) -> Result<(), InvalidInput> {
     }
 }
 
-async fn begin(table: &Table, input: &RollBackInput, until: i64) -> Result<(), Failure> {
+async fn begin(table: &Table, input: &RollBackInput, call: &LambdaCall) -> Result<(), Failure> {
     let target = &input.target;
     let beginning = Beginning {
         changing: Changing::Rollback,
         before: Some(&input.before),
         services: Some(&target.services),
         target: target.release.as_ref().filter(|_| target.requested),
-        until,
+        call,
     };
     table
         .begin(&input.release, &input.execution, &beginning)
@@ -237,7 +244,7 @@ fn not_back(
 }
 
 /// What a service had before the first of several rollbacks is what it had before.
-fn done(input: &RollBackInput, outcomes: Vec<Outcome>, at: i64) -> UpdatedServices {
+fn done(input: &RollBackInput, previous: Vec<String>, at: i64) -> UpdatedServices {
     let had_before = |wanted: &WantedRevision| {
         let mut earlier = input.earlier.iter().flat_map(|earlier| &earlier.services);
         let earlier = earlier.find(|earlier| earlier.service == wanted.service);
@@ -247,7 +254,7 @@ fn done(input: &RollBackInput, outcomes: Vec<Outcome>, at: i64) -> UpdatedServic
         .target
         .services
         .iter()
-        .zip(outcomes.into_iter().flatten())
+        .zip(previous)
         .map(|(wanted, previous)| UpdatedService {
             cluster: wanted.cluster.clone(),
             service: wanted.service.clone(),

@@ -22,6 +22,13 @@ const NOW: i64 = 1_000_000;
 const UNTIL: i64 = NOW + 300_000;
 const CLUSTER: &str = "arn:aws:ecs:us-east-1:123456789012:cluster/demo";
 
+fn call() -> LambdaCall {
+    LambdaCall {
+        id: "this call".to_owned(),
+        until: UNTIL,
+    }
+}
+
 fn arn(name: &str) -> String {
     format!("arn:aws:ecs:us-east-1:123456789012:service/demo/{name}")
 }
@@ -76,6 +83,23 @@ fn writes(parts: &'static [&'static str]) -> Rule {
         .match_requests(move |request| {
             let sent = format!("{:?}", request.transact_items());
             parts.iter().all(|part| sent.contains(part))
+        })
+        .then_output(|| TransactWriteItemsOutput::builder().build())
+}
+
+/// This call is noted to be over.
+fn finishes() -> Rule {
+    mock!(aws_sdk_dynamodb::Client::transact_write_items)
+        .match_requests(|request| {
+            let [item] = request.transact_items() else {
+                return false;
+            };
+            let update = item.update().unwrap();
+            let values = update.expression_attribute_values().unwrap();
+            update.update_expression().starts_with("REMOVE")
+                && values
+                    .values()
+                    .eq([&AttributeValue::S("this call".to_owned())])
         })
         .then_output(|| TransactWriteItemsOutput::builder().build())
 }
@@ -199,8 +223,8 @@ fn refuses(name: &'static str, code: &'static str) -> Rule {
 
 /// The release has the turn.
 async fn back(ecs: &[&Rule], event: Value) -> Result<UpdatedServices, Failure> {
-    let clients = with(&[&turn("1"), &writes(&["rollback"])], ecs);
-    handle(&clients, event, UNTIL, || NOW).await
+    let clients = with(&[&turn("1"), &writes(&["rollback"]), &finishes()], ecs);
+    handle(&clients, event, &call(), || NOW).await
 }
 
 async fn failure(ecs: &[&Rule], event: Value) -> Diagnostic {
@@ -365,7 +389,7 @@ async fn bad_input_is_invalid_input_and_nothing_is_asked_of_aws() {
         (extra, "`force`"),
     ] {
         let clients = with(&[], &[]);
-        let failure = handle(&clients, event, UNTIL, || NOW).await.unwrap_err();
+        let failure = handle(&clients, event, &call(), || NOW).await.unwrap_err();
         let failure = diagnostic(failure);
         assert_eq!(failure.error_type, "InvalidInput");
         assert!(failure.error_message.contains(named), "{failure:?}");
@@ -376,8 +400,41 @@ async fn bad_input_is_invalid_input_and_nothing_is_asked_of_aws() {
 async fn without_the_turn_nothing_is_changed() {
     let clients = with(&[&turn("2")], &[]);
     let event = event(&[("web", "web:7")]);
-    let failure = handle(&clients, event, UNTIL, || NOW).await.unwrap_err();
+    let failure = handle(&clients, event, &call(), || NOW).await.unwrap_err();
     assert_eq!(diagnostic(failure).error_type, "ExecutionRedriven");
+}
+
+#[tokio::test]
+async fn an_earlier_call_that_may_still_change_something_is_not_overtaken() {
+    let other = mock!(aws_sdk_dynamodb::Client::get_item).then_output(|| {
+        GetItemOutput::builder()
+            .item("holder", AttributeValue::S(EXECUTION.to_owned()))
+            .item("heldRedrives", AttributeValue::N("1".to_owned()))
+            .item(
+                "changingUntil",
+                AttributeValue::N("4000000000000".to_owned()),
+            )
+            .item(
+                "changingBy",
+                AttributeValue::S("an earlier call".to_owned()),
+            )
+            .build()
+    });
+    let clients = with(&[&other], &[]);
+    let event = event(&[("web", "web:7")]);
+    let failure = handle(&clients, event, &call(), || NOW).await.unwrap_err();
+    assert_eq!(diagnostic(failure).error_type, "CallInProgress");
+}
+
+#[tokio::test]
+async fn a_call_that_could_roll_nothing_back_is_noted_to_be_over() {
+    let services = services(|| vec![resting("web", "web:8")]);
+    let refuses = refuses("web", "AccessDeniedException");
+    let (begins, finishes) = (writes(&["rollback"]), finishes());
+    let clients = with(&[&turn("1"), &begins, &finishes], &[&services, &refuses]);
+    let event = event(&[("web", "web:7")]);
+    assert!(handle(&clients, event, &call(), || NOW).await.is_err());
+    assert_eq!((begins.num_calls(), finishes.num_calls()), (1, 1));
 }
 
 #[tokio::test]
@@ -391,12 +448,14 @@ async fn the_record_says_at_once_which_revisions_come_back_and_of_a_requested_ro
             services(|| vec![resting("worker", "worker:3")]),
             updates("worker", "worker:2"),
         );
-        let clients = with(&[&turn("1"), &written], &[&services, &updates]);
+        let finishes = finishes();
+        let rules = [&turn("1"), &written, &finishes];
+        let clients = with(&rules, &[&services, &updates]);
         let mut event = event(&[("worker", "worker:2")]);
         event["target"]["requested"] = json!(requested);
         event["target"]["release"] = good_release();
-        handle(&clients, event, UNTIL, || NOW).await.unwrap();
-        assert_eq!(written.num_calls(), 1);
+        handle(&clients, event, &call(), || NOW).await.unwrap();
+        assert_eq!((written.num_calls(), finishes.num_calls()), (1, 1));
     }
 }
 

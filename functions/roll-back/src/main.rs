@@ -19,5 +19,5 @@ async fn main() -> Result<(), Error> {
         ),
         ecs: bluegreen_ecs::rate_limited_client(&config),
     };
-    serve(async |call| handler::handle(&clients, call.payload, call.until, now).await).await
+    serve(async |it| handler::handle(&clients, it.payload, &it.call, now).await).await
 }

@@ -1,5 +1,5 @@
 use bluegreen_contract::InvalidInput;
-use bluegreen_release::TableFailure;
+use bluegreen_release::{BeginFailure, CallInProgress, TableFailure};
 use bluegreen_runtime::AwsRequestFailed;
 
 /// Why there is no task. A variant's name is its error name in Step Functions.
@@ -10,6 +10,9 @@ pub(crate) enum Failure {
     /// No task may be started: this try has not, or no longer, the turn of the stack.
     #[error("{0}")]
     ExecutionRedriven(String),
+    /// An earlier call of this very state, which is to be waited for.
+    #[error(transparent)]
+    CallInProgress(CallInProgress),
     #[error("ECS did not start the {purpose} of {service}: {reasons}.")]
     TaskNotStarted {
         purpose: &'static str,
@@ -34,6 +37,15 @@ impl From<TableFailure> for Failure {
             TableFailure::ExecutionRedriven { .. } => {
                 Failure::ExecutionRedriven(failure.to_string())
             }
+        }
+    }
+}
+
+impl From<BeginFailure> for Failure {
+    fn from(failure: BeginFailure) -> Self {
+        match failure {
+            BeginFailure::Table(failure) => failure.into(),
+            BeginFailure::CallInProgress(other) => Failure::CallInProgress(other),
         }
     }
 }

@@ -11,23 +11,17 @@ use bluegreen_contract::{
 use bluegreen_ecr::EcrImage;
 use bluegreen_ecs::{Family, Marks, RegisterFailure};
 use bluegreen_release::{Beginning, Changing, Table, TableFailure};
-use bluegreen_runtime::{AwsRequestFailed, failed};
+use bluegreen_runtime::{AwsRequestFailed, LambdaCall, failed};
 use serde_json::Value;
 
-/// When Lambda calls and when it ends the call at the latest, milliseconds since 1970.
-#[derive(Debug, Clone, Copy)]
-pub(crate) struct Call {
-    pub(crate) now: i64,
-    pub(crate) until: i64,
-}
-
 /// Proves that this release has the turn, registers the revision with the image pinned and runs it
-/// once.
+/// once. `now` in milliseconds since 1970.
 pub(crate) async fn handle(
     client: &Client,
     table: &Table,
     event: Value,
-    call: Call,
+    call: &LambdaCall,
+    now: i64,
 ) -> Result<StartedTask, Failure> {
     let input: RunMigrationInput = parse(event)?;
     let image = checked_image(&input.release)?;
@@ -39,6 +33,19 @@ pub(crate) async fn handle(
     table
         .begin(&input.release, &input.execution, &beginning(&input, call))
         .await?;
+    let ran = run(client, table, &input, image, now).await;
+    table.finish(&input.release.stack, call).await;
+    ran
+}
+
+async fn run(
+    client: &Client,
+    table: &Table,
+    input: &RunMigrationInput,
+    image: &str,
+    now: i64,
+) -> Result<StartedTask, Failure> {
+    let command = &input.command;
     let service = service_of(client, command).await?;
     let family = Family::of(client, &command.task_definition).await?;
     let marks = Marks {
@@ -49,7 +56,7 @@ pub(crate) async fn handle(
         .register_pinned(client, image, marks)
         .await
         .map_err(not_registered)?;
-    let request = task::request(&service, &input, &revision);
+    let request = task::request(&service, input, &revision);
     let started = start(client, request, command, revision).await?;
     tracing::info!(
         task = started.task_arn,
@@ -76,7 +83,7 @@ pub(crate) async fn handle(
         task_arn: started.task_arn,
         task_definition: started.task_definition,
         container: command.container.clone(),
-        at: call.now,
+        at: now,
         timeout_seconds: command.timeout_seconds,
     })
 }
@@ -92,7 +99,7 @@ fn checked_image(release: &Release) -> Result<&str, InvalidInput> {
     Ok(image)
 }
 
-fn beginning(input: &RunMigrationInput, call: Call) -> Beginning<'_> {
+fn beginning<'a>(input: &'a RunMigrationInput, call: &'a LambdaCall) -> Beginning<'a> {
     let (changing, before) = match input.command.purpose {
         Purpose::Migration => (Changing::Migration, Some(input.before.as_slice())),
         // The services run the new image by now.
@@ -103,7 +110,7 @@ fn beginning(input: &RunMigrationInput, call: Call) -> Beginning<'_> {
         before,
         services: None,
         target: None,
-        until: call.until,
+        call,
     }
 }
 

@@ -31,10 +31,14 @@ const TASK: &str = "arn:aws:ecs:us-east-1:123456789012:task/demo/0123";
 const IMAGE: &str = "123456789012.dkr.ecr.us-east-1.amazonaws.com/demo@sha256:2222";
 const EXECUTION: &str = "arn:aws:states:us-east-1:123456789012:execution:deploy:1";
 
-const CALL: Call = Call {
-    now: 1_700_000_000_000,
-    until: 1_700_000_060_000,
-};
+const NOW: i64 = 1_700_000_000_000;
+
+fn call() -> LambdaCall {
+    LambdaCall {
+        id: "this call".to_owned(),
+        until: NOW + 60_000,
+    }
+}
 
 fn event() -> Value {
     json!({
@@ -99,6 +103,17 @@ impl Releases {
         let rules = &[&self.turn, &self.written];
         let client = mock_client!(aws_sdk_dynamodb, RuleMode::MatchAny, rules);
         Table::new(client, "releases".to_owned())
+    }
+
+    /// The last thing that was written is that this call is over.
+    fn assert_finished(&self) {
+        let updates = self.updates.lock().unwrap();
+        let last = updates.last().unwrap();
+        assert_eq!(last.key()["item"].as_s().unwrap(), "turn");
+        assert!(last.update_expression().starts_with("REMOVE"));
+        let values = last.expression_attribute_values().unwrap();
+        let own = AttributeValue::S("this call".to_owned());
+        assert!(values.values().eq([&own]), "{values:?}");
     }
 
     /// What was set in the release's record, in the order of the writes.
@@ -220,13 +235,13 @@ async fn answer(service: fn() -> Service, run: Rule) -> Result<StartedTask, Fail
         RuleMode::MatchAny,
         &[&service, &known, &registers, &run]
     );
-    handle(&client, &held_by(EXECUTION).table(), event(), CALL).await
+    handle(&client, &held_by(EXECUTION).table(), event(), &call(), NOW).await
 }
 
 async fn refusal(ecs: &[&Rule], event: Value) -> Diagnostic {
     let client = mock_client!(aws_sdk_ecs, RuleMode::MatchAny, ecs);
     let table = held_by(EXECUTION).table();
-    let answer = handle(&client, &table, event, CALL).await;
+    let answer = handle(&client, &table, event, &call(), NOW).await;
     diagnostic(answer.unwrap_err())
 }
 
@@ -264,7 +279,7 @@ async fn the_task_runs_the_pinned_revision_as_the_service_would() {
             "purpose": "migration", "stack": "demo", "image": IMAGE, "cluster": CLUSTER,
             "service": SERVICE, "taskArn": TASK, "taskDefinition": PINNED, "container": "web",
             "log": {"group": "/ecs/demo", "stream": "app/web/0123", "region": "us-east-1"},
-            "at": CALL.now, "timeoutSeconds": 600
+            "at": NOW, "timeoutSeconds": 600
         })
     );
 }
@@ -376,7 +391,9 @@ async fn the_task_of_an_earlier_try_is_the_answer_and_not_a_second_one() {
         &[&service, &known, &registers, &conflict, &earlier]
     );
     let table = held_by(EXECUTION).table();
-    let started = handle(&client, &table, event(), CALL).await.unwrap();
+    let started = handle(&client, &table, event(), &call(), NOW)
+        .await
+        .unwrap();
     assert_eq!(started.task_arn, TASK);
     assert_eq!(started.task_definition, "arn:earlier:8");
 }
@@ -431,7 +448,7 @@ async fn bad_input_is_invalid_input_and_nothing_is_asked_of_aws() {
     ] {
         let mut event = event();
         *event.pointer_mut(pointer).unwrap() = value;
-        let answer = handle(&client, &table, event, CALL).await;
+        let answer = handle(&client, &table, event, &call(), NOW).await;
         let failure = diagnostic(answer.unwrap_err());
         assert_eq!(failure.error_type, "InvalidInput");
         assert!(failure.error_message.contains(named), "{failure:?}");
@@ -445,7 +462,7 @@ async fn nothing_is_asked_of_ecs_by_who_has_not_the_turn() {
     redriven["execution"]["redrives"] = json!(1);
     for (holder, event) in [(another, event()), (EXECUTION, redriven)] {
         let client = mock_client!(aws_sdk_ecs, RuleMode::MatchAny, &[]);
-        let answer = handle(&client, &held_by(holder).table(), event, CALL).await;
+        let answer = handle(&client, &held_by(holder).table(), event, &call(), NOW).await;
         let failure = diagnostic(answer.unwrap_err());
         assert_eq!(failure.error_type, "ExecutionRedriven");
         assert!(failure.error_message.contains("demo"), "{failure:?}");
@@ -467,7 +484,7 @@ async fn the_record_says_what_is_about_to_be_started_and_then_which_task_it_is()
     let rules = &[&service, &known, &registers, &run];
     let client = mock_client!(aws_sdk_ecs, RuleMode::MatchAny, rules);
 
-    let answer = handle(&client, &releases.table(), event(), CALL).await;
+    let answer = handle(&client, &releases.table(), event(), &call(), NOW).await;
 
     assert_eq!(answer.unwrap().task_arn, TASK);
     let record = releases.record();
@@ -477,6 +494,46 @@ async fn the_record_says_what_is_about_to_be_started_and_then_which_task_it_is()
     assert_eq!(record.last().unwrap(), &("migration".into(), TASK.into()));
     // The turn and the record, in one transaction.
     assert_eq!(*seen_before_ecs.lock().unwrap(), [2]);
+    releases.assert_finished();
+}
+
+#[tokio::test]
+async fn a_call_that_could_start_nothing_is_noted_to_be_over() {
+    let releases = held_by(EXECUTION);
+    let service = service_is(fargate_service);
+    let run = mock!(Client::run_task).then_output(|| RunTaskOutput::builder().build());
+    let (known, registers) = (revision_is_known(), registers());
+    let rules = &[&service, &known, &registers, &run];
+    let client = mock_client!(aws_sdk_ecs, RuleMode::MatchAny, rules);
+    let answer = handle(&client, &releases.table(), event(), &call(), NOW).await;
+    assert!(answer.is_err());
+    releases.assert_finished();
+}
+
+#[tokio::test]
+async fn an_earlier_call_that_may_still_start_a_task_is_not_overtaken() {
+    let turn = mock!(DynamoDb::get_item).then_output(|| {
+        GetItemOutput::builder()
+            .item("holder", AttributeValue::S(EXECUTION.to_owned()))
+            .item("heldRedrives", AttributeValue::N("0".to_owned()))
+            .item(
+                "changingUntil",
+                AttributeValue::N("4000000000000".to_owned()),
+            )
+            .item(
+                "changingBy",
+                AttributeValue::S("an earlier call".to_owned()),
+            )
+            .build()
+    });
+    let releases = Releases {
+        turn,
+        ..held_by(EXECUTION)
+    };
+    let client = mock_client!(aws_sdk_ecs, RuleMode::MatchAny, &[]);
+    let answer = handle(&client, &releases.table(), event(), &call(), NOW).await;
+    assert_eq!(diagnostic(answer.unwrap_err()).error_type, "CallInProgress");
+    assert!(releases.updates.lock().unwrap().is_empty());
 }
 
 #[tokio::test]
@@ -499,7 +556,7 @@ async fn a_turn_that_is_lost_while_the_task_starts_is_told_with_the_task() {
     let (known, registers, run) = (revision_is_known(), registers(), starts(|_| true));
     let rules = &[&service, &known, &registers, &run];
     let client = mock_client!(aws_sdk_ecs, RuleMode::MatchAny, rules);
-    let answer = handle(&client, &releases.table(), event(), CALL).await;
+    let answer = handle(&client, &releases.table(), event(), &call(), NOW).await;
     let failure = diagnostic(answer.unwrap_err());
     assert_eq!(failure.error_type, "ExecutionRedriven");
     assert!(failure.error_message.contains(TASK), "{failure:?}");
@@ -518,13 +575,14 @@ async fn a_task_that_cannot_be_noted_is_told_with_the_failure() {
                 .build();
             TransactWriteItemsError::generic(metadata)
         })
+        .output(|| TransactWriteItemsOutput::builder().build())
         .build();
     let releases = Releases { written, ..held };
     let service = service_is(fargate_service);
     let (known, registers, run) = (revision_is_known(), registers(), starts(|_| true));
     let rules = &[&service, &known, &registers, &run];
     let client = mock_client!(aws_sdk_ecs, RuleMode::MatchAny, rules);
-    let answer = handle(&client, &releases.table(), event(), CALL).await;
+    let answer = handle(&client, &releases.table(), event(), &call(), NOW).await;
     let failure = diagnostic(answer.unwrap_err());
     assert_eq!(failure.error_type, "AwsRequestFailed");
     assert_eq!(
@@ -543,7 +601,7 @@ async fn a_post_deploy_command_is_no_migration_of_the_record() {
     let rules = &[&service, &known, &registers, &run];
     let client = mock_client!(aws_sdk_ecs, RuleMode::MatchAny, rules);
 
-    let answer = handle(&client, &releases.table(), post_deploy(), CALL).await;
+    let answer = handle(&client, &releases.table(), post_deploy(), &call(), NOW).await;
 
     assert_eq!(answer.unwrap().purpose, Purpose::PostDeploy);
     let record = releases.record();

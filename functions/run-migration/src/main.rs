@@ -9,7 +9,6 @@ mod task;
 use aws_sdk_dynamodb::Client as DynamoDb;
 use bluegreen_release::Table;
 use bluegreen_runtime::{Error, now, serve};
-use handler::Call;
 
 #[tokio::main(flavor = "current_thread")]
 async fn main() -> Result<(), Error> {
@@ -18,12 +17,5 @@ async fn main() -> Result<(), Error> {
     let name = bluegreen_runtime::required_variable("RELEASES_TABLE")?;
     let table = Table::new(DynamoDb::new(&config), name);
     let ecs = bluegreen_ecs::rate_limited_client(&config);
-    serve(async |invocation| {
-        let call = Call {
-            now: now(),
-            until: invocation.until,
-        };
-        handler::handle(&ecs, &table, invocation.payload, call).await
-    })
-    .await
+    serve(async |it| handler::handle(&ecs, &table, it.payload, &it.call, now()).await).await
 }

@@ -7,7 +7,7 @@ use bluegreen_contract::{
     InvalidInput, PlannedService, RequestedAction, SettleReleaseInput, SettledRelease,
 };
 use bluegreen_ecs::Seen;
-use bluegreen_release::{Beginning, Changing, Table};
+use bluegreen_release::Table;
 use bluegreen_runtime::{AwsRequestFailed, failed};
 use serde_json::Value;
 use std::time::Duration;
@@ -129,7 +129,12 @@ async fn look(
     }
     let stop = stop(asked, now);
     if stop != Stop::Nothing {
-        begin(&clients.table, asked, until).await?;
+        // Whoever has lost the turn stops nothing.
+        let (release, execution) = (&asked.plan.release, &asked.execution);
+        clients
+            .table
+            .begin_settling(release, execution, until)
+            .await?;
     }
     let mut sentences = Vec::new();
     for task in &left.tasks {
@@ -159,19 +164,6 @@ fn was_deployed(planned: &PlannedService, seen: &Seen, since: i64) -> bool {
         let updated = deployment.updated_at().and_then(|at| at.to_millis().ok());
         updated.is_some_and(|at| at >= since)
     })
-}
-
-/// Whoever has lost the turn stops nothing.
-async fn begin(table: &Table, asked: &SettleReleaseInput, until: i64) -> Result<(), Failure> {
-    let beginning = Beginning {
-        changing: Changing::Settling,
-        before: None,
-        services: None,
-        target: None,
-        until,
-    };
-    let release = &asked.plan.release;
-    Ok(table.begin(release, &asked.execution, &beginning).await?)
 }
 
 /// Says what the task does, after telling it to stop where that is asked for.

@@ -21,5 +21,5 @@ async fn main() -> Result<(), Error> {
         waits: Waits::from_env(&config, "settle-release")?,
         ecs: bluegreen_ecs::rate_limited_client(&config),
     };
-    serve(async |call| handler::handle(&clients, call.payload, call.until, now).await).await
+    serve(async |it| handler::handle(&clients, it.payload, it.call.until, now).await).await
 }

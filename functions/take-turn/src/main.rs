@@ -10,5 +10,5 @@ use bluegreen_runtime::{Error, serve};
 async fn main() -> Result<(), Error> {
     bluegreen_runtime::init_logging();
     let line = Line::from_env(&bluegreen_runtime::from_env()?)?;
-    serve(async |call| handler::handle(&line, call.payload, call.until).await).await
+    serve(async |it| handler::handle(&line, it.payload, it.call.until).await).await
 }

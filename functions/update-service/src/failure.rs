@@ -1,6 +1,6 @@
 use bluegreen_alarms::AlarmsInAlarm;
 use bluegreen_contract::InvalidInput;
-use bluegreen_release::TableFailure;
+use bluegreen_release::{BeginFailure, CallInProgress, TableFailure};
 use bluegreen_runtime::AwsRequestFailed;
 
 /// Why not every service has its new revision. A variant's name is its error name in Step
@@ -13,6 +13,9 @@ pub(crate) enum Failure {
     AlarmsInAlarm(AlarmsInAlarm),
     #[error(transparent)]
     ExecutionRedriven(TableFailure),
+    /// An earlier call of this very state, which is to be waited for.
+    #[error(transparent)]
+    CallInProgress(CallInProgress),
     #[error(
         "The service {service} did not get its new revision: {reason} Services that have theirs: {updated}. Services that do not: {not_updated}."
     )]
@@ -34,6 +37,15 @@ impl From<TableFailure> for Failure {
             redriven @ TableFailure::ExecutionRedriven { .. } => {
                 Failure::ExecutionRedriven(redriven)
             }
+        }
+    }
+}
+
+impl From<BeginFailure> for Failure {
+    fn from(failure: BeginFailure) -> Self {
+        match failure {
+            BeginFailure::Table(failure) => failure.into(),
+            BeginFailure::CallInProgress(other) => Failure::CallInProgress(other),
         }
     }
 }

@@ -7,7 +7,7 @@ use bluegreen_contract::{
 use bluegreen_ecr::EcrImage;
 use bluegreen_ecs::{Family, Marks, RegisterFailure};
 use bluegreen_release::{Beginning, Changing, Table};
-use bluegreen_runtime::{AwsRequestFailed, failed};
+use bluegreen_runtime::{AwsRequestFailed, LambdaCall, failed};
 use serde_json::Value;
 
 pub(crate) struct Clients {
@@ -22,24 +22,36 @@ pub(crate) struct Clients {
 /// every revision is registered before the first service is updated. A call that is made again finds
 /// what was done before, and does only what is left.
 ///
-/// `until` is when Lambda ends this call, `clock` tells the time, both in milliseconds since 1970.
+/// `clock` tells the time in milliseconds since 1970.
 pub(crate) async fn handle(
     clients: &Clients,
     payload: Value,
-    until: i64,
+    call: &LambdaCall,
     clock: impl Fn() -> i64,
 ) -> Result<UpdatedServices, Failure> {
     let input: UpdateServiceInput = parse(payload)?;
     let image = image(&input)?;
     check_alarms(clients, &input).await?;
-    begin(clients, &input, None, until).await?;
+    begin(clients, &input, None, call).await?;
+    let updated = update(clients, &input, image, call).await;
+    clients.table.finish(&input.release.stack, call).await;
+    Ok(updated?.done(clock()))
+}
+
+/// Registers every revision, and then updates every service.
+async fn update<'a>(
+    clients: &Clients,
+    input: &'a UpdateServiceInput,
+    image: &'a str,
+    call: &LambdaCall,
+) -> Result<Update<'a>, Failure> {
     let planned = input.services.iter();
     let current = bluegreen_ecs::describe_services(
         &clients.ecs,
         planned.map(|service| (service.cluster.as_str(), service.service.as_str())),
     )
     .await?;
-    let mut update = Update::new(&input, image);
+    let mut update = Update::new(input, image);
     for planned in &input.services {
         let current = current
             .get(&planned.service)
@@ -48,9 +60,9 @@ pub(crate) async fn handle(
         let step = revision_for(&clients.ecs, &update, planned, current).await?;
         update.steps.push(step);
     }
-    begin(clients, &input, Some(&update.wanted()), until).await?;
+    begin(clients, input, Some(&update.wanted()), call).await?;
     update.make(&clients.ecs).await?;
-    Ok(update.done(clock()))
+    Ok(update)
 }
 
 /// The image of the release.
@@ -96,14 +108,14 @@ async fn begin(
     clients: &Clients,
     input: &UpdateServiceInput,
     services: Option<&[WantedRevision]>,
-    until: i64,
+    call: &LambdaCall,
 ) -> Result<(), Failure> {
     let beginning = Beginning {
         changing: Changing::Services,
         before: Some(&input.services),
         services,
         target: None,
-        until,
+        call,
     };
     clients
         .table

@@ -22,6 +22,13 @@ const UNTIL: i64 = NOW + 300_000;
 const IMAGE: &str = "123456789012.dkr.ecr.us-east-1.amazonaws.com/demo@sha256:2222";
 const OLD_IMAGE: &str = "123456789012.dkr.ecr.us-east-1.amazonaws.com/demo:v1";
 
+fn call() -> LambdaCall {
+    LambdaCall {
+        id: "this call".to_owned(),
+        until: UNTIL,
+    }
+}
+
 fn service(name: &str) -> String {
     format!("arn:aws:ecs:us-east-1:123456789012:service/demo/{name}")
 }
@@ -95,6 +102,23 @@ fn writes() -> Rule {
         .then_output(|| TransactWriteItemsOutput::builder().build())
 }
 
+/// This call is noted to be over.
+fn finishes() -> Rule {
+    mock!(aws_sdk_dynamodb::Client::transact_write_items)
+        .match_requests(|request| {
+            let [item] = request.transact_items() else {
+                return false;
+            };
+            let update = item.update().unwrap();
+            let values = update.expression_attribute_values().unwrap();
+            update.update_expression().starts_with("REMOVE")
+                && values
+                    .values()
+                    .eq([&AttributeValue::S("this call".to_owned())])
+        })
+        .then_output(|| TransactWriteItemsOutput::builder().build())
+}
+
 fn alarms(in_alarm: &'static [&'static str]) -> aws_sdk_cloudwatch::Client {
     let rule = mock!(aws_sdk_cloudwatch::Client::describe_alarms).then_output(move || {
         let alarms = in_alarm
@@ -121,7 +145,7 @@ fn with(dynamodb: &[&Rule], in_alarm: &'static [&'static str], ecs: &[&Rule]) ->
 /// The release has the turn and no alarm is in ALARM.
 async fn update(ecs: &[&Rule], event: Value) -> Result<UpdatedServices, Failure> {
     let clients = with(&[&holds(), &writes()], &[], ecs);
-    handle(&clients, event, UNTIL, || NOW).await
+    handle(&clients, event, &call(), || NOW).await
 }
 
 async fn failure(ecs: &[&Rule], event: Value) -> Diagnostic {
@@ -410,7 +434,7 @@ async fn bad_input_is_invalid_input_and_nothing_is_asked_of_aws() {
         let mut event = good.clone();
         *event.pointer_mut(at).unwrap() = value;
         let clients = with(&[], &[], &[]);
-        let failure = handle(&clients, event, UNTIL, || NOW).await.unwrap_err();
+        let failure = handle(&clients, event, &call(), || NOW).await.unwrap_err();
         let failure = diagnostic(failure);
         assert_eq!(failure.error_type, "InvalidInput");
         assert!(failure.error_message.contains(named), "{failure:?}");
@@ -427,7 +451,7 @@ fn guarded() -> Value {
 async fn a_stack_in_alarm_is_not_deployed_to_and_nothing_is_written() {
     for touched in [None, Some("0")] {
         let clients = with(&[&record(touched)], &["5xx"], &[]);
-        let failure = handle(&clients, guarded(), UNTIL, || NOW).await;
+        let failure = handle(&clients, guarded(), &call(), || NOW).await;
         let failure = diagnostic(failure.unwrap_err());
         assert_eq!(failure.error_type, "AlarmsInAlarm");
         assert!(
@@ -444,7 +468,7 @@ async fn an_alarm_that_the_deployment_itself_may_have_raised_does_not_refuse_the
     let (holds, record, writes) = (holds(), record(Some("1")), writes());
     let (running, updates) = (running(&[("web", "web:7")]), updates("web", "web:8"));
     let clients = with(&[&holds, &record, &writes], &["5xx"], &[&running, &updates]);
-    handle(&clients, guarded(), UNTIL, || NOW).await.unwrap();
+    handle(&clients, guarded(), &call(), || NOW).await.unwrap();
     assert_eq!(updates.num_calls(), 1);
 }
 
@@ -454,7 +478,7 @@ async fn an_alarm_that_guards_nothing_is_not_asked_about() {
     let (holds, writes) = (holds(), writes());
     let clients = with(&[&holds, &writes], &["5xx"], &[&running, &updates]);
     let event = event(&[planned("web", "web:7")], migration("web", "web:8"));
-    assert!(handle(&clients, event, UNTIL, || NOW).await.is_ok());
+    assert!(handle(&clients, event, &call(), || NOW).await.is_ok());
 }
 
 #[tokio::test]
@@ -464,7 +488,7 @@ async fn without_the_turn_nothing_is_changed() {
             mock!(aws_sdk_dynamodb::Client::get_item).then_output(move || turn(holder, redrives));
         let clients = with(&[&other], &[], &[]);
         let event = event(&[planned("web", "web:7")], Value::Null);
-        let failure = handle(&clients, event, UNTIL, || NOW).await.unwrap_err();
+        let failure = handle(&clients, event, &call(), || NOW).await.unwrap_err();
         assert_eq!(diagnostic(failure).error_type, "ExecutionRedriven");
     }
 }
@@ -482,9 +506,47 @@ async fn the_turn_is_proved_before_a_revision_is_registered_and_again_before_a_s
     let [running, latest] = rules.each_ref();
     let clients = with(&[&asks, &writes], &[], &[running, latest, &registers]);
     let event = event(&[planned("web", "web:7")], Value::Null);
-    let failure = handle(&clients, event, UNTIL, || NOW).await.unwrap_err();
+    let failure = handle(&clients, event, &call(), || NOW).await.unwrap_err();
     assert_eq!(diagnostic(failure).error_type, "ExecutionRedriven");
-    assert_eq!((writes.num_calls(), registers.num_calls()), (1, 1));
+    // What was begun is over.
+    assert_eq!((writes.num_calls(), registers.num_calls()), (2, 1));
+}
+
+#[tokio::test]
+async fn an_earlier_call_that_may_still_change_something_is_not_overtaken() {
+    let other = mock!(aws_sdk_dynamodb::Client::get_item).then_output(|| {
+        let mut turn = turn(EXECUTION, "1");
+        let item = turn.item.as_mut().unwrap();
+        let until = AttributeValue::N("4000000000000".to_owned());
+        item.insert("changingUntil".to_owned(), until);
+        let by = AttributeValue::S("an earlier call".to_owned());
+        item.insert("changingBy".to_owned(), by);
+        turn
+    });
+    let clients = with(&[&other], &[], &[]);
+    let event = event(&[planned("web", "web:7")], Value::Null);
+    let failure = handle(&clients, event, &call(), || NOW).await.unwrap_err();
+    let failure = diagnostic(failure);
+    assert_eq!(failure.error_type, "CallInProgress");
+    let until = "2096-10-02T07:06:42.000Z";
+    assert!(failure.error_message.contains(until), "{failure:?}");
+}
+
+#[tokio::test]
+async fn a_call_that_has_changed_what_it_could_is_noted_to_be_over() {
+    let event = || event(&[planned("web", "web:7")], migration("web", "web:8"));
+    let (works, fails) = (
+        updates("web", "web:8"),
+        refuses("web", "AccessDeniedException"),
+    );
+    for (update, is_done) in [(works, true), (fails, false)] {
+        let (finishes, holds, begins) = (finishes(), holds(), writes());
+        let running = running(&[("web", "web:7")]);
+        let clients = with(&[&finishes, &holds, &begins], &[], &[&running, &update]);
+        let answer = handle(&clients, event(), &call(), || NOW).await;
+        assert_eq!(answer.is_ok(), is_done);
+        assert_eq!((begins.num_calls(), finishes.num_calls()), (2, 1));
+    }
 }
 
 #[tokio::test]
@@ -492,10 +554,11 @@ async fn the_record_says_which_revisions_the_services_are_about_to_get() {
     let names = mock!(aws_sdk_dynamodb::Client::transact_write_items)
         .match_requests(|request| format!("{:?}", request.transact_items()).contains("web:8"))
         .then_output(|| TransactWriteItemsOutput::builder().build());
-    let (holds, proves) = (holds(), writes());
+    let (holds, proves, finishes) = (holds(), writes(), finishes());
     let (running, updates) = (running(&[("web", "web:7")]), updates("web", "web:8"));
-    let clients = with(&[&holds, &names, &proves], &[], &[&running, &updates]);
+    let rules = [&holds, &names, &finishes, &proves];
+    let clients = with(&rules, &[], &[&running, &updates]);
     let event = event(&[planned("web", "web:7")], migration("web", "web:8"));
-    handle(&clients, event, UNTIL, || NOW).await.unwrap();
+    handle(&clients, event, &call(), || NOW).await.unwrap();
     assert_eq!((proves.num_calls(), names.num_calls()), (1, 1));
 }

@@ -19,5 +19,5 @@ async fn main() -> Result<(), Error> {
         cloudwatch: aws_sdk_cloudwatch::Client::new(&config),
         ecs: bluegreen_ecs::rate_limited_client(&config),
     };
-    serve(async |call| handler::handle(&clients, call.payload, call.until, now).await).await
+    serve(async |it| handler::handle(&clients, it.payload, &it.call, now).await).await
 }

@@ -219,8 +219,10 @@ def close(event, ended, answer, now):
             return None
         updates = []
         if holds:
+            table.check_alone(turn, stack)
             left = execution["id"] if ended.left_running() else None
-            updates.append(table.of_turn(turn, stack).set(unsettled=left).remove(*table.HELD))
+            given_back = table.of_turn(turn, stack).set(unsettled=left)
+            updates.append(given_back.remove(*table.HELD, *table.CHANGING))
         elif turn.get("waiting") == execution["id"]:
             place = table.Update(stack, "turn", {"waiting": execution["id"]})
             updates.append(place.remove(*table.IN_LINE))

@@ -18,15 +18,18 @@ def handler(event, context):
         raise InvalidInput("`rolledBack`: it is null after a rollback")
     if target and target["requested"] and not target["release"]:
         raise InvalidInput("`target.release`: it is null after a rollback")
-    serves(event, table.now(), table.until(context))
-    unwritten = write_image(plan, image_of(plan, target))
+    stack, call = plan["release"]["stack"], table.call_of(context)
+    with table.finishing(stack, call, only_after=AwsRequestFailed):
+        serves(event, table.now(), call)
+    with table.finishing(stack, call):
+        unwritten = write_image(plan, image_of(plan, target))
     post_deploy = None
     if not unwritten and not target and event["update"]:
         post_deploy = command(plan["postDeploy"], event["update"])
     return {"postDeploy": post_deploy, "unwritten": unwritten}
 
 
-def serves(event, now, until):
+def serves(event, now, call):
     plan, execution, target = event["plan"], event["execution"], event["target"]
     release, update = plan["release"], event["rolledBack"] or event["update"]
     stack, repository = release["stack"], release["repository"]
@@ -49,7 +52,7 @@ def serves(event, now, until):
     }
 
     def decide(turn):
-        of_turn = table.while_held(turn, stack, until)
+        of_turn = table.alone(turn, stack, call)
         of_record = table.Update(stack, release["record"])
         if target is None:
             deployed = f"deployed:{repository}"

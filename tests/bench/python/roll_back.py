@@ -21,14 +21,21 @@ def handler(event, context):
     wanted = event["target"]["services"]
     if not wanted:
         raise InvalidInput("`target.services`: there is none")
+    call = table.call_of(context)
     table.begin(
         event["release"],
         event["execution"],
         "rollback",
-        table.until(context),
+        call,
         before=event["before"],
         services=wanted,
     )
+    with table.finishing(event["release"]["stack"], call):
+        answers = roll_all_back(wanted)
+    return done_with(event, answers)
+
+
+def roll_all_back(wanted):
     seen = Seen(wanted)
     if any(seen.is_active(one) and seen.step(one) == LEAVE for one in wanted):
         time.sleep(STALE_SECONDS)
@@ -45,7 +52,7 @@ def handler(event, context):
         if passing:
             raise passing
         raise RollbackRefused(f"{failures[0]} Services that were rolled back: {done}.")
-    return done_with(event, answers)
+    return answers
 
 
 def done_with(event, answers):

@@ -34,13 +34,20 @@ def handler(event, context):
     )
     check_image(release["image"], release["repository"])
     at, is_migration = table.now(), command["purpose"] == "migration"
+    call = table.call_of(context)
     table.begin(
         release,
         execution,
         command["purpose"],
-        table.until(context),
+        call,
         before=event["before"] if is_migration else None,
     )
+    with table.finishing(release["stack"], call):
+        return run(event, at)
+
+
+def run(event, at):
+    release, execution, command = event["release"], event["execution"], event["command"]
     service = service_of(command)
     family = task_definition.family_of(ecs, command["taskDefinition"])
     try:
@@ -50,7 +57,7 @@ def handler(event, context):
     except task_definition.NothingToPin as nothing:
         raise InvalidInput(f"`command.taskDefinition`: {nothing}") from nothing
     task_arn, revision = start(request(service, event, revision), command)
-    if is_migration:
+    if command["purpose"] == "migration":
         table.started_migration(release, execution, task_arn)
     return {
         "purpose": command["purpose"],

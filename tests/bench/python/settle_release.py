@@ -59,7 +59,7 @@ def settle(asked, until):
     patience = asked["since"] + asked["plan"]["limits"]["migrationSeconds"] * 1000
     stop = what_to_stop(release, at > patience)
     if stop != "nothing":
-        table.begin(release, asked["execution"], "settling", until)
+        table.begin_settling(release, asked["execution"], until)
     sentences = [task_sentence(cluster, task, stop == "all") for cluster, task in tasks]
     sentences += [deployment_sentence(deployment, stop != "nothing") for deployment in deployments]
     if at > patience + STOPPING_MS:

@@ -2,6 +2,7 @@
 
 import json
 import os
+from contextlib import contextmanager
 from datetime import datetime, timezone
 
 from clients import client
@@ -21,12 +22,20 @@ HELD = (
     "heldRedrives",
     "heldOrder",
     "heldFor",
-    "changingUntil",
 )
+# What says that a call is about to change something.
+CHANGING = ("changingBy", "changingUntil")
+# A turn is as it was seen where these are.
+AS_HELD = ("holder", "heldSince", *CHANGING)
+CLOCKS_MS = 2000
 IN_LINE = ("waiting", "waitingOrder", "waitingDigest", "waitingFor")
 
 
 class ExecutionRedriven(Exception):
+    pass
+
+
+class CallInProgress(Exception):
     pass
 
 
@@ -38,6 +47,10 @@ def now():
 def until(context):
     """When Lambda ends this call."""
     return now() + context.get_remaining_time_in_millis()
+
+
+def call_of(context):
+    return {"id": context.aws_request_id, "until": until(context)}
 
 
 def rfc3339(millis):
@@ -211,16 +224,27 @@ def is_own(turn, execution):
 
 def of_turn(turn, stack):
     """A change of the turn as it is held."""
-    held = {name: turn.get(name) for name in ("holder", "heldSince", "changingUntil")}
-    return Update(stack, "turn", held)
+    return Update(stack, "turn", {name: turn.get(name) for name in AS_HELD})
 
 
-def while_held(turn, stack, until):
+def changing_until(turn, stack, until):
     update = of_turn(turn, stack)
     return update.set(changingUntil=max(until, turn.get("changingUntil", until)))
 
 
-def begin(release, execution, changing, until, before=None, services=None):
+def alone(turn, stack, call):
+    """A change of the turn by the only call that changes something."""
+    check_alone(turn, stack, call["id"])
+    return changing_until(turn, stack, call["until"]).set(changingBy=call["id"])
+
+
+def check_alone(turn, stack, own=None):
+    is_other = turn.get("changingBy", own) != own
+    if is_other and now() < turn["changingUntil"] + CLOCKS_MS:
+        raise CallInProgress(f"An earlier call may still change stack {stack}")
+
+
+def begin(release, execution, changing, call, before=None, services=None):
     """Tells what is about to change, which proves that the turn is this execution's."""
 
     def decide(turn):
@@ -230,11 +254,46 @@ def begin(release, execution, changing, until, before=None, services=None):
             services=services and compact(services),
             image=release["image"],
         )
-        if changing in ("services", "rollback"):
+        if changing == "rollback" or services is not None:
             record.set_first(touched=execution["redrives"])
-        return [while_held(turn, release["stack"], until), record]
+        return [alone(turn, release["stack"], call), record]
+
+    with finishing(release["stack"], call, only_after=AwsRequestFailed):
+        change_own(release["stack"], execution, decide)
+
+
+def begin_settling(release, execution, until):
+    """Several calls may settle what was left at once."""
+
+    def decide(turn):
+        if "unsettled" not in turn:
+            return None
+        record = Update(release["stack"], release["record"])
+        record.set(changing="settling", image=release["image"])
+        return [changing_until(turn, release["stack"], until), record]
 
     change_own(release["stack"], execution, decide)
+
+
+@contextmanager
+def finishing(stack, call, only_after=None):
+    """Tells that a call changes nothing any more, however it ends."""
+    try:
+        yield
+    except Exception as failure:
+        if only_after is None or isinstance(failure, only_after):
+            finish(stack, call)
+        raise
+    if only_after is None:
+        finish(stack, call)
+
+
+def finish(stack, call):
+    update = Update(stack, "turn", {"changingBy": call["id"]})
+    try:
+        write([update.remove(*CHANGING)])
+    except AwsRequestFailed as failure:
+        print(failure)
 
 
 def started_migration(release, execution, task):

@@ -14,8 +14,9 @@ states = client("stepfunctions")
 RETENTION_DAYS = int(os.environ["RECORD_RETENTION_DAYS"])
 LOOKS = 20
 MAY_BE_NEW_MS = 10 * 60 * 1000
-CLOCKS_MS = 2000
 LAST_LOOK_MS = 15_000
+# A call may finish before its time.
+PAUSE_MS = 5000
 AGAIN, WAIT = object(), object()
 
 
@@ -51,15 +52,17 @@ def look(me, patient_until):
     """None: another one is before this release."""
     if me["action"] == "end":
         return without_turn(None)
-    for _ in range(LOOKS):
+    looks = 0
+    while looks < LOOKS:
         step = Seen(me).step()
         if step is AGAIN:
+            looks += 1
             continue
         if isinstance(step, dict):
             return step
         if step is WAIT or step > patient_until:
             return None
-        time.sleep(max(step - table.now(), 0) / 1000)
+        time.sleep(min(max(step - table.now(), 0), PAUSE_MS) / 1000)
     return None
 
 
@@ -98,7 +101,7 @@ class Seen:
         retaken = table.of_turn(self.turn, self.stack).set(
             heldRedrives=mine, heldSince=table.rfc3339(table.now()), unsettled=self.id
         )
-        return self.last_call() or self.write([retaken.remove("changingUntil")])
+        return self.last_call() or self.write([retaken.remove(*table.CHANGING)])
 
     def at_the_head(self):
         if "holder" not in self.turn:
@@ -143,7 +146,7 @@ class Seen:
         now, record = table.now(), self.own_record()
         expected = {"holder": None}
         if dead:
-            expected = {name: self.turn.get(name) for name in ("holder", "heldSince", "changingUntil")}
+            expected = {name: self.turn.get(name) for name in table.AS_HELD}
         if not self.release["alarm"]:
             expected["waiting"] = self.id if "waiting" in self.turn else None
         turn = table.Update(self.stack, "turn", expected).set(
@@ -154,7 +157,7 @@ class Seen:
             heldRedrives=self.me["execution"]["redrives"],
             unsettled=dead,
         )
-        turn.remove("changingUntil")
+        turn.remove(*table.CHANGING)
         if self.release["alarm"]:
             turn.remove("heldOrder", "heldFor")
         else:
@@ -211,7 +214,7 @@ class Seen:
 
     def last_call(self):
         """Until when the holder's last call may last."""
-        until = self.turn.get("changingUntil", 0) + CLOCKS_MS
+        until = self.turn.get("changingUntil", 0) + table.CLOCKS_MS
         return until if table.now() < until else None
 
     def is_dead(self, who):

@@ -27,14 +27,16 @@ def handler(event, context):
     if not match or match["repository"] != release["repository"] or not match["digest"]:
         raise InvalidInput(f"`release.image`: {release['image']} is no digest of its repository")
     check_alarms(event)
-    begin(event, context)
-    current = current_task_definitions(planned)
-    steps = [revision_for(event, one, current) for one in planned]
-    wanted = [
-        {**bare(one), "taskDefinition": revision} for one, (revision, _) in zip(planned, steps)
-    ]
-    begin(event, context, wanted)
-    update(planned, steps)
+    call = table.call_of(context)
+    begin(event, call)
+    with table.finishing(release["stack"], call):
+        current = current_task_definitions(planned)
+        steps = [revision_for(event, one, current) for one in planned]
+        wanted = [
+            {**bare(one), "taskDefinition": revision} for one, (revision, _) in zip(planned, steps)
+        ]
+        begin(event, call, wanted)
+        update(planned, steps)
     at = table.now()
     return {
         "services": [
@@ -65,12 +67,12 @@ def check_alarms(event):
             raise alarms.AlarmsInAlarm(f"{', '.join(names)} of {release['stack']} are in ALARM")
 
 
-def begin(event, context, services=None):
+def begin(event, call, services=None):
     table.begin(
         event["release"],
         event["execution"],
         "services",
-        table.until(context),
+        call,
         before=event["services"],
         services=services,
     )

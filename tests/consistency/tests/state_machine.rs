@@ -32,6 +32,9 @@ fn function(state: &State<'_>) -> Crate {
 /// Of an execution that was redriven, this says that its turn is to be taken again.
 const REDRIVEN: &str = "ExecutionRedriven";
 
+/// An earlier call of the same state may still change something.
+const IN_PROGRESS: &str = "CallInProgress";
+
 /// The last state that does anything: where no other can help.
 const LAST: &str = "EndRelease";
 
@@ -264,6 +267,38 @@ fn a_redriven_execution_takes_its_turn_again_before_it_changes_anything() {
         }
     }
     assert!(found > 0, "no function can tell that it was redriven");
+}
+
+/// A delay is a random part of its longest, on average the half of it. Some dozens of them together
+/// hardly ever come to less than three fifths of their average.
+#[test]
+fn a_state_waits_for_an_earlier_call_for_as_long_as_it_may_last() {
+    let machine = Machine::load();
+    let pipeline = Template::load("pipeline.yml");
+    let limit = |state: &State<'_>| {
+        let function = pipeline.properties(&format!("{}Function", stem(state)));
+        function["Timeout"].as_f64().unwrap()
+    };
+    let can_tell = |state: &State<'_>| function(state).failures().contains(IN_PROGRESS);
+    let calls = calls(&machine);
+    let longest = calls.iter().filter(|it| can_tell(it)).map(limit);
+    let longest = longest.fold(0.0, f64::max);
+    assert!(longest > 0.0, "no function tells of an earlier call");
+    for state in calls {
+        let of_it = |retrier: &&Value| errors(retrier) == [IN_PROGRESS];
+        let retrier = state.retriers().iter().find(of_it);
+        assert_eq!(retrier.is_some(), can_tell(&state), "{}", state.name);
+        let Some(retrier) = retrier else {
+            continue;
+        };
+        let number = |key: &str| retrier[key].as_f64().unwrap();
+        let delays = std::iter::successors(Some(number("IntervalSeconds")), |delay| {
+            Some((delay * number("BackoffRate")).min(number("MaxDelaySeconds")))
+        });
+        let attempts = usize::try_from(retrier["MaxAttempts"].as_u64().unwrap()).unwrap();
+        let average = delays.take(attempts).sum::<f64>() / 2.0;
+        assert!(average * 0.6 > longest, "{}", state.name);
+    }
 }
 
 #[test]

@@ -11,6 +11,8 @@
 //!   out at its own next look only;
 //! - an execution is aborted anywhere, while a function of it works on, and is redriven at the state
 //!   in which it was; what Step Functions says of a redriven one may be of before;
+//! - the connection to a function is lost, which goes on while its state calls again; a function
+//!   crashes before it has finished;
 //! - a deployment fails.
 //!
 //! A function that is about to change something may work on until the time that it wrote before, and

@@ -4,8 +4,11 @@ use crate::releases::{Scenario, releases};
 use bluegreen_contract::{Execution, GoodRelease, RequestedAction, TakeTurnInput};
 use bluegreen_release::memory::Memory;
 use bluegreen_release::transactions::{self, Dead};
-use bluegreen_release::turn::{Holder, Life, Seen, Step, Turn, Who, step};
-use bluegreen_release::{Beginning, Changing, End, Retention, Seconds, Serves, Transaction};
+use bluegreen_release::turn::{Holder, Life, Seen, Step, TURN, Turn, Who, step};
+use bluegreen_release::{
+    Beginning, CallInProgress, Changing, End, Retention, Seconds, Serves, Transaction,
+};
+use bluegreen_runtime::LambdaCall;
 use stateright::{Model, Property};
 use std::collections::BTreeSet;
 
@@ -16,6 +19,10 @@ pub struct Rules {
     pub written: fn(Kind, Transaction) -> Transaction,
     /// Whether a push is not deployed that is older than one that was.
     pub stale: bool,
+    /// Whether a call that is to change something waits for another one of its try.
+    pub fenced: bool,
+    /// Whether the call that ends a release does.
+    pub ends_alone: bool,
 }
 
 impl Rules {
@@ -24,6 +31,8 @@ impl Rules {
         step,
         written: |_, transaction| transaction,
         stale: true,
+        fenced: true,
+        ends_alone: true,
     };
 }
 
@@ -56,6 +65,10 @@ pub struct Call {
     pub redrives: u32,
     pub kind: Kind,
     pub phase: Phase,
+    /// The connection to it is lost: nobody hears what it answers, and it may be called again.
+    pub lost: bool,
+    /// Tells it apart from the other calls of this kind by its try: every further one takes a fault.
+    pub number: u8,
     /// What it will write.
     pub transaction: Shared<Transaction>,
     /// The release whose place it takes.
@@ -84,7 +97,7 @@ pub struct World {
 pub struct Budget {
     pub aborts: u8,
     pub redrives: u8,
-    /// Answers that are lost, deployments that fail.
+    /// Answers and connections that are lost, functions that crash, deployments that fail.
     pub faults: u8,
     /// Functions of one release that look at the turn at once, besides the first.
     pub twice: u8,
@@ -105,10 +118,12 @@ pub enum Act {
         told: bool,
     },
     WriteAndLoseTheAnswer(usize),
-    /// The function ends.
+    /// The function has finished.
     Return(usize),
-    /// It ends, and its answer is lost.
+    /// It ends before it has finished.
     Die(usize),
+    /// The connection to it is lost, and it goes on.
+    Lose(usize),
     /// Its deployment has failed.
     Fail(usize),
     TimePasses,
@@ -135,6 +150,7 @@ const PLACES: u8 = 12;
 const OVERTAKEN: &str = "an older push is before a newer one";
 const ROBBED: &str = "a living release loses its turn";
 const OVERWRITTEN: &str = "an older push overwrites a newer one";
+const KEPT: &str = "an end gives the turn not back";
 const HOPELESS: &str = "what was just read allows no write";
 
 impl Turns {
@@ -291,14 +307,16 @@ impl Turns {
             redrives: world.processes[release].redrives,
             kind,
             phase: Phase::Deciding,
+            lost: false,
+            number: world.left.faults,
             transaction: Shared::new(transaction),
             displaces,
         });
         world
     }
 
-    /// The function of the state in which the execution is.
-    fn call(&self, mut world: World, release: usize) -> World {
+    /// The function of the state in which the execution is; `None`: it waits for an earlier call.
+    fn call(&self, mut world: World, release: usize) -> Option<World> {
         let process = world.processes[release];
         let me = self.asked(release, process.redrives);
         let (asked, execution) = (&me.release, &me.execution);
@@ -308,25 +326,44 @@ impl Turns {
             .holder
             .as_ref()
             .and_then(|holder| holder.changing_until);
-        let until = known.unwrap_or(UNTIL) + 1;
-        let now = time_of(release, process.redrives);
+        let lambda = |kind| LambdaCall {
+            id: id(release, process.redrives, kind, world.left.faults),
+            until: known.unwrap_or(UNTIL) + 1,
+        };
+        let time = time_of(release, process.redrives);
+        let waits = match process.stage {
+            Stage::End(_) => self.rules.ends_alone,
+            _ => self.rules.fenced,
+        };
+        let now = match world.past || !waits {
+            true => PAST + time,
+            false => BEFORE + time,
+        };
         let (kind, decided) = match process.stage {
             Stage::Update => {
+                let call = lambda(Kind::Begin);
                 let beginning = Beginning {
                     changing: Changing::Services,
                     before: None,
                     services: None,
                     target: None,
-                    until,
+                    call: &call,
                 };
-                let decided = transactions::begin(turn, asked, execution, &beginning);
-                (Kind::Begin, decided)
+                let decided = transactions::begin(turn, asked, execution, &beginning, now);
+                (Kind::Begin, decided.ok()?)
             }
-            Stage::RecordCurrent => (Kind::Serves, self.serves(&world, turn, &me, now, until)),
-            Stage::End(verdict) => (Kind::End, self.end(&world, turn, &me, verdict, now)),
-            Stage::TakeTurn | Stage::Over => return world,
+            Stage::RecordCurrent => {
+                let call = lambda(Kind::Serves);
+                let decided = self.serves(&world, turn, &me, &call, now);
+                (Kind::Serves, decided.ok()?)
+            }
+            Stage::End(verdict) => {
+                let decided = self.end(&world, turn, &me, verdict, now);
+                (Kind::End, decided.ok()?)
+            }
+            Stage::TakeTurn | Stage::Over => return None,
         };
-        match decided {
+        Some(match decided {
             Some(transaction) => self.calls(world, release, kind, transaction, None),
             None if kind == Kind::End => {
                 world.processes[release].stage = Stage::Over;
@@ -337,7 +374,7 @@ impl Turns {
                 world.processes[release].stage = Stage::TakeTurn;
                 world
             }
-        }
+        })
     }
 
     fn serves(
@@ -345,9 +382,9 @@ impl Turns {
         world: &World,
         turn: &Turn,
         me: &TakeTurnInput,
+        call: &LambdaCall,
         now: i64,
-        until: i64,
-    ) -> Option<Transaction> {
+    ) -> Result<Option<Transaction>, CallInProgress> {
         let target = GoodRelease {
             record: "release#0#z".to_owned(),
             repository: "web".to_owned(),
@@ -376,8 +413,8 @@ impl Turns {
             release,
             execution,
             &serves,
+            call,
             now,
-            until,
         )
     }
 
@@ -388,7 +425,7 @@ impl Turns {
         me: &TakeTurnInput,
         verdict: &'static str,
         now: i64,
-    ) -> Option<Transaction> {
+    ) -> Result<Option<Transaction>, CallInProgress> {
         let end = End {
             verdict,
             cause: "-",
@@ -469,11 +506,18 @@ impl Turns {
                 if let Some(served) = world.served.get_mut(release) {
                     *served = true;
                 }
-                if is_awaited {
-                    process.stage = Stage::End("succeeded");
-                }
+                // The parameter is to be written.
+                world.past = false;
+                call.phase = Phase::Changing;
+                world.calls.push(call);
             }
             Kind::End => {
+                let mut changed = call.transaction.changes.iter();
+                let me = self.asked(release, redrives);
+                let holds = own_turn(&world.items.turn, &me).is_some();
+                if holds && changed.any(|change| change.item == TURN) {
+                    world.wrong.insert(KEPT);
+                }
                 if is_awaited {
                     process.stage = Stage::Over;
                 }
@@ -482,12 +526,17 @@ impl Turns {
         world
     }
 
-    /// A function that may have changed something ends, and its state goes on where it is answered.
-    fn returns(&self, mut world: World, index: usize, next: Option<Stage>) -> World {
+    /// A function that may have changed something has finished, and its state goes on where it is
+    /// heard.
+    fn returns(&self, mut world: World, index: usize, next: Stage) -> World {
         let call = world.calls.remove(index);
+        let id = id(call.release, call.redrives, call.kind, call.number);
+        let stack = &self.releases[call.release].release.stack;
+        if let Some(items) = world.items.after(&transactions::finish(stack, &id)) {
+            world.items = items;
+        }
         let process = &mut world.processes[call.release];
-        let is_awaited = process.lives && process.redrives == call.redrives;
-        if let Some(next) = next.filter(|_| is_awaited && process.stage == Stage::Update) {
+        if is_heard_by(&call, process) {
             process.stage = next;
         }
         world
@@ -510,7 +559,7 @@ impl Turns {
                                 call: index,
                                 told: false,
                             }),
-                            None if !is_look(call.kind) => {
+                            None if call.kind == Kind::End => {
                                 acts.push(Act::WriteAndLoseTheAnswer(index));
                             }
                             None => {}
@@ -521,23 +570,24 @@ impl Turns {
                     acts.push(Act::Return(index));
                     if with_faults && world.left.faults > 0 {
                         acts.push(Act::Die(index));
-                        acts.push(Act::Fail(index));
+                        if call.kind == Kind::Begin {
+                            acts.push(Act::Fail(index));
+                        }
                     }
                 }
             }
+            let is_awaited = is_heard_by(call, &world.processes[call.release]);
+            if with_faults && world.left.faults > 0 && may_change(call.kind) && is_awaited {
+                acts.push(Act::Lose(index));
+            }
         }
         let is_changing = |call: &Call| call.phase == Phase::Changing;
-        let is_fine = |one: &Process| one.lives && one.redrives == 0;
-        if world.past || world.processes.iter().all(is_fine) || world.calls.iter().any(is_changing)
-        {
+        if world.past || world.calls.iter().any(is_changing) {
             return;
         }
-        let is_waited_for = world.items.turn.holder.as_ref().is_some_and(|holder| {
-            let process = self.of(&holder.execution).map(|of| world.processes[of]);
-            holder.changing_until.is_some()
-                && process.is_none_or(|one| !one.lives || one.redrives > holder.redrives)
-        });
-        if is_waited_for {
+        // Nothing that was begun goes on: who waits for it waits for its time alone.
+        let holder = world.items.turn.holder.as_ref();
+        if holder.is_some_and(|holder| holder.changing_until.is_some()) {
             acts.push(Act::TimePasses);
         }
     }
@@ -560,7 +610,7 @@ impl Turns {
             acts.push(Act::Abort(release));
         }
         let is_called = world.calls.iter().any(|call| {
-            call.release == release && call.redrives == process.redrives && !is_look(call.kind)
+            call.release == release && is_heard_by(call, process) && !is_look(call.kind)
         });
         match process.stage {
             Stage::TakeTurn => {
@@ -586,7 +636,7 @@ impl Turns {
         let mut world = before.clone();
         match *act {
             Act::Look { release, stale } => world = self.look(world, release, stale)?,
-            Act::Call(release) => world = self.call(world, release),
+            Act::Call(release) => world = self.call(world, release)?,
             Act::Write { call, told } => {
                 if !told {
                     world.left.faults -= 1;
@@ -597,14 +647,24 @@ impl Turns {
                 world.left.faults -= 1;
                 world = self.write(world, call, false, false);
             }
-            Act::Return(call) => world = self.returns(world, call, Some(Stage::RecordCurrent)),
+            Act::Return(call) => {
+                let next = match world.calls[call].kind {
+                    Kind::Serves => Stage::End("succeeded"),
+                    _ => Stage::RecordCurrent,
+                };
+                world = self.returns(world, call, next);
+            }
             Act::Die(call) => {
                 world.left.faults -= 1;
-                world = self.returns(world, call, None);
+                world.calls.remove(call);
+            }
+            Act::Lose(call) => {
+                world.left.faults -= 1;
+                world.calls[call].lost = true;
             }
             Act::Fail(call) => {
                 world.left.faults -= 1;
-                world = self.returns(world, call, Some(Stage::End("failed")));
+                world = self.returns(world, call, Stage::End("failed"));
             }
             Act::TimePasses => world.past = true,
             Act::Abort(release) => {
@@ -660,15 +720,11 @@ impl Model for Turns {
     fn properties(&self) -> Vec<Property<Self>> {
         vec![
             Property::always(
-                "one release at a time changes something",
+                "one call at a time changes something",
                 |_, world: &World| {
-                    let mut changing = world
-                        .calls
-                        .iter()
-                        .filter(|call| call.phase == Phase::Changing)
-                        .map(|call| (call.release, call.redrives));
-                    let first = changing.next();
-                    changing.all(|other| Some(other) == first)
+                    let changing = world.calls.iter();
+                    let changing = changing.filter(|call| call.phase == Phase::Changing);
+                    changing.count() <= 1
                 },
             ),
             Property::always("no living release loses its turn", |_, world: &World| {
@@ -687,6 +743,9 @@ impl Model for Turns {
                 (all_over || turns.goes_on(world))
                     && world.places <= PLACES
                     && !world.wrong.contains(HOPELESS)
+            }),
+            Property::always("who has ended has not the turn", |_, world: &World| {
+                !world.wrong.contains(KEPT)
             }),
             Property::always(
                 "only who has the turn has an open record",
@@ -731,6 +790,20 @@ fn is_look(kind: Kind) -> bool {
         kind,
         Kind::StandInLine | Kind::Take | Kind::TakeOver | Kind::Retake
     )
+}
+
+/// Whether a function of this kind changes something after it has written that.
+fn may_change(kind: Kind) -> bool {
+    matches!(kind, Kind::Begin | Kind::Serves)
+}
+
+/// Whether the state machine hears what the function answers.
+fn is_heard_by(call: &Call, process: &Process) -> bool {
+    !call.lost && process.lives && process.redrives == call.redrives
+}
+
+fn id(release: usize, redrives: u32, kind: Kind, number: u8) -> String {
+    format!("{release}.{redrives}.{kind:?}.{number}")
 }
 
 /// Every try of every release takes the turn at a time of its own.

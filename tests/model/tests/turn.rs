@@ -7,11 +7,12 @@ use libtest_mimic::{Arguments, Failed, Trial};
 use model::{Budget, Kind, Rules, Scenario, Turns};
 use stateright::{Checker, HasDiscoveries, Model};
 
-const ALONE: &str = "one release at a time changes something";
+const ALONE: &str = "one call at a time changes something";
 const ROBBED: &str = "no living release loses its turn";
 const NEWEST: &str = "the newest push has the place in line";
 const OLDER: &str = "no older push overwrites a newer one";
 const WAITS: &str = "nobody waits for ever";
+const GIVEN: &str = "who has ended has not the turn";
 const OPEN: &str = "only who has the turn has an open record";
 
 const QUIET: Budget = Budget {
@@ -33,6 +34,12 @@ const FAULTY: Budget = Budget {
     twice: 1,
     ..QUIET
 };
+/// A connection that is lost, or a function that crashes, besides.
+const LOST: Budget = Budget {
+    aborts: 1,
+    faults: 1,
+    ..QUIET
+};
 
 fn main() {
     let arguments = Arguments::from_args();
@@ -50,6 +57,7 @@ fn shipped() -> Vec<Trial> {
         ("is redriven", REDRIVEN),
         ("is aborted, as another one", ABORTED),
         ("meets faults", FAULTY),
+        ("loses a function and is aborted", LOST),
     ];
     let mut trials = Vec::new();
     for scenario in scenarios {
@@ -164,6 +172,32 @@ fn mutants() -> Vec<Trial> {
             scenario: Scenario::Alarm,
             ..decides("lets an alarm stand in line", queueing, QUIET, WAITS)
         },
+        Mutant {
+            name: "waits for no earlier call",
+            rules: Rules {
+                fenced: false,
+                ..Rules::SHIPPED
+            },
+            scenario: Scenario::AnotherRepository,
+            budget: FAULTY,
+            breaks: ALONE,
+        },
+        Mutant {
+            name: "ends while a call that came late changes something",
+            rules: Rules {
+                ends_alone: false,
+                ..Rules::SHIPPED
+            },
+            scenario: Scenario::AnotherRepository,
+            budget: FAULTY,
+            breaks: ALONE,
+        },
+        writes(
+            "begins though another call was begun since",
+            |kind, one| unfenced(Kind::Begin, kind, one),
+            FAULTY,
+            ALONE,
+        ),
         writes(
             "takes without conditions",
             |kind, one| without(Kind::Take, kind, one),
@@ -214,7 +248,7 @@ fn mutants() -> Vec<Trial> {
         ),
         writes("gives back without closing", alone_on_the_turn, QUIET, OPEN),
         writes("takes over without closing", unrecorded, ABORTED, OPEN),
-        writes("does not give back", keeps_the_turn, QUIET, WAITS),
+        writes("does not give back", keeps_the_turn, QUIET, GIVEN),
     ];
     all.into_iter().map(trial).collect()
 }
@@ -349,7 +383,9 @@ fn unfenced(which: Kind, kind: Kind, mut transaction: Transaction) -> Transactio
         transaction.changes[0]
             .conditions
             .retain(|condition| match condition {
-                Condition::Absent(name) | Condition::Equals(name, _) => *name != "changingUntil",
+                Condition::Absent(name) | Condition::Equals(name, _) => {
+                    !["changingBy", "changingUntil"].contains(name)
+                }
             });
     }
     transaction

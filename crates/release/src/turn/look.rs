@@ -19,6 +19,8 @@ use std::time::Duration;
 const WAITS_AS: &str = "take-turn";
 /// How often a look begins anew because somebody else has written meanwhile.
 const LOOKS: usize = 20;
+/// The longest pause before another look at a call that may have finished before its time.
+const PAUSE_MS: i64 = 5000;
 
 /// Those who want the turn of a stack.
 #[derive(Debug, Clone)]
@@ -99,16 +101,17 @@ impl Line {
         if me.action == Action::End {
             return Ok(Some(without_turn(None)));
         }
-        for _ in 0..LOOKS {
+        let mut looks = 0;
+        while looks < LOOKS {
             let ask = std::mem::take(&mut may_have_ended);
             if ask && matches!(self.life(&me.execution.id).await?, Life::Ended { .. }) {
                 return Ok(None);
             }
             match self.look_once(me).await? {
                 Look::Answer(answer) => return Ok(Some(answer)),
-                Look::Again => {}
+                Look::Again => looks += 1,
                 Look::Wait(Some(until)) if until <= patient_until => {
-                    sleep_until(until).await;
+                    sleep_until(until.min(bluegreen_runtime::now() + PAUSE_MS)).await;
                     may_have_ended = true;
                 }
                 Look::Wait(_) => return Ok(None),

@@ -242,6 +242,24 @@ async fn the_last_call_of_a_dead_one_is_waited_for_as_long_as_there_is_time() {
     assert_eq!(answer.unwrap(), None);
 }
 
+#[tokio::test(start_paused = true)]
+async fn a_call_of_a_dead_one_that_finishes_before_its_time_is_not_waited_for() {
+    let until = bluegreen_runtime::now() + 300_000;
+    let changing = AttributeValue::N(until.to_string());
+    let held = turn(both(held_by(OTHER), vec![("changingUntil", changing)]));
+    let finished = turn(held_by(OTHER));
+    let (own, its, take_over) = (nothing(), nothing(), written());
+    let (mine, record) = (turn(held_by(ME)), nothing());
+    let dead = || is(ExecutionStatus::Aborted);
+    let (dead, lives, still) = (dead(), is(ExecutionStatus::Running), dead());
+    let rules = [&held, &finished, &own, &its, &take_over, &mine, &record];
+    let line = line(&rules, &[&dead, &lives, &still]);
+    let began = tokio::time::Instant::now();
+    let answer = line.look(&alarm(ME, MINE), until + 5000).await;
+    assert!(answer.unwrap().unwrap().taken);
+    assert!(began.elapsed() <= Duration::from_millis(5000));
+}
+
 #[tokio::test]
 async fn who_displaces_an_older_one_tells_it_so() {
     let older = turn(both(held_by("arn:holder"), in_line(OTHER, EARLIER)));

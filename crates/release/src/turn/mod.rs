@@ -47,9 +47,12 @@ pub struct Holder {
     pub order: Option<String>,
     /// The repository, or `*`.
     pub waits_for: Option<String>,
-    /// Until when a function of it may change something, milliseconds since 1970; `None`: none was
-    /// ever about to.
+    /// Until when a call of it may change something, milliseconds since 1970; `None`: none is about
+    /// to.
     pub changing_until: Option<i64>,
+    /// The only call of it that may do so, by its Lambda request's id; `None`: none is about to, or
+    /// several that are settling what an earlier release left.
+    pub changing_by: Option<String>,
 }
 
 /// Who is next.
@@ -74,6 +77,18 @@ pub struct CurrentRelease {
     pub from: i64,
     /// When it was found to be healthy, milliseconds since 1970.
     pub finished: i64,
+}
+
+/// How far the clocks of two calls may be apart.
+pub(crate) const CLOCKS_MS: i64 = 2000;
+
+impl Holder {
+    /// Until when, by whatever clock, a call of it may change something; `None`: none may any more.
+    /// Milliseconds since 1970.
+    pub(crate) fn is_changing_until(&self, now: i64) -> Option<i64> {
+        let until = self.changing_until? + CLOCKS_MS;
+        (now < until).then_some(until)
+    }
 }
 
 /// What stands for the digest of a release that has none.
@@ -106,6 +121,7 @@ impl Turn {
                 order: text(item, "heldOrder"),
                 waits_for: text(item, "heldFor"),
                 changing_until: number(item, "changingUntil"),
+                changing_by: text(item, "changingBy"),
             }),
             waiting: text(item, "waiting").map(|execution| Waiting {
                 execution,

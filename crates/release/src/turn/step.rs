@@ -27,9 +27,9 @@
 //!
 //! What Step Functions tells of an execution may be of before: one that was redriven since is not dead.
 //!
-//! Whoever is about to change something writes first until when its call may last. A turn changes
-//! hands only when that is over, and only if nothing was begun since it was seen: a call that has
-//! not begun by then is refused.
+//! Whoever is about to change something writes first until when its call may last, and removes that
+//! when it has finished. A turn changes hands only when that is over, and only if nothing was begun
+//! since it was seen: a call that has not begun by then is refused.
 
 use super::{Holder, Turn, Waiting};
 use crate::time::millis_of;
@@ -38,8 +38,6 @@ use bluegreen_contract::{EVERY_REPOSITORY, TakeTurnInput};
 /// `DescribeExecution` is eventually consistent: an execution that it does not know may have begun
 /// this short a time ago.
 const MAY_BE_NEW_MS: i64 = 10 * 60 * 1000;
-/// How far the clocks of two calls may be apart.
-const CLOCKS_MS: i64 = 2000;
 
 /// What is seen of the turn of a stack.
 #[derive(Debug, Clone, Copy)]
@@ -227,8 +225,8 @@ fn fate(life: Option<&Life>, since: Option<i64>, now: i64) -> Fate<'_> {
 
 /// Waits for a call of the holder that may still change something.
 fn last_call(holder: &Holder, now: i64) -> Option<Step> {
-    let until = holder.changing_until? + CLOCKS_MS;
-    (now < until).then_some(Step::Wait { until: Some(until) })
+    let until = holder.is_changing_until(now)?;
+    Some(Step::Wait { until: Some(until) })
 }
 
 #[cfg(test)]

@@ -2,6 +2,7 @@
 
 use super::*;
 use crate::sample::{ME, NOW, OTHER, START, alarm, push, redriven, rollback};
+use crate::turn::CLOCKS_MS;
 
 const HOLDER: &str = "arn:aws:states:eu-west-1:123456789012:execution:deploy:holder";
 const EARLIER: &str = "2026-01-01T00:00:00#2026-01-01T00:00:00.000Z";
@@ -22,6 +23,7 @@ fn held_by(execution: &str) -> Option<Holder> {
         order: None,
         waits_for: None,
         changing_until: None,
+        changing_by: None,
     })
 }
 

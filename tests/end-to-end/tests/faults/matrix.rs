@@ -334,7 +334,7 @@ const NOT_ON_THE_WAY: [(&str, &str); 11] = [
     // Only of a command that failed is the log read.
     ("CheckExitCode", "logs:GetLogEvents"),
     ("CheckPostDeploy", "logs:GetLogEvents"),
-    // A deployment that an earlier release has left is over when its turn can be taken over.
+    // What an earlier release leaves on the ways there is a migration.
     ("SettleRelease", "ecs:StopServiceDeployment"),
     // A release that is gone back to was found healthy when it was deployed.
     (

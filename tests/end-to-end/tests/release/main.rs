@@ -92,7 +92,7 @@ fn main() -> ExitCode {
         unnoticed::a_push_without_a_tag_starts_nothing,
     );
     trials.extend(stories!(world, patient:
-        waits::the_turn_of_an_aborted_release_is_taken_as_soon_as_its_last_calls_are_over,
+        waits::the_turn_of_an_aborted_release_is_taken_at_once_where_no_call_of_it_runs,
         waits::every_wait_of_a_release_ends_by_an_event,
         waits::a_turn_is_handed_on_at_once,
     ));
