@@ -215,7 +215,7 @@ def heartbeats(machine: dict) -> Findings:
 
 
 def history(machine: dict) -> Findings:
-    """However the time of an execution is divided among its waits, their heartbeats leave a fifth of its history for the
+    """However the time of an execution is divided among its waits, their heartbeats leave a seventh of its history for the
     rest. They are most in equal parts: heartbeats get fewer as a wait grows."""
     parameters = cfn_yaml.load(str(ROOT / "infra" / "pipeline.yml"))["Parameters"]
     shortest = parameters["HeartbeatSeconds"]["MinValue"]
@@ -239,7 +239,7 @@ def history(machine: dict) -> Findings:
             events += EVENTS_OF_A_HEARTBEAT * times
         if state["Retry"][0]["MaxAttempts"] < tries:
             yield f"{name}: is given up after {state['Retry'][0]['MaxAttempts']} heartbeats"
-    if events > HISTORY_EVENTS * 4 / 5:
+    if events > HISTORY_EVENTS * 6 / 7:
         yield f"the heartbeats alone write {events} of {HISTORY_EVENTS} events"
 
 
