@@ -11,7 +11,7 @@ pub use deployments::{
     DEPLOYMENTS_BATCH, describe_deployments, goes_back_to, is_in_progress, is_over, roll_back,
     status, target, task_definitions,
 };
-pub use rate_limit::rate_limited_client;
+pub use rate_limit::{PATIENCE, PATIENCE_TO_REGISTER, rate_limited_client};
 pub use seen::{Seen, is_at_rest, rollout};
 pub use started_by::started_by;
 pub use task_definition::{

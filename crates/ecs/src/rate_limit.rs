@@ -40,20 +40,26 @@ fn limit(api: &str) -> Limit {
 /// ECS names the API in this header.
 const API: &str = "x-amz-target";
 
-/// First try and seven more: others of the account may have used up a limit. The standard backoff
+/// More than there is time for: others of the account may have used up a limit. The standard backoff
 /// grows to 20 seconds between two of them.
-const ATTEMPTS: u32 = 8;
-/// All attempts together; below a minute, which is the functions' own limit.
-const OPERATION_TIMEOUT: Duration = Duration::from_secs(45);
+const ATTEMPTS: u32 = 100;
+/// All attempts of a request together, where the function has a minute.
+pub const PATIENCE: Duration = Duration::from_secs(45);
+/// The same where the function has ten minutes, because it registers revisions: an account may
+/// register one a second, so that the last of 500 stacks that deploy at once waits for eight.
+pub const PATIENCE_TO_REGISTER: Duration = Duration::from_secs(540);
 
 /// A client that calls each API of ECS in a burst at first, and then at a rate that is a part of
 /// what an account may; the SDK's own retries are counted too. No call waits as long as fewer are
 /// made than the burst and the rate allow: those that a stack of a few services needs never do.
 ///
+/// A request that ECS throttles is sent again for as long as `patience` lasts; the function's own
+/// limit has to be longer.
+///
 /// A call's wait is part of the time that an attempt may take. So make the calls of one API one
 /// after the other: a call then waits for no more than the second in which the next one is free.
 #[must_use]
-pub fn rate_limited_client(config: &SdkConfig) -> Client {
+pub fn rate_limited_client(config: &SdkConfig, patience: Duration) -> Client {
     let mut builder = aws_sdk_ecs::config::Builder::from(config);
     builder.set_http_client(config.http_client().map(|inner| {
         SharedHttpClient::new(RateLimited {
@@ -62,7 +68,7 @@ pub fn rate_limited_client(config: &SdkConfig) -> Client {
         })
     }));
     if let Some(timeouts) = config.timeout_config() {
-        let timeouts = timeouts.to_builder().operation_timeout(OPERATION_TIMEOUT);
+        let timeouts = timeouts.to_builder().operation_timeout(patience);
         builder.set_timeout_config(Some(timeouts.build()));
     }
     let retries = config.retry_config().cloned();
@@ -177,6 +183,7 @@ mod tests {
                         .build(),
                 )
                 .build(),
+            PATIENCE_TO_REGISTER,
         )
     }
 
@@ -257,12 +264,23 @@ mod tests {
     }
 
     #[tokio::test(start_paused = true)]
-    async fn a_throttled_call_is_made_again_more_often_than_others_are() {
+    async fn a_throttled_call_is_made_again_for_as_long_as_its_patience_lasts() {
         let ecs = Ecs {
-            throttled: 6,
+            throttled: 40,
             ..Ecs::default()
         };
+        let began = Instant::now();
         describe(&client(&ecs)).await;
-        assert_eq!(ecs.calls.lock().unwrap().len(), 7);
+        assert_eq!(ecs.calls.lock().unwrap().len(), 41);
+        assert!(began.elapsed() > Duration::from_secs(60));
+
+        let ecs = Ecs {
+            throttled: usize::MAX,
+            ..Ecs::default()
+        };
+        let request = client(&ecs).describe_services().services("web");
+        let (began, answer) = (Instant::now(), request.send().await);
+        assert!(answer.is_err());
+        assert!(began.elapsed() <= PATIENCE_TO_REGISTER);
     }
 }

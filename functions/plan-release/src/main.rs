@@ -26,7 +26,7 @@ async fn main() -> Result<(), Error> {
         cloudformation: aws_sdk_cloudformation::Client::new(&config),
         cloudwatch: aws_sdk_cloudwatch::Client::new(&config),
         ecr: aws_sdk_ecr::Client::new(&config),
-        ecs: bluegreen_ecs::rate_limited_client(&config),
+        ecs: bluegreen_ecs::rate_limited_client(&config, bluegreen_ecs::PATIENCE),
         table: Table::new(aws_sdk_dynamodb::Client::new(&config), table),
         defaults,
     };

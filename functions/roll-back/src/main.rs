@@ -17,7 +17,7 @@ async fn main() -> Result<(), Error> {
             aws_sdk_dynamodb::Client::new(&config),
             required_variable("RELEASES_TABLE")?,
         ),
-        ecs: bluegreen_ecs::rate_limited_client(&config),
+        ecs: bluegreen_ecs::rate_limited_client(&config, bluegreen_ecs::PATIENCE),
     };
     serve(async |it| handler::handle(&clients, it.payload, &it.call, now).await).await
 }

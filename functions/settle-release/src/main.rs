@@ -19,7 +19,7 @@ async fn main() -> Result<(), Error> {
             required_variable("RELEASES_TABLE")?,
         ),
         waits: Waits::from_env(&config, "settle-release")?,
-        ecs: bluegreen_ecs::rate_limited_client(&config),
+        ecs: bluegreen_ecs::rate_limited_client(&config, bluegreen_ecs::PATIENCE),
     };
     serve(async |it| handler::handle(&clients, it.payload, it.call.until, now).await).await
 }

@@ -17,7 +17,7 @@ async fn main() -> Result<(), Error> {
             required_variable("RELEASES_TABLE")?,
         ),
         cloudwatch: aws_sdk_cloudwatch::Client::new(&config),
-        ecs: bluegreen_ecs::rate_limited_client(&config),
+        ecs: bluegreen_ecs::rate_limited_client(&config, bluegreen_ecs::PATIENCE_TO_REGISTER),
     };
     serve(async |it| handler::handle(&clients, it.payload, &it.call, now).await).await
 }

@@ -20,7 +20,7 @@ async fn main() -> Result<(), Error> {
     let config = bluegreen_runtime::from_env_with(&web)?;
     let clients = Clients {
         waits: Waits::from_env(&config, "verify-health")?,
-        ecs: bluegreen_ecs::rate_limited_client(&config),
+        ecs: bluegreen_ecs::rate_limited_client(&config, bluegreen_ecs::PATIENCE),
         elb: aws_sdk_elasticloadbalancingv2::Client::new(&config),
         cloudwatch: aws_sdk_cloudwatch::Client::new(&config),
         web,
