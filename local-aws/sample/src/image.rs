@@ -528,6 +528,18 @@ mod tests {
     }
 
     #[test]
+    fn an_image_of_a_program_runs_it_with_its_arguments() {
+        let image = Image::of_program(b"#!/bin/sh", &["serve"]).unwrap();
+        let manifest = parsed(&image);
+        let config: serde_json::Value =
+            serde_json::from_slice(blob(&image, &manifest["config"])).unwrap();
+        let expected = json!({"Entrypoint": ["/program"], "Cmd": ["serve"]});
+        assert_eq!(config["config"], expected);
+        let files = files(blob(&image, &manifest["layers"][0]));
+        assert_eq!(files["program"], (0o755, "#!/bin/sh".to_owned()));
+    }
+
+    #[test]
     fn a_missing_executable_is_named() {
         let error = VersionSpec::posts()
             .build(Path::new("no/such/file"))

@@ -21,11 +21,18 @@ const LATE: Duration = Duration::from_secs(60);
 /// What a release asked of ECS. A call that ECS throttled does nothing, and is told apart.
 #[derive(Clone, Debug, Default, PartialEq)]
 pub(crate) struct Asked {
-    /// Calls that ECS answered, without those of heartbeats.
-    pub(crate) calls: usize,
+    /// Calls that ECS answered, without those of heartbeats, by function and operation.
+    pub(crate) answered: BTreeMap<String, usize>,
     /// Calls that ECS throttled.
     pub(crate) throttled: usize,
     pub(crate) looks: Vec<Look>,
+}
+
+impl Asked {
+    /// How many calls ECS answered, without those of heartbeats.
+    pub(crate) fn calls(&self) -> usize {
+        self.answered.values().sum()
+    }
 }
 
 /// What a function looked at because a heartbeat stayed out.
@@ -164,10 +171,19 @@ pub(crate) fn by_stack(
         match look {
             _ if is_throttled(call) => asked.throttled += 1,
             Some((_, look)) => asked.looks[*look].calls += 1,
-            None => asked.calls += 1,
+            None => *asked.answered.entry(named(call)).or_default() += 1,
         }
     }
     all
+}
+
+/// The function, as the template calls it, and the operation.
+fn named(call: &Call) -> String {
+    let caller = call.caller.as_deref().unwrap_or_default();
+    let function = caller
+        .split('-')
+        .find_map(|part| part.strip_suffix("Function"));
+    format!("{} {}", function.unwrap_or(caller), call.operation)
 }
 
 /// The first of these words that stands in a text of `value`. Cluster, service and task definition
@@ -246,7 +262,10 @@ mod tests {
             describes(3.0, "a", "s001"),
             describes(4.0, "c", "s0011"),
         ];
-        assert_eq!((of("s001", &calls).calls, of("s002", &calls).calls), (2, 1));
+        assert_eq!(
+            (of("s001", &calls).calls(), of("s002", &calls).calls()),
+            (2, 1)
+        );
     }
 
     #[test]
@@ -256,7 +275,7 @@ mod tests {
             describes(2.0, "a", "s001"),
         ];
         let asked = of("s001", &calls);
-        assert_eq!((asked.calls, asked.throttled), (1, 1));
+        assert_eq!((asked.calls(), asked.throttled), (1, 1));
         assert_eq!(throttled(&calls)["DescribeTasks"], 1);
     }
 
@@ -286,7 +305,10 @@ mod tests {
             describes(13.1, "told", "s001"),
         ];
         let asked = of("s001", &calls);
-        assert_eq!(asked.calls, 3);
+        assert_eq!(
+            asked.answered,
+            BTreeMap::from([("WaitTask DescribeTasks".to_owned(), 3)])
+        );
         let look = Look {
             function: "WaitTask",
             calls: 2,
@@ -303,6 +325,6 @@ mod tests {
             describes(9.1, "b", "s002"),
         ];
         let asked = of("s002", &calls);
-        assert_eq!((asked.calls, asked.looks.len()), (1, 0));
+        assert_eq!((asked.calls(), asked.looks.len()), (1, 0));
     }
 }

@@ -19,14 +19,17 @@ use serde_json::{Value, json};
 
 use crate::report::End;
 
-/// What a tag of an ECR repository can hold:
-/// <https://docs.aws.amazon.com/AmazonECR/latest/userguide/ecr-using-tags.html>.
-const TAG_LENGTH: usize = 256;
 const STACKS_TAG: &str = "bluegreen:stacks";
+/// A push starts an execution for one stack after the other, in the half minute that the function has.
+/// A tag of 256 characters could name more than twice as many, which takes AWS seconds; this machine,
+/// which is all of AWS, would take longer.
+const STACKS_A_REPOSITORY: usize = 20;
 /// Stacks are made so many at a time, and executions described.
 const AT_A_TIME: usize = 16;
-const LOOK_AGAIN: Duration = Duration::from_secs(2);
+const LOOK_AGAIN: Duration = Duration::from_secs(1);
 const TELL_AGAIN: Duration = Duration::from_secs(20);
+/// How long the executions of a push may take to begin.
+const START_PATIENCE: Duration = Duration::from_secs(180);
 /// While nothing runs a release may still begin so much later: Lambda repeats what failed.
 const QUIET: Duration = Duration::from_secs(120);
 const STACK_PATIENCE: Duration = Duration::from_secs(300);
@@ -84,18 +87,16 @@ impl<'a> Fleet<'a> {
     pub(crate) async fn create(
         account: &'a Account,
         name: &str,
-        stacks: Vec<String>,
+        stacks: &[String],
         deployment: &Deployment,
         migration: Duration,
     ) -> Result<Self> {
-        let repositories: Vec<_> = in_tags(stacks)
-            .into_iter()
-            .enumerate()
-            .map(|(number, stacks)| Repository {
-                name: format!("{name}-{number}"),
-                stacks,
-            })
-            .collect();
+        let parts = stacks.chunks(STACKS_A_REPOSITORY).enumerate();
+        let repository = |(number, stacks): (usize, &[String])| Repository {
+            name: format!("{name}-{number}"),
+            stacks: stacks.to_vec(),
+        };
+        let repositories: Vec<_> = parts.map(repository).collect();
         let first = version(1)?;
         for repository in &repositories {
             repository.create(account, &first).await?;
@@ -122,51 +123,39 @@ impl<'a> Fleet<'a> {
         self.repositories.len()
     }
 
-    /// Pushes another version to all repositories at the same moment, and answers the moment.
-    pub(crate) async fn push(&self) -> Result<Timestamp> {
+    /// Releases another version to all stacks, and waits for the ends: `patience` long, and where some
+    /// never begin, a while after the last one has ended.
+    ///
+    /// The next repository gets its push as soon as all executions of the one before have begun, so that
+    /// none is lost by a machine that is too slow for all of them at the same moment.
+    pub(crate) async fn deploy(&self, patience: Duration) -> Result<Deployed> {
         let image = version(2)?;
         image::upload(self.account.aws(), &image).await?;
-        let pushed = Timestamp::now();
-        let pushes = self.repositories.iter().map(|repository| {
-            image::push_manifest(self.account.config(), &repository.name, Some("v2"), &image)
-        });
-        futures_util::future::try_join_all(pushes).await?;
-        Ok(pushed)
-    }
-
-    /// Waits until a release of every stack that began since then has ended, and answers the ends by
-    /// stack: after `patience` those that there are, and a while after the last one where some never
-    /// begin.
-    pub(crate) async fn ends(
-        &self,
-        since: Timestamp,
-        patience: Duration,
-    ) -> Result<BTreeMap<String, End>> {
-        let stacks = self.repositories.iter().map(|it| it.stacks.len()).sum();
-        let began = Instant::now();
-        let mut tell = TELL_AGAIN;
-        let mut quiet_since = None;
-        loop {
-            let all = self.executions(since).await?;
-            let running = |one: &&ExecutionListItem| *one.status() == ExecutionStatus::Running;
-            let running = all.iter().filter(running).count();
-            let (ended, took) = (all.len() - running, began.elapsed());
-            if took >= tell {
-                eprintln!("{ended} of {stacks} have ended, {running} run");
-                tell += TELL_AGAIN;
-            }
-            let quiet = (running == 0).then(|| quiet_since.unwrap_or(took));
-            let is_quiet = quiet.is_some_and(|quiet| took - quiet > QUIET);
-            if ended >= stacks || is_quiet || took > patience {
-                return self.described(&all, since).await;
-            }
-            quiet_since = quiet;
-            tokio::time::sleep(LOOK_AGAIN).await;
+        let mut watch = Watch {
+            fleet: self,
+            since: Timestamp::now(),
+            began: Instant::now(),
+            told: Duration::ZERO,
+            at_once: 0,
+        };
+        let mut stacks = 0;
+        for Repository { name, stacks: of } in &self.repositories {
+            image::push_manifest(self.account.config(), name, Some("v2"), &image).await?;
+            stacks += of.len();
+            watch
+                .until(START_PATIENCE, |seen| seen.begun >= stacks)
+                .await?;
         }
+        let pushing = watch.began.elapsed().as_secs_f64();
+        let executions = watch.until(patience, |seen| seen.ended >= stacks).await?;
+        Ok(Deployed {
+            ends: self.described(&executions, watch.since).await?,
+            pushing,
+            at_once: watch.at_once,
+        })
     }
 
     async fn executions(&self, since: Timestamp) -> Result<Vec<ExecutionListItem>> {
-        let since = since.as_millisecond() as f64 / 1e3;
         let executions = aws_sdk_sfn::Client::new(self.account.config())
             .list_executions()
             .state_machine_arn(self.account.state_machine())
@@ -174,7 +163,7 @@ impl<'a> Fleet<'a> {
             .items()
             .send();
         let mut executions: Vec<_> = executions.try_collect().await?;
-        executions.retain(|one| one.start_date().as_secs_f64() >= since);
+        executions.retain(|one| one.start_date().as_secs_f64() >= seconds_of(since));
         Ok(executions)
     }
 
@@ -189,9 +178,12 @@ impl<'a> Fleet<'a> {
             let stack = input["stack"].as_str().context("an input names no stack")?;
             let end = match execution.ended().await? {
                 None => End::Running,
-                Some(end) if end.output["verdict"] == "succeeded" => End::Succeeded {
-                    seconds: end.at.duration_since(since).as_secs_f64(),
-                },
+                Some(end) if end.output["verdict"] == "succeeded" => {
+                    let at = end.at.duration_since(since).as_secs_f64();
+                    let began = one.start_date().as_secs_f64() - seconds_of(since);
+                    let seconds = at - began;
+                    End::Succeeded { seconds, at }
+                }
                 Some(end) => End::Failed(format!("{end:?}")),
             };
             Ok((stack.to_owned(), end))
@@ -224,22 +216,71 @@ impl Repository {
     }
 }
 
-/// The names, in order, in as many parts as there have to be for a tag to hold each.
-fn in_tags(names: Vec<String>) -> Vec<Vec<String>> {
-    let mut parts: Vec<Vec<String>> = Vec::new();
-    let mut length = TAG_LENGTH;
-    for name in names {
-        // With a space before it.
-        length += 1 + name.len();
-        match parts.last_mut() {
-            Some(part) if length <= TAG_LENGTH => part.push(name),
-            _ => {
-                length = name.len();
-                parts.push(vec![name]);
+/// What there is to say of releases that went to all stacks.
+pub(crate) struct Deployed {
+    /// By stack.
+    pub(crate) ends: BTreeMap<String, End>,
+    /// From the first push until the executions of the last one had begun, in seconds.
+    pub(crate) pushing: f64,
+    /// The most executions that were seen to run at a time.
+    pub(crate) at_once: usize,
+}
+
+/// Looks at the executions that began since a moment.
+struct Watch<'a> {
+    fleet: &'a Fleet<'a>,
+    since: Timestamp,
+    began: Instant,
+    /// When somebody was told of them last, after `began`.
+    told: Duration,
+    at_once: usize,
+}
+
+struct Seen {
+    begun: usize,
+    ended: usize,
+}
+
+impl Watch<'_> {
+    /// Looks until `is_enough`, but not longer than `patience`, and a while only once none runs any
+    /// more. Answers the executions.
+    async fn until(
+        &mut self,
+        patience: Duration,
+        is_enough: impl Fn(Seen) -> bool,
+    ) -> Result<Vec<ExecutionListItem>> {
+        let began = Instant::now();
+        let mut quiet_since = None;
+        loop {
+            let executions = self.fleet.executions(self.since).await?;
+            let running = executions.iter();
+            let running = running.filter(|one| *one.status() == ExecutionStatus::Running);
+            let running = running.count();
+            self.at_once = self.at_once.max(running);
+            let begun = executions.len();
+            let ended = begun - running;
+            if self.began.elapsed() > self.told + TELL_AGAIN {
+                self.told = self.began.elapsed();
+                eprintln!("after {:.0?}: {running} run, {ended} have ended", self.told);
             }
+            let quiet_since = match running {
+                0 => *quiet_since.get_or_insert_with(Instant::now),
+                _ => {
+                    quiet_since = None;
+                    Instant::now()
+                }
+            };
+            let is_over = quiet_since.elapsed() > QUIET || began.elapsed() > patience;
+            if is_over || is_enough(Seen { begun, ended }) {
+                return Ok(executions);
+            }
+            tokio::time::sleep(LOOK_AGAIN).await;
         }
     }
-    parts
+}
+
+fn seconds_of(time: Timestamp) -> f64 {
+    time.as_millisecond() as f64 / 1e3
 }
 
 async fn create_stack(account: &Account, stack: &str, template: String) -> Result<()> {
@@ -313,16 +354,6 @@ async fn at_a_time<T, W: Future<Output = Result<T>>>(
 #[cfg(test)]
 mod tests {
     use super::*;
-
-    #[test]
-    fn a_tag_names_as_many_stacks_as_it_can_hold() {
-        let parts = in_tags(names("s", 500));
-        assert_eq!(parts.len(), 10);
-        assert_eq!(parts[0].len(), 51);
-        assert!(parts.iter().all(|part| part.join(" ").len() <= TAG_LENGTH));
-        assert_eq!(parts.concat(), names("s", 500));
-        assert_eq!(in_tags(Vec::new()), Vec::<Vec<String>>::new());
-    }
 
     #[test]
     fn a_deployment_bakes_for_so_much_real_time() {

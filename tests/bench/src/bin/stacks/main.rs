@@ -90,33 +90,25 @@ fn heartbeat(seconds: u32) -> (String, String) {
 
 async fn measure(account: &Account, arguments: &Arguments) -> Result<Measured> {
     let patience = Duration::from_secs(60 * arguments.patience);
-    let patient = fleet::names("p", usize::from(arguments.patient));
-    eprintln!("{} releases wait long ...", patient.len());
-    let deployment = Deployment::baking(PATIENT_DEPLOYMENT, arguments.speed);
-    let patient = Fleet::create(account, "patient", patient, &deployment, PATIENT_MIGRATION);
-    let patient = deploy(account, &patient.await?, SHORT_HEARTBEAT, patience).await?;
+    let names = fleet::names("p", usize::from(arguments.patient));
+    eprintln!("{} releases wait long ...", names.len());
+    let baking = Deployment::baking(PATIENT_DEPLOYMENT, arguments.speed);
+    let patient = Fleet::create(account, "patient", &names, &baking, PATIENT_MIGRATION).await?;
+    let patient = deploy(account, &patient, SHORT_HEARTBEAT, patience).await?;
 
     account.update_pipeline(&[heartbeat(HEARTBEAT)]).await?;
-    let stacks = usize::from(arguments.stacks);
-    eprintln!("creating {stacks} stacks ...");
-    let names = fleet::names("s", stacks);
-    let burst = Fleet::create(
-        account,
-        "burst",
-        names,
-        &Deployment::Rolling,
-        Duration::ZERO,
-    );
-    let burst = burst.await?;
-    eprintln!("deploying {stacks} stacks at once ...");
+    let names = fleet::names("s", usize::from(arguments.stacks));
+    eprintln!("creating {} stacks ...", names.len());
+    let rolling = Deployment::Rolling;
+    let burst = Fleet::create(account, "burst", &names, &rolling, Duration::ZERO).await?;
+    eprintln!("deploying {} stacks at once ...", names.len());
     let limits = account.aws().limit_requests().await?;
-    let releases = deploy(account, &burst, HEARTBEAT, patience).await?;
+    let burst = deploy(account, &burst, HEARTBEAT, patience).await?;
     limits.end().await?;
     Ok(Measured {
         speed: arguments.speed,
         patient: patient.releases,
-        repositories: burst.repositories(),
-        burst: releases,
+        burst,
     })
 }
 
@@ -128,17 +120,19 @@ async fn deploy(
     patience: Duration,
 ) -> Result<Burst> {
     let collector = calls::Collector::start(account.aws().endpoint())?;
-    let pushed = fleet.push().await?;
-    let ends = fleet.ends(pushed, patience).await?;
+    let deployed = fleet.deploy(patience).await?;
     let collected = collector.end().await?;
     let stacks = fleet.stacks();
     let mut asked = calls::by_stack(&collected, &stacks, f64::from(heartbeat));
     let release = |stack: &String| Release {
-        end: ends.get(stack).cloned().unwrap_or_default(),
+        end: deployed.ends.get(stack).cloned().unwrap_or_default(),
         asked: asked.remove(stack).unwrap_or_default(),
     };
     Ok(Burst {
         releases: stacks.iter().map(release).collect(),
+        repositories: fleet.repositories(),
+        pushing: deployed.pushing,
+        at_once: deployed.at_once,
         throttled: calls::throttled(&collected),
     })
 }

@@ -16,13 +16,17 @@ pub(crate) struct Measured {
     pub(crate) speed: f64,
     /// Releases that waited for many heartbeats, few at a time.
     pub(crate) patient: Vec<Release>,
-    pub(crate) repositories: usize,
     pub(crate) burst: Burst,
 }
 
-/// Releases that began at the same moment.
+/// Releases that were begun as fast as the machine begins them.
 pub(crate) struct Burst {
     pub(crate) releases: Vec<Release>,
+    pub(crate) repositories: usize,
+    /// From the first push until the executions of the last one had begun, in seconds.
+    pub(crate) pushing: f64,
+    /// The most executions that were seen to run at a time.
+    pub(crate) at_once: usize,
     /// How often ECS throttled functions, by operation.
     pub(crate) throttled: BTreeMap<String, usize>,
 }
@@ -40,8 +44,10 @@ pub(crate) enum End {
     Missing,
     Running,
     Succeeded {
-        /// From the push.
+        /// From its own start.
         seconds: f64,
+        /// When, in seconds from the first push.
+        at: f64,
     },
     /// With what there is to say of it.
     Failed(String),
@@ -49,17 +55,16 @@ pub(crate) enum End {
 
 /// The table as Markdown.
 pub(crate) fn table(measured: &Measured) -> String {
-    let releases = &measured.burst.releases;
-    let seconds: Vec<f64> = releases.iter().filter_map(seconds).collect();
-    let all_ended = seconds.iter().copied().reduce(f64::max).unwrap_or(f64::NAN);
+    let burst = &measured.burst;
+    let releases = &burst.releases;
+    let times = releases.iter().filter_map(times);
+    let (seconds, ends): (Vec<f64>, Vec<f64>) = times.unzip();
+    let last = ends.into_iter().reduce(f64::max).unwrap_or(f64::NAN);
     let of_all = |of: fn(&Asked) -> usize| {
         let counts = releases.iter().map(|release| of(&release.asked) as f64);
         let counts: Vec<f64> = counts.collect();
         distribution(&counts, 0)
     };
-    let throttled = measured.burst.throttled.iter();
-    let throttled = throttled.map(|(operation, count)| format!("{count} {operation}"));
-    let throttled: Vec<String> = throttled.collect();
     let looks = |releases: &[Release]| {
         let of_function = WAITING.map(|function| {
             let looks = looks_of(releases, function);
@@ -70,31 +75,27 @@ pub(crate) fn table(measured: &Measured) -> String {
     };
     let rows = [
         ("stacks", releases.len().to_string()),
-        ("repositories", measured.repositories.to_string()),
-        ("succeeded", succeeded(releases).to_string()),
+        ("repositories", burst.repositories.to_string()),
         (
-            "until the last one had succeeded, s",
-            format!("{all_ended:.1}"),
+            "until the last one had begun, s",
+            format!("{:.1}", burst.pushing),
         ),
+        ("releases at a time, most", burst.at_once.to_string()),
+        ("succeeded", succeeded(releases).to_string()),
+        ("until the last one had succeeded, s", format!("{last:.1}")),
         (
-            "from the push to the end, s: median / p95 / most",
+            "from a release's start to its end, s: median / p95 / most",
             distribution(&seconds, 1),
         ),
         (
             "calls of ECS by a release: median / p95 / most",
-            of_all(|asked| asked.calls),
+            of_all(Asked::calls),
         ),
         (
             "throttled calls of a release: median / p95 / most",
             of_all(|asked| asked.throttled),
         ),
-        (
-            "throttled calls, all",
-            match throttled.is_empty() {
-                true => "none".to_owned(),
-                false => throttled.join(", "),
-            },
-        ),
+        ("throttled calls, all", tally(&burst.throttled)),
         ("heartbeats / calls at most", looks(releases)),
         (
             "releases that waited long: heartbeats / calls at most",
@@ -109,21 +110,30 @@ pub(crate) fn table(measured: &Measured) -> String {
     )
 }
 
-fn seconds(release: &Release) -> Option<f64> {
+fn times(release: &Release) -> Option<(f64, f64)> {
     match release.end {
-        End::Succeeded { seconds } => Some(seconds),
+        End::Succeeded { seconds, at } => Some((seconds, at)),
         _ => None,
     }
 }
 
 fn succeeded(releases: &[Release]) -> usize {
-    releases.iter().filter_map(seconds).count()
+    releases.iter().filter_map(times).count()
 }
 
 fn looks_of(releases: &[Release], function: &str) -> Vec<Look> {
     let looks = releases.iter().flat_map(|release| &release.asked.looks);
     let of_function = looks.filter(|look| look.function == function);
     of_function.copied().collect()
+}
+
+/// How often there is each.
+fn tally(counts: &BTreeMap<String, usize>) -> String {
+    let each = counts.iter().map(|(name, count)| format!("{count} {name}"));
+    match counts.is_empty() {
+        true => "none".to_owned(),
+        false => each.collect::<Vec<_>>().join(", "),
+    }
 }
 
 /// Median, 95th percentile and most.
@@ -176,12 +186,16 @@ fn all_succeed(what: &str, releases: &[Release]) -> Verdict {
 }
 
 fn few_calls<'a>(releases: impl Iterator<Item = &'a Release>) -> Verdict {
-    let most = releases.map(|release| release.asked.calls).max();
+    let most = releases
+        .map(|release| &release.asked)
+        .max_by_key(|asked| asked.calls());
+    let told = most.map_or_else(String::new, |most| {
+        format!("{} ({})", most.calls(), tally(&most.answered))
+    });
     Verdict {
-        holds: most.is_some_and(|most| most <= CALLS_LIMIT),
+        holds: most.is_some_and(|most| most.calls() <= CALLS_LIMIT),
         sentence: format!(
-            "a release takes at most {CALLS_LIMIT} calls of ECS beside heartbeats; the most were {}",
-            most.unwrap_or_default()
+            "a release takes at most {CALLS_LIMIT} calls of ECS beside heartbeats; the most were {told}"
         ),
     }
 }
@@ -213,9 +227,12 @@ mod tests {
             })
         };
         Release {
-            end: End::Succeeded { seconds: 10.0 },
+            end: End::Succeeded {
+                seconds: 10.0,
+                at: 12.0,
+            },
             asked: Asked {
-                calls,
+                answered: BTreeMap::from([("RollBack UpdateService".to_owned(), calls)]),
                 throttled: 40,
                 looks: looks.iter().flat_map(look).collect(),
             },
@@ -226,9 +243,11 @@ mod tests {
         Measured {
             speed: 10.0,
             patient,
-            repositories: 1,
             burst: Burst {
                 releases: burst,
+                repositories: 1,
+                pushing: 2.0,
+                at_once: 2,
                 throttled: BTreeMap::from([("RunTask".to_owned(), 80)]),
             },
         }
@@ -252,6 +271,14 @@ mod tests {
         assert!(!holds(burst(), vec![release(16, &[3, 3, 3])])[2]);
         assert!(!holds(burst(), vec![release(15, &[3, 4, 3])])[3]);
         assert!(!holds(vec![release(15, &[4])], patient())[3]);
+    }
+
+    #[test]
+    fn the_release_with_the_most_calls_is_told() {
+        let burst = vec![release(7, &[]), release(20, &[])];
+        let verdict = &verdicts(&measured(burst, patient()))[2];
+        let expected = "the most were 20 (20 RollBack UpdateService)";
+        assert!(verdict.sentence.ends_with(expected), "{}", verdict.sentence);
     }
 
     #[test]
@@ -302,6 +329,7 @@ mod tests {
         let table = table(&measured(releases, patient()));
         for row in [
             "| succeeded | 19 |",
+            "| until the last one had succeeded, s | 12.0 |",
             "| calls of ECS by a release: median / p95 / most | 10 / 19 / 20 |",
             "| throttled calls, all | 80 RunTask |",
             "| releases that waited long: heartbeats / calls at most | WaitTask 3 / 3; VerifyHealth 3 / 3 |",
