@@ -6,7 +6,7 @@ SHELL := /bin/bash
 PYTHON ?= python3
 SCENARIO ?= happy
 # What `make bench` measures.
-ONLY ?= functions machine services
+ONLY ?= functions machine services stacks
 # The processor of the functions: of this machine for the local AWS, Graviton for AWS.
 HOST_ARCH := $(subst aarch64,arm64,$(shell uname -m))
 ARCH ?= arm64
@@ -113,7 +113,7 @@ test-faults: setup functions ## Play the whole fault matrix, for hours (CASES=te
 	$(BUILD_ALL)
 	FAULTS=all cargo test --workspace --test faults --locked -- $(CASES)
 
-bench: setup $(if $(filter functions machine,$(ONLY)),functions) ## Measure the functions, the state machine, and 200 services deploying at once (ONLY=functions, machine or services)
+bench: setup $(if $(filter functions machine stacks,$(ONLY)),functions) ## Measure the functions, the state machine, and 200 services and 500 stacks deploying at once (ONLY=functions, machine, services or stacks)
 	@tests/prepare-machine.sh "$(PYTHON)" bench
 	$(MAKE) -C tests/bench --no-print-directory ROOT="$(CURDIR)" ONLY="$(ONLY)"
 

@@ -16,7 +16,7 @@ use tokio::io::AsyncWriteExt;
 use crate::faults::{contains, mentions};
 
 /// So many calls are remembered, the newest.
-const REMEMBERED: usize = 20_000;
+pub const REMEMBERED: usize = 20_000;
 
 /// One call of an AWS API.
 #[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]

@@ -1,6 +1,6 @@
-//! Releases of the sample application as container images, and their push.
+//! Releases of the sample application as container images, images of other programs, and their push.
 //!
-//! An image is what `docker build` makes of `tests/websvc/Dockerfile`, less the operating
+//! A release's image is what `docker build` makes of `tests/websvc/Dockerfile`, less the operating
 //! system: OCI image manifest, configuration and layers
 //! (<https://github.com/opencontainers/image-spec>). The same content always has the same digest.
 
@@ -179,23 +179,12 @@ impl VersionSpec {
                 (path, migration.sql.as_bytes(), FILE)
             })
             .collect();
-        let mut blobs = vec![program, Blob::new(LAYER_TYPE, layer(&migrations)?)];
-        let config = Blob::new(CONFIG_TYPE, serde_json::to_vec(&self.config(&blobs))?);
-        let manifest = serde_json::to_string(&json!({
-            "schemaVersion": 2,
-            "mediaType": MANIFEST_TYPE,
-            "config": config.descriptor(),
-            "layers": blobs.iter().map(Blob::descriptor).collect::<Vec<_>>(),
-        }))?;
-        blobs.push(config);
-        Ok(Image {
-            digest: digest(manifest.as_bytes()),
-            manifest,
-            blobs,
-        })
+        let layers = vec![program, Blob::new(LAYER_TYPE, layer(&migrations)?)];
+        Image::of(layers, &self.config())
     }
 
-    fn config(&self, layers: &[Blob]) -> serde_json::Value {
+    /// How a container of the image is run.
+    fn config(&self) -> serde_json::Value {
         let mut environment = vec![
             "PATH=/usr/local/sbin:/usr/local/bin:/usr/sbin:/usr/bin:/sbin:/bin".to_owned(),
             format!("TITLE={}", self.title),
@@ -204,19 +193,10 @@ impl VersionSpec {
         let further = self.environment.iter();
         environment.extend(further.map(|(name, value)| format!("{name}={value}")));
         json!({
-            "created": EPOCH,
-            "architecture": architecture(),
-            "os": "linux",
-            "config": {
-                "Env": environment,
-                "Cmd": self.command,
-                "WorkingDir": "/app",
-                "ExposedPorts": { "3000/tcp": {} },
-            },
-            "rootfs": {
-                "type": "layers",
-                "diff_ids": layers.iter().map(|layer| &layer.digest).collect::<Vec<_>>(),
-            },
+            "Env": environment,
+            "Cmd": self.command,
+            "WorkingDir": "/app",
+            "ExposedPorts": { "3000/tcp": {} },
         })
     }
 }
@@ -231,6 +211,45 @@ pub struct Image {
 }
 
 impl Image {
+    /// An image that is no release of the sample application: one program, with what it is run with
+    /// unless a task says otherwise.
+    ///
+    /// # Errors
+    /// The layer can not be made.
+    pub fn of_program(program: &[u8], arguments: &[&str]) -> Result<Self> {
+        let layer = layer(&[("program", program, PROGRAM)])?;
+        let run = json!({ "Entrypoint": ["/program"], "Cmd": arguments });
+        Self::of(vec![Blob::new(LAYER_TYPE, layer)], &run)
+    }
+
+    /// `run` is the member `config` of the image's configuration.
+    fn of(layers: Vec<Blob>, run: &serde_json::Value) -> Result<Self> {
+        let config = json!({
+            "created": EPOCH,
+            "architecture": architecture(),
+            "os": "linux",
+            "config": run,
+            "rootfs": {
+                "type": "layers",
+                "diff_ids": layers.iter().map(|layer| &layer.digest).collect::<Vec<_>>(),
+            },
+        });
+        let config = Blob::new(CONFIG_TYPE, serde_json::to_vec(&config)?);
+        let manifest = serde_json::to_string(&json!({
+            "schemaVersion": 2,
+            "mediaType": MANIFEST_TYPE,
+            "config": config.descriptor(),
+            "layers": layers.iter().map(Blob::descriptor).collect::<Vec<_>>(),
+        }))?;
+        let mut blobs = layers;
+        blobs.push(config);
+        Ok(Self {
+            digest: digest(manifest.as_bytes()),
+            manifest,
+            blobs,
+        })
+    }
+
     /// `sha256:…` of the manifest, which names the image.
     #[must_use]
     pub fn digest(&self) -> String {
@@ -506,6 +525,18 @@ mod tests {
             layer(VersionSpec::posts()),
             layer(VersionSpec::never_healthy())
         );
+    }
+
+    #[test]
+    fn an_image_of_a_program_runs_it_with_its_arguments() {
+        let image = Image::of_program(b"#!/bin/sh", &["serve"]).unwrap();
+        let manifest = parsed(&image);
+        let config: serde_json::Value =
+            serde_json::from_slice(blob(&image, &manifest["config"])).unwrap();
+        let expected = json!({"Entrypoint": ["/program"], "Cmd": ["serve"]});
+        assert_eq!(config["config"], expected);
+        let files = files(blob(&image, &manifest["layers"][0]));
+        assert_eq!(files["program"], (0o755, "#!/bin/sh".to_owned()));
     }
 
     #[test]
