@@ -88,7 +88,7 @@ pub struct Outcome {
     pub verdict: String,
     /// What happened, what was changed and what to do.
     pub reason: String,
-    /// The error's stable name, at most 256 characters.
+    /// The error's stable name, of less than 256 characters.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub error: Option<String>,
     #[serde(skip_serializing_if = "Option::is_none")]

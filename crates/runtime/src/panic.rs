@@ -13,8 +13,9 @@ use std::process::abort;
 use std::sync::Mutex;
 use std::time::Duration;
 
-/// The error's name in Step Functions.
-const PANIC: &str = "FunctionPanicked";
+/// The error's name in Step Functions: it has parts, as those of Lambda's own errors, for it is none that
+/// a function gives.
+const PANIC: &str = "Function.Panicked";
 const PATIENCE: Duration = Duration::from_secs(2);
 
 /// The id of the call that is answered at the moment.
@@ -149,7 +150,7 @@ mod tests {
             "{head}"
         );
         let body: serde_json::Value = serde_json::from_str(&body).unwrap();
-        assert_eq!(body["errorType"], "FunctionPanicked");
+        assert_eq!(body["errorType"], "Function.Panicked");
         let message = body["errorMessage"].as_str().unwrap();
         assert!(message.contains("the impossible happened"), "{message}");
         // SIGABRT

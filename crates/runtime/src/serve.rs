@@ -24,7 +24,7 @@ pub struct LambdaCall {
 }
 
 /// Answers one call after another, for as long as Lambda lets this process live. A failure is told as
-/// [`diagnostic`] says, a panic as an error named `FunctionPanicked`.
+/// [`diagnostic`] says, a panic as an error named `Function.Panicked`.
 ///
 /// # Errors
 /// There is no Lambda: the Runtime API does not answer.

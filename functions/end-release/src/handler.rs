@@ -10,6 +10,8 @@ use serde_json::Value;
 /// The state is tried eight times more. The last but one of these tries answers all the same: how
 /// the release ended is worth more than that it is on record.
 const LAST_RETRY: u32 = 7;
+/// A call that came late is waited for: this many retries take longer than it may last.
+const LAST_RETRY_FOR_A_CALL: u32 = 100;
 
 /// Finds how the release ended and the words for it, closes its record together with giving the
 /// turn back, and wakes who is next. `now` in milliseconds since 1970.
@@ -39,13 +41,20 @@ pub(crate) async fn handle(line: &Line, event: Value, now: i64) -> Result<Outcom
     if let Some(plan) = &input.plan {
         match close(line, &input, plan, &ended, &outcome, now).await {
             Ok(()) => wake_the_next(line, plan).await,
-            Err(failure) if is_last => {
+            Err(failure) if is_the_last_try(&failure, input.retries) => {
                 outcome.reason = words::not_given_back(&outcome.reason, &failure.to_string());
             }
             Err(failure) => return Err(failure.into()),
         }
     }
     Ok(outcome)
+}
+
+fn is_the_last_try(failure: &EndFailure, retries: u32) -> bool {
+    match failure {
+        EndFailure::AwsRequestFailed(_) => retries >= LAST_RETRY,
+        EndFailure::CallInProgress(_) => retries >= LAST_RETRY_FOR_A_CALL,
+    }
 }
 
 async fn own_record(

@@ -109,10 +109,12 @@ async fn the_turn_is_kept_while_a_call_that_came_late_may_change_something() {
                     .build()
             })
     };
-    let failure = handle(&line(&[&changed(), &record()]), healthy(0), NOW).await;
-    assert_eq!(<&str>::from(&failure.unwrap_err()), "CallInProgress");
+    for retries in [0, 7, 99] {
+        let failure = handle(&line(&[&changed(), &record()]), healthy(retries), NOW).await;
+        assert_eq!(<&str>::from(&failure.unwrap_err()), "CallInProgress");
+    }
     // Whoever wants it takes it over when that call is over.
-    let outcome = handle(&line(&[&changed(), &record()]), healthy(7), NOW).await;
+    let outcome = handle(&line(&[&changed(), &record()]), healthy(100), NOW).await;
     assert!(
         outcome
             .unwrap()
