@@ -71,6 +71,8 @@ struct Known {
     roles: Vec<String>,
     /// The tags of the task.
     tags: BTreeMap<String, String>,
+    /// ECS has no such task, and refuses the call whatever a role allows.
+    is_missing: bool,
 }
 
 impl Known {
@@ -88,7 +90,9 @@ impl Known {
                 let (cluster, task) = (&parameters["cluster"], &parameters["task"]);
                 let asked = json!({"cluster": cluster, "tasks": [task], "include": ["TAGS"]});
                 let described = ecs.call("DescribeTasks", asked).await;
-                known.tags = tags(&described.unwrap_or_default()["tasks"][0]);
+                let task = &described.unwrap_or_default()["tasks"][0];
+                known.tags = tags(task);
+                known.is_missing = task.is_null();
             }
             _ => {}
         }
@@ -114,6 +118,9 @@ fn tags(of: &Value) -> BTreeMap<String, String> {
 /// <https://docs.aws.amazon.com/service-authorization/latest/reference/list_amazonelasticcontainerservice.html>,
 /// <https://docs.aws.amazon.com/AmazonECS/latest/developerguide/supported-iam-actions-tagging.html>
 fn needs(call: &ApiCall, known: &Known) -> Vec<Need> {
+    if known.is_missing {
+        return Vec::new();
+    }
     let parameters = call.parameters.as_ref().unwrap_or(&Value::Null);
     let keys = |prefix: &str, tags: &BTreeMap<String, String>| -> BTreeMap<String, String> {
         let keys = tags.iter();
@@ -441,12 +448,23 @@ mod tests {
     }
 
     #[test]
+    fn a_task_that_ecs_does_not_have_is_no_matter_of_roles() {
+        let stop = call("ecs", "StopTask", "", json!({"cluster": "c", "task": "t"}));
+        assert_eq!(needs(&stop, &Known::default()).len(), 1);
+        let missing = Known {
+            is_missing: true,
+            ..Known::default()
+        };
+        assert_eq!(needs(&stop, &missing), []);
+    }
+
+    #[test]
     fn ecs_checks_tags_and_roles_beside_its_own_actions() {
         let parameters = json!({"family": "web", "tags": [{"key": "a", "value": "b"}]});
         let register = call("ecs", "RegisterTaskDefinition", "", parameters);
         let known = Known {
             roles: roles(&json!({"executionRoleArn": "arn:role", "taskRoleArn": null})),
-            tags: BTreeMap::new(),
+            ..Known::default()
         };
         let needs = needs(&register, &known);
         let found: Vec<_> = needs
