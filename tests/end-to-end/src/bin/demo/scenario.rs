@@ -114,14 +114,14 @@ impl Scenario {
 /// The time that is not the pipeline's own: the migration's task and ECS's deployment.
 async fn replacing(application: &Application<'_>, stays: &[Stay]) -> Result<Vec<(String, f64)>> {
     let mut times = Vec::new();
-    if let Some(task) = output_of(stays, "RunMigration")["taskArn"].as_str() {
+    if let Some(task) = answer_in(stays, "RunMigration")["taskArn"].as_str() {
         times.push((
             "the migration's task".to_owned(),
             application.task_seconds(task).await?,
         ));
     }
     for state in ["UpdateService", "RollBack"] {
-        let updated = &output_of(stays, state)["services"][0]["taskDefinition"];
+        let updated = &answer_in(stays, state)["services"][0]["taskDefinition"];
         if let Some(task_definition) = updated.as_str() {
             times.push((
                 "ECS replacing tasks".to_owned(),
@@ -132,11 +132,12 @@ async fn replacing(application: &Application<'_>, stays: &[Stay]) -> Result<Vec<
     Ok(times)
 }
 
-fn output_of(stays: &[Stay], state: &str) -> serde_json::Value {
+/// What the function of a state has answered.
+fn answer_in(stays: &[Stay], state: &str) -> serde_json::Value {
     stays
         .iter()
         .rfind(|stay| stay.state == state)
-        .map(|stay| stay.output.clone())
+        .map(|stay| stay.output["Payload"].clone())
         .unwrap_or_default()
 }
 
@@ -182,7 +183,7 @@ struct MigrationLog {
 impl MigrationLog {
     /// RunMigration's answer says where the log is.
     fn of(account: &Account, stays: &[Stay]) -> Option<Self> {
-        let log = &output_of(stays, "RunMigration")["log"];
+        let log = &answer_in(stays, "RunMigration")["log"];
         Some(Self {
             client: aws_sdk_cloudwatchlogs::Client::new(account.config()),
             group: log["group"].as_str()?.to_owned(),
