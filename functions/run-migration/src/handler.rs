@@ -15,13 +15,13 @@ use bluegreen_runtime::{AwsRequestFailed, LambdaCall, failed};
 use serde_json::Value;
 
 /// Proves that this release has the turn, registers the revision with the image pinned and runs it
-/// once. `now` in milliseconds since 1970.
+/// once. `clock` tells the time in milliseconds since 1970.
 pub(crate) async fn handle(
     client: &Client,
     table: &Table,
     event: Value,
     call: &LambdaCall,
-    now: i64,
+    clock: impl Fn() -> i64,
 ) -> Result<StartedTask, Failure> {
     let input: RunMigrationInput = parse(event)?;
     let image = checked_image(&input.release)?;
@@ -33,7 +33,7 @@ pub(crate) async fn handle(
     table
         .begin(&input.release, &input.execution, &beginning(&input, call))
         .await?;
-    let ran = run(client, table, &input, image, now).await;
+    let ran = run(client, table, &input, image, clock).await;
     table.finish(&input.release.stack, call).await;
     ran
 }
@@ -43,7 +43,7 @@ async fn run(
     table: &Table,
     input: &RunMigrationInput,
     image: &str,
-    now: i64,
+    clock: impl Fn() -> i64,
 ) -> Result<StartedTask, Failure> {
     let command = &input.command;
     let service = service_of(client, command).await?;
@@ -58,6 +58,8 @@ async fn run(
         .map_err(not_registered)?;
     let request = task::request(&service, input, &revision);
     let started = start(client, request, command, revision).await?;
+    // Not before: a registration may wait for minutes, of which the command's own limit knows nothing.
+    let at = clock();
     tracing::info!(
         task = started.task_arn,
         purpose = command.purpose.name(),
@@ -83,7 +85,7 @@ async fn run(
         task_arn: started.task_arn,
         task_definition: started.task_definition,
         container: command.container.clone(),
-        at: now,
+        at,
         timeout_seconds: command.timeout_seconds,
     })
 }

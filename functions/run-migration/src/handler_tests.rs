@@ -235,13 +235,20 @@ async fn answer(service: fn() -> Service, run: Rule) -> Result<StartedTask, Fail
         RuleMode::MatchAny,
         &[&service, &known, &registers, &run]
     );
-    handle(&client, &held_by(EXECUTION).table(), event(), &call(), NOW).await
+    handle(
+        &client,
+        &held_by(EXECUTION).table(),
+        event(),
+        &call(),
+        || NOW,
+    )
+    .await
 }
 
 async fn refusal(ecs: &[&Rule], event: Value) -> Diagnostic {
     let client = mock_client!(aws_sdk_ecs, RuleMode::MatchAny, ecs);
     let table = held_by(EXECUTION).table();
-    let answer = handle(&client, &table, event, &call(), NOW).await;
+    let answer = handle(&client, &table, event, &call(), || NOW).await;
     diagnostic(answer.unwrap_err())
 }
 
@@ -391,7 +398,7 @@ async fn the_task_of_an_earlier_try_is_the_answer_and_not_a_second_one() {
         &[&service, &known, &registers, &conflict, &earlier]
     );
     let table = held_by(EXECUTION).table();
-    let started = handle(&client, &table, event(), &call(), NOW)
+    let started = handle(&client, &table, event(), &call(), || NOW)
         .await
         .unwrap();
     assert_eq!(started.task_arn, TASK);
@@ -448,7 +455,7 @@ async fn bad_input_is_invalid_input_and_nothing_is_asked_of_aws() {
     ] {
         let mut event = event();
         *event.pointer_mut(pointer).unwrap() = value;
-        let answer = handle(&client, &table, event, &call(), NOW).await;
+        let answer = handle(&client, &table, event, &call(), || NOW).await;
         let failure = diagnostic(answer.unwrap_err());
         assert_eq!(failure.error_type, "InvalidInput");
         assert!(failure.error_message.contains(named), "{failure:?}");
@@ -462,7 +469,7 @@ async fn nothing_is_asked_of_ecs_by_who_has_not_the_turn() {
     redriven["execution"]["redrives"] = json!(1);
     for (holder, event) in [(another, event()), (EXECUTION, redriven)] {
         let client = mock_client!(aws_sdk_ecs, RuleMode::MatchAny, &[]);
-        let answer = handle(&client, &held_by(holder).table(), event, &call(), NOW).await;
+        let answer = handle(&client, &held_by(holder).table(), event, &call(), || NOW).await;
         let failure = diagnostic(answer.unwrap_err());
         assert_eq!(failure.error_type, "ExecutionRedriven");
         assert!(failure.error_message.contains("demo"), "{failure:?}");
@@ -484,7 +491,7 @@ async fn the_record_says_what_is_about_to_be_started_and_then_which_task_it_is()
     let rules = &[&service, &known, &registers, &run];
     let client = mock_client!(aws_sdk_ecs, RuleMode::MatchAny, rules);
 
-    let answer = handle(&client, &releases.table(), event(), &call(), NOW).await;
+    let answer = handle(&client, &releases.table(), event(), &call(), || NOW).await;
 
     assert_eq!(answer.unwrap().task_arn, TASK);
     let record = releases.record();
@@ -505,7 +512,7 @@ async fn a_call_that_could_start_nothing_is_noted_to_be_over() {
     let (known, registers) = (revision_is_known(), registers());
     let rules = &[&service, &known, &registers, &run];
     let client = mock_client!(aws_sdk_ecs, RuleMode::MatchAny, rules);
-    let answer = handle(&client, &releases.table(), event(), &call(), NOW).await;
+    let answer = handle(&client, &releases.table(), event(), &call(), || NOW).await;
     assert!(answer.is_err());
     releases.assert_finished();
 }
@@ -531,7 +538,7 @@ async fn an_earlier_call_that_may_still_start_a_task_is_not_overtaken() {
         ..held_by(EXECUTION)
     };
     let client = mock_client!(aws_sdk_ecs, RuleMode::MatchAny, &[]);
-    let answer = handle(&client, &releases.table(), event(), &call(), NOW).await;
+    let answer = handle(&client, &releases.table(), event(), &call(), || NOW).await;
     assert_eq!(diagnostic(answer.unwrap_err()).error_type, "CallInProgress");
     assert!(releases.updates.lock().unwrap().is_empty());
 }
@@ -556,10 +563,28 @@ async fn a_turn_that_is_lost_while_the_task_starts_is_told_with_the_task() {
     let (known, registers, run) = (revision_is_known(), registers(), starts(|_| true));
     let rules = &[&service, &known, &registers, &run];
     let client = mock_client!(aws_sdk_ecs, RuleMode::MatchAny, rules);
-    let answer = handle(&client, &releases.table(), event(), &call(), NOW).await;
+    let answer = handle(&client, &releases.table(), event(), &call(), || NOW).await;
     let failure = diagnostic(answer.unwrap_err());
     assert_eq!(failure.error_type, "ExecutionRedriven");
     assert!(failure.error_message.contains(TASK), "{failure:?}");
+}
+
+#[tokio::test]
+async fn its_time_begins_when_ecs_has_started_it_however_long_its_revision_took() {
+    let service = service_is(fargate_service);
+    let (known, registers, run) = (revision_is_known(), registers(), starts(|_| true));
+    let rules = &[&service, &known, &registers, &run];
+    let client = mock_client!(aws_sdk_ecs, RuleMode::MatchAny, rules);
+    let clock = || {
+        if run.num_calls() == 0 {
+            NOW
+        } else {
+            NOW + 480_000
+        }
+    };
+    let table = held_by(EXECUTION).table();
+    let started = handle(&client, &table, event(), &call(), clock).await;
+    assert_eq!(started.unwrap().at, NOW + 480_000);
 }
 
 #[tokio::test]
@@ -582,7 +607,7 @@ async fn a_task_that_cannot_be_noted_is_told_with_the_failure() {
     let (known, registers, run) = (revision_is_known(), registers(), starts(|_| true));
     let rules = &[&service, &known, &registers, &run];
     let client = mock_client!(aws_sdk_ecs, RuleMode::MatchAny, rules);
-    let answer = handle(&client, &releases.table(), event(), &call(), NOW).await;
+    let answer = handle(&client, &releases.table(), event(), &call(), || NOW).await;
     let failure = diagnostic(answer.unwrap_err());
     assert_eq!(failure.error_type, "AwsRequestFailed");
     assert_eq!(
@@ -601,7 +626,7 @@ async fn a_post_deploy_command_is_no_migration_of_the_record() {
     let rules = &[&service, &known, &registers, &run];
     let client = mock_client!(aws_sdk_ecs, RuleMode::MatchAny, rules);
 
-    let answer = handle(&client, &releases.table(), post_deploy(), &call(), NOW).await;
+    let answer = handle(&client, &releases.table(), post_deploy(), &call(), || NOW).await;
 
     assert_eq!(answer.unwrap().purpose, Purpose::PostDeploy);
     let record = releases.record();

@@ -17,5 +17,5 @@ async fn main() -> Result<(), Error> {
     let name = bluegreen_runtime::required_variable("RELEASES_TABLE")?;
     let table = Table::new(DynamoDb::new(&config), name);
     let ecs = bluegreen_ecs::rate_limited_client(&config, bluegreen_ecs::PATIENCE_TO_REGISTER);
-    serve(async |it| handler::handle(&ecs, &table, it.payload, &it.call, now()).await).await
+    serve(async |it| handler::handle(&ecs, &table, it.payload, &it.call, now).await).await
 }
