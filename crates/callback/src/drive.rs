@@ -10,7 +10,8 @@ use std::error::Error;
 /// - `awaited`: what the question waits for, e.g. the ARN of a task.
 /// - `execution`: the ARN of the execution that asks.
 /// - `told`: what an event is about, one of `awaited`; `None`: nothing that anybody waits for.
-/// - `look`: the final answer, `None`: not yet; or a failure.
+/// - `look`: the final answer, `None`: not yet; or a failure. The source of one that is a request's is
+///   the [`AwsRequestFailed`].
 ///
 /// Asked, a failure is returned: the state fails with it. But a request that AWS may answer later
 /// fails nothing: the state asks again when its heartbeat is over, however often that happens in a
@@ -31,7 +32,6 @@ where
     T: Serialize + DeserializeOwned,
     A: Serialize,
     F: Error + From<AwsRequestFailed> + From<InvalidInput> + 'static,
-    for<'a> &'a F: Into<&'static str>,
 {
     match call {
         Call::Asked { token, asked } => {
@@ -44,7 +44,7 @@ where
                     Ok(())
                 }
                 Ok(None) => Ok(()),
-                Err(failure) if may_pass(&failure) => {
+                Err(failure) if request(&failure).is_some_and(|request| !request.refused) => {
                     tracing::warn!(%failure, "the state asks again after its heartbeat");
                     Ok(())
                 }
@@ -79,7 +79,6 @@ where
     T: DeserializeOwned,
     A: Serialize,
     F: Error + From<AwsRequestFailed> + From<InvalidInput> + 'static,
-    for<'a> &'a F: Into<&'static str>,
 {
     let everyone = waits.waiting_for(awaited).await?;
     if everyone.is_empty() {
@@ -109,7 +108,6 @@ where
     T: DeserializeOwned,
     A: Serialize,
     F: Error + From<AwsRequestFailed> + From<InvalidInput> + 'static,
-    for<'a> &'a F: Into<&'static str>,
 {
     if !waits.begin_to_look(waiting).await? {
         return Ok(());
@@ -141,7 +139,6 @@ where
     T: DeserializeOwned,
     A: Serialize,
     F: Error + From<AwsRequestFailed> + From<InvalidInput> + 'static,
-    for<'a> &'a F: Into<&'static str>,
 {
     let seen = match parse(waiting.asked.clone()) {
         Ok(asked) => look(&asked).await,
@@ -153,26 +150,21 @@ where
             waits.succeed(waiting, &answer).await?;
             Ok(true)
         }
-        Err(failure) => match (&failure).into() {
-            "AwsRequestFailed" => Err(failure),
-            name => {
-                tracing::warn!(
-                    error = name,
-                    %failure,
-                    waiting.execution,
-                    "the state will fail with this when it asks again"
-                );
-                Ok(false)
-            }
-        },
+        Err(failure) if request(&failure).is_some() => Err(failure),
+        Err(failure) => {
+            tracing::warn!(
+                %failure,
+                waiting.execution,
+                "the state will fail with this when it asks again"
+            );
+            Ok(false)
+        }
     }
 }
 
-/// Whether AWS may do later what it did not do now.
-fn may_pass(failure: &(dyn Error + 'static)) -> bool {
-    let cause = failure.source();
-    let request = cause.and_then(|cause| cause.downcast_ref::<AwsRequestFailed>());
-    request.is_some_and(|request| !request.refused)
+/// The request that failed, where that is what the failure is about.
+fn request<'a>(failure: &'a (dyn Error + 'static)) -> Option<&'a AwsRequestFailed> {
+    failure.source()?.downcast_ref()
 }
 
 #[cfg(test)]

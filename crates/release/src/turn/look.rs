@@ -128,7 +128,6 @@ impl Line {
     pub async fn hand_on<F>(&self, stack: &str) -> Result<(), F>
     where
         F: Error + From<AwsRequestFailed> + From<InvalidInput> + 'static,
-        for<'a> &'a F: Into<&'static str>,
     {
         let look = async |asked: &TakeTurnInput| Ok(self.look_again(asked, 0).await?);
         tell(&self.waits, &awaited(stack), look).await

@@ -359,7 +359,7 @@ async fn nothing_is_handed_on_to_one_that_waited_and_is_dead() {
 enum Failure {
     #[error(transparent)]
     InvalidInput(#[from] InvalidInput),
-    #[error(transparent)]
+    #[error("{0}")]
     AwsRequestFailed(#[from] AwsRequestFailed),
 }
 
