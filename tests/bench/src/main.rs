@@ -52,10 +52,7 @@ struct Arguments {
 
 #[tokio::main]
 async fn main() -> ExitCode {
-    run(&Arguments::parse()).await.unwrap_or_else(|error| {
-        eprintln!("error: {error:#}");
-        ExitCode::FAILURE
-    })
+    bench::exit_code(run(&Arguments::parse()).await)
 }
 
 /// Success where all that must hold does.
@@ -96,15 +93,7 @@ async fn run(arguments: &Arguments) -> Result<ExitCode> {
             "skipped: nothing is measured at the share of a processor that Lambda gives 128, 256 and 512 MB: {error:#}\n"
         )?,
     }
-    let mut code = ExitCode::SUCCESS;
-    for verdict in report::verdicts(&functions) {
-        let word = if verdict.holds { "yes" } else { "NO" };
-        writeln!(out, "- {word}: {}", verdict.sentence)?;
-        if !verdict.holds {
-            code = ExitCode::FAILURE;
-        }
-    }
-    Ok(code)
+    Ok(bench::tell(&report::verdicts(&functions), out)?)
 }
 
 /// One for each size.

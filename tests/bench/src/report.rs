@@ -2,6 +2,8 @@
 
 use std::time::Duration;
 
+use bench::Verdict;
+
 use crate::subject::Sample;
 
 /// The most a zip may have, in bytes.
@@ -89,12 +91,6 @@ pub(crate) fn table(functions: &[Measured]) -> String {
         text.push('\n');
     }
     text
-}
-
-/// A requirement and whether it holds.
-pub(crate) struct Verdict {
-    pub(crate) holds: bool,
-    pub(crate) sentence: String,
 }
 
 /// What must hold of all functions; the worst one is named.

@@ -32,10 +32,7 @@ struct Arguments {
 
 #[tokio::main]
 async fn main() -> ExitCode {
-    run(&Arguments::parse()).await.unwrap_or_else(|error| {
-        eprintln!("error: {error:#}");
-        ExitCode::FAILURE
-    })
+    bench::exit_code(run(&Arguments::parse()).await)
 }
 
 /// Success where all that must hold does.
@@ -53,15 +50,7 @@ async fn run(arguments: &Arguments) -> Result<ExitCode> {
     closed?;
     let mut out = std::io::stdout().lock();
     writeln!(out, "{}", report::table(&releases))?;
-    let mut code = ExitCode::SUCCESS;
-    for verdict in report::verdicts(&releases) {
-        let word = if verdict.holds { "yes" } else { "NO" };
-        writeln!(out, "- {word}: {}", verdict.sentence)?;
-        if !verdict.holds {
-            code = ExitCode::FAILURE;
-        }
-    }
-    Ok(code)
+    Ok(bench::tell(&report::verdicts(&releases), out)?)
 }
 
 async fn measure(account: &Account, arguments: &Arguments) -> Result<Vec<Release>> {

@@ -1,5 +1,7 @@
 //! From releases to a table, and whether what must hold does.
 
+use bench::Verdict;
+
 /// The most states that a happy release with a migration enters.
 const STATES_LIMIT: usize = 16;
 /// The most calls of ECS that one takes.
@@ -61,12 +63,6 @@ pub(crate) fn table(releases: &[Release]) -> String {
     ];
     let rows = rows.map(|(name, value)| format!("| {name} | {value} |\n"));
     format!("| | |\n|---|---|\n{}", rows.concat())
-}
-
-/// A requirement and whether it holds.
-pub(crate) struct Verdict {
-    pub(crate) holds: bool,
-    pub(crate) sentence: String,
 }
 
 /// What must hold of all releases.

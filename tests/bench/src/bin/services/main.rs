@@ -63,10 +63,7 @@ async fn main() -> ExitCode {
         Some(Command::Serve) => server::serve().await.map(|()| ExitCode::SUCCESS),
         None => run(&arguments).await,
     };
-    outcome.unwrap_or_else(|error| {
-        eprintln!("error: {error:#}");
-        ExitCode::FAILURE
-    })
+    bench::exit_code(outcome)
 }
 
 /// Success where all that must hold does.
@@ -88,15 +85,7 @@ async fn run(arguments: &Arguments) -> Result<ExitCode> {
     ended?;
     let mut out = std::io::stdout().lock();
     writeln!(out, "{}", report::table(&measured))?;
-    let mut code = ExitCode::SUCCESS;
-    for verdict in report::verdicts(&measured) {
-        let word = if verdict.holds { "yes" } else { "NO" };
-        writeln!(out, "- {word}: {}", verdict.sentence)?;
-        if !verdict.holds {
-            code = ExitCode::FAILURE;
-        }
-    }
-    Ok(code)
+    Ok(bench::tell(&report::verdicts(&measured), out)?)
 }
 
 async fn measure(aws: &LocalAws, arguments: &Arguments) -> Result<Measured> {

@@ -2,6 +2,8 @@
 
 use std::time::Duration;
 
+use bench::Verdict;
+
 use crate::memory::{Memory, Resident};
 use crate::visitors::Visits;
 
@@ -120,12 +122,6 @@ fn memory(resident: Resident) -> String {
 
 fn megabytes(bytes: u64) -> String {
     format!("{:.1}", bytes as f64 / 1e6)
-}
-
-/// A requirement and whether it holds.
-pub(crate) struct Verdict {
-    pub(crate) holds: bool,
-    pub(crate) sentence: String,
 }
 
 /// What must hold, beside that all came to its end.

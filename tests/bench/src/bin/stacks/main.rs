@@ -49,10 +49,7 @@ struct Arguments {
 
 #[tokio::main]
 async fn main() -> ExitCode {
-    run(&Arguments::parse()).await.unwrap_or_else(|error| {
-        eprintln!("error: {error:#}");
-        ExitCode::FAILURE
-    })
+    bench::exit_code(run(&Arguments::parse()).await)
 }
 
 /// Success where all that must hold does.
@@ -72,14 +69,7 @@ async fn run(arguments: &Arguments) -> Result<ExitCode> {
     let measured = measured?;
     let mut out = std::io::stdout().lock();
     writeln!(out, "{}", report::table(&measured))?;
-    let mut code = ExitCode::SUCCESS;
-    for verdict in report::verdicts(&measured) {
-        let word = if verdict.holds { "yes" } else { "NO" };
-        writeln!(out, "- {word}: {}", verdict.sentence)?;
-        if !verdict.holds {
-            code = ExitCode::FAILURE;
-        }
-    }
+    let code = bench::tell(&report::verdicts(&measured), out)?;
     closed?;
     Ok(code)
 }

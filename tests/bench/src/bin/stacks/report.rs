@@ -2,6 +2,8 @@
 
 use std::collections::BTreeMap;
 
+use bench::Verdict;
+
 use crate::calls::{Asked, Look, WAITING};
 
 /// The most calls of ECS that a release takes, heartbeats apart.
@@ -146,12 +148,6 @@ fn distribution(values: &[f64], decimals: usize) -> String {
         value.map_or_else(|| "–".to_owned(), |value| format!("{value:.decimals$}"))
     };
     format!("{} / {} / {}", at(50), at(95), at(100))
-}
-
-/// A requirement and whether it holds.
-pub(crate) struct Verdict {
-    pub(crate) holds: bool,
-    pub(crate) sentence: String,
 }
 
 /// What must hold.
