@@ -360,7 +360,8 @@ async fn visit(port: u16) {
 #[tokio::test]
 async fn a_target_that_answers_500_raises_the_alarm_of_its_stack_until_it_is_well_again() {
     let site = Site::deploy("errors").await;
-    site.event("Errors", "OK").await;
+    // Without requests there are no errors: the alarm may have been OK before the stack had its rule.
+    eventually(async || (site.alarm_state("Errors").await == "OK").then_some(())).await;
     site.behaviour.status.store(500, Ordering::Relaxed);
     let event = site.event("Errors", "ALARM").await;
     assert_eq!(event["source"], "aws.cloudwatch");
