@@ -24,6 +24,7 @@ from glue import (
     metrics,
     queue_metrics,
     redrive,
+    request_reuse,
     resources,
     rpc_v2_cbor,
     stacks,
@@ -59,6 +60,7 @@ MODULES = (
     table_transactions,
     stale_table_reads,
     rpc_v2_cbor,
+    request_reuse,
 )
 
 

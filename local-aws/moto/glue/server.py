@@ -15,6 +15,10 @@ import glue
 from glue import routes
 
 
+#: How long one thread runs while others wait.
+SWITCH_SECONDS = 0.0005
+
+
 class QuietRequestHandler(MotoRequestHandler):
     """moto's request handler, without a line for every request."""
 
@@ -30,6 +34,8 @@ def end_with_standard_input() -> None:
 
 def main() -> None:
     """Runs the server until standard input closes."""
+    # A short request need not wait for a long one's turn of five milliseconds.
+    sys.setswitchinterval(SWITCH_SECONDS)
     threading.Thread(target=end_with_standard_input, daemon=True).start()
     # State machines are executed; moto's default is to only record them.
     default_user_config["stepfunctions"] = {"execute_state_machine": True}

@@ -1,7 +1,8 @@
 """Step Functions: executions as its API shows them, and requests to other AWS services.
 
 Holes in moto 5.2.5: bad definitions are answered without an error code; an output that is a string
-is described unquoted, and `includedData` is ignored; AWS SDK integrations get their parameters as
+is described unquoted, and `includedData` is ignored; GetExecutionHistory answers all it has,
+whatever page and order is asked for; AWS SDK integrations get their parameters as
 written (`Cluster`), where botocore wants `cluster`, and answer as botocore does, times as objects;
 their errors are named `ecs.…`. DynamoDB's integration calls an expression that fails an error of
 DynamoDB.
@@ -103,6 +104,48 @@ def _describe_completely() -> None:
     StepFunctionResponse.describe_execution = describe
 
 
+#: Events of a history in one page.
+HISTORY_PAGE = 100
+LONGEST_HISTORY_PAGE = 1000
+
+
+class InvalidToken(AWSError):
+    """What was never a token."""
+
+    TYPE = "InvalidToken"
+    STATUS = 400
+
+
+def _tell_histories_by_pages() -> None:
+    """A token is the number of the event with which its page begins.
+
+    https://docs.aws.amazon.com/step-functions/latest/apireference/API_GetExecutionHistory.html
+    """
+
+    def get_execution_history(self: StepFunctionResponse) -> ActionResult:
+        execution = self.stepfunction_backend.describe_execution(
+            self._get_param("executionArn")
+        )
+        size, token = self._get_param("maxResults") or HISTORY_PAGE, self._get_param("nextToken")
+        step = -1 if self._get_param("reverseOrder") else 1
+        environment = execution.exec_worker.env
+        # Events stay as they are; they are numbered from 1 on.
+        events = list(environment.event_manager._history_event_list) if environment else []
+        try:
+            first = (1 if step == 1 else len(events)) if token is None else int(token)
+        except ValueError as error:
+            raise InvalidToken(f"Invalid Token: '{token}'") from error
+        end = first + step * min(size, LONGEST_HISTORY_PAGE)
+        known = range(1, len(events) + 1)
+        page = [events[number - 1] for number in range(first, end, step) if number in known]
+        told: dict[str, Any] = {"events": page}
+        if end in known:
+            told["nextToken"] = str(end)
+        return ActionResult(told)
+
+    StepFunctionResponse.get_execution_history = get_execution_history
+
+
 def _with_times_as_text(value: Any) -> Any:
     if isinstance(value, datetime):
         return timestamp(value)
@@ -177,6 +220,7 @@ def install() -> None:
     """Completes the interpreter."""
     _name_invalid_definitions()
     _describe_completely()
+    _tell_histories_by_pages()
     _case_parameters()
     _name_sdk_errors()
     _name_evaluation_errors()

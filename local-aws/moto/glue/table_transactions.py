@@ -114,6 +114,14 @@ class Action:
             expression = self.request["UpdateExpression"]
             backend.update_item(name, self.key, expression, **self.expressions)
 
+    def carry_out_as_rehearsed(self, backend: DynamoDBBackend, rehearsal: DynamoDBBackend) -> None:
+        """An update is work, which the rehearsal has done."""
+        if self.kind != "Update":
+            self.carry_out(backend)
+            return
+        updated = rehearsal.get_item(self.table.name, self.key)
+        backend.put_item(self.table.name, copy.deepcopy(updated.to_json()["Attributes"]))
+
 
 def _key(table: Table, attributes: dict[str, Any]) -> dict[str, Any]:
     """The key of an item, which may have more."""
@@ -191,7 +199,7 @@ def write(backend: DynamoDBBackend, items: list[dict[str, Any]]) -> None:
             reasons.append(("ValidationError", error.message, None))
     _cancel_unless_possible(reasons)
     for action in actions:
-        action.carry_out(backend)
+        action.carry_out_as_rehearsed(backend, rehearsal)
 
 
 def _once(operation: Callable[[DynamoHandler], ActionResult]) -> Callable[..., ActionResult]:

@@ -71,6 +71,7 @@ from moto.stepfunctions.parser.asl.utils.encoding import to_json_str
 from moto.stepfunctions.responses import StepFunctionResponse
 
 from glue import jsonata_evaluator
+from glue.step_functions import InvalidToken
 
 #: What AWS's tokens begin with, and so many random bytes that they are about as long. Here the ARN
 #: of the state machine comes behind: whoever checks permissions has to know it.
@@ -85,13 +86,6 @@ LONGEST_SECONDS = TimeoutSeconds.DEFAULT_TIMEOUT_SECONDS
 
 HEARTBEAT_TIMEOUT = StatesErrorName(typ=StatesErrorNameType.StatesHeartbeatTimeout)
 TIMEOUT = StatesErrorName(typ=StatesErrorNameType.StatesTimeout)
-
-
-class InvalidToken(AWSError):
-    """What was never a token."""
-
-    TYPE = "InvalidToken"
-    STATUS = 400
 
 
 class TaskDoesNotExist(AWSError):

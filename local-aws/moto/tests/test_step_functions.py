@@ -49,6 +49,25 @@ class Executions(GlueTest):
         self.assertEqual(self.start(machine, name="one", input="{}"), first)
         self.refused("ExecutionAlreadyExists", machine, name="one", input='{"a":1}')
 
+    def test_a_history_is_told_by_pages_from_either_end(self) -> None:
+        client = self.client("stepfunctions")
+        execution = self.begin({"One": {"Type": "Pass", "Next": "Two"}, "Two": {"Type": "Succeed"}})
+        ended = lambda: client.describe_execution(executionArn=execution)["status"] == "SUCCEEDED"
+        wait_for(ended)
+        pages = client.get_paginator("get_execution_history")
+
+        def told(**asked: Any) -> list[list[int]]:
+            answers = pages.paginate(executionArn=execution, **asked)
+            return [[event["id"] for event in answer["events"]] for answer in answers]
+
+        self.assertEqual(told(), [[1, 2, 3, 4, 5, 6]])
+        self.assertEqual(told(maxResults=4), [[1, 2, 3, 4], [5, 6]])
+        self.assertEqual(told(maxResults=4, reverseOrder=True), [[6, 5, 4, 3], [2, 1]])
+        self.assertEqual(told(maxResults=3), [[1, 2, 3], [4, 5, 6]])
+        with self.assertRaises(ClientError) as raised:
+            client.get_execution_history(executionArn=execution, nextToken="of nobody")
+        self.assertEqual(raised.exception.response["Error"]["Code"], "InvalidToken")
+
     def test_stopping_takes_effect_at_once_and_says_why(self) -> None:
         client = self.client("stepfunctions")
         execution = self.start(self.waiting_machine())

@@ -93,20 +93,18 @@ impl Configuration {
 /// Runs `request` until it succeeds or its retries are used up.
 pub(crate) async fn run(service: &Arc<LambdaService>, function: Function, request: Request) {
     let configuration = &service.asynchronous;
+    let mut attempt = 1;
+    let mut completion = attempt_once(service, &function, Some(&function), &request).await;
     let event_invoke_config = configuration.event_invoke_config(&function).await;
-    let mut attempt = 0;
-    let completion = loop {
-        let completion = attempt_once(service, &function, &request).await;
-        attempt += 1;
-        if !completion.failed || attempt > event_invoke_config.maximum_retry_attempts {
-            break completion;
-        }
+    while completion.failed && attempt <= event_invoke_config.maximum_retry_attempts {
         let delay = RETRY_DELAYS.get(attempt - 1).or(RETRY_DELAYS.last());
         configuration
             .clock
             .sleep(delay.copied().unwrap_or_default())
             .await;
-    };
+        attempt += 1;
+        completion = attempt_once(service, &function, None, &request).await;
+    }
     if let Err(error) = report(
         configuration,
         &function,
@@ -122,16 +120,22 @@ pub(crate) async fn run(service: &Arc<LambdaService>, function: Function, reques
     }
 }
 
-/// Code and configuration are looked up again for each attempt, as they may have been repaired.
+/// Code and configuration are looked up again unless they were `found` just now, as they may have
+/// been repaired.
 async fn attempt_once(
     service: &Arc<LambdaService>,
     function: &Function,
+    mut found: Option<&Function>,
     request: &Request,
 ) -> Completion {
     let (mut delay, mut waited) = (THROTTLED_FIRST_DELAY, Duration::ZERO);
     loop {
+        let found = found.take().cloned();
         let attempt = async {
-            let function = service.find(&function.arn, None).await?;
+            let function = match found {
+                Some(function) => function,
+                None => service.find(&function.arn, None).await?,
+            };
             service.invoke(function, request.clone()).await
         };
         match attempt.await {

@@ -12,6 +12,9 @@ use tokio::time::Instant;
 const POLL: Duration = Duration::from_millis(200);
 /// No execution in the demo or the tests takes nearly as long.
 const PATIENCE: Duration = Duration::from_secs(300);
+/// How many events of a history are asked for at once: the most there may be, and the newest.
+const WHOLE: i32 = 1_000;
+const NEWEST: i32 = 20;
 
 /// An execution.
 #[derive(Clone, Debug)]
@@ -33,6 +36,15 @@ pub struct End {
     pub error: String,
     /// The cause, of a failed one.
     pub cause: String,
+}
+
+/// A way through the state machine, which grows while the execution runs.
+#[derive(Clone, Debug, Default, PartialEq, Eq)]
+pub struct Way {
+    /// The stays so far.
+    pub stays: Vec<Stay>,
+    /// The number of the last event that was read; events are numbered from 1 on.
+    last_event: i64,
 }
 
 /// One stay in one state.
@@ -145,9 +157,11 @@ impl Execution {
     /// It does not come to it within `patience`, or has ended without.
     pub async fn reaches(&self, state: &str, patience: Duration) -> Result<()> {
         let deadline = Instant::now() + patience;
+        let mut way = Way::default();
         loop {
             let ended = self.ended().await?;
-            if self.stays().await?.iter().any(|stay| stay.state == state) {
+            self.follow(&mut way).await?;
+            if way.stays.iter().any(|stay| stay.state == state) {
                 return Ok(());
             }
             if let Some(end) = ended {
@@ -182,23 +196,43 @@ impl Execution {
         Ok(())
     }
 
-    /// Its way through the state machine so far.
+    /// Its stays in states so far.
     ///
     /// # Errors
     /// Step Functions does not answer.
     pub async fn stays(&self) -> Result<Vec<Stay>> {
+        let mut way = Way::default();
+        self.follow(&mut way).await?;
+        Ok(way.stays)
+    }
+
+    /// Reads what has happened since `way` was read: the newest events, back to the last known one.
+    ///
+    /// # Errors
+    /// Step Functions does not answer.
+    pub async fn follow(&self, way: &mut Way) -> Result<()> {
+        let page = if way.last_event == 0 { WHOLE } else { NEWEST };
         let mut events = self
             .client
             .get_execution_history()
             .execution_arn(&self.arn)
+            .reverse_order(true)
+            .max_results(page)
             .into_paginator()
             .items()
             .send();
-        let mut stays = Vec::new();
+        let mut new = Vec::new();
         while let Some(event) = events.try_next().await? {
-            follow(&mut stays, &event)?;
+            if event.id() <= way.last_event {
+                break;
+            }
+            new.push(event);
         }
-        Ok(stays)
+        for event in new.iter().rev() {
+            follow(&mut way.stays, event)?;
+            way.last_event = event.id();
+        }
+        Ok(())
     }
 
     /// Its last stay in this state.

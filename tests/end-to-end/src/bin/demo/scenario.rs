@@ -6,7 +6,7 @@ use anyhow::Result;
 use clap::ValueEnum;
 use end_to_end::account::Account;
 use end_to_end::application::{Application, WATCHED};
-use end_to_end::execution::{End, Execution, Stay};
+use end_to_end::execution::{End, Execution, Stay, Way};
 use end_to_end::visitor::Visitor;
 use sample::image::VersionSpec;
 
@@ -151,18 +151,19 @@ async fn watch(
     view.follow(execution.arn());
     let mut log = None;
     let mut quiet = None;
+    let mut way = Way::default();
     loop {
         let end = execution.ended().await?;
-        let stays = execution.stays().await?;
+        execution.follow(&mut way).await?;
         if log.is_none() {
-            log = MigrationLog::of(account, &stays);
+            log = MigrationLog::of(account, &way.stays);
         }
         if let Some(log) = &mut log {
             for line in log.new_lines().await? {
                 view.log(&line);
             }
         }
-        view.show(&Status::new(&stays, visitor.visits()));
+        view.show(&Status::new(&way.stays, visitor.visits()));
         if let Some(end) = end
             && quiet.get_or_insert_with(Instant::now).elapsed() >= AFTERWARDS
         {
