@@ -3,6 +3,7 @@
 Prints one line, `listening PORT`, and ends when standard input closes.
 """
 
+import gc
 import os
 import sys
 import threading
@@ -47,6 +48,9 @@ def main() -> None:
         threaded=True,
         request_handler=QuietRequestHandler,
     )
+    # What lives as long as the process is looked through for garbage no more.
+    gc.collect()
+    gc.freeze()
     print(f"listening {server.server_port}", flush=True)
     server.serve_forever()
 
