@@ -87,7 +87,7 @@ where
     let mut first_failure = Ok(());
     for execution in everyone {
         // One by one: the look for one of them may answer another.
-        let told = match waits.of(&execution).await {
+        let told = match waits.begin_to_look(&execution).await {
             Ok(Some(waiting)) => tell_one(waits, &waiting, &look).await,
             Ok(None) => Ok(()),
             Err(failure) => Err(failure.into()),
@@ -109,9 +109,6 @@ where
     A: Serialize,
     F: Error + From<AwsRequestFailed> + From<InvalidInput> + 'static,
 {
-    if !waits.begin_to_look(waiting).await? {
-        return Ok(());
-    }
     let mut events = 1;
     loop {
         match look_for(waits, waiting, look).await {

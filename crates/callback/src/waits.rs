@@ -12,7 +12,6 @@ use aws_sdk_dynamodb::error::BuildError;
 use aws_sdk_dynamodb::error::SdkError;
 use aws_sdk_dynamodb::operation::transact_write_items::TransactWriteItemsError;
 use aws_sdk_dynamodb::operation::update_item::UpdateItemError;
-use aws_sdk_dynamodb::operation::update_item::builders::UpdateItemFluentBuilder;
 use aws_sdk_dynamodb::types::{
     AttributeValue, Delete, PutRequest, ReturnValue, ReturnValuesOnConditionCheckFailure,
     TransactWriteItem, WriteRequest,
@@ -165,7 +164,7 @@ impl Waits {
     }
 
     /// The executions, by their ARNs and in the order of these, that may wait for `awaited`: which of
-    /// them still does, [`Self::of`] says. What was stored before this call is seen.
+    /// them still does, its token's item says. What was stored before this call is seen.
     ///
     /// # Errors
     /// [`AwsRequestFailed`].
@@ -193,56 +192,56 @@ impl Waits {
         Ok(executions.map(str::to_owned).collect())
     }
 
-    /// What one execution waits for, if it does.
+    /// Takes an execution's token out of the table, for an answer that is no function's; `None`: it does
+    /// not wait.
     ///
     /// # Errors
     /// [`AwsRequestFailed`].
-    pub async fn of(&self, execution: &str) -> Result<Option<Waiting>, AwsRequestFailed> {
-        let item = self
+    pub async fn take(&self, execution: &str) -> Result<Option<Waiting>, AwsRequestFailed> {
+        let taken = self
             .dynamodb
-            .get_item()
+            .delete_item()
             .table_name(&self.table)
             .set_key(Some(self.token_key(execution)))
-            .consistent_read(true)
+            .return_values(ReturnValue::AllOld)
             .send()
             .await
-            .map_err(failed("dynamodb:GetItem", &self.table))?
-            .item;
-        Ok(item.and_then(|item| {
-            let awaits = item.get("awaits").and_then(|list| list.as_l().ok());
-            let awaited = awaits
-                .into_iter()
-                .flatten()
-                .filter_map(|one| one.as_s().ok());
-            Some(Waiting {
-                execution: execution.to_owned(),
-                token: string(&item, "token")?.to_owned(),
-                asked: serde_json::from_str(string(&item, "asked")?).ok()?,
-                awaited: awaited.cloned().collect(),
-            })
-        }))
+            .map_err(failed("dynamodb:DeleteItem", &self.table))?;
+        let item = taken.attributes;
+        Ok(item.and_then(|item| waiting(execution, &item)))
     }
 
-    /// Counts an event for one that waits. Whether this call has to look: no other looks already, or
-    /// will once more, and it waits still.
+    /// Counts an event for an execution that may wait. What it waits for, where this call has to look:
+    /// it waits, and no other call looks already, or will once more.
     ///
     /// A call that dies leaves the count. So no event leads to a look until the state asks again,
     /// which counts anew.
     ///
     /// # Errors
     /// [`AwsRequestFailed`].
-    pub(crate) async fn begin_to_look(&self, waiting: &Waiting) -> Result<bool, AwsRequestFailed> {
+    pub(crate) async fn begin_to_look(
+        &self,
+        execution: &str,
+    ) -> Result<Option<Waiting>, AwsRequestFailed> {
         let counted = self
-            .token_update(waiting)
+            .dynamodb
+            .update_item()
+            .table_name(&self.table)
+            .set_key(Some(self.token_key(execution)))
             .update_expression("ADD events :one")
-            .condition_expression("#token = :token")
+            .condition_expression("attribute_exists(#token)")
+            .expression_attribute_names("#token", "token")
             .expression_attribute_values(":one", number(1))
-            .return_values(ReturnValue::UpdatedNew)
+            .return_values(ReturnValue::AllNew)
             .send()
             .await;
         match counted {
-            Ok(counted) => Ok(counted.attributes.as_ref().and_then(events) == Some(1)),
-            Err(error) if is_condition_failed(&error) => Ok(false),
+            Ok(counted) => {
+                let item = counted.attributes.unwrap_or_default();
+                let is_first = events(&item) == Some(1);
+                Ok(is_first.then(|| waiting(execution, &item)).flatten())
+            }
+            Err(error) if is_condition_failed(&error) => Ok(None),
             Err(error) => Err(failed(UPDATE, &self.table)(error)),
         }
     }
@@ -258,8 +257,13 @@ impl Waits {
         events_seen: Option<u64>,
     ) -> Result<Option<u64>, AwsRequestFailed> {
         let update = self
-            .token_update(waiting)
-            .update_expression("REMOVE events");
+            .dynamodb
+            .update_item()
+            .table_name(&self.table)
+            .set_key(Some(self.token_key(&waiting.execution)))
+            .update_expression("REMOVE events")
+            .expression_attribute_names("#token", "token")
+            .expression_attribute_values(":token", text(&waiting.token));
         let update = match events_seen {
             None => update.condition_expression("#token = :token"),
             Some(seen) => update
@@ -278,15 +282,6 @@ impl Waits {
                 _ => Err(failed(UPDATE, &self.table)(error)),
             },
         }
-    }
-
-    fn token_update(&self, waiting: &Waiting) -> UpdateItemFluentBuilder {
-        self.dynamodb
-            .update_item()
-            .table_name(&self.table)
-            .set_key(Some(self.token_key(&waiting.execution)))
-            .expression_attribute_names("#token", "token")
-            .expression_attribute_values(":token", text(&waiting.token))
     }
 
     /// Lets the state go on with `output`. `false`: the token is an old one, whose state goes on
@@ -418,6 +413,21 @@ fn text(value: impl Into<String>) -> AttributeValue {
 
 fn number(value: u64) -> AttributeValue {
     AttributeValue::N(value.to_string())
+}
+
+/// What an execution waits for, as its item says.
+fn waiting(execution: &str, item: &Item) -> Option<Waiting> {
+    let awaits = item.get("awaits").and_then(|list| list.as_l().ok());
+    let awaited = awaits
+        .into_iter()
+        .flatten()
+        .filter_map(|one| one.as_s().ok());
+    Some(Waiting {
+        execution: execution.to_owned(),
+        token: string(item, "token")?.to_owned(),
+        asked: serde_json::from_str(string(item, "asked")?).ok()?,
+        awaited: awaited.cloned().collect(),
+    })
 }
 
 /// How many events came since somebody began to look.

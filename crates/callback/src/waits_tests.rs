@@ -1,14 +1,17 @@
 use super::*;
 use aws_sdk_dynamodb::Client as DynamoDb;
 use aws_sdk_dynamodb::operation::batch_write_item::BatchWriteItemOutput;
-use aws_sdk_dynamodb::operation::get_item::GetItemOutput;
+use aws_sdk_dynamodb::operation::delete_item::DeleteItemOutput;
 use aws_sdk_dynamodb::operation::put_item::PutItemOutput;
 use aws_sdk_dynamodb::operation::query::QueryOutput;
 use aws_sdk_dynamodb::operation::transact_write_items::{
     TransactWriteItemsInput, TransactWriteItemsOutput,
 };
+use aws_sdk_dynamodb::operation::update_item::UpdateItemOutput;
 use aws_sdk_dynamodb::types::CancellationReason;
-use aws_sdk_dynamodb::types::error::TransactionCanceledException;
+use aws_sdk_dynamodb::types::error::{
+    ConditionalCheckFailedException, TransactionCanceledException,
+};
 use aws_sdk_sfn::Client as Sfn;
 use aws_sdk_sfn::operation::send_task_success::{SendTaskSuccessError, SendTaskSuccessOutput};
 use aws_sdk_sfn::types::error::{InvalidToken, TaskDoesNotExist, TaskTimedOut};
@@ -173,26 +176,24 @@ async fn everyone_who_waits_is_found_by_consistent_reads_page_by_page() {
         .output(move || page("arn:execution:gone", true))
         .output(move || page("arn:execution:2", false))
         .build();
-    let get = mock!(DynamoDb::get_item)
+    let counted = mock!(DynamoDb::update_item)
         .match_requests(|request| {
-            request.consistent_read() == Some(true)
-                && request.key().unwrap()["waiter"] == text("token")
+            request.update_expression() == Some("ADD events :one")
+                && request.condition_expression() == Some("attribute_exists(#token)")
+                && !is_gone(request.key().unwrap())
         })
         .then_compute_output(|request| {
-            let key = request.key().unwrap()["awaited"].as_s().unwrap().clone();
-            let item = HashMap::from([
-                ("token".to_owned(), text(format!("token of {key}"))),
-                ("asked".to_owned(), text(r#"{"task":"arn:task"}"#)),
-                (
-                    "awaits".to_owned(),
-                    AttributeValue::L(vec![text("arn:task")]),
-                ),
-            ]);
-            GetItemOutput::builder()
-                .set_item((!key.ends_with("gone")).then_some(item))
+            let mut item = stored(request.key().unwrap());
+            item.insert("events".to_owned(), number(1));
+            UpdateItemOutput::builder()
+                .set_attributes(Some(item))
                 .build()
         });
-    let waits = waits(&[&query, &get], &[]);
+    let gone = mock!(DynamoDb::update_item).then_error(|| {
+        let failed = ConditionalCheckFailedException::builder().build();
+        UpdateItemError::ConditionalCheckFailedException(failed)
+    });
+    let waits = waits(&[&query, &counted, &gone], &[]);
     let executions = waits.waiting_for("arn:task").await.unwrap();
     assert_eq!(
         executions,
@@ -200,15 +201,54 @@ async fn everyone_who_waits_is_found_by_consistent_reads_page_by_page() {
     );
     let mut found = Vec::new();
     for execution in &executions {
-        found.extend(waits.of(execution).await.unwrap());
+        found.extend(waits.begin_to_look(execution).await.unwrap());
     }
-    let one = |n: u8| Waiting {
-        execution: format!("arn:execution:{n}"),
-        token: format!("token of wait-task#arn:execution:{n}"),
+    assert_eq!(
+        found,
+        [stored_for("arn:execution:1"), stored_for("arn:execution:2")]
+    );
+}
+
+/// What is stored under this key of a token.
+fn stored(key: &Item) -> Item {
+    let key = key["awaited"].as_s().unwrap();
+    let awaits = AttributeValue::L(vec![text("arn:task")]);
+    HashMap::from([
+        ("token".to_owned(), text(format!("token of {key}"))),
+        ("asked".to_owned(), text(r#"{"task":"arn:task"}"#)),
+        ("awaits".to_owned(), awaits),
+    ])
+}
+
+fn stored_for(execution: &str) -> Waiting {
+    Waiting {
+        execution: execution.to_owned(),
+        token: format!("token of wait-task#{execution}"),
         asked: json!({"task": "arn:task"}),
         awaited: vec!["arn:task".to_owned()],
-    };
-    assert_eq!(found, [one(1), one(2)]);
+    }
+}
+
+fn is_gone(key: &Item) -> bool {
+    key["awaited"].as_s().unwrap().ends_with("gone")
+}
+
+#[tokio::test]
+async fn a_token_is_taken_by_one_only() {
+    let delete = mock!(DynamoDb::delete_item)
+        .match_requests(|request| {
+            request.return_values() == Some(&ReturnValue::AllOld)
+                && request.key().unwrap()["waiter"] == text("token")
+        })
+        .then_compute_output(|request| {
+            let key = request.key().unwrap();
+            let item = (!is_gone(key)).then(|| stored(key));
+            DeleteItemOutput::builder().set_attributes(item).build()
+        });
+    let waits = waits(&[&delete], &[]);
+    let taken = waits.take("arn:execution:1").await.unwrap();
+    assert_eq!(taken, Some(stored_for("arn:execution:1")));
+    assert_eq!(waits.take("arn:execution:gone").await.unwrap(), None);
 }
 
 #[tokio::test]

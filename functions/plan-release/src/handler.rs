@@ -9,7 +9,7 @@ use bluegreen_contract::{
     PlannedService, Release, RequestedAction, Revision, TurnTaken, UpdatedService, UpdatedServices,
     parse,
 };
-use bluegreen_release::Table;
+use bluegreen_release::{Table, Turn};
 use bluegreen_runtime::now;
 use serde_json::Value;
 use std::collections::{BTreeMap, BTreeSet};
@@ -40,8 +40,11 @@ pub(crate) async fn handle(sources: &Sources, event: Value) -> Result<Plan, Fail
         (Some(turn), Some(before)) => {
             // A tag is resolved once: by what it has moved on to, another release was begun.
             request.digest = before.release.digest;
-            let plan = survey(sources, &request, release, &before.revisions).await?;
-            in_turn(sources, plan, &turn).await
+            let stack = release.stack.clone();
+            let survey = survey(sources, &request, release, &before.revisions);
+            let held = async { Ok(sources.table.turn(&stack).await?) };
+            let (plan, held) = tokio::try_join!(survey, held)?;
+            in_turn(sources, plan, &held, &turn).await
         }
         (Some(_), None) => {
             Err(InvalidInput("`plan`: the plan of before the turn is missing".to_owned()).into())
@@ -63,9 +66,13 @@ fn without_turn(before: Plan, turn: TurnTaken) -> Plan {
     }
 }
 
-async fn in_turn(sources: &Sources, plan: Plan, taken: &TurnTaken) -> Result<Plan, Failure> {
-    let turn = sources.table.turn(&plan.release.stack).await?;
-    let decision = decision::in_turn(&plan, &turn, taken.touched);
+async fn in_turn(
+    sources: &Sources,
+    plan: Plan,
+    turn: &Turn,
+    taken: &TurnTaken,
+) -> Result<Plan, Failure> {
+    let decision = decision::in_turn(&plan, turn, taken.touched);
     if matches!(decision.action, Action::Migrate | Action::Deploy) {
         let alarms = bluegreen_alarms::in_alarm(&sources.cloudwatch, &plan.alarms).await?;
         if !alarms.is_empty() {

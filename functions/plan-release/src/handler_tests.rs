@@ -2,7 +2,9 @@ use super::*;
 use aws_sdk_cloudformation::operation::describe_stacks::{
     DescribeStacksError, DescribeStacksOutput,
 };
-use aws_sdk_cloudformation::operation::list_stack_resources::ListStackResourcesOutput;
+use aws_sdk_cloudformation::operation::list_stack_resources::{
+    ListStackResourcesError, ListStackResourcesOutput,
+};
 use aws_sdk_cloudformation::types::{
     Output, Parameter, ResourceStatus, Stack as CfnStack, StackResourceSummary, StackStatus,
 };
@@ -964,7 +966,16 @@ fn refused(code: &'static str, message: &'static str) -> aws_sdk_cloudformation:
                 .build(),
         )
     });
-    mock_client!(aws_sdk_cloudformation, RuleMode::MatchAny, &[&rule])
+    let resources = mock!(Client::list_stack_resources).then_error(move || {
+        ListStackResourcesError::generic(
+            aws_sdk_cloudformation::error::ErrorMetadata::builder()
+                .code(code)
+                .message(message)
+                .build(),
+        )
+    });
+    let rules = [&resources, &rule];
+    mock_client!(aws_sdk_cloudformation, RuleMode::MatchAny, &rules)
 }
 
 #[tokio::test]

@@ -30,9 +30,11 @@ pub(crate) struct StoredParameter {
 
 impl Stack {
     pub(crate) async fn load(client: &Client, name: &str) -> Result<Self, Failure> {
-        let stack = describe(client, name).await?;
+        let (stack, services) = tokio::join!(describe(client, name), services(client, name));
+        // Of a stack that is not there, the former says so.
+        let stack = stack?;
         Ok(Stack {
-            services: services(client, name).await?,
+            services: services?,
             ..stack
         })
     }

@@ -2,7 +2,6 @@ use super::*;
 use aws_sdk_cloudwatch::operation::describe_alarms::DescribeAlarmsOutput;
 use aws_sdk_cloudwatch::types::MetricAlarm;
 use aws_sdk_dynamodb::operation::batch_write_item::BatchWriteItemOutput;
-use aws_sdk_dynamodb::operation::get_item::GetItemOutput;
 use aws_sdk_dynamodb::operation::put_item::PutItemOutput;
 use aws_sdk_dynamodb::operation::query::QueryOutput;
 use aws_sdk_dynamodb::operation::transact_write_items::TransactWriteItemsOutput;
@@ -721,20 +720,16 @@ async fn who_waits_for_a_service_is_answered_when_an_event_tells_of_it() {
                     .items([("waiter".to_owned(), waiter)].into())
                     .build()
             });
-        let token = mock!(Client::get_item).then_output(|| {
-            GetItemOutput::builder()
-                .item("token", AttributeValue::S("t".to_owned()))
-                .item("asked", AttributeValue::S(asked().to_string()))
-                .build()
-        });
         let counted = mock!(Client::update_item).then_output(|| {
             UpdateItemOutput::builder()
+                .attributes("token", AttributeValue::S("t".to_owned()))
+                .attributes("asked", AttributeValue::S(asked().to_string()))
                 .attributes("events", AttributeValue::N("1".to_owned()))
                 .build()
         });
         let (rules, [_, _, forgets], succeeds) = (completed(), stores(), succeeds());
         let mut clients = clients(&rules.each_ref());
-        clients.waits = waits(&[&pointers, &token, &counted, &forgets], &[&succeeds]);
+        clients.waits = waits(&[&pointers, &counted, &forgets], &[&succeeds]);
         let event = json!({
             "version": "0", "id": "1", "detail-type": detail_type, "source": "aws.ecs",
             "account": "123456789012", "time": "2026-01-31T12:00:00Z", "region": "us-east-1",

@@ -2,7 +2,6 @@ use super::*;
 use crate::decision::tests::{AT, TASK, started};
 use aws_sdk_dynamodb::Client as DynamoDb;
 use aws_sdk_dynamodb::operation::batch_write_item::BatchWriteItemOutput;
-use aws_sdk_dynamodb::operation::get_item::GetItemOutput;
 use aws_sdk_dynamodb::operation::put_item::PutItemOutput;
 use aws_sdk_dynamodb::operation::query::QueryOutput;
 use aws_sdk_dynamodb::operation::transact_write_items::TransactWriteItemsOutput;
@@ -36,7 +35,7 @@ fn telling(task: &str) -> Value {
 }
 
 /// Somebody waits for [`TASK`] and for nothing else.
-fn table() -> [Rule; 6] {
+fn table() -> [Rule; 5] {
     let text = |text: &str| AttributeValue::S(text.to_owned());
     [
         mock!(DynamoDb::put_item).then_output(|| PutItemOutput::builder().build()),
@@ -55,16 +54,11 @@ fn table() -> [Rule; 6] {
                 .set_items(known.then(|| vec![pointer]))
                 .build()
         }),
-        mock!(DynamoDb::get_item).then_output(move || {
-            GetItemOutput::builder()
-                .item("token", text("token-1"))
-                .item("asked", text(&asked().to_string()))
-                .build()
-        }),
-        mock!(DynamoDb::update_item).then_output(|| {
-            let events = AttributeValue::N("1".to_owned());
+        mock!(DynamoDb::update_item).then_output(move || {
             UpdateItemOutput::builder()
-                .attributes("events", events)
+                .attributes("token", text("token-1"))
+                .attributes("asked", text(&asked().to_string()))
+                .attributes("events", AttributeValue::N("1".to_owned()))
                 .build()
         }),
         mock!(DynamoDb::transact_write_items)

@@ -17,6 +17,8 @@ from dataclasses import dataclass, field
 from typing import Any
 
 from botocore.exceptions import BotoCoreError, ClientError
+from moto.awslambda.exceptions import UnknownFunctionException, UnknownPolicyException
+from moto.awslambda.models import lambda_backends
 from moto.events.exceptions import ValidationException
 from moto.events.models import EventBus, EventsBackend, Rule
 
@@ -43,12 +45,11 @@ class NotDelivered(Exception):
 
 
 def _policy_of_function(arn: str) -> str | None:
+    _, _, _, region, account = arn.split(":")[:5]
     try:
-        return gateway.client("lambda").get_policy(FunctionName=arn)["Policy"]
-    except ClientError as error:
-        if error.response["Error"]["Code"] == "ResourceNotFoundException":
-            return None
-        raise
+        return lambda_backends[account][region].get_policy(arn)
+    except (UnknownFunctionException, UnknownPolicyException):
+        return None
 
 
 def _invoke_function(rule_arn: str, target: Target, body: str) -> None:

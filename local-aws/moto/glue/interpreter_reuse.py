@@ -5,6 +5,7 @@ work for one of 90 states, makes a boto3 client for every task, and builds a par
 every task's result. All of that holds up whatever else moto does in its one process.
 """
 
+import copy
 from functools import cache, lru_cache
 from types import SimpleNamespace
 from typing import Any
@@ -14,7 +15,6 @@ from antlr4 import ParserRuleContext
 from moto.stepfunctions.parser.asl.component.common.path import result_path
 from moto.stepfunctions.parser.asl.component.eval_component import EvalComponent
 from moto.stepfunctions.parser.asl.parse.asl_parser import AmazonStateLanguageParser
-from moto.stepfunctions.parser.asl.parse.preprocessor import Preprocessor
 from moto.stepfunctions.parser.asl.utils import boto_client
 
 DEFINITIONS = 16
@@ -24,16 +24,14 @@ PATHS = 256
 def _parse_once() -> None:
     parse = AmazonStateLanguageParser.parse
 
-    @lru_cache(maxsize=DEFINITIONS)
-    def tree_of(definition: str) -> ParserRuleContext:
-        return parse(definition)[1]
+    parsed = lru_cache(maxsize=DEFINITIONS)(parse)
 
-    def parse_with_known_tree(definition: str) -> tuple[EvalComponent, ParserRuleContext]:
+    def parse_once(definition: str) -> tuple[EvalComponent, ParserRuleContext]:
+        program, tree = parsed(definition)
         # An execution changes its program, but not the tree.
-        tree = tree_of(definition)
-        return Preprocessor().visit(tree), tree
+        return copy.deepcopy(program), tree
 
-    AmazonStateLanguageParser.parse = staticmethod(parse_with_known_tree)
+    AmazonStateLanguageParser.parse = staticmethod(parse_once)
 
 
 def _make_clients_once() -> None:

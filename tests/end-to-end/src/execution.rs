@@ -14,7 +14,7 @@ const POLL: Duration = Duration::from_millis(200);
 const PATIENCE: Duration = Duration::from_secs(300);
 /// How many events of a history are asked for at once: the most there may be, and the newest.
 const WHOLE: i32 = 1_000;
-const NEWEST: i32 = 20;
+const NEWEST: i32 = 5;
 
 /// An execution.
 #[derive(Clone, Debug)]

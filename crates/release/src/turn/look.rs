@@ -139,7 +139,9 @@ impl Line {
         let written = match self.decide(&turn, me, now).await? {
             Step::Keep => {
                 let record = self.own_record(me).await?;
-                return Ok(Look::Answer(taken(&turn, record.as_ref(), me)));
+                let since = turn.holder.as_ref().map(|holder| holder.since.as_str());
+                let since = since.and_then(millis_of).unwrap_or_default();
+                return Ok(Look::Answer(taken(since, record.as_ref(), me)));
             }
             Step::GiveWay { to } => return Ok(Look::Answer(without_turn(Some(to)))),
             // Whether the other one lives has been asked: `decide` answers no such step.
@@ -155,9 +157,13 @@ impl Line {
             }
             Step::Take => {
                 let record = self.own_record(me).await?;
-                let transaction =
-                    transactions::take(&turn, record.as_ref(), me, now, self.retention);
-                self.table.write(&transaction).await?
+                let record = record.as_ref();
+                let transaction = transactions::take(&turn, record, me, now, self.retention);
+                let written = self.table.write(&transaction).await?;
+                if written == Written::Done {
+                    return Ok(Look::Answer(taken(now, record, me)));
+                }
+                written
             }
             Step::Retake => match &turn.holder {
                 Some(holder) => {
@@ -269,7 +275,7 @@ impl Line {
     /// nothing is lost where this fails.
     async fn supersede(&self, displaced: &str, me: &TakeTurnInput) {
         let answer = async {
-            if let Some(waiting) = self.waits.of(displaced).await? {
+            if let Some(waiting) = self.waits.take(displaced).await? {
                 let superseded = without_turn(Some(me.execution.id.clone()));
                 self.waits.succeed(&waiting, &superseded).await?;
             }
@@ -281,13 +287,12 @@ impl Line {
     }
 }
 
-fn taken(turn: &Turn, record: Option<&Record>, me: &TakeTurnInput) -> TurnTaken {
-    let since = turn.holder.as_ref().map(|holder| holder.since.as_str());
+fn taken(at: i64, record: Option<&Record>, me: &TakeTurnInput) -> TurnTaken {
     let touched = record.and_then(|record| record.touched);
     TurnTaken {
         taken: true,
         superseded_by: None,
-        at: since.and_then(millis_of).unwrap_or_default(),
+        at,
         touched: touched.is_some_and(|redrives| redrives < me.execution.redrives),
     }
 }

@@ -1,6 +1,7 @@
 use super::*;
 use crate::rfc3339;
 use crate::sample::{ME, NOW, OTHER, START, alarm, push};
+use aws_sdk_dynamodb::operation::delete_item::DeleteItemOutput;
 use aws_sdk_dynamodb::operation::get_item::GetItemOutput;
 use aws_sdk_dynamodb::operation::transact_write_items::{
     TransactWriteItemsError, TransactWriteItemsOutput,
@@ -39,25 +40,21 @@ fn text(text: &str) -> AttributeValue {
     AttributeValue::S(text.to_owned())
 }
 
-fn reads(table: &'static str, attributes: Attributes) -> Rule {
+fn item(attributes: Attributes) -> Rule {
     let item: HashMap<_, _> = attributes
         .into_iter()
         .map(|(name, value)| (name.to_owned(), value))
         .collect();
     mock!(aws_sdk_dynamodb::Client::get_item)
-        .match_requests(move |request| request.table_name() == Some(table))
+        .match_requests(|request| request.table_name() == Some("releases"))
         .then_output(move || {
             let item = (!item.is_empty()).then(|| item.clone());
             GetItemOutput::builder().set_item(item).build()
         })
 }
 
-fn turn(attributes: Attributes) -> Rule {
-    reads("releases", attributes)
-}
-
 fn nothing() -> Rule {
-    reads("releases", vec![])
+    item(vec![])
 }
 
 fn held_by(execution: &str) -> Attributes {
@@ -120,19 +117,21 @@ fn is(status: ExecutionStatus) -> Rule {
 #[tokio::test]
 async fn a_free_turn_is_taken_and_kept() {
     let (free, no_record, take) = (nothing(), nothing(), written());
-    let (mine, record) = (turn(held_by(ME)), nothing());
-    let line = line(&[&free, &no_record, &take, &mine, &record], &[]);
+    let line = line(&[&free, &no_record, &take], &[]);
+    let before = bluegreen_runtime::now();
     let answer = line.look(&me(), 0).await.unwrap().unwrap();
     assert!(answer.taken && !answer.touched);
-    assert_eq!(rfc3339(answer.at), START);
+    assert!((before..=bluegreen_runtime::now()).contains(&answer.at));
 }
 
 #[tokio::test]
 async fn a_turn_whose_taking_had_its_answer_lost_is_found_to_be_mine() {
     let (free, no_record, lost) = (nothing(), nothing(), refused());
-    let (mine, record) = (turn(held_by(ME)), nothing());
+    let (mine, record) = (item(held_by(ME)), nothing());
     let line = line(&[&free, &no_record, &lost, &mine, &record], &[]);
-    assert!(line.look(&me(), 0).await.unwrap().unwrap().taken);
+    let answer = line.look(&me(), 0).await.unwrap().unwrap();
+    assert!(answer.taken && !answer.touched);
+    assert_eq!(rfc3339(answer.at), START);
 }
 
 #[tokio::test]
@@ -142,15 +141,12 @@ async fn who_touched_services_before_a_redrive_is_told() {
     of_this_try.pop();
     of_this_try.push(("heldRedrives", AttributeValue::N("1".to_owned())));
     for (redrives, touched) in [("0", true), ("1", false)] {
-        let mine = turn(of_this_try.clone());
-        let record = reads(
-            "releases",
-            vec![
-                ("item", text("release#1#me")),
-                ("verdict", text("inProgress")),
-                ("touched", AttributeValue::N(redrives.to_owned())),
-            ],
-        );
+        let mine = item(of_this_try.clone());
+        let record = item(vec![
+            ("item", text("release#1#me")),
+            ("verdict", text("inProgress")),
+            ("touched", AttributeValue::N(redrives.to_owned())),
+        ]);
         let answer = line(&[&mine, &record], &[]).look(&again, 0).await;
         assert_eq!(answer.unwrap().unwrap().touched, touched);
     }
@@ -167,11 +163,11 @@ async fn a_release_that_only_ends_needs_no_turn() {
 
 #[tokio::test]
 async fn who_is_next_waits_for_a_living_one() {
-    let next = turn(both(held_by(OTHER), in_line(ME, MINE)));
+    let next = item(both(held_by(OTHER), in_line(ME, MINE)));
     let lives = is(ExecutionStatus::Running);
     let answer = line(&[&next], &[&lives]).look(&me(), 0).await;
     assert_eq!(answer.unwrap(), None);
-    let next = turn(both(held_by(OTHER), in_line(ME, MINE)));
+    let next = item(both(held_by(OTHER), in_line(ME, MINE)));
     let begins_again = is(ExecutionStatus::PendingRedrive);
     let answer = line(&[&next], &[&begins_again]).look(&me(), 0).await;
     assert_eq!(answer.unwrap(), None);
@@ -179,7 +175,7 @@ async fn who_is_next_waits_for_a_living_one() {
 
 #[tokio::test]
 async fn who_is_next_takes_a_dead_ones_turn_and_closes_its_record() {
-    let next = turn(both(held_by(OTHER), in_line(ME, MINE)));
+    let next = item(both(held_by(OTHER), in_line(ME, MINE)));
     let dead = is(ExecutionStatus::Aborted);
     let (own, its) = (nothing(), nothing());
     let take_over = mock!(aws_sdk_dynamodb::Client::transact_write_items)
@@ -192,20 +188,20 @@ async fn who_is_next_takes_a_dead_ones_turn_and_closes_its_record() {
             keys == ["turn", &me().release.record, "release#1#holder"]
         })
         .then_output(|| TransactWriteItemsOutput::builder().build());
-    let (mine, record) = (turn(held_by(ME)), nothing());
+    let (mine, record) = (item(held_by(ME)), nothing());
     let line = line(&[&next, &own, &its, &take_over, &mine, &record], &[&dead]);
     assert!(line.look(&me(), 0).await.unwrap().unwrap().taken);
 }
 
 #[tokio::test]
 async fn an_execution_that_is_gone_has_nobody_wait_for_it() {
-    let next = turn(both(held_by(OTHER), in_line(ME, MINE)));
+    let next = item(both(held_by(OTHER), in_line(ME, MINE)));
     let gone = mock!(aws_sdk_sfn::Client::describe_execution).then_error(|| {
         let gone = ExecutionDoesNotExist::builder().build();
         DescribeExecutionError::ExecutionDoesNotExist(gone)
     });
     let (own, its, take_over) = (nothing(), nothing(), written());
-    let (mine, record) = (turn(held_by(ME)), nothing());
+    let (mine, record) = (item(held_by(ME)), nothing());
     let line = line(&[&next, &own, &its, &take_over, &mine, &record], &[&gone]);
     assert!(line.look(&me(), 0).await.unwrap().unwrap().taken);
 }
@@ -218,12 +214,12 @@ async fn the_last_call_of_a_dead_one_is_waited_for_as_long_as_there_is_time() {
         both(held_by(OTHER), vec![("changingUntil", changing)])
     };
     let fired = alarm(ME, MINE);
-    let (first, dead) = (turn(held()), is(ExecutionStatus::Aborted));
+    let (first, dead) = (item(held()), is(ExecutionStatus::Aborted));
     let hurried = line(&[&first], &[&dead]).look(&fired, 0).await;
     assert_eq!(hurried.unwrap(), None);
-    let (first, free) = (turn(held()), nothing());
+    let (first, free) = (item(held()), nothing());
     let (no_record, take) = (nothing(), written());
-    let (mine, record) = (turn(held_by(ME)), nothing());
+    let (mine, record) = (item(held_by(ME)), nothing());
     let (dead, lives) = (is(ExecutionStatus::Aborted), is(ExecutionStatus::Running));
     let rules = [&first, &free, &no_record, &take, &mine, &record];
     let answer = line(&rules, &[&dead, &lives])
@@ -232,7 +228,7 @@ async fn the_last_call_of_a_dead_one_is_waited_for_as_long_as_there_is_time() {
     assert!(answer.unwrap().unwrap().taken);
     // It may die while it waits.
     let (first, dead, too) = (
-        turn(held()),
+        item(held()),
         is(ExecutionStatus::Aborted),
         is(ExecutionStatus::Aborted),
     );
@@ -246,10 +242,10 @@ async fn the_last_call_of_a_dead_one_is_waited_for_as_long_as_there_is_time() {
 async fn a_call_of_a_dead_one_that_finishes_before_its_time_is_not_waited_for() {
     let until = bluegreen_runtime::now() + 300_000;
     let changing = AttributeValue::N(until.to_string());
-    let held = turn(both(held_by(OTHER), vec![("changingUntil", changing)]));
-    let finished = turn(held_by(OTHER));
+    let held = item(both(held_by(OTHER), vec![("changingUntil", changing)]));
+    let finished = item(held_by(OTHER));
     let (own, its, take_over) = (nothing(), nothing(), written());
-    let (mine, record) = (turn(held_by(ME)), nothing());
+    let (mine, record) = (item(held_by(ME)), nothing());
     let dead = || is(ExecutionStatus::Aborted);
     let (dead, lives, still) = (dead(), is(ExecutionStatus::Running), dead());
     let rules = [&held, &finished, &own, &its, &take_over, &mine, &record];
@@ -262,14 +258,18 @@ async fn a_call_of_a_dead_one_that_finishes_before_its_time_is_not_waited_for() 
 
 #[tokio::test]
 async fn who_displaces_an_older_one_tells_it_so() {
-    let older = turn(both(held_by("arn:holder"), in_line(OTHER, EARLIER)));
+    let older = item(both(held_by("arn:holder"), in_line(OTHER, EARLIER)));
     let stand = written();
-    let waits = reads(
-        "waits",
-        vec![("token", text("its token")), ("asked", text("{}"))],
-    );
+    let waits = mock!(aws_sdk_dynamodb::Client::delete_item)
+        .match_requests(|request| request.table_name() == Some("waits"))
+        .then_output(|| {
+            DeleteItemOutput::builder()
+                .attributes("token", text("its token"))
+                .attributes("asked", text("{}"))
+                .build()
+        });
     let forgotten = written();
-    let next = turn(both(held_by("arn:holder"), in_line(ME, MINE)));
+    let next = item(both(held_by("arn:holder"), in_line(ME, MINE)));
     let told = mock!(aws_sdk_sfn::Client::send_task_success)
         .match_requests(|request| {
             let output: TurnTaken = serde_json::from_str(request.output().unwrap()).unwrap();
@@ -290,7 +290,7 @@ async fn who_displaces_an_older_one_tells_it_so() {
 #[tokio::test]
 async fn who_finds_a_newer_one_in_its_place_gives_way() {
     let later = "2026-01-01T00:00:09#2026-01-01T00:00:09.000Z";
-    let replaced = turn(both(held_by("arn:holder"), in_line(OTHER, later)));
+    let replaced = item(both(held_by("arn:holder"), in_line(OTHER, later)));
     let lives = is(ExecutionStatus::Running);
     let answer = line(&[&replaced], &[&lives]).look(&me(), 0).await;
     let answer = answer.unwrap().unwrap();
@@ -299,7 +299,7 @@ async fn who_finds_a_newer_one_in_its_place_gives_way() {
 }
 
 /// The turn of the stack is awaited by this release.
-fn awaited_by_me() -> [Rule; 3] {
+fn awaited_by_me() -> [Rule; 2] {
     use aws_sdk_dynamodb::operation::query::QueryOutput;
     let asked = serde_json::to_string(&me()).unwrap();
     let pointers = mock!(aws_sdk_dynamodb::Client::query)
@@ -313,30 +313,26 @@ fn awaited_by_me() -> [Rule; 3] {
             let pointer = pointer.map(|(name, value)| (name.to_owned(), value));
             QueryOutput::builder().items(HashMap::from(pointer)).build()
         });
-    let waits = reads(
-        "waits",
-        vec![("token", text("mine")), ("asked", text(&asked))],
-    );
-    let counted = mock!(aws_sdk_dynamodb::Client::update_item).then_output(|| {
+    let counted = mock!(aws_sdk_dynamodb::Client::update_item).then_output(move || {
         UpdateItemOutput::builder()
+            .attributes("token", text("mine"))
+            .attributes("asked", text(&asked))
             .attributes("events", AttributeValue::N("1".to_owned()))
             .build()
     });
-    [pointers, waits, counted]
+    [pointers, counted]
 }
 
 #[tokio::test]
 async fn the_turn_is_handed_on_to_who_waits_for_it() {
-    let [pointers, waits, counted] = awaited_by_me();
-    let (free, no_record, take) = (turn(in_line(ME, MINE)), nothing(), written());
-    let (mine, record, forgotten) = (turn(held_by(ME)), nothing(), written());
+    let [pointers, counted] = awaited_by_me();
+    let (free, no_record) = (item(in_line(ME, MINE)), nothing());
+    let (take, forgotten) = (written(), written());
     let lives = is(ExecutionStatus::Running);
     let told = mock!(aws_sdk_sfn::Client::send_task_success)
         .match_requests(|request| request.task_token() == Some("mine"))
         .then_output(|| SendTaskSuccessOutput::builder().build());
-    let rules = [
-        &pointers, &waits, &counted, &free, &no_record, &take, &mine, &record, &forgotten,
-    ];
+    let rules = [&pointers, &counted, &free, &no_record, &take, &forgotten];
     let handed_on: Result<(), Failure> = line(&rules, &[&lives, &told]).hand_on("shop").await;
     assert!(handed_on.is_ok());
     assert_eq!(told.num_calls(), 1);
@@ -344,11 +340,11 @@ async fn the_turn_is_handed_on_to_who_waits_for_it() {
 
 #[tokio::test]
 async fn nothing_is_handed_on_to_one_that_waited_and_is_dead() {
-    let [pointers, waits, counted] = awaited_by_me();
+    let [pointers, counted] = awaited_by_me();
     let dead = is(ExecutionStatus::Aborted);
     let stopped = mock!(aws_sdk_dynamodb::Client::update_item)
         .then_output(|| UpdateItemOutput::builder().build());
-    let rules = [&pointers, &waits, &counted, &stopped];
+    let rules = [&pointers, &counted, &stopped];
     // It would take the turn, or the place of one that lives.
     let handed_on: Result<(), Failure> = line(&rules, &[&dead]).hand_on("shop").await;
     assert!(handed_on.is_ok());
