@@ -7,6 +7,7 @@ dead-letter queue is used.
 https://docs.aws.amazon.com/eventbridge/latest/userguide/eb-rule-retry-policy.html
 """
 
+import json
 import logging
 import random
 import threading
@@ -17,7 +18,7 @@ from dataclasses import dataclass, field
 from typing import Any
 
 from botocore.exceptions import BotoCoreError, ClientError
-from moto.awslambda.exceptions import UnknownFunctionException, UnknownPolicyException
+from moto.awslambda.exceptions import GenericResourcNotFound, UnknownFunctionException
 from moto.awslambda.models import lambda_backends
 from moto.events.exceptions import ValidationException
 from moto.events.models import EventBus, EventsBackend, Rule
@@ -47,9 +48,10 @@ class NotDelivered(Exception):
 def _policy_of_function(arn: str) -> str | None:
     _, _, _, region, account = arn.split(":")[:5]
     try:
-        return lambda_backends[account][region].get_policy(arn)
-    except (UnknownFunctionException, UnknownPolicyException):
+        policy: str = json.loads(lambda_backends[account][region].get_policy(arn))["Policy"]
+    except (UnknownFunctionException, GenericResourcNotFound):
         return None
+    return policy
 
 
 def _invoke_function(rule_arn: str, target: Target, body: str) -> None:
