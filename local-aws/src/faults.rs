@@ -74,6 +74,10 @@ pub struct CallFault {
     /// Real milliseconds between request and answer, beside what the call itself takes.
     #[serde(default)]
     delay_milliseconds: u64,
+    /// Real milliseconds between the answer and the call, which is carried out when nobody waits for it
+    /// any more.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    carried_out_after_milliseconds: Option<u64>,
 }
 
 /// What a caller gets.
@@ -149,6 +153,7 @@ impl Fault {
             after_effect: false,
             held: false,
             delay_milliseconds: 0,
+            carried_out_after_milliseconds: None,
         }
     }
 
@@ -186,6 +191,11 @@ impl Fault {
             {
                 Err("The fault does nothing: give it an error, a closed connection or a delay.")
             }
+            Self::Calls(CallFault {
+                answer: Answer::Own,
+                carried_out_after_milliseconds: Some(_),
+                ..
+            }) => Err("A call that is carried out after its answer needs another than its own."),
             Self::Calls(CallFault {
                 answer: Answer::Error { status, .. },
                 ..
@@ -264,9 +274,16 @@ impl CallFault {
         self
     }
 
+    /// The call is carried out so much real time after its answer, when nobody waits for it any more:
+    /// as a function runs on to whom the connection was lost.
+    pub fn carried_out_after(mut self, delay: Duration) -> Self {
+        self.carried_out_after_milliseconds = Some(milliseconds(delay));
+        self
+    }
+
     /// The answer comes late, by so much real time.
     pub fn late_by(mut self, delay: Duration) -> Self {
-        self.delay_milliseconds = u64::try_from(delay.as_millis()).unwrap_or(u64::MAX);
+        self.delay_milliseconds = milliseconds(delay);
         self
     }
 
@@ -339,6 +356,12 @@ impl CallFault {
     pub(crate) fn delay(&self) -> Duration {
         Duration::from_millis(self.delay_milliseconds)
     }
+
+    /// How long after its answer the call is carried out, if it is.
+    pub(crate) fn time_after_its_answer(&self) -> Option<Duration> {
+        self.carried_out_after_milliseconds
+            .map(Duration::from_millis)
+    }
 }
 
 impl InvocationFault {
@@ -375,6 +398,10 @@ impl From<InvocationFault> for Fault {
     fn from(fault: InvocationFault) -> Self {
         Self::Invocations(fault)
     }
+}
+
+fn milliseconds(delay: Duration) -> u64 {
+    u64::try_from(delay.as_millis()).unwrap_or(u64::MAX)
 }
 
 /// The HTTP status that services send an error with, unless their models say otherwise.
@@ -671,6 +698,9 @@ mod tests {
         let nothing = Fault::of("ecs", "UpdateService");
         assert!(faults.add(nothing.into()).is_err());
         assert!(faults.add(failing().times(0).into()).is_err());
+        let later = Fault::of("ecs", "UpdateService").held();
+        let later = later.carried_out_after(Duration::ZERO);
+        assert!(faults.add(later.into()).is_err());
         assert!(faults.add(failing().worded(200, "fine").into()).is_err());
     }
 

@@ -115,7 +115,14 @@ async fn struck(
     if fault.is_held_before_its_effect() {
         gateway.faults.lifted(id).await;
     }
-    let own = if fault.lets_the_call_happen() {
+    let own = if let Some(delay) = fault.time_after_its_answer() {
+        let (gateway, call) = (Arc::clone(gateway), call.clone());
+        tokio::spawn(async move {
+            tokio::time::sleep(delay).await;
+            answer(&gateway, &call, request).await;
+        });
+        None
+    } else if fault.lets_the_call_happen() {
         Some(answer(gateway, call, request).await)
     } else {
         None

@@ -405,6 +405,24 @@ async fn an_answer_that_is_lost_leaves_its_effect() {
 }
 
 #[tokio::test]
+async fn a_call_may_be_carried_out_when_nobody_waits_for_it_any_more() {
+    let cluster = Cluster::create(shared().await).await;
+    let name = unique("later");
+    let fault = Fault::of("ecs", "CreateCluster")
+        .where_request_contains(json!({"clusterName": name}))
+        .with("ServerException")
+        .carried_out_after(Duration::from_secs(1))
+        .times(1);
+    let fault = cluster.aws.fail(fault).await.unwrap();
+    let request = cluster.ecs.create_cluster().cluster_name(&name);
+    let error = request.send().await.unwrap_err();
+    assert_eq!(error.code(), Some("ServerException"), "{error:?}");
+    assert!(!cluster.is_active(&name).await);
+    eventually(async || cluster.is_active(&name).await.then_some(())).await;
+    assert_eq!(fault.struck().await.unwrap(), 1);
+}
+
+#[tokio::test]
 async fn a_connection_that_is_closed_before_the_call_leaves_no_effect() {
     let cluster = Cluster::create(shared().await).await;
     let name = unique("never");

@@ -220,11 +220,21 @@ impl Words<'_> {
         )
     }
 
+    /// A redriven execution that finds its image in service runs no command: the try before may have.
+    fn not_run_again(&self) -> &'static str {
+        match (&self.plan.post_deploy, self.facts.input.execution.redrives) {
+            (Some(_), 1..) => {
+                " After a redrive the post-deploy command is not run: run it by hand unless the try before did."
+            }
+            _ => "",
+        }
+    }
+
     fn ending(&self, ending: &Ending) -> String {
         let release = &self.plan.release;
         let stack = &release.stack;
         match ending {
-            Ending::NothingToDeploy => self.plan.reason.clone(),
+            Ending::NothingToDeploy => format!("{}{}", self.plan.reason, self.not_run_again()),
             Ending::Stale => format!(
                 "A later push to {} has been deployed to stack {stack} already. {} To deploy this older image all the same, give \"force\": true in the input.",
                 release.repository.as_deref().unwrap_or_default(),

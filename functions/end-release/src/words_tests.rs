@@ -63,6 +63,23 @@ fn nothing_to_deploy() {
         said(ending(json!({"verdict": "nothingToDeploy"}))),
         "Every service of stack shop already runs registry/shop@sha256:2 in a completed deployment."
     );
+    let ending = json!({"verdict": "nothingToDeploy"});
+    let with_command = plan(json!({"ending": ending, "postDeploy": command()}));
+    for (redrives, not_run) in [
+        (0, ""),
+        (
+            1,
+            " After a redrive the post-deploy command is not run: run it by hand unless the try before did.",
+        ),
+    ] {
+        let execution = json!({"id": "arn", "redrives": redrives});
+        assert_eq!(
+            said(json!({"plan": with_command, "execution": execution})),
+            format!(
+                "Every service of stack shop already runs registry/shop@sha256:2 in a completed deployment.{not_run}"
+            )
+        );
+    }
 }
 
 #[test]

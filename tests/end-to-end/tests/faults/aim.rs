@@ -32,6 +32,9 @@ pub(crate) enum Armed<'a> {
 
 /// So often a call fails until a function gives up: an SDK tries three times.
 const UNTIL_THE_FUNCTION_GIVES_UP: u64 = 3;
+/// A call to which the connection was lost goes on while Step Functions calls again, which it does
+/// within a second of the local AWS's time.
+const LATE_BY: Duration = Duration::from_millis(100);
 /// More events than a release has.
 const ALL: usize = 100;
 
@@ -66,6 +69,10 @@ pub(crate) async fn arm<'a>(
         TimeOutAfter => of_function(stack, state, |name| {
             Fault::time_out_of(name, Moment::AfterItsWork)
         })?,
+        ConnectionLost => {
+            let lost = call(stack, state)?.with("ServiceException").times(1);
+            lost.carried_out_after(LATE_BY).into()
+        }
         Throttled => of_function(stack, state, Fault::throttling_of)?,
         Denied => call(stack, state)?.with("ServiceException").into(),
         CallThrottled(operation) => {

@@ -18,6 +18,8 @@ pub(crate) enum Disturbance {
     /// The function does not answer in time, and has done nothing, or all.
     TimeOutBefore,
     TimeOutAfter,
+    /// The connection to the function is lost, which is called again while it still runs.
+    ConnectionLost,
     /// The function is refused: too many run.
     Throttled,
     /// Every invocation by the state fails for as long as it is tried.
@@ -75,6 +77,7 @@ impl Disturbance {
             Self::CrashAfter => ("crash-after", None),
             Self::TimeOutBefore => ("time-out-before", None),
             Self::TimeOutAfter => ("time-out-after", None),
+            Self::ConnectionLost => ("connection-lost", None),
             Self::Throttled => ("throttled", None),
             Self::Denied => ("denied", None),
             Self::CallThrottled(call) => ("call-throttled", Some(call)),
@@ -149,6 +152,7 @@ impl Disturbance {
             Self::CrashAfter,
             Self::TimeOutBefore,
             Self::TimeOutAfter,
+            Self::ConnectionLost,
             Self::Throttled,
             Self::Denied,
             Self::Conflict,
