@@ -9,4 +9,4 @@ mod tag_patterns;
 pub use artifact::{is_other_artifact, is_referrer};
 pub use image::EcrImage;
 pub use stacks::stacks;
-pub use tag_patterns::any_matches;
+pub use tag_patterns::patterns_take;

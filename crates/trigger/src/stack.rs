@@ -90,7 +90,7 @@ impl TakenTags {
     pub fn reason_to_skip(&self, tag: &str) -> Option<String> {
         match &self.taken {
             Taken::None(reason) => Some(reason.clone()),
-            Taken::Matching(patterns) if !bluegreen_ecr::any_matches(patterns, tag) => {
+            Taken::Matching(patterns) if !bluegreen_ecr::patterns_take(patterns, tag) => {
                 Some(format!(
                     "The tag {tag} is none that the stack takes (its output {IMAGE_TAGS} is `{patterns}`)."
                 ))

@@ -1,4 +1,4 @@
-//! ECR's event about an image
+//! ECR's events about an image that was pushed, here or elsewhere, from where ECR has replicated it
 //! (<https://docs.aws.amazon.com/AmazonECR/latest/userguide/ecr-eventbridge.html>).
 
 use crate::failure::Failure;
@@ -25,7 +25,13 @@ struct Detail {
 /// In UTC, with as many digits of a second as are needed.
 const RFC_3339: &str = "%Y-%m-%dT%H:%M:%S%.fZ";
 
-/// A pushed image with a tag.
+/// The events that tell of an image that has come into a repository, each with its action.
+const ARRIVALS: [(&str, &str); 2] = [
+    ("ECR Image Action", "PUSH"),
+    ("ECR Replication Action", "REPLICATE"),
+];
+
+/// An image with a tag that was pushed or replicated.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub(crate) struct Push {
     /// Id of the event: the same when EventBridge delivers it once more.
@@ -41,7 +47,7 @@ pub(crate) struct Push {
 
 /// Reads the event; `Err` holds a sentence about an event that is no push of a tagged image.
 ///
-/// The same detail type tells of deletions too, and a push by digest (the parts of an image for
+/// One of the detail types tells of deletions too, and a push by digest (the parts of an image for
 /// several platforms, attestations) has no tag or an empty one. A tag may also be that of something
 /// that is no image.
 ///
@@ -50,25 +56,28 @@ pub(crate) struct Push {
 pub(crate) fn read(event: Value) -> Result<Result<Push, String>, Failure> {
     let event: EventBridgeEvent<Option<Detail>> =
         parse(event).map_err(|InvalidInput(problem)| Failure::InvalidEvent(problem))?;
-    if (event.source.as_str(), event.detail_type.as_str()) != ("aws.ecr", "ECR Image Action") {
+    let arrival = ARRIVALS
+        .into_iter()
+        .find(|(detail_type, _)| *detail_type == event.detail_type);
+    let Some((_, arrival)) = arrival.filter(|_| event.source == "aws.ecr") else {
         return Ok(Err(format!(
-            "{} from {} is no ECR Image Action.",
+            "{} from {} does not tell of an image that came into a repository.",
             event.detail_type, event.source
         )));
-    }
+    };
     let detail = event.detail.unwrap_or_default();
     let action = required("detail.action-type", detail.action_type)?;
     let result = required("detail.result", detail.result)?;
-    if (action.as_str(), result.as_str()) != ("PUSH", "SUCCESS") {
+    if (action.as_str(), result.as_str()) != (arrival, "SUCCESS") {
         return Ok(Err(format!(
-            "{action} with result {result} is no successful push."
+            "{action} with result {result} brings no image into a repository."
         )));
     }
     let repository = required("detail.repository-name", detail.repository_name)?;
     let digest = required("detail.image-digest", detail.image_digest)?;
     let Some(tag) = detail.image_tag.filter(|tag| !tag.is_empty()) else {
         return Ok(Err(format!(
-            "{digest} was pushed to {repository} without a tag: it is a part of another image or an attestation."
+            "{digest} came into {repository} without a tag: it is a part of another image or an attestation."
         )));
     };
     if is_referrer(&tag) {
@@ -142,6 +151,30 @@ pub(crate) mod tests {
         assert_eq!(push.time, "2026-01-11T01:54:34Z");
     }
 
+    /// An image that came from another region, as ECR tells of it.
+    fn replicated() -> Value {
+        let mut event = pushed();
+        event["detail-type"] = json!("ECR Replication Action");
+        event["detail"] = json!({
+            "result": "SUCCESS", "repository-name": "demo", "image-digest": "sha256:2222",
+            "source-account": "123456789012", "action-type": "REPLICATE",
+            "source-region": "us-west-2", "image-tag": "v2"
+        });
+        event
+    }
+
+    fn replicated_with(key: &str, value: Value) -> Value {
+        let mut event = replicated();
+        event["detail"][key] = value;
+        event
+    }
+
+    #[test]
+    fn an_image_that_was_replicated_is_read_as_a_push() {
+        let pushed = read(pushed()).unwrap().unwrap();
+        assert_eq!(read(replicated()).unwrap().unwrap(), pushed);
+    }
+
     #[test]
     fn everything_else_that_ecr_tells_is_ignored_with_a_reason() {
         let mut untagged = pushed();
@@ -150,7 +183,7 @@ pub(crate) mod tests {
             .unwrap()
             .remove("image-tag");
         let mut other_type = pushed();
-        other_type["detail-type"] = json!("ECR Replication Action");
+        other_type["detail-type"] = json!("ECR Image Scan");
         let mut other_source = pushed();
         other_source["source"] = json!("aws.ec2");
         other_source.as_object_mut().unwrap().remove("detail");
@@ -178,7 +211,10 @@ pub(crate) mod tests {
                 ),
                 "helm",
             ),
-            (other_type, "ECR Replication Action"),
+            (other_type, "ECR Image Scan"),
+            (replicated_with("result", json!("FAILED")), "FAILED"),
+            (replicated_with("action-type", json!("PUSH")), "PUSH"),
+            (replicated_with("image-tag", json!("")), "without a tag"),
             (other_source, "aws.ec2"),
         ] {
             let ignored = read(event).unwrap().unwrap_err();

@@ -574,9 +574,9 @@ fn a_push_without_a_tag_never_reaches_the_function() {
         pattern,
         &json!({
             "source": ["aws.ecr"],
-            "detail-type": ["ECR Image Action"],
+            "detail-type": ["ECR Image Action", "ECR Replication Action"],
             "detail": {
-                "action-type": ["PUSH"],
+                "action-type": ["PUSH", "REPLICATE"],
                 "result": ["SUCCESS"],
                 "image-tag": [{"anything-but": [""]}]
             }
