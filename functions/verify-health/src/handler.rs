@@ -213,12 +213,23 @@ async fn of_application(
     let Some(url) = &input.health_check_url else {
         return Ok(None);
     };
-    // A stack that is scaled to zero answers nobody.
-    if is_over || services.iter().all(|service| service.desired_count() == 0) {
+    if is_over || answers_nobody(&services) {
         return Ok(None);
     }
     let problem = smoke::failing(&clients.web, url).await;
     Ok(problem.map(|problem| (Verdict::Unhealthy, problem)))
+}
+
+/// Whether all services that may answer are scaled to zero: those behind load balancers, or any where
+/// there are none.
+fn answers_nobody(services: &[&Service]) -> bool {
+    let is_behind_one = |service: &&&Service| !service.load_balancers().is_empty();
+    let behind: Vec<&Service> = services.iter().filter(is_behind_one).copied().collect();
+    let asked = match behind.is_empty() {
+        true => services,
+        false => &behind,
+    };
+    asked.iter().all(|service| service.desired_count() == 0)
 }
 
 #[cfg(test)]

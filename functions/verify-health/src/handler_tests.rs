@@ -380,6 +380,28 @@ async fn an_application_that_answers_its_health_check_with_2xx_is_well() {
     }
 }
 
+/// A web service that is stopped at night while its worker runs
+/// (<https://github.com/aws/containers-roadmap/issues/458>).
+#[test]
+fn an_application_whose_services_behind_load_balancers_are_scaled_to_zero_answers_nobody() {
+    let scaled = |behind_one: bool, desired: i32| {
+        let mut service = service("web:8");
+        service.desired_count = desired;
+        service.load_balancers = service.load_balancers.filter(|_| behind_one);
+        service
+    };
+    for (services, expected) in [
+        (vec![scaled(true, 0), scaled(false, 1)], true),
+        (vec![scaled(true, 2), scaled(false, 0)], false),
+        (vec![scaled(true, 0), scaled(true, 1)], false),
+        (vec![scaled(false, 0), scaled(false, 1)], false),
+        (vec![scaled(false, 0), scaled(false, 0)], true),
+    ] {
+        let services: Vec<_> = services.iter().collect();
+        assert_eq!(answers_nobody(&services), expected, "{services:?}");
+    }
+}
+
 #[tokio::test]
 async fn an_application_is_not_judged_once_a_newer_deployment_has_begun() {
     let rules = [
