@@ -12,7 +12,7 @@ pub use deployments::{
     status, target, task_definitions,
 };
 pub use rate_limit::{PATIENCE, PATIENCE_TO_REGISTER, rate_limited_client};
-pub use seen::{Seen, is_at_rest, rollout};
+pub use seen::{Seen, is_at_rest, rollout, rollout_state};
 pub use started_by::started_by;
 pub use task_definition::{
     Described, EXECUTION_TAG, Family, Marks, RegisterFailure, STACK_TAG, describe_task_definition,

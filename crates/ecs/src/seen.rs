@@ -5,7 +5,7 @@ use crate::deployments::{
 };
 use crate::describe_services;
 use aws_sdk_ecs::Client;
-use aws_sdk_ecs::types::{DeploymentRolloutState, Service, ServiceDeployment};
+use aws_sdk_ecs::types::{Deployment, DeploymentRolloutState, Service, ServiceDeployment};
 use bluegreen_runtime::AwsRequestFailed;
 use std::collections::HashMap;
 
@@ -94,12 +94,26 @@ impl Seen {
     }
 }
 
-/// The state of the service's only deployment; `None` where there are several, or where ECS does
-/// not say.
+/// How far a service's deployment has come. By its documentation ECS may leave the state out, where
+/// traffic is shifted and behind Classic Load Balancers: then the numbers of its tasks tell
+/// (<https://docs.aws.amazon.com/AmazonECS/latest/APIReference/API_Deployment.html>).
 #[must_use]
-pub fn rollout(service: &Service) -> Option<&DeploymentRolloutState> {
+pub fn rollout_state(deployment: &Deployment) -> DeploymentRolloutState {
+    let (running, desired) = (deployment.running_count(), deployment.desired_count());
+    match deployment.rollout_state() {
+        Some(state) => state.clone(),
+        None if running == desired && deployment.pending_count() == 0 => {
+            DeploymentRolloutState::Completed
+        }
+        None => DeploymentRolloutState::InProgress,
+    }
+}
+
+/// The state of the service's only deployment; `None` where there are several, or none.
+#[must_use]
+pub fn rollout(service: &Service) -> Option<DeploymentRolloutState> {
     match service.deployments() {
-        [only] => only.rollout_state(),
+        [only] => Some(rollout_state(only)),
         _ => None,
     }
 }
@@ -107,7 +121,7 @@ pub fn rollout(service: &Service) -> Option<&DeploymentRolloutState> {
 /// ECS has replaced all tasks of the service and is not about to replace them.
 #[must_use]
 pub fn is_at_rest(service: &Service) -> bool {
-    rollout(service) == Some(&DeploymentRolloutState::Completed)
+    rollout(service) == Some(DeploymentRolloutState::Completed)
 }
 
 /// The deployments in progress of these services, by the service's ARN.
@@ -141,7 +155,7 @@ mod tests {
     use aws_sdk_ecs::operation::describe_service_revisions::DescribeServiceRevisionsOutput;
     use aws_sdk_ecs::operation::describe_services::DescribeServicesOutput;
     use aws_sdk_ecs::types::{
-        Deployment, ServiceDeploymentStatus, ServiceRevision, ServiceRevisionSummary,
+        ServiceDeploymentStatus, ServiceRevision, ServiceRevisionSummary,
     };
     use aws_smithy_mocks::{Rule, RuleMode, mock, mock_client};
 
@@ -250,8 +264,31 @@ mod tests {
             (vec![], None, false),
         ] {
             let service = service(&rollouts);
-            assert_eq!(rollout(&service), told.as_ref(), "{rollouts:?}");
+            assert_eq!(rollout(&service), told, "{rollouts:?}");
             assert_eq!(is_at_rest(&service), at_rest, "{rollouts:?}");
+        }
+    }
+
+    /// ECS may leave `rolloutState` out
+    /// (<https://docs.aws.amazon.com/AmazonECS/latest/APIReference/API_Deployment.html>).
+    #[test]
+    fn where_ecs_does_not_tell_the_state_of_a_rollout_the_tasks_do() {
+        use DeploymentRolloutState::{Completed, Failed, InProgress};
+        let deployment = |running, pending| {
+            let deployment = Deployment::builder().running_count(running);
+            deployment.pending_count(pending).desired_count(2)
+        };
+        for (told, running, pending, state) in [
+            (None, 2, 0, Completed),
+            (None, 1, 1, InProgress),
+            (None, 2, 1, InProgress),
+            (None, 3, 0, InProgress),
+            (Some(Failed), 2, 0, Failed),
+            (Some(InProgress), 2, 0, InProgress),
+            (Some(Completed), 1, 0, Completed),
+        ] {
+            let deployment = deployment(running, pending).set_rollout_state(told);
+            assert_eq!(rollout_state(&deployment.build()), state);
         }
     }
 }

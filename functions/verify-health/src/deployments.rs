@@ -8,7 +8,7 @@ use aws_sdk_ecs::types::{
     ServiceDeploymentBrief, ServiceDeploymentStatus,
 };
 use bluegreen_contract::{UpdatedService, UpdatedServices};
-use bluegreen_ecs::{DEPLOYMENTS_BATCH, Seen};
+use bluegreen_ecs::{DEPLOYMENTS_BATCH, Seen, rollout_state};
 use bluegreen_runtime::{AwsRequestFailed, failed};
 use std::collections::HashMap;
 
@@ -56,7 +56,7 @@ pub(crate) fn has_moved(service: &Service, wanted: &UpdatedService) -> bool {
 fn has_rollout(service: &Service, wanted: &UpdatedService, state: &DeploymentRolloutState) -> bool {
     primary(service).is_some_and(|primary| {
         primary.task_definition() == Some(&wanted.task_definition)
-            && primary.rollout_state() == Some(state)
+            && rollout_state(primary) == *state
     })
 }
 

@@ -89,9 +89,12 @@ fn at_rest(service: &Service, wanted: &UpdatedService) -> Option<ServiceHealth> 
         return None;
     }
     let rollout = bluegreen_ecs::rollout(service);
-    let state = rollout.map_or("IN_PROGRESS", DeploymentRolloutState::as_str);
+    let state = match &rollout {
+        Some(state) => state.as_str(),
+        None => "IN_PROGRESS",
+    };
     let (running, desired) = (service.running_count(), service.desired_count());
-    let (verdict, reason) = match rollout {
+    let (verdict, reason) = match &rollout {
         Some(DeploymentRolloutState::Completed) if running == desired => (
             Verdict::Succeeded,
             format!("All {running} tasks run {revision} again."),
