@@ -154,9 +154,7 @@ mod tests {
     use aws_sdk_ecs::operation::describe_service_deployments::DescribeServiceDeploymentsOutput;
     use aws_sdk_ecs::operation::describe_service_revisions::DescribeServiceRevisionsOutput;
     use aws_sdk_ecs::operation::describe_services::DescribeServicesOutput;
-    use aws_sdk_ecs::types::{
-        ServiceDeploymentStatus, ServiceRevision, ServiceRevisionSummary,
-    };
+    use aws_sdk_ecs::types::{ServiceDeploymentStatus, ServiceRevision, ServiceRevisionSummary};
     use aws_smithy_mocks::{Rule, RuleMode, mock, mock_client};
 
     /// Service `web` has the deployment `d-web`, and so on; `still` has none.
