@@ -2,7 +2,9 @@
 //! (<https://docs.aws.amazon.com/AmazonCloudWatch/latest/monitoring/cloudwatch-and-eventbridge.html>).
 
 use crate::failure::Failure;
-use aws_lambda_events::event::cloudwatch_alarms::{CloudWatchAlarmData, CloudWatchAlarmStateValue};
+use aws_lambda_events::event::cloudwatch_alarms::{
+    CloudWatchAlarmData, CloudWatchAlarmState, CloudWatchAlarmStateValue,
+};
 use aws_lambda_events::event::eventbridge::EventBridgeEvent;
 use bluegreen_contract::{FiredAlarm, InvalidInput, parse};
 use serde_json::Value;
@@ -10,6 +12,7 @@ use serde_json::Value;
 /// AWS adds keys over time: unknown ones are no error. Neither the configuration nor the reason's
 /// data says anything that is needed here.
 type AlarmEvent = EventBridgeEvent<CloudWatchAlarmData<Option<Value>, Value>>;
+type State = CloudWatchAlarmState<Value>;
 
 /// In UTC, with as many digits of a second as are needed.
 const RFC_3339: &str = "%Y-%m-%dT%H:%M:%S%.fZ";
@@ -43,8 +46,16 @@ pub(crate) fn read(event: Value) -> Result<Result<Fired, String>, Failure> {
         CloudWatchAlarmStateValue::Ok => return Ok(Err(format!("The alarm {name} is OK."))),
         _ => return Ok(Err(format!("The alarm {name} has too little data."))),
     }
-    let previous = event.detail.previous_state.map(|state| state.value);
-    if previous == Some(CloudWatchAlarmStateValue::Alarm) {
+    if let Some(by) = suppressed_by(&state) {
+        return Ok(Err(format!(
+            "The actions of the alarm {name} are suppressed by {by}."
+        )));
+    }
+    // It is told once more when its actions are suppressed no longer.
+    let was_told = |previous: &State| {
+        previous.value == CloudWatchAlarmStateValue::Alarm && suppressed_by(previous).is_none()
+    };
+    if event.detail.previous_state.as_ref().is_some_and(was_told) {
         return Ok(Err(format!("The alarm {name} was in ALARM before.")));
     }
     Ok(Ok(Fired {
@@ -55,6 +66,13 @@ pub(crate) fn read(event: Value) -> Result<Result<Fired, String>, Failure> {
             at: state.timestamp.format(RFC_3339).to_string(),
         },
     }))
+}
+
+/// Who suppresses the actions of a composite alarm: an alarm, or the time before or after it
+/// (<https://docs.aws.amazon.com/AmazonCloudWatch/latest/monitoring/alarm-suppression.html>).
+fn suppressed_by(state: &State) -> Option<&str> {
+    let by = state.actions_suppressed_by.as_deref();
+    by.filter(|by| !by.is_empty())
 }
 
 fn required<T>(key: &str, value: Option<T>) -> Result<T, Failure> {
@@ -101,6 +119,29 @@ pub(crate) mod tests {
         detail.remove("previousState");
         detail.remove("configuration");
         assert!(read(event).unwrap().is_ok());
+    }
+
+    /// As CloudWatch tells of a composite alarm in a maintenance window, and after it
+    /// (<https://docs.aws.amazon.com/AmazonCloudWatch/latest/monitoring/alarm-suppression.html>).
+    #[test]
+    fn an_alarm_whose_actions_are_suppressed_fires_when_they_are_so_no_longer() {
+        let suppressed = |mut event: Value, state: &str| {
+            let state = &mut event["detail"][state];
+            state["actionsSuppressedBy"] = json!("WaitPeriod");
+            state["actionsSuppressedReason"] = json!("Actions suppressed by WaitPeriod");
+            event
+        };
+        let mut still = fired();
+        still["detail"]["previousState"]["value"] = json!("ALARM");
+        for event in [
+            suppressed(fired(), "state"),
+            suppressed(suppressed(still.clone(), "state"), "previousState"),
+        ] {
+            let ignored = read(event).unwrap().unwrap_err();
+            assert!(ignored.contains("suppressed by WaitPeriod"), "{ignored}");
+        }
+        let no_longer = suppressed(still, "previousState");
+        assert_eq!(read(no_longer).unwrap().unwrap().alarm.name, "demo-5xx");
     }
 
     #[test]

@@ -1,6 +1,5 @@
 use crate::event;
 use crate::failure::Failure;
-use aws_sdk_cloudformation::types::StackResourceSummary;
 use bluegreen_contract::{ExecutionInput, RequestedAction, started_by};
 use bluegreen_runtime::{AwsRequestFailed, failed};
 use bluegreen_trigger::StateMachine;
@@ -50,7 +49,14 @@ pub(crate) async fn handle(context: &Context, event: Value) -> Result<Answer, Fa
             alarm.name
         )));
     };
-    if !has_services(&context.cloudformation, &stack).await? {
+    let resources = Resources::of(&context.cloudformation, &stack, &alarm.name).await?;
+    if !resources.alarm {
+        return Ok(ignored(format!(
+            "In stack {stack} {} is the name of something that is no alarm.",
+            alarm.name
+        )));
+    }
+    if !resources.services {
         return Ok(ignored(format!(
             "The stack {stack} of the alarm {} has no ECS services.",
             alarm.name
@@ -83,7 +89,7 @@ fn ignored(reason: String) -> Answer {
     Answer::Ignored { ignored: reason }
 }
 
-/// Name of the stack that created the alarm.
+/// Name of the stack that has a resource with the alarm's name.
 async fn stack_of(
     client: &aws_sdk_cloudformation::Client,
     alarm: &str,
@@ -107,24 +113,42 @@ async fn stack_of(
     }
 }
 
-async fn has_services(
-    client: &aws_sdk_cloudformation::Client,
-    stack: &str,
-) -> Result<bool, AwsRequestFailed> {
-    let mut pages = client
-        .list_stack_resources()
-        .stack_name(stack)
-        .into_paginator()
-        .send();
-    let is_service =
-        |resource: &StackResourceSummary| resource.resource_type() == Some("AWS::ECS::Service");
-    while let Some(page) = pages.next().await {
-        let page = page.map_err(failed("cloudformation:ListStackResources", stack))?;
-        if page.stack_resource_summaries().iter().any(is_service) {
-            return Ok(true);
+/// What a stack has.
+#[derive(Debug, Default)]
+struct Resources {
+    /// The alarm, and not only something else that has its name.
+    alarm: bool,
+    services: bool,
+}
+
+impl Resources {
+    async fn of(
+        client: &aws_sdk_cloudformation::Client,
+        stack: &str,
+        alarm: &str,
+    ) -> Result<Self, AwsRequestFailed> {
+        let mut pages = client
+            .list_stack_resources()
+            .stack_name(stack)
+            .into_paginator()
+            .send();
+        let mut found = Self::default();
+        while !(found.alarm && found.services)
+            && let Some(page) = pages.next().await
+        {
+            let page = page.map_err(failed("cloudformation:ListStackResources", stack))?;
+            for resource in page.stack_resource_summaries() {
+                match resource.resource_type() {
+                    Some("AWS::CloudWatch::Alarm" | "AWS::CloudWatch::CompositeAlarm") => {
+                        found.alarm |= resource.physical_resource_id() == Some(alarm);
+                    }
+                    Some("AWS::ECS::Service") => found.services = true,
+                    _ => {}
+                }
+            }
         }
+        Ok(found)
     }
-    Ok(false)
 }
 
 #[cfg(test)]

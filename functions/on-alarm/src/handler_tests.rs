@@ -4,7 +4,7 @@ use aws_sdk_cloudformation::operation::describe_stack_resources::{
     DescribeStackResourcesError, DescribeStackResourcesOutput,
 };
 use aws_sdk_cloudformation::operation::list_stack_resources::ListStackResourcesOutput;
-use aws_sdk_cloudformation::types::StackResource;
+use aws_sdk_cloudformation::types::{StackResource, StackResourceSummary};
 use aws_sdk_sfn::operation::start_execution::{StartExecutionError, StartExecutionOutput};
 use aws_sdk_sfn::primitives::DateTime;
 use aws_smithy_mocks::{Rule, RuleMode, mock, mock_client};
@@ -15,11 +15,18 @@ const MACHINE: &str = "arn:aws:states:us-east-1:123456789012:stateMachine:deploy
 
 /// The stack `demo` with the alarm `demo-5xx` and a resource of the given type.
 fn stack_with(kind: &'static str) -> aws_sdk_cloudformation::Client {
-    stack_with_alarm("demo-5xx".to_owned(), kind)
+    stack_with_named("demo-5xx", "AWS::CloudWatch::Alarm", kind)
 }
 
-fn stack_with_alarm(alarm: String, kind: &'static str) -> aws_sdk_cloudformation::Client {
+/// The stack `demo` with something of the type `named` that has this name, and a resource of the type
+/// `kind`.
+fn stack_with_named(
+    name: &str,
+    named: &'static str,
+    kind: &'static str,
+) -> aws_sdk_cloudformation::Client {
     use aws_sdk_cloudformation::Client;
+    let (alarm, name) = (name.to_owned(), name.to_owned());
     let owner = mock!(Client::describe_stack_resources)
         .match_requests(move |request| request.physical_resource_id() == Some(alarm.as_str()))
         .then_output(|| {
@@ -36,9 +43,10 @@ fn stack_with_alarm(alarm: String, kind: &'static str) -> aws_sdk_cloudformation
     let resources = mock!(Client::list_stack_resources)
         .match_requests(|request| request.stack_name() == Some("demo"))
         .then_output(move || {
-            let resource = StackResourceSummary::builder().resource_type(kind).build();
+            let resource = |kind| StackResourceSummary::builder().resource_type(kind);
             ListStackResourcesOutput::builder()
-                .stack_resource_summaries(resource)
+                .stack_resource_summaries(resource(named).physical_resource_id(&name).build())
+                .stack_resource_summaries(resource(kind).build())
                 .build()
         });
     mock_client!(
@@ -114,6 +122,24 @@ async fn an_alarm_of_an_app_stack_starts_a_rollback() {
 }
 
 #[tokio::test]
+async fn a_composite_alarm_is_an_alarm_and_a_queue_of_the_same_name_is_none() {
+    let starts = starts();
+    for (named, taken) in [
+        ("AWS::CloudWatch::CompositeAlarm", true),
+        ("AWS::SQS::Queue", false),
+    ] {
+        let cloudformation = stack_with_named("demo-5xx", named, "AWS::ECS::Service");
+        let answer = handle(&context(cloudformation, &[&starts]), fired()).await;
+        match answer.unwrap() {
+            Answer::Taken { .. } => assert!(taken, "{named}"),
+            Answer::Ignored { ignored } => {
+                assert!(!taken && ignored.contains("is no alarm"), "{ignored}");
+            }
+        }
+    }
+}
+
+#[tokio::test]
 async fn an_alarm_with_the_longest_name_gives_an_input_that_is_taken() {
     let starts = mock!(aws_sdk_sfn::Client::start_execution)
         .match_requests(|request| {
@@ -131,7 +157,8 @@ async fn an_alarm_with_the_longest_name_gives_an_input_that_is_taken() {
     let mut event = fired();
     let longest = "ü".repeat(255);
     event["detail"]["alarmName"] = json!(longest);
-    let cloudformation = stack_with_alarm(longest, "AWS::ECS::Service");
+    let cloudformation =
+        stack_with_named(&longest, "AWS::CloudWatch::Alarm", "AWS::ECS::Service");
     let answer = handle(&context(cloudformation, &[&starts]), event).await;
     assert!(matches!(answer.unwrap(), Answer::Taken { .. }));
 }

@@ -7,6 +7,8 @@ from failures import AwsRequestFailed, AwsRequests
 
 cloudformation = release.cloudformation
 
+ALARMS = ("AWS::CloudWatch::Alarm", "AWS::CloudWatch::CompositeAlarm")
+
 
 class InvalidEvent(Exception):
     pass
@@ -25,7 +27,10 @@ def handler(event, context):
     timestamp = required(state, "timestamp", "detail.state.")
     if value != "ALARM":
         return ignored(f"The alarm {alarm} is {value}.")
-    if (detail.get("previousState") or {}).get("value") == "ALARM":
+    if state.get("actionsSuppressedBy"):
+        return ignored(f"The actions of the alarm {alarm} are suppressed.")
+    previous = detail.get("previousState") or {}
+    if previous.get("value") == "ALARM" and not previous.get("actionsSuppressedBy"):
         return ignored(f"The alarm {alarm} was in ALARM before.")
     at = in_utc(timestamp)
     if (account, region) != (release.ACCOUNT, release.REGION):
@@ -33,7 +38,10 @@ def handler(event, context):
     stack = stack_of(alarm)
     if stack is None:
         return ignored(f"The alarm {alarm} belongs to no stack.")
-    if not has_services(stack):
+    found = {(one["ResourceType"], one["PhysicalResourceId"]) for one in resources(stack)}
+    if not any((kind, alarm) in found for kind in ALARMS):
+        return ignored(f"In stack {stack} {alarm} is the name of something that is no alarm.")
+    if not any(kind == "AWS::ECS::Service" for kind, _ in found):
         return ignored(f"The stack {stack} of the alarm {alarm} has no ECS services.")
     execution = release.start(
         release.execution_name(stack, alarm, (stack, alarm, at)),
@@ -81,11 +89,7 @@ def stack_of(alarm):
     return None
 
 
-def has_services(stack):
+def resources(stack):
     with AwsRequests("cloudformation:ListStackResources", stack):
         pages = cloudformation.get_paginator("list_stack_resources").paginate(StackName=stack)
-        return any(
-            resource["ResourceType"] == "AWS::ECS::Service"
-            for page in pages
-            for resource in page["StackResourceSummaries"]
-        )
+        return [resource for page in pages for resource in page["StackResourceSummaries"]]
