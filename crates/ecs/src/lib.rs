@@ -5,6 +5,7 @@ mod deployments;
 mod rate_limit;
 mod seen;
 mod started_by;
+mod tag;
 mod task_definition;
 
 pub use deployments::{
@@ -14,6 +15,7 @@ pub use deployments::{
 pub use rate_limit::{PATIENCE, PATIENCE_TO_REGISTER, rate_limited_client};
 pub use seen::{Seen, is_at_rest, rollout, rollout_state};
 pub use started_by::started_by;
+pub use tag::tag;
 pub use task_definition::{
     Described, EXECUTION_TAG, Family, Marks, RegisterFailure, STACK_TAG, describe_task_definition,
     pinned_to,

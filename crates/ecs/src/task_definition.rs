@@ -4,6 +4,7 @@
 //! repository. Everything else that the SDK knows of a task definition goes into the new revision
 //! as it was.
 
+use crate::tag;
 use aws_sdk_ecs::Client;
 use aws_sdk_ecs::operation::describe_task_definition::DescribeTaskDefinitionOutput;
 use aws_sdk_ecs::operation::register_task_definition::RegisterTaskDefinitionInput;
@@ -276,9 +277,8 @@ async fn latest(client: &Client, family: &str) -> Result<Option<Described>, AwsR
 /// The tags of a revision with its marks in place of those of the revision before.
 fn marked(mut tags: Vec<Tag>, marks: Marks<'_>) -> Vec<Tag> {
     tags.retain(|tag| !matches!(tag.key(), Some(STACK_TAG | EXECUTION_TAG)));
-    let mark = |key: &str, value: &str| Tag::builder().key(key).value(value).build();
-    tags.push(mark(STACK_TAG, marks.stack));
-    tags.extend(marks.execution.map(|arn| mark(EXECUTION_TAG, arn)));
+    tags.push(tag(STACK_TAG, marks.stack));
+    tags.extend(marks.execution.map(|arn| tag(EXECUTION_TAG, arn)));
     tags
 }
 

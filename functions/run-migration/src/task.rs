@@ -4,11 +4,11 @@ use aws_sdk_ecs::operation::run_task::RunTaskInput;
 use aws_sdk_ecs::operation::run_task::builders::RunTaskInputBuilder;
 use aws_sdk_ecs::types::{
     ContainerOverride, Failure as EcsFailure, PlacementConstraint, Service,
-    ServiceManagedEbsVolumeConfiguration, ServiceVolumeConfiguration, Tag,
+    ServiceManagedEbsVolumeConfiguration, ServiceVolumeConfiguration,
     TaskManagedEbsVolumeConfiguration, TaskOverride, TaskVolumeConfiguration,
 };
 use bluegreen_contract::{Execution, Purpose, RunMigrationInput};
-use bluegreen_ecs::{EXECUTION_TAG, STACK_TAG, started_by};
+use bluegreen_ecs::{EXECUTION_TAG, STACK_TAG, started_by, tag};
 use sha2::{Digest, Sha256};
 
 /// Tag of a one-off task and of nothing else, so that a policy can tell it from the tasks of a
@@ -151,10 +151,6 @@ pub(crate) fn reasons(failures: &[EcsFailure]) -> String {
 
 fn some_if_any<T: Clone>(items: &[T]) -> Option<Vec<T>> {
     (!items.is_empty()).then(|| items.to_vec())
-}
-
-fn tag(key: &str, value: &str) -> Tag {
-    Tag::builder().key(key).value(value).build()
 }
 
 /// 64 hexadecimal digits, the most that RunTask takes as a token: the same for every call of one try

@@ -1,5 +1,6 @@
 //! The operations that no other story calls, so that their answers are checked as well.
 
+use aws_sdk_ecs::error::ProvideErrorMetadata;
 use aws_sdk_ecs::types::{ClusterField, ServiceField, Tag, TaskDefinitionField};
 
 use crate::account::{Account, CLUSTER};
@@ -33,6 +34,13 @@ pub(crate) async fn a_cluster_is_created_tagged_listed_and_deleted() {
     assert_eq!(tags().await, []);
     let request = ecs.tag_resource().resource_arn(&arn).tags(tag());
     request.send().await.unwrap();
+    assert_eq!(tags().await, [tag()]);
+
+    let impossible = Tag::builder().key("Release").value("hotfix(v42)!").build();
+    let request = ecs.tag_resource().resource_arn(&arn);
+    let refused = request.tags(impossible).send().await.unwrap_err();
+    assert_eq!(refused.code(), Some("InvalidParameterException"));
+    assert!(refused.message().unwrap().contains("invalid characters"));
     assert_eq!(tags().await, [tag()]);
 
     let answer = ecs.delete_cluster().cluster(&arn).send().await.unwrap();

@@ -6,6 +6,7 @@ use serde::Deserialize;
 use serde_json::{Value, json};
 
 use super::request::{includes, page};
+use super::tags;
 use crate::ecs::life::control_plane::Ecs;
 use crate::ecs::model::deployments::{Counts, Deployment, RevisionState, Status};
 use crate::ecs::model::error::ApiError;
@@ -242,6 +243,7 @@ impl Ecs {
         );
         let definition = state.active_task_definition(&parsed.task_definition)?;
         validate(&fields, &definition)?;
+        tags::check_characters(&parsed.tags)?;
         let desired_count = parsed.desired_count.ok_or_else(|| {
             ApiError::invalid_parameter("desiredCount is required for the REPLICA strategy.")
         })?;

@@ -38,7 +38,25 @@ pub(super) fn validate(tags: &[Tag]) -> Result<(), ApiError> {
             return refuse(format!("Duplicate tag keys found: {key} is given twice."));
         }
     }
-    Ok(())
+    check_characters(tags)
+}
+
+/// Refuses tags with characters that no tag has.
+///
+/// <https://docs.aws.amazon.com/AmazonECS/latest/developerguide/ecs-using-tags.html#tag-restrictions>
+pub(super) fn check_characters(tags: &[Tag]) -> Result<(), ApiError> {
+    let is_valid = |tag: &Tag| tag.key.chars().chain(tag.value.chars()).all(is_allowed);
+    if tags.iter().all(is_valid) {
+        return Ok(());
+    }
+    Err(ApiError::invalid_parameter(
+        "Some tags contain invalid characters. Valid characters: UTF-8 letters, spaces, numbers and \
+         _ . / = + - : @.",
+    ))
+}
+
+fn is_allowed(character: char) -> bool {
+    character.is_alphanumeric() || " _.:/=+-@".contains(character)
 }
 
 #[derive(Deserialize)]
@@ -106,6 +124,7 @@ impl Ecs {
                 None => changed.push(tag),
             }
         }
+        check_characters(&changed)?;
         if changed.len() > MAX_TAGS {
             return Err(ApiError::invalid_parameter(format!(
                 "A resource can have at most {MAX_TAGS} tags."

@@ -6,6 +6,7 @@ use serde::Deserialize;
 use serde_json::{Value, json};
 
 use super::request::{includes, page};
+use super::tags;
 use crate::ecs::life::control_plane::Ecs;
 use crate::ecs::model::error::ApiError;
 use crate::ecs::model::names::TaskDefinitionName;
@@ -95,6 +96,7 @@ impl Ecs {
         size::normalize(&mut document);
         let details: Details = parse(&Value::Object(document.clone()))?;
         validate(&parsed.family, &details)?;
+        tags::check_characters(&parsed.tags)?;
         document.remove("tags");
         let awsvpc = details.network_mode.as_deref() == Some("awsvpc");
         if let Some(containers) = document["containerDefinitions"].as_array_mut() {
