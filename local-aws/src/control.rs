@@ -17,6 +17,7 @@
 //! | `PUT`, `GET`, `DELETE /dynamodb/stale-reads` | | the same for reads of DynamoDB's tables that do not ask for `ConsistentRead`, each table with its own newest write |
 //! | `PUT /request-limits` | | 204; ECS's request limits hold, with full buckets |
 //! | `DELETE /request-limits` | | 204; they do not hold any more |
+//! | `PUT /modes` | [`Modes`] | 204; ECS does from now on what they say |
 //! | `POST /missing-capacity` | `{"cluster": NAME, "tasks": N}` | 204; the next N tasks of the cluster find no capacity |
 //! | `GET /missing-capacity/{cluster}` | | `{"tasks": N}`: how many still will |
 //! | `POST /interruptions` | `{"taskArn": ARN, "stopCode": CODE, "reason": TEXT}` | 204; AWS ends the task, by the stop code of an [`Interruption`]; 404 where it does not run |
@@ -30,7 +31,7 @@
 //! [`LocalAws`](crate::client::LocalAws).
 
 use std::collections::{BTreeMap, BTreeSet};
-use std::sync::Arc;
+use std::sync::{Arc, PoisonError};
 
 use axum::body::Body;
 use axum::extract::{Path, Query, Request, State};
@@ -45,6 +46,7 @@ use crate::ecs::Interruption;
 use crate::faults::{Fault, FaultReport};
 use crate::gateway::{Gateway, small_body};
 use crate::images::PutBlobError;
+use crate::modes::Modes;
 use crate::permissions::Need;
 use crate::recorder::Call;
 use crate::stale_reads::{Lag, StaleReadsReport};
@@ -75,6 +77,7 @@ pub(crate) fn router() -> Router<Arc<Gateway>> {
             "/request-limits",
             put(limit_requests).delete(do_not_limit_requests),
         )
+        .route("/modes", put(set_modes))
         .route("/missing-capacity", post(lack_capacity))
         .route("/missing-capacity/{cluster}", get(missing_capacity))
         .route("/interruptions", post(interrupt))
@@ -200,6 +203,11 @@ async fn limit_requests(State(gateway): State<Arc<Gateway>>) -> StatusCode {
 
 async fn do_not_limit_requests(State(gateway): State<Arc<Gateway>>) -> StatusCode {
     gateway.request_limits.switch(false);
+    StatusCode::NO_CONTENT
+}
+
+async fn set_modes(State(gateway): State<Arc<Gateway>>, Json(modes): Json<Modes>) -> StatusCode {
+    *gateway.modes.lock().unwrap_or_else(PoisonError::into_inner) = modes;
     StatusCode::NO_CONTENT
 }
 

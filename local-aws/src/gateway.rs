@@ -1,6 +1,6 @@
 //! The one endpoint: every request of every service arrives here and is sent to whom it is for.
 
-use std::sync::Arc;
+use std::sync::{Arc, Mutex, PoisonError};
 use std::time::{Instant, SystemTime, UNIX_EPOCH};
 
 use axum::Router;
@@ -23,6 +23,7 @@ use crate::faults::{Answer, Faults, Strike};
 use crate::images::ImageStore;
 use crate::lambda::{self, Completion, InvokeError, LambdaService};
 use crate::load_balancer::LoadBalancers;
+use crate::modes::Modes;
 use crate::permissions::Asked;
 use crate::protocol::{ERROR_TYPE, REQUEST_ID, TRACE_ID};
 use crate::recorder::{Call, Recorder};
@@ -46,6 +47,7 @@ pub(crate) struct Gateway {
     pub(crate) faults: Arc<Faults>,
     pub(crate) request_limits: RequestLimits,
     pub(crate) stale_reads: StaleReads,
+    pub(crate) modes: Mutex<Modes>,
     /// Cancelled when a client asked the local AWS to end.
     pub(crate) shutdown: CancellationToken,
 }
@@ -201,7 +203,9 @@ async fn answer_ecs(gateway: &Gateway, call: &ApiCall) -> Result<Value, ApiError
     match &call.parameters {
         Ok(parameters) => {
             let (reads, ecs) = (&gateway.stale_reads, &gateway.ecs);
-            reads.call(ecs, &call.operation, parameters.clone()).await
+            let answer = reads.call(ecs, &call.operation, parameters.clone()).await?;
+            let modes = *gateway.modes.lock().unwrap_or_else(PoisonError::into_inner);
+            Ok(modes.apply(answer))
         }
         Err(error) => Err(ApiError::client("SerializationException", error.clone())),
     }

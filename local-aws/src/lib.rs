@@ -15,6 +15,7 @@ mod gateway;
 pub mod images;
 mod lambda;
 pub mod load_balancer;
+pub mod modes;
 mod moto;
 pub mod permissions;
 mod processes;

@@ -2,7 +2,7 @@
 
 use std::io::Write;
 use std::path::PathBuf;
-use std::sync::Arc;
+use std::sync::{Arc, Mutex};
 
 use anyhow::Context;
 use clap::Parser;
@@ -148,6 +148,7 @@ fn assemble(
         faults,
         request_limits,
         stale_reads: StaleReads::default(),
+        modes: Mutex::default(),
         shutdown,
     })
 }

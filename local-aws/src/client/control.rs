@@ -15,6 +15,7 @@ use super::LocalAws;
 use crate::control::{InterruptedTask, MissingCapacity};
 use crate::ecs::Interruption;
 use crate::faults::{Fault, FaultReport};
+use crate::modes::Modes;
 use crate::permissions::Need;
 use crate::recorder::{Call, Calls};
 use crate::stale_reads::{Lag, StaleReadsReport};
@@ -100,6 +101,12 @@ impl LocalAws {
     pub async fn limit_requests(&self) -> anyhow::Result<LimitedRequests<'_>> {
         send(self.request(Method::PUT, "request-limits")).await?;
         Ok(LimitedRequests { aws: self })
+    }
+
+    /// Lets ECS do what these modes say, in place of what it did.
+    pub async fn set_modes(&self, modes: Modes) -> anyhow::Result<()> {
+        send(self.request(Method::PUT, "modes").json(&modes)).await?;
+        Ok(())
     }
 
     /// Lets the next `tasks` tasks of a cluster find no capacity.

@@ -59,7 +59,7 @@ pub struct ServiceState {
     pub running_images: Vec<String>,
     /// Deployments that are not over: 1 when nothing is in motion.
     pub deployments: usize,
-    /// The rollout state of the PRIMARY deployment.
+    /// The rollout state of the PRIMARY deployment; `UNTOLD` where ECS leaves it out.
     pub rollout: String,
     /// Running tasks.
     pub running: i32,
@@ -300,10 +300,10 @@ impl<'a> Application<'a> {
             image: image_of(&ecs, task_definition).await?,
             running_images: self.running_images(&ecs, name).await?,
             deployments: service.deployments().len(),
-            rollout: primary
-                .rollout_state()
-                .map(|state| state.as_str().to_owned())
-                .unwrap_or_default(),
+            rollout: match primary.rollout_state() {
+                Some(state) => state.as_str().to_owned(),
+                None => "UNTOLD".to_owned(),
+            },
             running: service.running_count(),
             desired: service.desired_count(),
         })

@@ -134,7 +134,8 @@ class Service(Resource):
                     "Error occurred during operation 'ECS Deployment Circuit Breaker was "
                     f"triggered': {_reason(primary, deployment, service)}"
                 )
-            if deployment.get("rolloutState") == "COMPLETED" and _is_steady(service):
+            # ECS may leave the state out where traffic is shifted.
+            if deployment.get("rolloutState", "COMPLETED") == "COMPLETED" and _is_steady(service):
                 return
             time.sleep(POLL_SECONDS)
         raise RuntimeError("Service did not stabilize in time")

@@ -38,6 +38,7 @@ macro_rules! stories {
             Trial::test(concat!(stringify!($module), "::", stringify!($story)), move || {
                 world.play(world.$account(), $module::$story)
             })
+            .with_kind(stringify!($account))
         }),*]
     };
 }
@@ -100,6 +101,11 @@ fn main() -> ExitCode {
         way_back::a_healthy_release_that_was_aborted_during_its_command_is_the_last_good_one,
         left_behind::a_migration_that_was_left_running_is_stopped_when_it_takes_too_long,
         refused::a_migration_that_takes_too_long_is_stopped,
+    ));
+    trials.extend(stories!(world, reticent:
+        strategies::a_canary_takes_a_share_first_and_an_alarm_takes_it_back,
+        strategies::blue_green_changes_all_requests_at_once_and_a_crashing_version_gets_none,
+        strategies::a_blue_green_release_is_known_to_run_and_taken_back_by_a_person,
     ));
     trials.extend(stories!(world, passing:
         pipeline::its_stack_is_updated_and_deleted_and_leaves_the_records,

@@ -8,7 +8,7 @@ use end_to_end::application::{Application, WATCHED};
 use end_to_end::execution::End;
 use end_to_end::visitor::Visits;
 use sample::image::{Image, VersionSpec};
-use serde_json::Value;
+use serde_json::{Value, json};
 
 use crate::released::assert_runs;
 
@@ -120,6 +120,25 @@ pub(crate) async fn blue_green_changes_all_requests_at_once_and_a_crashing_versi
 
     let bad = VersionSpec::crashing().title("Crashing");
     is_never_seen(account, &application, &bad, &meow).await
+}
+
+pub(crate) async fn a_blue_green_release_is_known_to_run_and_taken_back_by_a_person(
+    account: &Account,
+) -> Result<()> {
+    let (application, posts) = running_blue_green(account, "known", "1").await?;
+    let meow = VersionSpec::meow().build(account.websvc())?;
+    release_version_2(&application, &meow).await?;
+    let start = async |input: Value| account.start_execution(input).await?.end().await;
+
+    let again = start(json!({"stack": application.name(), "tag": "v2"})).await?;
+    assert_eq!(again.output["verdict"], "nothingToDeploy", "{again:?}");
+
+    let rollback = json!({"stack": application.name(), "action": "rollback"});
+    let back = start(rollback).await?;
+    assert_eq!(back.output["verdict"], "succeeded", "{back:?}");
+    assert_runs(&application, &posts.digest()).await?;
+    assert_eq!(application.heading().await?, "Posts");
+    Ok(())
 }
 
 pub(crate) async fn a_canary_takes_a_share_first_and_an_alarm_takes_it_back(

@@ -9,6 +9,7 @@ use end_to_end::permissions;
 use end_to_end::processes::working_in;
 use end_to_end::secrecy;
 use libtest_mimic::Failed;
+use local_aws::modes::Modes;
 use tokio::runtime::Runtime;
 use tokio::sync::OnceCell;
 
@@ -24,6 +25,7 @@ pub(crate) struct World {
     usual: OnceCell<Account>,
     patient: OnceCell<Account>,
     impatient: OnceCell<Account>,
+    reticent: OnceCell<Account>,
     passing: OnceCell<Account>,
 }
 
@@ -37,6 +39,7 @@ impl Default for World {
             usual: OnceCell::new(),
             patient: OnceCell::new(),
             impatient: OnceCell::new(),
+            reticent: OnceCell::new(),
             passing: OnceCell::new(),
         }
     }
@@ -74,6 +77,16 @@ impl World {
         open(&self.impatient, &parameters, true).await
     }
 
+    /// An account whose ECS leaves out what by its documentation it may.
+    pub(crate) async fn reticent(&self) -> Result<&Account> {
+        let account = open(&self.reticent, &[SOON], true).await?;
+        let modes = Modes {
+            rollout_state_of_rolling_updates_only: true,
+        };
+        account.aws().set_modes(modes).await?;
+        Ok(account)
+    }
+
     /// An account whose pipeline may come and go; nobody asks ECS for anything there.
     pub(crate) async fn passing(&self) -> Result<&Account> {
         open(&self.passing, &[], false).await
@@ -83,7 +96,7 @@ impl World {
     /// have told no password, and the roles allow no more than was asked for.
     pub(crate) fn close(self, is_complete: bool) -> Result<()> {
         let mut asked = BTreeMap::<_, BTreeSet<_>>::new();
-        for account in [self.usual, self.patient, self.impatient] {
+        for account in [self.usual, self.patient, self.impatient, self.reticent] {
             let Some(account) = account.into_inner() else {
                 continue;
             };
