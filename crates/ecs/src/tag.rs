@@ -31,8 +31,14 @@ mod tests {
     fn what_a_tag_may_not_have_is_replaced() {
         let long = "a".repeat(300);
         for (value, expected) in [
-            ("arn:aws:states:…:execution:deploy:hotfix(v42)!", "arn:aws:states:_:execution:deploy:hotfix_v42__"),
-            ("arn:aws:states:us-east-1:123456789012:execution:deploy:shop-v2-3", "arn:aws:states:us-east-1:123456789012:execution:deploy:shop-v2-3"),
+            (
+                "arn:aws:states:…:execution:deploy:hotfix(v42)!",
+                "arn:aws:states:_:execution:deploy:hotfix_v42__",
+            ),
+            (
+                "arn:aws:states:us-east-1:123456789012:execution:deploy:shop-v2-3",
+                "arn:aws:states:us-east-1:123456789012:execution:deploy:shop-v2-3",
+            ),
             ("Grüße +=.@ -_/", "Grüße +=.@ -_/"),
             (long.as_str(), &long[..256]),
         ] {

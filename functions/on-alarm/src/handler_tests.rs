@@ -157,8 +157,7 @@ async fn an_alarm_with_the_longest_name_gives_an_input_that_is_taken() {
     let mut event = fired();
     let longest = "ü".repeat(255);
     event["detail"]["alarmName"] = json!(longest);
-    let cloudformation =
-        stack_with_named(&longest, "AWS::CloudWatch::Alarm", "AWS::ECS::Service");
+    let cloudformation = stack_with_named(&longest, "AWS::CloudWatch::Alarm", "AWS::ECS::Service");
     let answer = handle(&context(cloudformation, &[&starts]), event).await;
     assert!(matches!(answer.unwrap(), Answer::Taken { .. }));
 }

@@ -958,22 +958,14 @@ async fn a_stack_that_is_being_changed_is_stack_busy() {
 
 fn refused(code: &'static str, message: &'static str) -> aws_sdk_cloudformation::Client {
     use aws_sdk_cloudformation::Client;
-    let rule = mock!(Client::describe_stacks).then_error(move || {
-        DescribeStacksError::generic(
-            aws_sdk_cloudformation::error::ErrorMetadata::builder()
-                .code(code)
-                .message(message)
-                .build(),
-        )
-    });
-    let resources = mock!(Client::list_stack_resources).then_error(move || {
-        ListStackResourcesError::generic(
-            aws_sdk_cloudformation::error::ErrorMetadata::builder()
-                .code(code)
-                .message(message)
-                .build(),
-        )
-    });
+    let error = move || {
+        let error = aws_sdk_cloudformation::error::ErrorMetadata::builder();
+        error.code(code).message(message).build()
+    };
+    let rule =
+        mock!(Client::describe_stacks).then_error(move || DescribeStacksError::generic(error()));
+    let resources = mock!(Client::list_stack_resources)
+        .then_error(move || ListStackResourcesError::generic(error()));
     let rules = [&resources, &rule];
     mock_client!(aws_sdk_cloudformation, RuleMode::MatchAny, &rules)
 }

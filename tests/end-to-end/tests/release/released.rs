@@ -48,7 +48,10 @@ pub(crate) async fn assert_runs(application: &Application<'_>, digest: &str) -> 
         "{digest} should run: {state:?}"
     );
     // ECS need not tell the state of a rollout.
-    assert!(["COMPLETED", "UNTOLD"].contains(&&*state.rollout), "{state:?}");
+    assert!(
+        ["COMPLETED", "UNTOLD"].contains(&&*state.rollout),
+        "{state:?}"
+    );
     let at_rest = ServiceState {
         running_images: vec![state.image.clone()],
         image: state.image.clone(),
