@@ -74,7 +74,12 @@ pub(crate) async fn arm<'a>(
             lost.carried_out_after(LATE_BY).into()
         }
         Throttled => of_function(stack, state, Fault::throttling_of)?,
-        Denied => call(stack, state)?.with("ServiceException").into(),
+        // What Step Functions calls the refusal of a function that it may not invoke.
+        Denied => {
+            let denied = call(stack, state)?.with("AWSLambdaException");
+            let message = "is not authorized to perform: lambda:InvokeFunction";
+            denied.worded(403, message).into()
+        }
         CallThrottled(operation) => {
             let throttled = by_function(stack, state, operation)?.with("ThrottlingException");
             throttled.times(UNTIL_THE_FUNCTION_GIVES_UP).into()

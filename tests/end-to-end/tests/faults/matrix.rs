@@ -22,7 +22,7 @@ pub(crate) enum Disturbance {
     ConnectionLost,
     /// The function is refused: too many run.
     Throttled,
-    /// Every invocation by the state fails for as long as it is tried.
+    /// Every invocation by the state is refused for as long as it is tried.
     Denied,
     /// A call of the function is throttled so often that the function gives up.
     CallThrottled(String),
