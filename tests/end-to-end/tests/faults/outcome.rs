@@ -139,7 +139,9 @@ impl Outcome<'_> {
             let open = ["abandoned", "inProgress"].map(Some);
             let left = ["ABORTED", "RollbackFailed"].contains(&release.ending())
                 || open.contains(&release.recorded("verdict"));
-            if release.is_healthy() || release.ending() == "nothingToDeploy" {
+            let unclosed =
+                self.case.denies("EndRelease") && release.recorded("verdict") == Some("succeeded");
+            if release.is_healthy() || unclosed || release.ending() == "nothingToDeploy" {
                 possible = BTreeSet::from([digest.to_owned()]);
             } else if touched && left {
                 possible.insert(digest.to_owned());
