@@ -133,10 +133,13 @@ pub(crate) mod tests {
         })
     }
 
-    fn with(key: &str, value: Value) -> Value {
-        let mut event = pushed();
+    fn changed(mut event: Value, key: &str, value: Value) -> Value {
         event["detail"][key] = value;
         event
+    }
+
+    fn with(key: &str, value: Value) -> Value {
+        changed(pushed(), key, value)
     }
 
     #[test]
@@ -160,12 +163,6 @@ pub(crate) mod tests {
             "source-account": "123456789012", "action-type": "REPLICATE",
             "source-region": "us-west-2", "image-tag": "v2"
         });
-        event
-    }
-
-    fn replicated_with(key: &str, value: Value) -> Value {
-        let mut event = replicated();
-        event["detail"][key] = value;
         event
     }
 
@@ -212,9 +209,12 @@ pub(crate) mod tests {
                 "helm",
             ),
             (other_type, "ECR Image Scan"),
-            (replicated_with("result", json!("FAILED")), "FAILED"),
-            (replicated_with("action-type", json!("PUSH")), "PUSH"),
-            (replicated_with("image-tag", json!("")), "without a tag"),
+            (changed(replicated(), "result", json!("FAILED")), "FAILED"),
+            (changed(replicated(), "action-type", json!("PUSH")), "PUSH"),
+            (
+                changed(replicated(), "image-tag", json!("")),
+                "without a tag",
+            ),
             (other_source, "aws.ec2"),
         ] {
             let ignored = read(event).unwrap().unwrap_err();

@@ -89,10 +89,9 @@ fn at_rest(service: &Service, wanted: &UpdatedService) -> Option<ServiceHealth> 
         return None;
     }
     let rollout = bluegreen_ecs::rollout(service);
-    let state = match &rollout {
-        Some(state) => state.as_str(),
-        None => "IN_PROGRESS",
-    };
+    let state = rollout
+        .as_ref()
+        .map_or("IN_PROGRESS", DeploymentRolloutState::as_str);
     let (running, desired) = (service.running_count(), service.desired_count());
     let (verdict, reason) = match &rollout {
         Some(DeploymentRolloutState::Completed) if running == desired => (

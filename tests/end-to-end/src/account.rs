@@ -10,6 +10,7 @@ use aws_sdk_dynamodb::types::AttributeValue;
 use aws_types::SdkConfig;
 use local_aws::client::{LocalAws, StartOptions, executable};
 use local_aws::conformance::check_ecs_calls;
+use local_aws::modes::Modes;
 use serde_json::Value;
 use tempfile::TempDir;
 
@@ -56,6 +57,8 @@ pub struct Account {
     releases_table: String,
     dead_letter_queue: String,
     ecs_calls: Option<PathBuf>,
+    /// Whether ECS tells the state of every rollout.
+    pub(crate) tells_all_rollouts: bool,
     /// What executions were started with, which never changes, by their ARNs.
     inputs: Mutex<BTreeMap<String, Value>>,
     scratch: TempDir,
@@ -99,11 +102,25 @@ impl Account {
             releases_table: String::new(),
             dead_letter_queue: String::new(),
             ecs_calls,
+            tells_all_rollouts: true,
             inputs: Mutex::default(),
             scratch,
         };
         account.deploy_pipeline(&options).await?;
         Ok(account)
+    }
+
+    /// Lets ECS tell the state of rolling updates only from now on.
+    ///
+    /// # Errors
+    /// The local AWS does not answer.
+    pub async fn leave_out_rollout_states(&mut self) -> Result<()> {
+        let modes = Modes {
+            rollout_state_of_rolling_updates_only: true,
+        };
+        self.aws.set_modes(modes).await?;
+        self.tells_all_rollouts = false;
+        Ok(())
     }
 
     async fn deploy_pipeline(&mut self, options: &AccountOptions) -> Result<()> {

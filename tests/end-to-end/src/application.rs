@@ -59,7 +59,8 @@ pub struct ServiceState {
     pub running_images: Vec<String>,
     /// Deployments that are not over: 1 when nothing is in motion.
     pub deployments: usize,
-    /// The rollout state of the PRIMARY deployment; `UNTOLD` where ECS leaves it out.
+    /// The rollout state of the PRIMARY deployment; where ECS may leave it out, what its tasks
+    /// tell.
     pub rollout: String,
     /// Running tasks.
     pub running: i32,
@@ -301,9 +302,12 @@ impl<'a> Application<'a> {
             running_images: self.running_images(&ecs, name).await?,
             deployments: service.deployments().len(),
             rollout: match primary.rollout_state() {
-                Some(state) => state.as_str().to_owned(),
-                None => "UNTOLD".to_owned(),
-            },
+                Some(state) => state.as_str(),
+                None if self.account.tells_all_rollouts => "",
+                None if primary.running_count() == primary.desired_count() => "COMPLETED",
+                None => "IN_PROGRESS",
+            }
+            .to_owned(),
             running: service.running_count(),
             desired: service.desired_count(),
         })

@@ -9,7 +9,6 @@ use end_to_end::permissions;
 use end_to_end::processes::working_in;
 use end_to_end::secrecy;
 use libtest_mimic::Failed;
-use local_aws::modes::Modes;
 use tokio::runtime::Runtime;
 use tokio::sync::OnceCell;
 
@@ -80,12 +79,13 @@ impl World {
     /// An account whose ECS leaves out what by its documentation it may, and the check of its answers
     /// would miss.
     pub(crate) async fn reticent(&self) -> Result<&Account> {
-        let account = open(&self.reticent, &[SOON], false).await?;
-        let modes = Modes {
-            rollout_state_of_rolling_updates_only: true,
-        };
-        account.aws().set_modes(modes).await?;
-        Ok(account)
+        self.reticent
+            .get_or_try_init(async || {
+                let mut account = Account::open(options(&[SOON], false)).await?;
+                account.leave_out_rollout_states().await?;
+                Ok(account)
+            })
+            .await
     }
 
     /// An account whose pipeline may come and go; nobody asks ECS for anything there.
@@ -137,15 +137,17 @@ async fn open<'a>(
     parameters: &[(&str, &str)],
     check_ecs_calls: bool,
 ) -> Result<&'a Account> {
-    cell.get_or_try_init(|| {
-        Account::open(AccountOptions {
-            speed: SPEED,
-            check_ecs_calls,
-            pipeline_parameters: parameters
-                .iter()
-                .map(|(name, value)| ((*name).to_owned(), (*value).to_owned()))
-                .collect(),
-        })
-    })
-    .await
+    cell.get_or_try_init(|| Account::open(options(parameters, check_ecs_calls)))
+        .await
+}
+
+fn options(parameters: &[(&str, &str)], check_ecs_calls: bool) -> AccountOptions {
+    AccountOptions {
+        speed: SPEED,
+        check_ecs_calls,
+        pipeline_parameters: parameters
+            .iter()
+            .map(|(name, value)| ((*name).to_owned(), (*value).to_owned()))
+            .collect(),
+    }
 }
