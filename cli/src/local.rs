@@ -282,14 +282,18 @@ impl Local {
     }
 
     /// What `cluster.yml` has to know of an application with this image: of the sample its
-    /// migration, of another nothing.
+    /// migration and the processor it was built for, of another nothing.
     pub(crate) fn sample_parameters(&self, image: &str) -> Parameters {
         let is_sample = image
             .rsplit_once(':')
             .is_some_and(|(_, tag)| tag == SAMPLE_TAG);
-        is_sample
-            .then(|| ("MigrationCommand".to_owned(), SAMPLE_MIGRATION.to_owned()))
-            .into_iter()
+        let sample = [
+            ("MigrationCommand", SAMPLE_MIGRATION),
+            ("CpuArchitecture", sample::image::cpu_architecture()),
+        ];
+        let sample = sample.into_iter().filter(|_| is_sample);
+        sample
+            .map(|(name, value)| (name.to_owned(), value.to_owned()))
             .collect()
     }
 }

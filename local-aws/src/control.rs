@@ -5,7 +5,7 @@
 //! | `GET /ready` | | 200 once requests are served |
 //! | `POST /ports` | | `{"port": N}`: a port of 127.0.0.1 that stays bound until a listener has it |
 //! | `PUT /blobs/{digest}` | a blob of an image | 201 |
-//! | `HEAD /blobs/{digest}` | | 200 if it is there, else 404 |
+//! | `GET`, `HEAD /blobs/{digest}` | | the blob; 404 where it is not there |
 //! | `POST /shutdown` | | 202; everything ends |
 //! | `POST /faults` | a [`Fault`] | its report: `id`, `fault`, `struck`, `open`, `lifted` |
 //! | `GET /faults` | | the reports of all faults, the oldest first |
@@ -58,7 +58,7 @@ pub(crate) fn router() -> Router<Arc<Gateway>> {
     Router::new()
         .route("/ready", get(async || StatusCode::OK))
         .route("/ports", post(reserve_port))
-        .route("/blobs/{digest}", put(put_blob).head(has_blob))
+        .route("/blobs/{digest}", put(put_blob).get(blob).head(has_blob))
         .route("/events/faults", any(ask_moto))
         .route("/events/faults/lift", any(ask_moto))
         .route("/dynamodb/stale-reads", any(ask_moto))
@@ -107,6 +107,13 @@ async fn put_blob(
             failure(StatusCode::INTERNAL_SERVER_ERROR, &error.to_string())
         }
         Err(error) => failure(StatusCode::BAD_REQUEST, &error.to_string()),
+    }
+}
+
+async fn blob(State(gateway): State<Arc<Gateway>>, Path(digest): Path<String>) -> Response {
+    match gateway.images.blob(&digest).await {
+        Some(bytes) => bytes.into_response(),
+        None => StatusCode::NOT_FOUND.into_response(),
     }
 }
 

@@ -37,6 +37,8 @@ const API_BODY_LIMIT: usize = 8 * 1024 * 1024;
 /// Everything that answers requests.
 #[derive(Debug)]
 pub(crate) struct Gateway {
+    /// Its own address.
+    pub(crate) endpoint: String,
     pub(crate) ecs: Ecs,
     pub(crate) lambda: Arc<LambdaService>,
     pub(crate) load_balancers: LoadBalancers,
@@ -155,6 +157,7 @@ async fn struck(
 async fn answer(gateway: &Arc<Gateway>, call: &ApiCall, request: Request) -> Response {
     match (call.service.as_str(), call.operation.as_str()) {
         ("ecs", _) => call_ecs(gateway, call).await,
+        ("ecr", "GetDownloadUrlForLayer") => download_url(gateway, call).await,
         ("elasticloadbalancing", _) => call_load_balancing(gateway, request).await,
         ("lambda", "Invoke") => invoke_function(gateway, call, request).await,
         _ => gateway.moto.forward(request).await,
@@ -234,6 +237,24 @@ fn amz_json(status: StatusCode, body: &Value) -> Response {
         (REQUEST_ID, uuid::Uuid::new_v4().to_string()),
     ];
     (status, headers, body.to_string()).into_response()
+}
+
+/// Manifests are moto's, what they list is kept here. The address needs no credentials, as ECR's.
+///
+/// <https://docs.aws.amazon.com/AmazonECR/latest/APIReference/API_GetDownloadUrlForLayer.html>
+async fn download_url(gateway: &Gateway, call: &ApiCall) -> Response {
+    let digest = call.parameters.as_ref().ok();
+    let digest = digest.and_then(|parameters| parameters["layerDigest"].as_str());
+    let digest = digest.unwrap_or_default();
+    if !gateway.images.has_blob(digest).await {
+        let problem = "The specified layers could not be found, or the specified layer is not valid for this repository.";
+        return call.error(StatusCode::BAD_REQUEST, "LayersNotFoundException", problem);
+    }
+    let url = format!("{}/_local/blobs/{digest}", gateway.endpoint);
+    amz_json(
+        StatusCode::OK,
+        &json!({"downloadUrl": url, "layerDigest": digest}),
+    )
 }
 
 /// Target health is known to our load balancers; all else of Elastic Load Balancing is moto's,

@@ -142,13 +142,27 @@ impl ImageStore {
         .map_err(io::Error::other)?
     }
 
+    /// The blob of this digest, if it is there.
+    pub async fn blob(&self, digest: &str) -> Option<Vec<u8>> {
+        tokio::fs::read(self.path_of_blob(digest)?).await.ok()
+    }
+
     /// Whether there is a blob of this digest.
     pub async fn has_blob(&self, digest: &str) -> bool {
-        let Some(hex) = hex_of_digest(digest) else {
-            return false;
-        };
-        let path = self.inner.directory.join("blobs").join(hex);
-        tokio::fs::try_exists(path).await.unwrap_or(false)
+        match self.path_of_blob(digest) {
+            Some(path) => tokio::fs::try_exists(path).await.unwrap_or(false),
+            None => false,
+        }
+    }
+
+    /// `None` where that is no digest.
+    fn path_of_blob(&self, digest: &str) -> Option<PathBuf> {
+        Some(
+            self.inner
+                .directory
+                .join("blobs")
+                .join(hex_of_digest(digest)?),
+        )
     }
 
     /// Resolves `registry/repository@sha256:…` or `registry/repository:tag` with ECR and unpacks

@@ -253,7 +253,9 @@ fn resources(call: &ApiCall, parameters: &Value) -> Vec<String> {
         }
         // Which stack has the resource, CloudFormation finds out.
         ("cloudformation", "DescribeStackResources") => one("stack", "0/0"),
-        ("ecr", "DescribeImages") => one("repository", text("repositoryName")),
+        ("ecr", "BatchGetImage" | "DescribeImages" | "GetDownloadUrlForLayer") => {
+            one("repository", text("repositoryName"))
+        }
         ("ecr", "DescribeRepositories") => one("repository", "*"),
         ("ecr", "ListTagsForResource") => as_given(vec![text("resourceArn")]),
         ("states", "StartExecution") => as_given(vec![text("stateMachineArn")]),

@@ -138,6 +138,7 @@ fn assemble(
         event_bus: EventBus::of_moto(moto.authority())?,
     });
     Ok(Gateway {
+        endpoint: endpoint.to_owned(),
         ecs,
         lambda,
         load_balancers,

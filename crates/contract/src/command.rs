@@ -16,7 +16,10 @@ pub struct Command {
     pub task_definition: String,
     /// Name of the container that runs the command.
     pub container: String,
+    /// Words that take the place of the container's command.
     pub command: Vec<String>,
+    /// All words that run: the container's entry point, which stays, and `command`.
+    pub line: Vec<String>,
     /// How long it may run.
     pub timeout_seconds: u32,
 }

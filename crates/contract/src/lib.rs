@@ -24,8 +24,8 @@ pub use end::{
 };
 pub use execution::{ExecutionInput, FiredAlarm, RequestedAction, started_by};
 pub use plan::{
-    Action, AlarmIsNoReason, Container, Ending, Limits, Plan, PlanReleaseInput, PlannedService,
-    Revision, TurnTaken,
+    Action, AlarmIsNoReason, Container, Ending, ImageConfig, Limits, Plan, PlanReleaseInput,
+    PlannedService, Platform, Revision, TurnTaken,
 };
 pub use release::{EVERY_REPOSITORY, Execution, Release, name_of};
 pub use services::{
@@ -140,8 +140,10 @@ mod tests {
         let service = json!({"cluster": "c", "service": "s", "taskDefinition": "td:1", "containers": ["web"]});
         let command = json!({
             "purpose": "migration", "cluster": "c", "service": "s", "taskDefinition": "td:1",
-            "container": "web", "command": ["websvc", "migrate"], "timeoutSeconds": 60
+            "container": "web", "command": ["websvc", "migrate"], "line": ["tini", "--", "websvc", "migrate"],
+            "timeoutSeconds": 60
         });
+        let platform = json!({"os": "linux", "architecture": "arm64"});
         let release = json!({
             "stack": "demo", "action": "deploy", "record": "release#t#n", "order": "t#t", "startedAt": "t",
             "startedBy": "me", "force": false, "ignoreAlarms": false
@@ -150,7 +152,11 @@ mod tests {
             "action": "migrate", "reason": "because", "release": release, "imageParameters": {},
             "services": [service], "migration": command, "postDeploy": command, "alarms": ["demo-5xx"],
             "limits": {"migrationSeconds": 1, "deploymentSeconds": 2, "rollbackWindowSeconds": 3},
-            "revisions": [{"taskDefinition": "td:1", "containers": [{"name": "web", "image": "i"}]}]
+            "revisions": [{
+                "taskDefinition": "td:1", "containers": [{"name": "web", "image": "i"}],
+                "platform": platform
+            }],
+            "imageConfigs": [{"platform": platform, "entryPoint": ["tini", "--"]}]
         }));
         let task = answer::<StartedTask>(json!({
             "purpose": "migration", "stack": "demo", "image": "i", "cluster": "c", "service": "s",

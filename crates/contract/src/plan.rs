@@ -4,6 +4,7 @@ use crate::{Command, Execution, Release, UpdatedServices};
 use serde::{Deserialize, Serialize};
 use serde_json::Value;
 use std::collections::BTreeMap;
+use std::fmt;
 
 /// Input of `plan-release`.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
@@ -66,6 +67,38 @@ pub struct Plan {
     pub update: Option<UpdatedServices>,
     /// Those that the services of the stack had, all of them; empty where no plan follows.
     pub revisions: Vec<Revision>,
+    /// What the image says of itself, for each platform that the services run on; empty where no plan
+    /// follows.
+    pub image_configs: Vec<ImageConfig>,
+}
+
+/// What an image says of itself for one platform. It never changes.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "camelCase", deny_unknown_fields)]
+pub struct ImageConfig {
+    pub platform: Platform,
+    /// Its `ENTRYPOINT`; empty where it has none.
+    pub entry_point: Vec<String>,
+    /// Its label `org.opencontainers.image.revision`.
+    pub commit: Option<String>,
+    /// Its label `org.opencontainers.image.source`.
+    pub source: Option<String>,
+}
+
+/// An operating system and a processor, in the words of images: `linux`, `windows`; `amd64`, `arm64`
+/// (<https://github.com/opencontainers/image-spec/blob/main/image-index.md>).
+///
+/// Manifests say more of a platform, such as its variant.
+#[derive(Debug, Clone, PartialEq, Eq, PartialOrd, Ord, Serialize, Deserialize)]
+pub struct Platform {
+    pub os: String,
+    pub architecture: String,
+}
+
+impl fmt::Display for Platform {
+    fn fmt(&self, formatter: &mut fmt::Formatter<'_>) -> fmt::Result {
+        write!(formatter, "{}/{}", self.os, self.architecture)
+    }
 }
 
 /// A revision of a task definition. What it runs never changes.
@@ -76,6 +109,8 @@ pub struct Revision {
     pub task_definition: String,
     /// In the order of the task definition.
     pub containers: Vec<Container>,
+    /// On which its tasks run; `null` where that is left to the instances.
+    pub platform: Option<Platform>,
 }
 
 /// A container of a task definition.
@@ -84,6 +119,9 @@ pub struct Revision {
 pub struct Container {
     pub name: String,
     pub image: String,
+    /// What stands in place of the image's entry point; empty: nothing does.
+    #[serde(default, skip_serializing_if = "Vec::is_empty")]
+    pub entry_point: Vec<String>,
 }
 
 /// Seconds that the stack allows, or else the pipeline.

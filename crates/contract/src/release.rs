@@ -43,6 +43,11 @@ pub struct Release {
     pub digest: Option<String>,
     /// `registry/repository@digest`, as it goes into the task definitions; `null` for a rollback.
     pub image: Option<String>,
+    /// The commit that the image was built from, as its label `org.opencontainers.image.revision` says.
+    pub commit: Option<String>,
+    /// Address of the commit, or else of the sources, as the label `org.opencontainers.image.source`
+    /// says.
+    pub commit_url: Option<String>,
     /// Key of its record in the table: `release#START#NAME`, START being the execution's start.
     pub record: String,
     /// Releases of a stack are ordered by it: the time of the push to the second (any other

@@ -35,6 +35,10 @@ pub struct Record {
     pub repository: Option<String>,
     pub tag: Option<String>,
     pub digest: Option<String>,
+    /// The commit that the image was built from, as the image says.
+    pub commit: Option<String>,
+    /// Where a person reads it.
+    pub commit_url: Option<String>,
     /// `registry/repository@digest`; absent where the release changed nothing and was not about to.
     pub image: Option<String>,
     /// ARN of its execution.
@@ -54,6 +58,8 @@ pub struct Record {
     pub restores: Option<String>,
     /// ARN of the task that ran its migration.
     pub migration: Option<String>,
+    /// The words that ran in its container.
+    pub migration_command: Vec<String>,
     pub cause: Option<String>,
     pub error: Option<String>,
     pub seconds: Option<Seconds>,
@@ -94,6 +100,8 @@ impl Record {
             repository: text(item, "repository"),
             tag: text(item, "tag"),
             digest: text(item, "digest"),
+            commit: text(item, "commit"),
+            commit_url: text(item, "commitUrl"),
             image: text(item, "image"),
             execution: text(item, "execution"),
             started_by: text(item, "startedBy"),
@@ -108,6 +116,8 @@ impl Record {
                 .collect(),
             restores: text(item, "restores"),
             migration: text(item, "migration"),
+            migration_command: serde_json::from_str(&parsed("migrationCommand"))
+                .unwrap_or_default(),
             cause: text(item, "cause"),
             error: text(item, "error"),
             seconds: serde_json::from_str(&parsed("seconds")).ok(),

@@ -19,6 +19,8 @@ pub(crate) fn push(execution: &str, repository: &str, order: &str) -> TakeTurnIn
             tag: Some("v2".to_owned()),
             image: Some(format!("registry/{repository}@{digest}")),
             digest: Some(digest),
+            commit: None,
+            commit_url: None,
             record: format!("release#{START}#{}", bluegreen_contract::name_of(execution)),
             order: order.to_owned(),
             started_at: START.to_owned(),

@@ -200,10 +200,11 @@ impl Table {
         release: &Release,
         execution: &Execution,
         task: &str,
+        line: &[String],
     ) -> Result<(), TableFailure> {
         self.change_own(&release.stack, execution, async |turn| {
             Ok::<_, TableFailure>(transactions::started_migration(
-                turn, release, execution, task,
+                turn, release, execution, task, line,
             ))
         })
         .await

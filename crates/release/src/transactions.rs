@@ -264,13 +264,16 @@ pub fn started_migration(
     release: &Release,
     execution: &Execution,
     task: &str,
+    line: &[String],
 ) -> Option<Transaction> {
     let holder = own(turn, execution)?;
     let mut transaction = Transaction {
         stack: release.stack.clone(),
         changes: vec![on_record(
             release,
-            Attributes::default().set("migration", task),
+            Attributes::default()
+                .set("migration", task)
+                .set("migrationCommand", json(line)),
         )],
     };
     transaction.changes.push(Change {
@@ -637,6 +640,8 @@ fn facts(release: &Release, execution: &Execution, now: i64, retention: Retentio
         .set_some("repository", release.repository.as_deref())
         .set_some("digest", release.digest.as_deref())
         .set_some("tag", release.tag.as_deref())
+        .set_some("commit", release.commit.as_deref())
+        .set_some("commitUrl", release.commit_url.as_deref())
         .set_some("pushedAt", release.pushed_at.as_deref())
 }
 

@@ -751,7 +751,7 @@ mod serving {
         let again = redriven(web(), 1);
         assert!(!serves_now(&mut memory, &again, &deployment(&services())));
         let note = |me: &TakeTurnInput| {
-            started_migration(&memory.turn(), &me.release, &me.execution, "task").is_some()
+            started_migration(&memory.turn(), &me.release, &me.execution, "task", &[]).is_some()
         };
         assert!(note(&web()));
         assert!(!note(&again));

@@ -1,9 +1,10 @@
-//! Requests to what is not AWS: an application's own address.
+//! Requests to what is no API of AWS: an application's own address, or one that an API gave.
 
 use crate::BadEnvironment;
 use crate::http::Http1;
 use aws_smithy_runtime_api::client::http::HttpConnector;
-use aws_smithy_runtime_api::client::orchestrator::HttpRequest;
+use aws_smithy_runtime_api::client::orchestrator::{HttpRequest, HttpResponse};
+use http_body_util::{BodyExt, Limited};
 use std::path::PathBuf;
 use std::time::Duration;
 
@@ -42,14 +43,44 @@ impl Web {
     /// # Errors
     /// A text for the reader: the URL cannot be used, nobody answers, or not within `limit`.
     pub async fn status(&self, url: &str, limit: Duration) -> Result<u16, String> {
-        let mut request = HttpRequest::get(url).map_err(|_| format!("`{url}` is not a URL"))?;
-        request.headers_mut().insert("user-agent", "bluegreen");
-        match tokio::time::timeout(limit, self.0.call(request)).await {
-            Ok(Ok(answer)) => Ok(answer.status().as_u16()),
-            Ok(Err(error)) => Err(crate::failure::chain(&error)),
-            Err(_) => Err(format!("there was no answer within {limit:?}")),
-        }
+        let asked = async { Ok(self.ask(url).await?.status().as_u16()) };
+        within(limit, asked).await
     }
+
+    /// What a GET of `url` answers with 200, in bytes.
+    ///
+    /// # Errors
+    /// A text for the reader, as for [`status`](Self::status); also for another status, and for an
+    /// answer of more than `longest` bytes.
+    pub async fn get(&self, url: &str, longest: usize, limit: Duration) -> Result<Vec<u8>, String> {
+        let asked = async {
+            let answer = self.ask(url).await?;
+            match answer.status().as_u16() {
+                200 => {}
+                status => return Err(format!("the answer has status {status}")),
+            }
+            let body = Limited::new(answer.into_body(), longest).collect().await;
+            let body = body.map_err(|error| crate::failure::chain(&*error))?;
+            Ok(body.to_bytes().to_vec())
+        };
+        within(limit, asked).await
+    }
+
+    async fn ask(&self, url: &str) -> Result<HttpResponse, String> {
+        // An address that an API gave holds the right to use it: it is not told.
+        let mut request = HttpRequest::get(url).map_err(|_| "that is not a URL".to_owned())?;
+        request.headers_mut().insert("user-agent", "bluegreen");
+        let answer = self.0.call(request).await;
+        answer.map_err(|error| crate::failure::chain(&error))
+    }
+}
+
+async fn within<T>(
+    limit: Duration,
+    asked: impl Future<Output = Result<T, String>>,
+) -> Result<T, String> {
+    let answer = tokio::time::timeout(limit, asked).await;
+    answer.unwrap_or_else(|_| Err(format!("there was no answer within {limit:?}")))
 }
 
 #[cfg(test)]
@@ -65,6 +96,22 @@ mod tests {
         let url = server(b"HTTP/1.1 302 \r\nLocation: /\r\nContent-Length: 0\r\n\r\n").await;
         let long = Duration::from_secs(60);
         assert_eq!(Web::new().unwrap().status(&url, long).await, Ok(302));
+    }
+
+    #[tokio::test]
+    async fn an_answer_is_taken_whole_or_not_at_all() {
+        let get = async |answer: &'static [u8], longest| {
+            let url = server(answer).await;
+            let web = Web::new().unwrap();
+            web.get(&url, longest, Duration::from_secs(60)).await
+        };
+        let found = b"HTTP/1.1 200 \r\nContent-Length: 5\r\n\r\nhello";
+        assert_eq!(get(found, 5).await, Ok(b"hello".to_vec()));
+        assert!(get(found, 4).await.is_err());
+        let cut = b"HTTP/1.1 200 \r\nContent-Length: 6\r\n\r\nhello";
+        assert!(get(cut, 6).await.is_err());
+        let gone = b"HTTP/1.1 404 \r\nContent-Length: 0\r\n\r\n";
+        assert!(get(gone, 5).await.unwrap_err().contains("404"));
     }
 
     #[tokio::test]

@@ -117,7 +117,7 @@ fn event(failed: bool) -> Value {
             "limits": {
                 "migrationSeconds": 60, "deploymentSeconds": 60, "rollbackWindowSeconds": 60
             },
-            "revisions": []
+            "revisions": [], "imageConfigs": []
         },
         "execution": {"id": "arn:execution:name-9", "redrives": 0},
         "failed": failed,

@@ -33,7 +33,7 @@ pub(crate) fn plan(more: Value) -> Value {
         }],
         "alarms": [],
         "limits": {"migrationSeconds": 60, "deploymentSeconds": 600, "rollbackWindowSeconds": 300},
-        "revisions": []
+        "revisions": [], "imageConfigs": []
     });
     merge(&mut plan, more);
     plan
@@ -80,7 +80,8 @@ pub(crate) fn post_deploy() -> Value {
 pub(crate) fn command() -> Value {
     json!({
         "purpose": "postDeploy", "cluster": "c", "service": "web", "taskDefinition": "web:1",
-        "container": "web", "command": ["websvc", "contract"], "timeoutSeconds": 60
+        "container": "web", "command": ["websvc", "contract"],
+        "line": ["websvc", "contract"], "timeoutSeconds": 60
     })
 }
 

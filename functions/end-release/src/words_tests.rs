@@ -292,6 +292,9 @@ fn every_error_says_what_to_do() {
     for error in [
         "AlarmsInAlarm",
         "AmbiguousRepository",
+        "EntryPointIgnoresCommand",
+        "ImagePlatformMismatch",
+        "ImageUnusable",
         "MigrationFailed",
         "MigrationStopped",
         "MigrationTimedOut",

@@ -1,54 +1,85 @@
 //! The commands that the stack's outputs ask for: a migration before the image serves, and one to
 //! run once it does.
 
+use crate::entry_point;
 use crate::failure::Failure;
 use crate::services::AppService;
 use crate::stack::Stack;
-use bluegreen_contract::{Command, Purpose};
+use bluegreen_contract::{Command, ImageConfig, Purpose};
 
 const MIGRATION: &str = "MigrationCommand";
 const POST_DEPLOY: &str = "PostDeployCommand";
 const CONTAINER: &str = "MigrationContainer";
 
-/// `None` where the stack has no migration.
-///
-/// # Errors
-/// `InvalidStackOutput` that says which output and what it should hold.
-pub(crate) fn migration(
-    stack: &Stack,
-    services: &[AppService],
-    repository: &str,
-    timeout_seconds: u32,
-) -> Result<Option<Command>, Failure> {
-    if stack.outputs.is_empty() && stack.status.ends_with("_FAILED") {
-        return Err(stack.invalid(MIGRATION, untold(&stack.status)));
-    }
-    command(
-        stack,
-        services,
-        repository,
-        Purpose::Migration,
-        timeout_seconds,
-    )
+/// What of a stack a command comes from.
+pub(crate) struct Commands<'a> {
+    pub(crate) stack: &'a Stack,
+    /// Those that run images of the repository.
+    pub(crate) services: &'a [AppService],
+    pub(crate) repository: &'a str,
+    /// Of the image that is released.
+    pub(crate) configs: &'a [ImageConfig],
 }
 
-/// `None` where nothing is to run once the image serves.
-///
-/// # Errors
-/// `InvalidStackOutput` that says which output and what it should hold.
-pub(crate) fn post_deploy(
-    stack: &Stack,
-    services: &[AppService],
-    repository: &str,
-    timeout_seconds: u32,
-) -> Result<Option<Command>, Failure> {
-    command(
-        stack,
-        services,
-        repository,
-        Purpose::PostDeploy,
-        timeout_seconds,
-    )
+impl Commands<'_> {
+    /// `None` where the stack has no migration.
+    ///
+    /// # Errors
+    /// `InvalidStackOutput` that says which output and what it should hold;
+    /// `EntryPointIgnoresCommand`.
+    pub(crate) fn migration(&self, timeout_seconds: u32) -> Result<Option<Command>, Failure> {
+        let stack = self.stack;
+        if stack.outputs.is_empty() && stack.status.ends_with("_FAILED") {
+            return Err(stack.invalid(MIGRATION, untold(&stack.status)));
+        }
+        self.command(Purpose::Migration, timeout_seconds)
+    }
+
+    /// `None` where nothing is to run once the image serves.
+    ///
+    /// # Errors
+    /// As for the migration.
+    pub(crate) fn post_deploy(&self, timeout_seconds: u32) -> Result<Option<Command>, Failure> {
+        self.command(Purpose::PostDeploy, timeout_seconds)
+    }
+
+    /// The container is one whose image is the repository's, in the first service that has it: another
+    /// container would run another image than the one that is released.
+    fn command(&self, purpose: Purpose, timeout_seconds: u32) -> Result<Option<Command>, Failure> {
+        let stack = self.stack;
+        let output = match purpose {
+            Purpose::Migration => MIGRATION,
+            Purpose::PostDeploy => POST_DEPLOY,
+        };
+        let Some(command) = stack.output(output) else {
+            return Ok(None);
+        };
+        let command = parse_command(command).map_err(|problem| stack.invalid(output, problem))?;
+        let (service, container) =
+            container(self.services, self.repository, stack.output(CONTAINER))
+                .map_err(|problem| stack.invalid(CONTAINER, problem))?;
+        let entry_point = service.entry_point(&container, self.configs);
+        let words = entry_point::words(entry_point, command.clone()).map_err(|ignored| {
+            Failure::EntryPointIgnoresCommand {
+                purpose: purpose.name(),
+                container: container.clone(),
+                service: service.arn().service.clone(),
+                entry_point: entry_point::line(entry_point),
+                command: entry_point::line(&command),
+                script: ignored.script,
+            }
+        })?;
+        Ok(Some(Command {
+            purpose,
+            cluster: service.arn().cluster.clone(),
+            service: service.arn().service.clone(),
+            task_definition: service.task_definition().to_owned(),
+            container,
+            line: [entry_point, &words].concat(),
+            command: words,
+            timeout_seconds,
+        }))
+    }
 }
 
 /// The other repository whose image the stack's commands belong to: that of the container which the
@@ -67,36 +98,6 @@ pub(crate) fn other_owner<'a>(
     others.find_map(|service| service.repository_of(named))
 }
 
-/// The container is one whose image is the repository's, in the first service that has it: another
-/// container would run another image than the one that is released.
-fn command(
-    stack: &Stack,
-    services: &[AppService],
-    repository: &str,
-    purpose: Purpose,
-    timeout_seconds: u32,
-) -> Result<Option<Command>, Failure> {
-    let output = match purpose {
-        Purpose::Migration => MIGRATION,
-        Purpose::PostDeploy => POST_DEPLOY,
-    };
-    let Some(command) = stack.output(output) else {
-        return Ok(None);
-    };
-    let command = parse_command(command).map_err(|problem| stack.invalid(output, problem))?;
-    let (service, container) = container(services, repository, stack.output(CONTAINER))
-        .map_err(|problem| stack.invalid(CONTAINER, problem))?;
-    Ok(Some(Command {
-        purpose,
-        cluster: service.arn().cluster.clone(),
-        service: service.arn().service.clone(),
-        task_definition: service.task_definition().to_owned(),
-        container,
-        command,
-        timeout_seconds,
-    }))
-}
-
 /// While a stack is out of order, CloudFormation may leave its outputs out. That must not be taken
 /// for a stack without a migration.
 fn untold(status: &str) -> String {
@@ -107,7 +108,8 @@ fn untold(status: &str) -> String {
 
 fn parse_command(output: &str) -> Result<Vec<String>, String> {
     match serde_json::from_str::<Vec<String>>(output) {
-        Ok(command) if !command.is_empty() => Ok(command),
+        // No program can be given a word with NUL.
+        Ok(command) if !command.is_empty() && !command.concat().contains('\0') => Ok(command),
         _ => Err(format!(
             "`{output}` is not a JSON array of strings such as [\"websvc\", \"migrate\"]"
         )),
@@ -158,7 +160,8 @@ mod tests {
             parse_command(r#"["websvc", "migrate"]"#).unwrap(),
             ["websvc", "migrate"]
         );
-        for output in ["websvc migrate", "[]", "[1]", r#""websvc""#, "{}"] {
+        let nul = r#"["websvc\u0000"]"#;
+        for output in ["websvc migrate", "[]", "[1]", r#""websvc""#, "{}", nul] {
             assert!(parse_command(output).unwrap_err().contains(output));
         }
     }

@@ -23,6 +23,8 @@ fn plan(action: Action) -> Plan {
             },
             repository: (!rolls_back).then(|| "shop".to_owned()),
             tag: None,
+            commit: None,
+            commit_url: None,
             digest: (!rolls_back).then(|| DIGEST.to_owned()),
             image: None,
             record: "release#2#shop-v2".to_owned(),
@@ -48,6 +50,7 @@ fn plan(action: Action) -> Plan {
         },
         update: None,
         revisions: vec![],
+        image_configs: vec![],
     }
 }
 

@@ -1,5 +1,6 @@
 use bluegreen_alarms::AlarmsInAlarm;
 use bluegreen_contract::{InvalidInput, STACKS_TAG};
+use bluegreen_ecr::ImageFailure;
 use bluegreen_runtime::AwsRequestFailed;
 
 /// Why there is no plan. A variant's name is its error name in Step Functions.
@@ -25,6 +26,27 @@ pub(crate) enum Failure {
     AmbiguousRepository { stack: String, repositories: String },
     #[error("The repository {repository} has no image {image}.")]
     ImageNotFound { repository: String, image: String },
+    #[error(
+        "The image {image} is built for {built_for}, but the services run on {wanted}, as their task definitions say. Push an image that is built for that platform too."
+    )]
+    ImagePlatformMismatch {
+        image: String,
+        built_for: String,
+        wanted: String,
+    },
+    #[error("The image {image} cannot be run: {problem}. Build and push it anew.")]
+    ImageUnusable { image: String, problem: String },
+    #[error(
+        "The {purpose} `{command}` would not run. The container {container} of the service {service} has the entry point `{entry_point}`, and its script does nothing with a command: `{script}` would run instead. Let that script end in `exec \"$@\"`, or use an entry point without a script."
+    )]
+    EntryPointIgnoresCommand {
+        purpose: &'static str,
+        container: String,
+        service: String,
+        entry_point: String,
+        command: String,
+        script: String,
+    },
     #[error("The output {output} of the stack {stack} cannot be used: {problem}.")]
     InvalidStackOutput {
         stack: String,
@@ -39,4 +61,25 @@ pub(crate) enum Failure {
     AlarmsInAlarm(#[from] AlarmsInAlarm),
     #[error("{0}")]
     AwsRequestFailed(#[from] AwsRequestFailed),
+}
+
+impl From<ImageFailure> for Failure {
+    fn from(failure: ImageFailure) -> Self {
+        match failure {
+            ImageFailure::NotFound { repository, image } => {
+                Self::ImageNotFound { repository, image }
+            }
+            ImageFailure::PlatformMismatch {
+                image,
+                built_for,
+                wanted,
+            } => Self::ImagePlatformMismatch {
+                image,
+                built_for,
+                wanted,
+            },
+            ImageFailure::Unusable { image, problem } => Self::ImageUnusable { image, problem },
+            ImageFailure::Request(failure) => failure.into(),
+        }
+    }
 }

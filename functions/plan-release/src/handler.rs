@@ -1,16 +1,17 @@
+use crate::commands::{self, Commands};
 use crate::decision::{self, Decision};
 use crate::failure::Failure;
 use crate::services::AppService;
 use crate::stack::Stack;
-use crate::{commands, identity, image, image_parameters, outputs, repository, services};
+use crate::{identity, image, image_parameters, outputs, repository, services};
 use bluegreen_alarms::AlarmsInAlarm;
 use bluegreen_contract::{
-    Action, AlarmIsNoReason, Ending, ExecutionInput, InvalidInput, Limits, Plan, PlanReleaseInput,
-    PlannedService, Release, RequestedAction, Revision, TurnTaken, UpdatedService, UpdatedServices,
-    parse,
+    Action, AlarmIsNoReason, Ending, ExecutionInput, ImageConfig, InvalidInput, Limits, Plan,
+    PlanReleaseInput, PlannedService, Release, RequestedAction, Revision, TurnTaken,
+    UpdatedService, UpdatedServices, parse,
 };
 use bluegreen_release::{Table, Turn};
-use bluegreen_runtime::now;
+use bluegreen_runtime::{Web, now};
 use serde_json::Value;
 use std::collections::{BTreeMap, BTreeSet};
 
@@ -21,8 +22,18 @@ pub(crate) struct Sources {
     pub(crate) ecr: aws_sdk_ecr::Client,
     pub(crate) ecs: aws_sdk_ecs::Client,
     pub(crate) table: Table,
+    /// Gets what ECR only gives an address of.
+    pub(crate) web: Web,
     /// What the pipeline allows where the stack says nothing.
     pub(crate) defaults: Limits,
+}
+
+/// What a plan before found of things that never change.
+#[derive(Clone, Copy, Default)]
+struct Known<'a> {
+    revisions: &'a [Revision],
+    /// Of the release's image.
+    image_configs: &'a [ImageConfig],
 }
 
 /// Plans before the turn is asked for, and once more with the turn in hand. Only reads.
@@ -32,7 +43,7 @@ pub(crate) async fn handle(sources: &Sources, event: Value) -> Result<Plan, Fail
     let release = identity::release(&request, &input.execution, &input.started_at)?;
     match (input.turn, input.plan) {
         (None, _) => {
-            let plan = survey(sources, &request, release, &[]).await?;
+            let plan = survey(sources, &request, release, Known::default()).await?;
             let decision = decision::before_the_turn(&plan);
             Ok(decided(plan, decision))
         }
@@ -41,7 +52,11 @@ pub(crate) async fn handle(sources: &Sources, event: Value) -> Result<Plan, Fail
             // A tag is resolved once: by what it has moved on to, another release was begun.
             request.digest = before.release.digest;
             let stack = release.stack.clone();
-            let survey = survey(sources, &request, release, &before.revisions);
+            let known = Known {
+                revisions: &before.revisions,
+                image_configs: &before.image_configs,
+            };
+            let survey = survey(sources, &request, release, known);
             let held = async { Ok(sources.table.turn(&stack).await?) };
             let (plan, held) = tokio::try_join!(survey, held)?;
             in_turn(sources, plan, &held, &turn).await
@@ -62,6 +77,7 @@ fn without_turn(before: Plan, turn: TurnTaken) -> Plan {
         action: Action::End,
         ending: Some(before.ending.unwrap_or(superseded)),
         revisions: vec![],
+        image_configs: vec![],
         ..before
     }
 }
@@ -83,6 +99,7 @@ async fn in_turn(
     let mut plan = decided(plan, decision);
     if plan.action != Action::Settle {
         plan.revisions.clear();
+        plan.image_configs.clear();
     }
     if plan.action == Action::Verify {
         plan.update = Some(as_it_runs(&plan));
@@ -104,11 +121,11 @@ async fn survey(
     sources: &Sources,
     request: &ExecutionInput,
     release: Release,
-    known: &[Revision],
+    known: Known<'_>,
 ) -> Result<Plan, Failure> {
     let planned = match request.action {
         RequestedAction::Deploy => deploy(sources, request, release.clone(), known).await,
-        RequestedAction::Rollback => rollback(sources, release.clone(), known).await,
+        RequestedAction::Rollback => rollback(sources, release.clone(), known.revisions).await,
     };
     match planned {
         Err(
@@ -136,6 +153,7 @@ fn not_deployed_to(sources: &Sources, release: Release, reason: String) -> Plan 
         limits: sources.defaults,
         update: None,
         revisions: vec![],
+        image_configs: vec![],
     }
 }
 
@@ -143,10 +161,10 @@ async fn deploy(
     sources: &Sources,
     request: &ExecutionInput,
     release: Release,
-    known: &[Revision],
+    known: Known<'_>,
 ) -> Result<Plan, Failure> {
     let stack = Stack::load(&sources.cloudformation, &release.stack).await?;
-    let services = services::load(&sources.ecs, &stack, known).await?;
+    let services = services::load(&sources.ecs, &stack, known.revisions).await?;
     let wanted = request.repository.as_deref();
     let repository = repository::choose(&sources.ecr, &stack.name, &services, wanted).await?;
     let owner = commands::other_owner(&stack, &services, &repository).map(str::to_owned);
@@ -156,20 +174,36 @@ async fn deploy(
         Some(owner) => !repository::is_linked(&sources.ecr, &stack.name, &unit, &owner).await?,
         None => true,
     };
-    let digest = image::digest(&sources.ecr, &repository, request).await?;
+    let stored = image::find(&sources.ecr, &repository, request).await?;
+    let platforms = unit.iter().map(|service| service.platform().cloned());
+    let image_configs = stored
+        .configs(
+            &sources.ecr,
+            &sources.web,
+            &platforms.collect(),
+            known.image_configs,
+        )
+        .await?;
+    let digest = stored.digest;
     let image = unit
         .iter()
         .find_map(|service| service.image(&repository, &digest));
+    let commands = Commands {
+        stack: &stack,
+        services: &unit,
+        repository: &repository,
+        configs: &image_configs,
+    };
     let allowed = outputs::allowed(&stack, &sources.defaults)?;
     // Without commands of its own an image is released with neither a migration nor a command after
     // it.
     let migration = match request.migrate {
         Some(false) => None,
         None if !commands_are_its_own => None,
-        _ => commands::migration(&stack, &unit, &repository, allowed.limits.migration_seconds)?,
+        _ => commands.migration(allowed.limits.migration_seconds)?,
     };
     let post_deploy = match commands_are_its_own {
-        true => commands::post_deploy(&stack, &unit, &repository, allowed.post_deploy_seconds)?,
+        true => commands.post_deploy(allowed.post_deploy_seconds)?,
         false => None,
     };
     let asked_to_migrate = request.migrate == Some(true) && migration.is_some();
@@ -205,8 +239,11 @@ async fn deploy(
             repository: Some(repository),
             digest: Some(digest),
             image,
+            commit: bluegreen_ecr::commit(&image_configs),
+            commit_url: bluegreen_ecr::commit_url(&image_configs),
             ..release
         },
+        image_configs,
     })
 }
 
@@ -236,6 +273,7 @@ async fn rollback(
         limits: outputs::allowed(&stack, &sources.defaults)?.limits,
         update: None,
         revisions,
+        image_configs: vec![],
     })
 }
 

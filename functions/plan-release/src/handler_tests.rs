@@ -12,23 +12,29 @@ use aws_sdk_cloudwatch::operation::describe_alarms::DescribeAlarmsOutput;
 use aws_sdk_cloudwatch::types::MetricAlarm;
 use aws_sdk_dynamodb::operation::get_item::GetItemOutput;
 use aws_sdk_dynamodb::types::AttributeValue;
-use aws_sdk_ecr::operation::describe_images::{DescribeImagesError, DescribeImagesOutput};
+use aws_sdk_ecr::operation::batch_get_image::BatchGetImageOutput;
+use aws_sdk_ecr::operation::get_download_url_for_layer::{
+    GetDownloadUrlForLayerError, GetDownloadUrlForLayerOutput,
+};
 use aws_sdk_ecr::operation::list_tags_for_resource::ListTagsForResourceOutput;
-use aws_sdk_ecr::types::error::ImageNotFoundException;
-use aws_sdk_ecr::types::{ImageDetail, Tag};
+use aws_sdk_ecr::types::error::LayersNotFoundException;
+use aws_sdk_ecr::types::{Image, ImageFailure, ImageFailureCode, ImageIdentifier, Tag};
 use aws_sdk_ecs::operation::describe_services::DescribeServicesOutput;
 use aws_sdk_ecs::operation::describe_task_definition::DescribeTaskDefinitionOutput;
 use aws_sdk_ecs::types::{
-    ContainerDefinition, Deployment, DeploymentAlarms, DeploymentConfiguration,
-    DeploymentController, DeploymentControllerType, DeploymentRolloutState, Service,
-    TaskDefinition,
+    Compatibility, ContainerDefinition, Deployment, DeploymentAlarms, DeploymentConfiguration,
+    DeploymentController, DeploymentControllerType, DeploymentRolloutState, RuntimePlatform,
+    Service, TaskDefinition,
 };
 use aws_smithy_mocks::{RuleMode, mock, mock_client};
 use bluegreen_runtime::{Diagnostic, diagnostic};
 use serde_json::json;
+use tokio::io::{AsyncReadExt, AsyncWriteExt};
+use tokio::net::TcpListener;
 
 const REGISTRY: &str = "123456789012.dkr.ecr.us-east-1.amazonaws.com";
 const DIGEST: &str = "sha256:2222222222222222222222222222222222222222222222222222222222222222";
+const CONFIG: &str = "sha256:c0";
 const EXECUTION: &str = "arn:aws:states:us-east-1:123456789012:execution:deploy:demo-v2-1";
 const START: &str = "2026-01-31T12:00:05.120Z";
 const DEFAULTS: Limits = Limits {
@@ -59,6 +65,14 @@ struct World {
     /// Repositories with their tag `bluegreen:stacks`.
     repositories: Vec<(&'static str, &'static str)>,
     in_alarm: Vec<&'static str>,
+    /// By its digest, what the repository has: manifests, and the configurations that they name.
+    manifests: Vec<(&'static str, Value)>,
+    configs: Vec<(&'static str, Value)>,
+    /// The entry points of containers in their task definitions.
+    entry_points: Vec<(&'static str, Vec<&'static str>)>,
+    /// What the task definitions say of the platform.
+    platform: Option<RuntimePlatform>,
+    compatibilities: Vec<Compatibility>,
     /// Attributes of the stack's item, all of them text.
     turn: Vec<(&'static str, String)>,
 }
@@ -84,8 +98,45 @@ fn world() -> World {
         alarms: vec![],
         repositories: vec![("demo", "staging demo")],
         in_alarm: vec![],
+        manifests: vec![(DIGEST, manifest(CONFIG))],
+        configs: vec![(CONFIG, config("amd64", &["tini", "--"]))],
+        entry_points: vec![],
+        platform: None,
+        compatibilities: vec![Compatibility::Fargate],
         turn: vec![],
     }
+}
+
+/// Of an image of one platform, with a configuration of this digest.
+fn manifest(config: &str) -> Value {
+    json!({"schemaVersion": 2, "config": {"digest": config}, "layers": [{"digest": "sha256:1"}]})
+}
+
+fn config(architecture: &str, entry_point: &[&str]) -> Value {
+    json!({"os": "linux", "architecture": architecture, "config": {"Entrypoint": entry_point}})
+}
+
+/// Where the configurations can be got, each by its digest.
+fn served(configs: Vec<(&'static str, Value)>) -> String {
+    let listener = std::net::TcpListener::bind("127.0.0.1:0").unwrap();
+    listener.set_nonblocking(true).unwrap();
+    let address = listener.local_addr().unwrap();
+    let listener = TcpListener::from_std(listener).unwrap();
+    tokio::spawn(async move {
+        while let Ok((mut connection, _)) = listener.accept().await {
+            let mut request = [0; 4096];
+            let length = connection.read(&mut request).await.unwrap();
+            let request = String::from_utf8_lossy(&request[..length]);
+            let config = configs.iter().find(|(digest, _)| request.contains(digest));
+            let config = config.unwrap().1.to_string();
+            let head = format!("HTTP/1.1 200 \r\nContent-Length: {}\r\n\r\n", config.len());
+            connection
+                .write_all((head + &config).as_bytes())
+                .await
+                .unwrap();
+        }
+    });
+    format!("http://{address}/")
 }
 
 fn image(reference: &str) -> String {
@@ -232,9 +283,12 @@ impl World {
                     .find(|(service, _)| *service == name)
                     .unwrap();
                 let containers = containers.iter().map(|(name, image)| {
+                    let own = world.entry_points.iter().find(|(own, _)| own == name);
+                    let own = own.map(|(_, words)| words.iter().map(|word| (*word).to_owned()));
                     ContainerDefinition::builder()
                         .name(*name)
                         .image(image)
+                        .set_entry_point(own.map(Iterator::collect))
                         .build()
                 });
                 DescribeTaskDefinitionOutput::builder()
@@ -243,6 +297,8 @@ impl World {
                             .task_definition_arn(revision)
                             .family(name)
                             .set_container_definitions(Some(containers.collect()))
+                            .set_runtime_platform(world.platform.clone())
+                            .set_requires_compatibilities(Some(world.compatibilities.clone()))
                             .build(),
                     )
                     .build()
@@ -275,31 +331,54 @@ impl World {
                 .set_tags(Some(stacks.collect()))
                 .build()
         });
-        let known = mock!(Client::describe_images)
-            .match_requests(|request| {
-                let [id] = request.image_ids() else {
-                    return false;
+        let world = self.clone();
+        let images = mock!(Client::batch_get_image).then_compute_output(move |request| {
+            let mut answer = BatchGetImageOutput::builder();
+            for id in request.image_ids() {
+                let tagged = (id.image_tag() == Some("v2")).then_some(DIGEST);
+                let digest = id.image_digest().or(tagged);
+                let mut stored = world.manifests.iter();
+                answer = match stored.find(|(stored, _)| digest == Some(*stored)) {
+                    Some((digest, manifest)) => answer.images(
+                        Image::builder()
+                            .image_id(ImageIdentifier::builder().image_digest(*digest).build())
+                            .image_manifest(manifest.to_string())
+                            .build(),
+                    ),
+                    None => answer.failures(
+                        ImageFailure::builder()
+                            .image_id(id.clone())
+                            .failure_code(ImageFailureCode::ImageNotFound)
+                            .build(),
+                    ),
                 };
-                id.image_digest() == Some(DIGEST)
-                    || (id.image_digest().is_none() && id.image_tag() == Some("v2"))
-            })
-            .then_output(|| {
-                DescribeImagesOutput::builder()
-                    .image_details(ImageDetail::builder().image_digest(DIGEST).build())
+            }
+            answer.build()
+        });
+        let configs = self.configs.clone();
+        let has = move |digest: Option<&str>| configs.iter().any(|(own, _)| digest == Some(*own));
+        let downloads = served(self.configs.clone());
+        let address = mock!(Client::get_download_url_for_layer)
+            .match_requests(move |request| has(request.layer_digest()))
+            .then_compute_output(move |request| {
+                let digest = request.layer_digest().unwrap();
+                GetDownloadUrlForLayerOutput::builder()
+                    .download_url(format!("{downloads}{digest}"))
                     .build()
             });
-        let unknown = mock!(Client::describe_images).then_error(|| {
-            DescribeImagesError::ImageNotFoundException(
-                ImageNotFoundException::builder()
+        let unknown = mock!(Client::get_download_url_for_layer).then_error(|| {
+            GetDownloadUrlForLayerError::LayersNotFoundException(
+                LayersNotFoundException::builder()
                     .meta(
                         aws_sdk_ecr::error::ErrorMetadata::builder()
-                            .code("ImageNotFoundException")
+                            .code("LayersNotFoundException")
                             .build(),
                     )
                     .build(),
             )
         });
-        mock_client!(aws_sdk_ecr, RuleMode::MatchAny, &[&tags, &known, &unknown])
+        let rules = [&tags, &images, &address, &unknown];
+        mock_client!(aws_sdk_ecr, RuleMode::MatchAny, &rules)
     }
 
     /// Every alarm that is asked about is in ALARM, of those that the world knows so.
@@ -349,6 +428,7 @@ impl World {
             ecr: self.ecr(),
             ecs: self.ecs(),
             table: self.table(),
+            web: Web::new().unwrap(),
             defaults: DEFAULTS,
         }
     }
@@ -408,6 +488,7 @@ fn by_tag() -> Value {
 
 #[tokio::test]
 async fn a_tag_is_planned_as_a_digest_for_all_services_of_the_repository() {
+    let amd64 = json!({"os": "linux", "architecture": "amd64"});
     let plan = world().plan(by_tag()).await.unwrap();
     assert_eq!(
         serde_json::to_value(plan).unwrap(),
@@ -416,7 +497,7 @@ async fn a_tag_is_planned_as_a_digest_for_all_services_of_the_repository() {
             "reason": format!("2 of 2 services of stack demo do not run {} yet.", pinned()),
             "release": {
                 "stack": "demo", "action": "deploy", "repository": "demo", "tag": "v2",
-                "digest": DIGEST, "image": pinned(),
+                "digest": DIGEST, "image": pinned(), "commit": null, "commitUrl": null,
                 "record": format!("release#{START}#demo-v2-1"),
                 "order": format!("2026-01-31T12:00:05#{START}"),
                 "startedAt": START, "pushedAt": null, "startedBy": "a person",
@@ -434,7 +515,7 @@ async fn a_tag_is_planned_as_a_digest_for_all_services_of_the_repository() {
                 "purpose": "migration",
                 "cluster": "arn:aws:ecs:us-east-1:123456789012:cluster/demo", "service": arn("web"),
                 "taskDefinition": "web:1", "container": "web", "command": ["websvc", "migrate"],
-                "timeoutSeconds": 1800
+                "line": ["tini", "--", "websvc", "migrate"], "timeoutSeconds": 1800
             },
             "postDeploy": null, "alarms": [], "healthCheckUrl": null,
             "limits": {
@@ -442,15 +523,230 @@ async fn a_tag_is_planned_as_a_digest_for_all_services_of_the_repository() {
             },
             "update": null,
             "revisions": [
-                {"taskDefinition": "cache:1", "containers": [{"name": "redis", "image": "redis:7"}]},
+                {"taskDefinition": "cache:1", "containers": [{"name": "redis", "image": "redis:7"}], "platform": amd64},
                 {"taskDefinition": "web:1", "containers": [
                     {"name": "proxy", "image": "public.ecr.aws/nginx/nginx:1"},
                     {"name": "web", "image": image("demo:v1")}
-                ]},
-                {"taskDefinition": "worker:1", "containers": [{"name": "worker", "image": image("demo:v1")}]}
+                ], "platform": amd64},
+                {"taskDefinition": "worker:1", "containers": [{"name": "worker", "image": image("demo:v1")}], "platform": amd64}
+            ],
+            "imageConfigs": [
+                {"platform": amd64, "entryPoint": ["tini", "--"], "commit": null, "source": null}
             ]
         })
     );
+}
+
+/// The words that take the place of the container's command, and all that run.
+async fn words(world: &World) -> (Vec<String>, Vec<String>) {
+    let plan = world.plan(by_tag()).await.unwrap();
+    let migration = plan.migration.unwrap();
+    (migration.command, migration.line)
+}
+
+#[tokio::test]
+async fn the_migration_runs_behind_the_entry_point_of_the_image() {
+    let mut world = world();
+    world.configs = vec![(CONFIG, config("amd64", &["/bin/ash", "-c"]))];
+    let (command, line) = words(&world).await;
+    assert_eq!(command, ["websvc migrate"]);
+    assert_eq!(line, ["/bin/ash", "-c", "websvc migrate"]);
+}
+
+#[tokio::test]
+async fn an_entry_point_of_the_task_definition_takes_the_place_of_the_images() {
+    let mut world = world();
+    world.entry_points = vec![("web", vec!["sh", "-c"])];
+    let (command, line) = words(&world).await;
+    assert_eq!(command, ["websvc migrate"]);
+    assert_eq!(line, ["sh", "-c", "websvc migrate"]);
+
+    world.configs = vec![(CONFIG, config("amd64", &["sh", "-c"]))];
+    world.entry_points = vec![("web", vec!["tini", "--"])];
+    let (command, _) = words(&world).await;
+    assert_eq!(command, ["websvc", "migrate"]);
+}
+
+#[tokio::test]
+async fn a_command_that_the_entry_point_would_not_run_is_refused() {
+    let mut world = world();
+    world.configs = vec![(CONFIG, config("amd64", &["/bin/sh", "-c", "exec puma"]))];
+    for output in ["MigrationCommand", "PostDeployCommand"] {
+        world.outputs = vec![(output, r#"["websvc","migrate"]"#)];
+        let failure = world.refusal(by_tag()).await;
+        assert_eq!(failure.error_type, "EntryPointIgnoresCommand");
+        for told in [
+            "`websvc migrate`",
+            "`/bin/sh -c 'exec puma'`",
+            "`exec puma`",
+            "container web",
+        ] {
+            assert!(failure.error_message.contains(told), "{failure:?}");
+        }
+    }
+    // Nothing is to run.
+    world.outputs = vec![];
+    assert_eq!(world.plan(by_tag()).await.unwrap().action, Action::Deploy);
+}
+
+/// For amd64 and arm64, with entry points of their own, and an attestation.
+fn index() -> World {
+    let manifest_of = |digest: &str, os: &str, architecture: &str| json!({"digest": digest, "platform": {"os": os, "architecture": architecture, "variant": "v8"}});
+    World {
+        manifests: vec![
+            (
+                DIGEST,
+                json!({"manifests": [
+                    manifest_of("sha256:a0", "unknown", "unknown"),
+                    manifest_of("sha256:a1", "linux", "amd64"),
+                    manifest_of("sha256:a2", "linux", "arm64"),
+                ]}),
+            ),
+            ("sha256:a1", manifest("sha256:c1")),
+            ("sha256:a2", manifest("sha256:c2")),
+        ],
+        configs: vec![
+            ("sha256:c1", config("amd64", &["amd64"])),
+            ("sha256:c2", config("arm64", &["arm64"])),
+        ],
+        ..world()
+    }
+}
+
+fn runs_on(architecture: &str) -> Option<RuntimePlatform> {
+    let platform = RuntimePlatform::builder().cpu_architecture(architecture.into());
+    Some(platform.operating_system_family("LINUX".into()).build())
+}
+
+#[tokio::test]
+async fn of_an_index_the_image_is_looked_at_that_the_tasks_run() {
+    for (platform, compatibility, entry_point) in [
+        (runs_on("ARM64"), Compatibility::Fargate, "arm64"),
+        (runs_on("X86_64"), Compatibility::Fargate, "amd64"),
+        (None, Compatibility::Fargate, "amd64"),
+        // Whatever the instances are.
+        (None, Compatibility::Ec2, "amd64"),
+        (runs_on("ARM64"), Compatibility::Ec2, "arm64"),
+    ] {
+        let mut world = index();
+        (world.platform, world.compatibilities) = (platform, vec![compatibility]);
+        let (_, line) = words(&world).await;
+        assert_eq!(line[0], entry_point);
+    }
+}
+
+#[tokio::test]
+async fn an_image_for_another_platform_is_refused_before_anything_is_touched() {
+    let mut single = world();
+    single.platform = runs_on("ARM64");
+    let mut windows = index();
+    windows.platform = Some(
+        RuntimePlatform::builder()
+            .cpu_architecture("X86_64".into())
+            .operating_system_family("WINDOWS_SERVER_2022_CORE".into())
+            .build(),
+    );
+    for (world, built_for, wanted) in [
+        (single, "linux/amd64", "linux/arm64"),
+        (windows, "linux/amd64, linux/arm64", "windows/amd64"),
+    ] {
+        let failure = world.refusal(by_tag()).await;
+        assert_eq!(failure.error_type, "ImagePlatformMismatch");
+        let told = format!("is built for {built_for}, but the services run on {wanted}");
+        assert!(failure.error_message.contains(&told), "{failure:?}");
+    }
+    // Instances of any kind may run it.
+    let mut instances = world();
+    instances.configs = vec![(CONFIG, config("arm64", &[]))];
+    instances.compatibilities = vec![Compatibility::Ec2];
+    assert!(instances.plan(by_tag()).await.is_ok());
+}
+
+#[tokio::test]
+async fn an_image_of_which_a_part_is_missing_is_refused() {
+    let changed = |change: fn(&mut World)| {
+        let mut world = index();
+        change(&mut world);
+        world
+    };
+    for (world, told) in [
+        (
+            changed(|world| drop(world.manifests.remove(1))),
+            "does not have sha256:a1",
+        ),
+        (
+            changed(|world| world.configs.clear()),
+            "does not have sha256:c1",
+        ),
+        (
+            changed(|world| world.manifests[1].1["layers"] = json!([])),
+            "sha256:a1 has no layers",
+        ),
+        (
+            changed(|world| world.manifests[0].1 = json!({"blobs": []})),
+            "has no layers",
+        ),
+        (
+            changed(|world| world.configs[0].1 = json!({"os": "linux"})),
+            "architecture",
+        ),
+        (
+            changed(|world| world.configs[0].1["config"]["Entrypoint"] = json!(["x".repeat(9000)])),
+            "more than 8192 bytes",
+        ),
+    ] {
+        let failure = world.refusal(by_tag()).await;
+        assert_eq!(failure.error_type, "ImageUnusable", "{failure:?}");
+        assert!(failure.error_message.contains(told), "{failure:?}");
+    }
+}
+
+#[tokio::test]
+async fn the_commit_that_an_image_was_built_from_is_the_releases() {
+    for (source, url) in [
+        (
+            "https://github.com/acme/shop.git",
+            "https://github.com/acme/shop/commit/0a1b2c",
+        ),
+        (
+            "https://gitlab.acme.example/shop/",
+            "https://gitlab.acme.example/shop/-/commit/0a1b2c",
+        ),
+        (
+            "https://git.acme.example/shop",
+            "https://git.acme.example/shop",
+        ),
+    ] {
+        let mut world = world();
+        world.configs[0].1["config"]["Labels"] = json!({
+            "org.opencontainers.image.revision": "0a1b2c", "org.opencontainers.image.source": source
+        });
+        let release = world.plan(by_tag()).await.unwrap().release;
+        assert_eq!(release.commit.as_deref(), Some("0a1b2c"));
+        assert_eq!(release.commit_url.as_deref(), Some(url));
+    }
+    for labels in [
+        json!(null),
+        json!({"org.opencontainers.image.source": "git@github.com:acme/shop"}),
+        json!({"org.opencontainers.image.revision": "\u{1b}[2J"}),
+        json!({"org.opencontainers.image.revision": "0".repeat(300)}),
+    ] {
+        let mut world = world();
+        world.configs[0].1["config"]["Labels"] = labels;
+        let release = world.plan(by_tag()).await.unwrap().release;
+        assert_eq!((release.commit, release.commit_url), (None, None));
+    }
+}
+
+#[tokio::test]
+async fn what_the_plan_before_knows_of_the_image_is_not_got_again() {
+    let before = world().plan(by_tag()).await.unwrap();
+    let mut gone = world();
+    gone.configs.clear();
+    let event = event_in_turn(by_tag(), &before, taken());
+    let again = handle(&gone.sources(), event).await.unwrap();
+    assert_eq!(again.migration, before.migration);
+    assert!(again.image_configs.is_empty());
 }
 
 #[tokio::test]
@@ -657,7 +953,7 @@ async fn a_rollback_is_planned_for_the_services_as_they_are_now() {
             "reason": "Stack demo is to go back to an earlier release.",
             "release": {
                 "stack": "demo", "action": "rollback", "repository": null, "tag": null,
-                "digest": null, "image": null,
+                "digest": null, "image": null, "commit": null, "commitUrl": null,
                 "record": format!("release#{START}#demo-v2-1"),
                 "order": format!("2026-01-31T12:00:05#{START}"),
                 "startedAt": START, "pushedAt": null, "startedBy": "a person",
@@ -680,7 +976,7 @@ async fn a_rollback_is_planned_for_the_services_as_they_are_now() {
             },
             "update": null,
             "revisions": [
-                {"taskDefinition": "cache:1", "containers": [{"name": "redis", "image": "redis:7"}]},
+                {"taskDefinition": "cache:1", "containers": [{"name": "redis", "image": "redis:7"}], "platform": amd64},
                 {"taskDefinition": "tools:1", "containers": [{"name": "tools", "image": image("tools:v1")}]},
                 {"taskDefinition": "web:1", "containers": [
                     {"name": "proxy", "image": "public.ecr.aws/nginx/nginx:1"},
@@ -1088,6 +1384,7 @@ fn unasked() -> Sources {
         ecr: mock_client!(aws_sdk_ecr, RuleMode::MatchAny, &[]),
         ecs: mock_client!(aws_sdk_ecs, RuleMode::MatchAny, &[]),
         table: Table::new(table, "releases".to_owned()),
+        web: Web::new().unwrap(),
         defaults: DEFAULTS,
     }
 }

@@ -38,6 +38,8 @@ pub(crate) fn release(
         tag: request.tag.clone(),
         digest: None,
         image: None,
+        commit: None,
+        commit_url: None,
         record: format!("release#{started_at}#{}", execution.name()),
         order: format!(
             "{}#{started_at}",

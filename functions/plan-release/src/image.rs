@@ -1,50 +1,21 @@
-//! From the tag or digest that was asked for to the digest that is released.
+//! From the tag or digest that was asked for to the image that is released.
 
 use crate::failure::Failure;
 use aws_sdk_ecr::Client;
 use aws_sdk_ecr::types::ImageIdentifier;
 use bluegreen_contract::ExecutionInput;
-use bluegreen_runtime::failed;
+use bluegreen_ecr::StoredImage;
 
-/// The digest of the image, which the repository has. A digest wins over a tag: the tag may have
-/// moved on since.
-pub(crate) async fn digest(
+/// The image, which the repository has. A digest wins over a tag: the tag may have moved on since.
+pub(crate) async fn find<'a>(
     client: &Client,
-    repository: &str,
+    repository: &'a str,
     input: &ExecutionInput,
-) -> Result<String, Failure> {
-    let (id, name) = match (&input.digest, &input.tag) {
-        (Some(digest), _) => (
-            ImageIdentifier::builder().image_digest(digest),
-            digest.clone(),
-        ),
-        (None, tag) => {
-            let tag = tag.as_deref().unwrap_or_default();
-            (
-                ImageIdentifier::builder().image_tag(tag),
-                format!("with the tag {tag}"),
-            )
-        }
+) -> Result<StoredImage<'a>, Failure> {
+    let id = ImageIdentifier::builder();
+    let id = match &input.digest {
+        Some(digest) => id.image_digest(digest),
+        None => id.set_image_tag(input.tag.clone()),
     };
-    let not_found = || Failure::ImageNotFound {
-        repository: repository.to_owned(),
-        image: name.clone(),
-    };
-    let answer = client
-        .describe_images()
-        .repository_name(repository)
-        .image_ids(id.build())
-        .send()
-        .await
-        .map_err(failed("ecr:DescribeImages", repository))
-        .map_err(|failure| match failure.code.as_str() {
-            "ImageNotFoundException" => not_found(),
-            _ => failure.into(),
-        })?;
-    answer
-        .image_details()
-        .first()
-        .and_then(|details| details.image_digest())
-        .map(str::to_owned)
-        .ok_or_else(not_found)
+    Ok(StoredImage::find(client, repository, id.build()).await?)
 }

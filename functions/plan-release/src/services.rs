@@ -3,9 +3,11 @@
 use crate::failure::Failure;
 use crate::stack::Stack;
 use aws_sdk_ecs::Client;
-use aws_sdk_ecs::types::{DeploymentControllerType, Service};
-use bluegreen_contract::{Container, PlannedService, Revision};
-use bluegreen_ecr::EcrImage;
+use aws_sdk_ecs::types::{
+    Compatibility, CpuArchitecture, DeploymentControllerType, OsFamily, Service, TaskDefinition,
+};
+use bluegreen_contract::{Container, ImageConfig, PlannedService, Platform, Revision};
+use bluegreen_ecr::{EcrImage, of_platform};
 use bluegreen_ecs::{Described, describe_task_definition, is_at_rest, pinned_to};
 use bluegreen_runtime::AwsRequestFailed;
 
@@ -67,7 +69,7 @@ impl AppService {
     /// Containers with an image of a repository of the service's own account and region.
     fn ecr_containers(&self) -> impl Iterator<Item = (&str, EcrImage<'_>)> {
         self.containers()
-            .filter_map(|Container { name, image }| Some((&**name, EcrImage::parse(image)?)))
+            .filter_map(|Container { name, image, .. }| Some((&**name, EcrImage::parse(image)?)))
             .filter(|(_, image)| self.is_beside(image))
     }
 
@@ -100,6 +102,27 @@ impl AppService {
             .filter(|(_, image)| repositories.contains(&image.repository))
             .map(|(name, _)| name)
             .collect()
+    }
+
+    /// On which its tasks run; `None` where that is left to the instances.
+    pub(crate) fn platform(&self) -> Option<&Platform> {
+        self.revision.as_ref()?.platform.as_ref()
+    }
+
+    /// The words before the command of a container that runs an image of these configurations.
+    pub(crate) fn entry_point<'a>(
+        &'a self,
+        container: &str,
+        configs: &'a [ImageConfig],
+    ) -> &'a [String] {
+        let own = self.containers().find(|own| own.name == container);
+        let own = own.map(|own| own.entry_point.as_slice());
+        match own.filter(|own| !own.is_empty()) {
+            Some(own) => own,
+            None => of_platform(configs, self.platform())
+                .map(|config| config.entry_point.as_slice())
+                .unwrap_or_default(),
+        }
     }
 
     pub(crate) fn alarms(&self) -> impl Iterator<Item = &str> {
@@ -198,6 +221,7 @@ pub(crate) async fn load(
 
 fn revision(described: Described) -> Revision {
     let task_definition = described.arn().to_owned();
+    let platform = platform(&described.task_definition);
     let containers = described.task_definition.container_definitions;
     let containers = containers.into_iter().flatten();
     Revision {
@@ -207,10 +231,36 @@ fn revision(described: Described) -> Revision {
                 Some(Container {
                     name: container.name?,
                     image: container.image?,
+                    entry_point: container.entry_point.unwrap_or_default(),
                 })
             })
             .collect(),
+        platform,
     }
+}
+
+/// Fargate takes Linux and X86_64 where a task definition does not say on what its tasks run; instances
+/// are what they are
+/// (<https://docs.aws.amazon.com/AmazonECS/latest/developerguide/task_definition_parameters.html#runtime-platform>).
+fn platform(revision: &TaskDefinition) -> Option<Platform> {
+    let told = revision.runtime_platform();
+    let only_fargate = revision.requires_compatibilities() == [Compatibility::Fargate];
+    let os = match told.and_then(|told| told.operating_system_family()) {
+        Some(OsFamily::Linux) => "linux",
+        Some(family) if family.as_str().starts_with("WINDOWS") => "windows",
+        None if only_fargate => "linux",
+        _ => return None,
+    };
+    let architecture = match told.and_then(|told| told.cpu_architecture()) {
+        Some(CpuArchitecture::X8664) => "amd64",
+        Some(CpuArchitecture::Arm64) => "arm64",
+        None if only_fargate => "amd64",
+        _ => return None,
+    };
+    Some(Platform {
+        os: os.to_owned(),
+        architecture: architecture.to_owned(),
+    })
 }
 
 async fn describe_all(

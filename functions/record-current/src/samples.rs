@@ -11,7 +11,8 @@ pub(crate) const PARAMETER: &str = "/bluegreen/shop/image";
 pub(crate) fn event(more: Value) -> Value {
     let command = json!({
         "purpose": "postDeploy", "cluster": "c", "service": "web", "taskDefinition": "web:1",
-        "container": "web", "command": ["websvc", "contract"], "timeoutSeconds": 60
+        "container": "web", "command": ["websvc", "contract"],
+        "line": ["websvc", "contract"], "timeoutSeconds": 60
     });
     let mut event = json!({
         "plan": {
@@ -27,7 +28,7 @@ pub(crate) fn event(more: Value) -> Value {
             "limits": {
                 "migrationSeconds": 60, "deploymentSeconds": 60, "rollbackWindowSeconds": 60
             },
-            "revisions": []
+            "revisions": [], "imageConfigs": []
         },
         "execution": {"id": EXECUTION, "redrives": 0},
     });

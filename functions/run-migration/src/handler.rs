@@ -67,7 +67,12 @@ async fn run(
     );
     if command.purpose == Purpose::Migration {
         table
-            .started_migration(&input.release, &input.execution, &started.task_arn)
+            .started_migration(
+                &input.release,
+                &input.execution,
+                &started.task_arn,
+                &command.line,
+            )
             .await
             .map_err(|failure| not_noted(failure, &started.task_arn))?;
     }

@@ -53,7 +53,7 @@ fn event() -> Value {
         "command": {
             "purpose": "migration", "cluster": CLUSTER, "service": SERVICE,
             "taskDefinition": REVISION, "container": "web", "command": ["websvc", "migrate"],
-            "timeoutSeconds": 600
+            "line": ["tini", "--", "websvc", "migrate"], "timeoutSeconds": 600
         },
         "before": [{
             "cluster": CLUSTER, "service": SERVICE, "taskDefinition": REVISION,

@@ -65,7 +65,7 @@ fn question() -> Value {
             "limits": {
                 "migrationSeconds": 60, "deploymentSeconds": 60, "rollbackWindowSeconds": 60
             },
-            "update": null, "revisions": []
+            "update": null, "revisions": [], "imageConfigs": []
         }
     })
 }

@@ -43,6 +43,9 @@ pub struct VersionSpec {
     version: String,
     migrations: Vec<Migration>,
     environment: Vec<(String, String)>,
+    /// Name and text of programs beside the application's own.
+    scripts: Vec<(String, String)>,
+    entry_point: Vec<String>,
     command: Vec<String>,
 }
 
@@ -55,6 +58,8 @@ impl VersionSpec {
             version: "1".to_owned(),
             migrations: Vec::new(),
             environment: Vec::new(),
+            scripts: Vec::new(),
+            entry_point: Vec::new(),
             command: vec!["websvc".to_owned(), "serve".to_owned()],
         }
         .migration(
@@ -152,6 +157,31 @@ impl VersionSpec {
         self
     }
 
+    /// Adds a program to the image's search path: a script for a shell, which its first line names.
+    #[must_use]
+    pub fn script(mut self, name: &str, text: &str) -> Self {
+        self.scripts.push((name.to_owned(), text.to_owned()));
+        self
+    }
+
+    /// As the talk's `websvc` is built: a shell takes the image's command for a script, and `rails` is a
+    /// program that migrates with the argument `db:migrate` and without one only says how it is used.
+    #[must_use]
+    pub fn behind_a_shell(self) -> Self {
+        let rails =
+            "case \"$1\" in db:migrate) exec websvc migrate;; *) echo usage: rails COMMAND;; esac";
+        self.script("rails", &format!("#!/bin/sh\n{rails}\n"))
+            .entry_point(["sh", "-c"])
+            .command(["exec websvc serve"])
+    }
+
+    /// What the command is given to. A shell is part of the image then.
+    #[must_use]
+    pub fn entry_point<const N: usize>(mut self, entry_point: [&str; N]) -> Self {
+        self.entry_point = entry_point.map(str::to_owned).to_vec();
+        self.script("sh", "#!/bin/sh\nexec /bin/sh \"$@\"\n")
+    }
+
     /// The command of the image, which serves.
     #[must_use]
     pub fn command<const N: usize>(mut self, command: [&str; N]) -> Self {
@@ -171,15 +201,16 @@ impl VersionSpec {
     /// As in a build of the Dockerfile: the program in a layer that releases share, what tells
     /// them apart in another.
     fn assemble(&self, program: Blob) -> Result<Image> {
-        let migrations: Vec<_> = self
-            .migrations
-            .iter()
-            .map(|migration| {
-                let path = format!("app/migrations/{}", migration.file);
-                (path, migration.sql.as_bytes(), FILE)
-            })
-            .collect();
-        let layers = vec![program, Blob::new(LAYER_TYPE, layer(&migrations)?)];
+        let migrations = self.migrations.iter().map(|migration| {
+            let path = format!("app/migrations/{}", migration.file);
+            (path, migration.sql.as_bytes(), FILE)
+        });
+        let scripts = self.scripts.iter().map(|(name, text)| {
+            let path = format!("usr/local/bin/{name}");
+            (path, text.as_bytes(), PROGRAM)
+        });
+        let files: Vec<_> = migrations.chain(scripts).collect();
+        let layers = vec![program, Blob::new(LAYER_TYPE, layer(&files)?)];
         Image::of(layers, &self.config())
     }
 
@@ -194,6 +225,7 @@ impl VersionSpec {
         environment.extend(further.map(|(name, value)| format!("{name}={value}")));
         json!({
             "Env": environment,
+            "Entrypoint": self.entry_point,
             "Cmd": self.command,
             "WorkingDir": "/app",
             "ExposedPorts": { "3000/tcp": {} },
@@ -316,6 +348,22 @@ pub async fn upload(local_aws: &LocalAws, image: &Image) -> Result<()> {
     Ok(())
 }
 
+/// The image's configuration alone: whoever asks what the image is gets an answer, and nobody can pull
+/// it.
+///
+/// # Errors
+/// It was not taken.
+pub async fn upload_config(local_aws: &LocalAws, image: &Image) -> Result<()> {
+    let config = image
+        .blobs
+        .iter()
+        .find(|blob| blob.media_type == CONFIG_TYPE);
+    for blob in config {
+        local_aws.upload_blob(blob.bytes.clone()).await?;
+    }
+    Ok(())
+}
+
 /// Pushes an image as `docker push` does: blobs first, manifest last. Without a tag it is known
 /// by its digest only. Returns the digest, `sha256:…`.
 ///
@@ -410,6 +458,15 @@ fn architecture() -> &'static str {
         "x86_64" => "amd64",
         "aarch64" => "arm64",
         other => other,
+    }
+}
+
+/// The same in ECS's words: `X86_64` or `ARM64`.
+#[must_use]
+pub fn cpu_architecture() -> &'static str {
+    match architecture() {
+        "arm64" => "ARM64",
+        _ => "X86_64",
     }
 }
 

@@ -6,6 +6,7 @@ import re
 
 import alarms
 import health_check
+import images
 import table
 import task_definition
 from clients import client
@@ -79,10 +80,6 @@ class AmbiguousRepository(Exception):
     pass
 
 
-class ImageNotFound(Exception):
-    pass
-
-
 class InvalidStackOutput(Exception):
     pass
 
@@ -98,20 +95,20 @@ def handler(event, context):
     release = identity(request, event["execution"], event["startedAt"])
     turn, before = event["turn"], event["plan"]
     if turn is None:
-        plan = survey(request, release, [])
+        plan = survey(request, release, [], [])
         return plan if plan["ending"] else {**plan, **guarded(plan)}
     if before is None:
         raise InvalidInput("`plan`: the plan of before the turn is missing")
     if not turn["taken"]:
         superseded = {"verdict": "superseded", "by": turn["supersededBy"]}
         ending = before["ending"] or superseded
-        return {**before, "action": "end", "ending": ending, "revisions": []}
+        return {**before, "action": "end", "ending": ending, "revisions": [], "imageConfigs": []}
     if before["release"]["digest"]:
         request["digest"] = before["release"]["digest"]
-    return in_turn(survey(request, release, before["revisions"]), turn)
+    return in_turn(survey(request, release, before["revisions"], before["imageConfigs"]), turn)
 
 
-def survey(request, release, known):
+def survey(request, release, known, image_configs):
     """What there is to do by stack and account alone."""
     try:
         stack = Stack(request["stack"])
@@ -119,7 +116,7 @@ def survey(request, release, known):
         if release["action"] == "rollback":
             plan = rollback(stack, services)
         else:
-            plan = deploy(request, stack, services)
+            plan = deploy(request, stack, services, image_configs)
     except (NoServices, RepositoryNotLinked, UnsupportedDeploymentController) as failure:
         if not release["alarm"]:
             raise
@@ -153,7 +150,7 @@ def in_turn(plan, taken):
         if names:
             raise alarms.AlarmsInAlarm(f"{', '.join(names)} of {release['stack']} are in ALARM")
     if plan["action"] != "settle":
-        plan["revisions"] = []
+        plan["revisions"], plan["imageConfigs"] = [], []
     if plan["action"] == "verify":
         plan["update"] = as_it_runs(plan)
     return plan
@@ -220,6 +217,8 @@ def identity(request, execution, started_at):
         "tag": request.get("tag"),
         "digest": None,
         "image": None,
+        "commit": None,
+        "commitUrl": None,
         "record": f"release#{started_at}#{execution['id'].rsplit(':', 1)[-1]}",
         "order": f"{pushed}#{started_at}",
         "startedAt": started_at,
@@ -246,6 +245,7 @@ def not_deployed_to(release, reason):
         "limits": {key: DEFAULTS[key] for key in DEFAULTS if key != "postDeploySeconds"},
         "update": None,
         "revisions": [],
+        "imageConfigs": [],
     }
 
 
@@ -263,14 +263,16 @@ def validate(event):
         check(event["alarm"], ("name", "at"), where="alarm.")
 
 
-def deploy(event, stack, services):
+def deploy(event, stack, services, image_configs):
     linked = linked_repositories(stack.name, services, event.get("repository"))
     if len(linked) > 1:
         raise AmbiguousRepository(f"{stack.name} runs images of {linked}")
     repository = linked[0]
     unit = unit_of(services, linked)
     is_own = owns_commands(stack, services, repository)
-    digest = digest_of(repository, event)
+    digest, manifest = images.find(repository, event)
+    platforms = [service.revision["platform"] for service in unit]
+    configs = images.configs(repository, digest, manifest, platforms, image_configs)
     image = unit[0].image(repository, digest)
     behind = [service for service in unit if not service.runs(image)]
     limits = stack.limits()
@@ -278,15 +280,24 @@ def deploy(event, stack, services):
     if event.get("migrate", is_own):
         if not stack.outputs and stack.status.endswith("_FAILED"):
             raise stack.invalid("MigrationCommand", "CloudFormation tells no outputs of it")
-        migration = command_of(stack, "migration", unit, repository, limits["migrationSeconds"])
+        migration = command_of(
+            stack, "migration", unit, repository, configs, limits["migrationSeconds"]
+        )
     seconds = limits.pop("postDeploySeconds")
     if is_own:
-        post_deploy = command_of(stack, "postDeploy", unit, repository, seconds)
+        post_deploy = command_of(stack, "postDeploy", unit, repository, configs, seconds)
     deploys = behind or (event.get("migrate") is True and migration)
     return {
         "action": ("migrate" if migration else "deploy") if deploys else "verify",
         "reason": f"{len(behind)} of {len(unit)} services of {stack.name} do not run {image} yet.",
-        "image": {"repository": repository, "digest": digest, "image": image},
+        "image": {
+            "repository": repository,
+            "digest": digest,
+            "image": image,
+            "commit": configs[0]["commit"],
+            "commitUrl": images.commit_url(configs[0]),
+        },
+        "imageConfigs": configs,
         "migration": migration if deploys else None,
         "postDeploy": post_deploy,
         "limits": limits,
@@ -303,6 +314,7 @@ def rollback(stack, services):
         "action": "rollback",
         "reason": f"Stack {stack.name} is to go back to an earlier release.",
         "image": {},
+        "imageConfigs": [],
         "migration": None,
         "postDeploy": None,
         "limits": limits,
@@ -430,7 +442,15 @@ def revision_of(definition):
     containers = described["taskDefinition"]["containerDefinitions"]
     return {
         "taskDefinition": task_definition.arn(described),
-        "containers": [{"name": one["name"], "image": one["image"]} for one in containers],
+        "containers": [
+            {
+                "name": one["name"],
+                "image": one["image"],
+                **({"entryPoint": one["entryPoint"]} if one.get("entryPoint") else {}),
+            }
+            for one in containers
+        ],
+        "platform": images.platform_of(described["taskDefinition"]),
     }
 
 
@@ -484,6 +504,11 @@ class Service:
                 return f"{registry}/{repository}@{digest}"
         return None
 
+    def entry_point(self, container, configs):
+        own = next(one for one in self.revision["containers"] if one["name"] == container)
+        config = images.of_platform(configs, self.revision["platform"])
+        return own.get("entryPoint") or config["entryPoint"]
+
     def runs(self, image):
         return self.is_settled and task_definition.are_pinned_to(
             self.revision["containers"], image
@@ -523,19 +548,7 @@ def names_stack(service, repository, stack):
     return any(tag["Key"] == "bluegreen:stacks" and stack in tag["Value"].split() for tag in tags)
 
 
-def digest_of(repository, event):
-    image = {"imageDigest": event["digest"]} if "digest" in event else {"imageTag": event["tag"]}
-    try:
-        with AwsRequests("ecr:DescribeImages", repository):
-            answer = ecr.describe_images(repositoryName=repository, imageIds=[image])
-    except AwsRequestFailed as failure:
-        if failure.code == "ImageNotFoundException":
-            raise ImageNotFound(f"{repository} has no image {image}") from failure
-        raise
-    return answer["imageDetails"][0]["imageDigest"]
-
-
-def command_of(stack, purpose, unit, repository, seconds):
+def command_of(stack, purpose, unit, repository, configs, seconds):
     """The command that an output of the stack asks for, and where it runs."""
     output = COMMANDS[purpose]
     command = stack.outputs.get(output)
@@ -548,6 +561,8 @@ def command_of(stack, purpose, unit, repository, seconds):
     if not isinstance(words, list) or not words or not all(isinstance(w, str) for w in words):
         raise stack.invalid(output, f"`{command}` is no JSON array of strings")
     service, container = container_of(stack, unit, repository)
+    entry_point = service.entry_point(container, configs)
+    words = images.words(entry_point, words)
     return {
         "purpose": purpose,
         "cluster": service.cluster,
@@ -555,6 +570,7 @@ def command_of(stack, purpose, unit, repository, seconds):
         "taskDefinition": service.revision["taskDefinition"],
         "container": container,
         "command": words,
+        "line": [*entry_point, *words],
         "timeoutSeconds": seconds,
     }
 

@@ -125,6 +125,7 @@ impl<'a> Application<'a> {
             ("VpcId", vpc),
             ("SubnetIds", subnets),
             ("ListenerPort", &port),
+            ("CpuArchitecture", image::cpu_architecture()),
         ]);
         let (alarms, _) = WATCHED;
         if settings.parameters.iter().all(|(name, _)| *name != alarms) {
@@ -210,6 +211,7 @@ impl<'a> Application<'a> {
             .set_task_role_arn(worker.task_role_arn)
             .set_network_mode(worker.network_mode)
             .set_requires_compatibilities(worker.requires_compatibilities)
+            .set_runtime_platform(worker.runtime_platform)
             .set_cpu(worker.cpu)
             .set_memory(worker.memory)
             .send()

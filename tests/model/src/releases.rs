@@ -41,6 +41,8 @@ fn push(name: &str, repository: &str, second: u8) -> TakeTurnInput {
             action: RequestedAction::Deploy,
             repository: Some(repository.to_owned()),
             tag: None,
+            commit: None,
+            commit_url: None,
             digest: Some(name.to_owned()),
             image: Some(name.to_owned()),
             record: format!("release#{started_at}#{name}"),

@@ -5,6 +5,7 @@
 //! repository and a database of its own. Without the usual harness, because somebody must close
 //! the account when the last story is over.
 
+mod entry_points;
 mod events;
 mod left_behind;
 mod limits;
@@ -65,6 +66,8 @@ fn main() -> ExitCode {
         released::a_pushed_image_is_migrated_deployed_and_verified,
         released::a_release_is_started_by_hand,
         released::a_release_by_hand_of_what_runs_already_changes_nothing,
+        entry_points::an_image_whose_entry_point_is_a_shell_is_migrated,
+        entry_points::an_image_whose_entry_point_ignores_the_migration_is_refused,
         refused::a_failing_migration_leaves_the_service_alone,
         refused::an_image_that_cannot_be_pulled_leaves_the_service_alone,
         refused::malformed_input_changes_nothing,

@@ -5,7 +5,7 @@ use end_to_end::account::Account;
 use end_to_end::application::{Application, Settings, WATCHED};
 use end_to_end::execution::End;
 use end_to_end::visitor::Visitor;
-use sample::image::{Image, VersionSpec, push_manifest};
+use sample::image::{Image, VersionSpec, push_manifest, upload_config};
 use serde_json::json;
 
 use crate::released::assert_runs;
@@ -96,10 +96,11 @@ pub(crate) async fn an_image_that_cannot_be_pulled_leaves_the_service_alone(
     let running = Running::new(account, "no-pull").await?;
     let application = &running.application;
 
-    // Its manifest is in the repository, but what the manifest lists is not.
+    // Its manifest and its configuration are in the repository, but its layers are not.
     let image = VersionSpec::meow()
         .title("Nobody has its layers")
         .build(account.websvc())?;
+    upload_config(account.aws(), &image).await?;
     push_manifest(account.config(), "no-pull", Some("v2"), &image).await?;
     let execution = account
         .execution_of_push("no-pull", &image.digest())

@@ -310,6 +310,10 @@ fn template(repository: &str, deployment: &Deployment, migration: Duration) -> V
                 "Properties": {
                     "Family": stack,
                     "RequiresCompatibilities": ["FARGATE"],
+                    "RuntimePlatform": {
+                        "CpuArchitecture": image::cpu_architecture(),
+                        "OperatingSystemFamily": "LINUX",
+                    },
                     "NetworkMode": "awsvpc",
                     "Cpu": "256",
                     "Memory": "512",
