@@ -272,8 +272,8 @@ pub fn started_migration(
         changes: vec![on_record(
             release,
             Attributes::default()
-                .set("migration", task)
-                .set("migrationCommand", json(line)),
+                .set("migrationCommand", json(line))
+                .set("migration", task),
         )],
     };
     transaction.changes.push(Change {

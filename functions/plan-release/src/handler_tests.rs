@@ -930,6 +930,7 @@ async fn a_push_that_came_too_late_is_stale() {
 
 #[tokio::test]
 async fn a_rollback_is_planned_for_the_services_as_they_are_now() {
+    let amd64 = json!({"os": "linux", "architecture": "amd64"});
     let mut world = world().all_run(&pinned());
     world.outputs.push(("PostDeployCommand", r#"["warm-up"]"#));
     world
@@ -977,13 +978,14 @@ async fn a_rollback_is_planned_for_the_services_as_they_are_now() {
             "update": null,
             "revisions": [
                 {"taskDefinition": "cache:1", "containers": [{"name": "redis", "image": "redis:7"}], "platform": amd64},
-                {"taskDefinition": "tools:1", "containers": [{"name": "tools", "image": image("tools:v1")}]},
+                {"taskDefinition": "tools:1", "containers": [{"name": "tools", "image": image("tools:v1")}], "platform": amd64},
                 {"taskDefinition": "web:1", "containers": [
                     {"name": "proxy", "image": "public.ecr.aws/nginx/nginx:1"},
                     {"name": "web", "image": pinned()}
-                ]},
-                {"taskDefinition": "worker:1", "containers": [{"name": "worker", "image": pinned()}]}
-            ]
+                ], "platform": amd64},
+                {"taskDefinition": "worker:1", "containers": [{"name": "worker", "image": pinned()}], "platform": amd64}
+            ],
+            "imageConfigs": []
         })
     );
 }

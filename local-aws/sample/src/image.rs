@@ -354,13 +354,10 @@ pub async fn upload(local_aws: &LocalAws, image: &Image) -> Result<()> {
 /// # Errors
 /// It was not taken.
 pub async fn upload_config(local_aws: &LocalAws, image: &Image) -> Result<()> {
-    let config = image
-        .blobs
-        .iter()
-        .find(|blob| blob.media_type == CONFIG_TYPE);
-    for blob in config {
-        local_aws.upload_blob(blob.bytes.clone()).await?;
-    }
+    let mut blobs = image.blobs.iter();
+    let config = blobs.find(|blob| blob.media_type == CONFIG_TYPE);
+    let config = config.context("the image has no configuration")?;
+    local_aws.upload_blob(config.bytes.clone()).await?;
     Ok(())
 }
 
