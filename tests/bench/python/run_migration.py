@@ -28,6 +28,7 @@ def handler(event, context):
             "taskDefinition",
             "container",
             "command",
+            "line",
             "timeoutSeconds",
         ),
         where="command.",
@@ -58,7 +59,7 @@ def run(event, at):
         raise InvalidInput(f"`command.taskDefinition`: {nothing}") from nothing
     task_arn, revision = start(request(service, event, revision), command)
     if command["purpose"] == "migration":
-        table.started_migration(release, execution, task_arn)
+        table.started_migration(release, execution, task_arn, command["line"])
     return {
         "purpose": command["purpose"],
         "stack": release["stack"],

@@ -296,9 +296,10 @@ def finish(stack, call):
         print(failure)
 
 
-def started_migration(release, execution, task):
+def started_migration(release, execution, task, line):
     def decide(turn):
-        record = Update(release["stack"], release["record"]).set(migration=task)
+        record = Update(release["stack"], release["record"])
+        record = record.set(migrationCommand=json.dumps(line), migration=task)
         return [record, of_turn(turn, release["stack"])]
 
     change_own(release["stack"], execution, decide)
@@ -318,5 +319,7 @@ def facts(release, execution, retention_days):
         "repository": release["repository"],
         "digest": release["digest"],
         "tag": release["tag"],
+        "commit": release.get("commit"),
+        "commitUrl": release.get("commitUrl"),
         "pushedAt": release["pushedAt"],
     }

@@ -324,12 +324,14 @@ const STRATEGIES_DIFFER: [&str; 5] = [
 ];
 
 /// Calls that a function may make, and does not on the way that leads to its state.
-const NOT_ON_THE_WAY: [(&str, &str); 11] = [
+const NOT_ON_THE_WAY: [(&str, &str); 12] = [
     // The turn, and alarms, are looked at with the turn in hand.
     ("PlanRelease", "dynamodb:GetItem"),
     ("PlanRelease", "monitoring:DescribeAlarms"),
     // What a revision runs is known by then.
     ("PlanInTurn", "ecs:DescribeTaskDefinition"),
+    // What the image says of itself is known by then too.
+    ("PlanInTurn", "ecr:GetDownloadUrlForLayer"),
     // A release is named by a person who wants it back.
     ("ChooseTarget", "dynamodb:GetItem"),
     // Only a try after one that failed looks for the task of the first.
