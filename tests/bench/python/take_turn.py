@@ -135,7 +135,7 @@ class Seen:
 
     def supersede(self, displaced):
         try:
-            waiting = waits.of(f"take-turn#{displaced}")
+            waiting = waits.take(f"take-turn#{displaced}")
             if waiting:
                 waits.succeed(waiting, without_turn(self.id))
         except AwsRequestFailed:
@@ -166,7 +166,11 @@ class Seen:
         updates = [turn, self.open(record, now)]
         if dead:
             updates += self.abandon(now)
-        return self.write(updates)
+        if not table.write(updates):
+            return AGAIN
+        mine = self.me["execution"]["redrives"]
+        touched = record.get("touched", mine) < mine
+        return {"taken": True, "supersededBy": None, "at": now, "touched": touched}
 
     def open(self, record, now):
         seen = record.get("verdict")

@@ -46,18 +46,19 @@ def drive(function, event, awaited, told, look):
 def tell(function, about, look):
     """Everybody is told; then the first failure."""
     first_failure = None
-    for waiting in waiting_for(function, about):
+    for waiter in waiters(function, about):
         try:
-            tell_one(waiting, look)
+            tell_one(waiter, look)
         except AwsRequestFailed as failure:
             first_failure = first_failure or failure
     if first_failure:
         raise first_failure
 
 
-def tell_one(waiting, look):
+def tell_one(waiter, look):
     """While one call looks, the others leave word, and it looks once more."""
-    if not begin_to_look(waiting):
+    waiting = begin_to_look(waiter)
+    if not waiting:
         return
     events = 1
     while events:
@@ -75,43 +76,51 @@ def tell_one(waiting, look):
         events = stop_looking(waiting, events)
 
 
-def begin_to_look(waiting):
-    counted = update_token(
-        waiting, "ADD events :one", values={":one": {"N": "1"}}, ReturnValues="UPDATED_NEW"
-    )
-    return bool(counted) and counted["Attributes"]["events"]["N"] == "1"
-
-
-def stop_looking(waiting, events_seen):
-    """How many events there are by now, if there are more."""
-    if events_seen is None:
-        update_token(waiting, "REMOVE events")
-        return None
-    seen = {":seen": {"N": str(events_seen)}}
-    if update_token(waiting, "REMOVE events", "#token = :token AND events = :seen", seen):
-        return None
-    item = token_item(waiting["waiter"])
-    is_mine = item and item["token"]["S"] == waiting["token"] and "events" in item
-    return int(item["events"]["N"]) if is_mine else None
-
-
-def update_token(waiting, update, condition="#token = :token", values=None, **more):
-    """None where the condition fails."""
+def begin_to_look(waiter):
+    """What is waited for, where this is the first event since the last look."""
     try:
         with AwsRequests("dynamodb:UpdateItem", TABLE):
-            return dynamodb.update_item(
+            counted = dynamodb.update_item(
                 TableName=TABLE,
-                Key=key(waiting["waiter"], "token"),
-                UpdateExpression=update,
-                ConditionExpression=condition,
+                Key=key(waiter, "token"),
+                UpdateExpression="ADD events :one",
+                ConditionExpression="attribute_exists(#token)",
                 ExpressionAttributeNames={"#token": "token"},
-                ExpressionAttributeValues={":token": {"S": waiting["token"]}, **(values or {})},
-                **more,
+                ExpressionAttributeValues={":one": {"N": "1"}},
+                ReturnValues="ALL_NEW",
             )
     except AwsRequestFailed as failure:
         if failure.code != "ConditionalCheckFailedException":
             raise
         return None
+    item = counted["Attributes"]
+    return plain(waiter, item) if item["events"]["N"] == "1" else None
+
+
+def stop_looking(waiting, events_seen):
+    """How many events there are by now, if there are more."""
+    condition, values = "#token = :token", {":token": {"S": waiting["token"]}}
+    if events_seen is not None:
+        condition += " AND events = :seen"
+        values[":seen"] = {"N": str(events_seen)}
+    try:
+        with AwsRequests("dynamodb:UpdateItem", TABLE):
+            dynamodb.update_item(
+                TableName=TABLE,
+                Key=key(waiting["waiter"], "token"),
+                UpdateExpression="REMOVE events",
+                ConditionExpression=condition,
+                ExpressionAttributeNames={"#token": "token"},
+                ExpressionAttributeValues=values,
+                ReturnValuesOnConditionCheckFailure="ALL_OLD",
+            )
+    except AwsRequestFailed as failure:
+        if failure.code != "ConditionalCheckFailedException":
+            raise
+        item = failure.__cause__.response.get("Item", {})
+        is_mine = item.get("token") == values[":token"] and "events" in item
+        return int(item["events"]["N"]) if is_mine else None
+    return None
 
 
 def store(waiting):
@@ -138,7 +147,8 @@ def store(waiting):
         pointers += answer.get("UnprocessedItems", {}).get(TABLE, [])
 
 
-def waiting_for(function, awaited):
+def waiters(function, awaited):
+    """Whose tokens are stored under what they wait for."""
     with AwsRequests("dynamodb:Query", TABLE):
         pages = dynamodb.get_paginator("query").paginate(
             TableName=TABLE,
@@ -150,22 +160,20 @@ def waiting_for(function, awaited):
             },
             ProjectionExpression="waiter",
         )
-        waiters = [item["waiter"]["S"] for page in pages for item in page["Items"]]
-    found = map(of, waiters)
-    return [waiting for waiting in found if waiting]
+        return [item["waiter"]["S"] for page in pages for item in page["Items"]]
 
 
-def token_item(waiter):
-    with AwsRequests("dynamodb:GetItem", TABLE):
-        answer = dynamodb.get_item(
-            TableName=TABLE, Key=key(waiter, "token"), ConsistentRead=True
+def take(waiter):
+    """A token that is taken out of the table, for an answer that is no function's."""
+    with AwsRequests("dynamodb:DeleteItem", TABLE):
+        answer = dynamodb.delete_item(
+            TableName=TABLE, Key=key(waiter, "token"), ReturnValues="ALL_OLD"
         )
-    return answer.get("Item")
+    return plain(waiter, answer["Attributes"]) if "Attributes" in answer else None
 
 
-def of(waiter):
-    item = token_item(waiter)
-    return item and {
+def plain(waiter, item):
+    return {
         "waiter": waiter,
         "token": item["token"]["S"],
         "asked": json.loads(item["asked"]["S"]),
