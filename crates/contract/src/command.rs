@@ -20,8 +20,21 @@ pub struct Command {
     pub command: Vec<String>,
     /// All words that run: the container's entry point, which stays, and `command`.
     pub line: Vec<String>,
+    /// Of its task.
+    #[serde(default)]
+    pub size: TaskSize,
     /// How long it may run.
     pub timeout_seconds: u32,
+}
+
+/// How large a task is; `null`: as large as the service's.
+#[derive(Debug, Clone, Copy, Default, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "camelCase", deny_unknown_fields)]
+pub struct TaskSize {
+    /// CPU units, 1024 for each vCPU.
+    pub cpu: Option<u32>,
+    /// MiB.
+    pub memory: Option<u32>,
 }
 
 /// What a command is for.
@@ -52,6 +65,10 @@ pub struct RunMigrationInput {
     pub release: Release,
     pub execution: Execution,
     pub command: Command,
+    /// How often this very call was made before.
+    pub retries: u32,
+    /// Its own answer, where that task never started for a reason that passes.
+    pub earlier: Option<StartedTask>,
     /// What the services were before this release, for its record.
     pub before: Vec<PlannedService>,
 }
@@ -78,6 +95,9 @@ pub struct StartedTask {
     /// When ECS was asked for it, milliseconds since 1970.
     pub at: i64,
     pub timeout_seconds: u32,
+    /// How many tasks before it never started.
+    #[serde(default)]
+    pub attempt: u32,
 }
 
 /// A stream of CloudWatch Logs.

@@ -16,7 +16,7 @@ mod turn;
 
 pub use command::{
     CheckExitCodeInput, Command, ContainerStatus, EndedTask, ExitCode, LogLocation, Purpose,
-    RunMigrationInput, StartedTask, StoppedTask, WaitTaskInput,
+    RunMigrationInput, StartedTask, StoppedTask, TaskSize, WaitTaskInput,
 };
 pub use end::{
     Current, EndReleaseInput, FailedStep, Outcome, RecordCurrentInput, ServiceRevision,
@@ -29,8 +29,8 @@ pub use plan::{
 };
 pub use release::{EVERY_REPOSITORY, Execution, Release, name_of};
 pub use services::{
-    Health, RollBackInput, UpdateServiceInput, UpdatedService, UpdatedServices, Verdict,
-    VerifyHealthInput, check_health_check_url,
+    DeregisterRevisionsInput, DeregisteredRevisions, Health, RollBackInput, UpdateServiceInput,
+    UpdatedService, UpdatedServices, Verdict, VerifyHealthInput, check_health_check_url,
 };
 pub use text::cut;
 pub use turn::{
@@ -207,10 +207,11 @@ mod tests {
     }
 
     /// By its stem, what a function takes.
-    const INPUTS: [(&str, Accepts); 12] = [
+    const INPUTS: [(&str, Accepts); 13] = [
         ("PlanRelease", accepts::<PlanReleaseInput>),
         ("TakeTurn", accepts::<TakeTurnInput>),
         ("SettleRelease", accepts::<SettleReleaseInput>),
+        ("DeregisterRevisions", accepts::<DeregisterRevisionsInput>),
         ("RunMigration", accepts::<RunMigrationInput>),
         ("WaitTask", accepts::<WaitTaskInput>),
         ("CheckExitCode", accepts::<CheckExitCodeInput>),

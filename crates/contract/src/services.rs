@@ -1,6 +1,6 @@
 //! Services on their way from one revision to another, and what became of that.
 
-use crate::{Execution, PlannedService, Release, StartedTask, Target};
+use crate::{Execution, PlannedService, Release, Target};
 use serde::{Deserialize, Serialize};
 
 /// Input of `update-service`.
@@ -10,8 +10,6 @@ pub struct UpdateServiceInput {
     pub release: Release,
     pub execution: Execution,
     pub services: Vec<PlannedService>,
-    /// The migration, whose revision its service gets.
-    pub migration: Option<StartedTask>,
     /// Names of the alarms that must be quiet.
     pub alarms: Vec<String>,
     /// Seconds that the deployment may take.
@@ -58,6 +56,23 @@ pub struct RollBackInput {
     pub earlier: Option<UpdatedServices>,
     /// Seconds that the rollback may take.
     pub deployment_seconds: u32,
+}
+
+/// Input of `deregister-revisions`.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "camelCase", deny_unknown_fields)]
+pub struct DeregisterRevisionsInput {
+    pub release: Release,
+    pub execution: Execution,
+    pub services: Vec<PlannedService>,
+}
+
+/// Answer of `deregister-revisions`.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "camelCase", deny_unknown_fields)]
+pub struct DeregisteredRevisions {
+    /// ARNs of the revisions that this call deregistered.
+    pub task_definitions: Vec<String>,
 }
 
 /// Input of `verify-health` that the state machine gives.

@@ -17,8 +17,8 @@ pub use seen::{Seen, is_at_rest, rollout, rollout_state};
 pub use started_by::started_by;
 pub use tag::tag;
 pub use task_definition::{
-    Described, EXECUTION_TAG, Family, Marks, RegisterFailure, STACK_TAG, describe_task_definition,
-    pinned_to,
+    Described, EXECUTION_TAG, Family, Marks, OneOff, RegisterFailure, STACK_TAG,
+    deregister_unserved, describe_task_definition, is_deregistered, pinned_to,
 };
 
 use aws_sdk_ecs::Client;

@@ -3,6 +3,10 @@
 //! A release changes one thing in a task definition: the image of the containers that come from its
 //! repository. Everything else that the SDK knows of a task definition goes into the new revision
 //! as it was.
+//!
+//! Whoever names a family alone runs its latest active revision. What has not migrated yet, and what was
+//! not deployed after all, is therefore never that: a one-off task has a family of its own, and revisions
+//! of a release that failed or was rolled back are deregistered.
 
 use crate::tag;
 use aws_sdk_ecs::Client;
@@ -10,13 +14,18 @@ use aws_sdk_ecs::operation::describe_task_definition::DescribeTaskDefinitionOutp
 use aws_sdk_ecs::operation::register_task_definition::RegisterTaskDefinitionInput;
 use aws_sdk_ecs::operation::register_task_definition::builders::RegisterTaskDefinitionInputBuilder;
 use aws_sdk_ecs::types::{Tag, TaskDefinition, TaskDefinitionField};
+use bluegreen_contract::{Purpose, TaskSize};
 use bluegreen_ecr::EcrImage;
 use bluegreen_runtime::{AwsRequestFailed, failed};
+use std::collections::{BTreeMap, BTreeSet};
 
 /// Tag of a revision: the stack that it was registered for.
 pub const STACK_TAG: &str = "bluegreen:stack";
 /// Tag of a revision: the ARN of the execution that registered it.
 pub const EXECUTION_TAG: &str = "bluegreen:execution";
+
+/// <https://docs.aws.amazon.com/AmazonECS/latest/APIReference/API_RegisterTaskDefinition.html>
+const LONGEST_FAMILY: usize = 255;
 
 /// Who registers a revision; it goes into the revision's tags.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -118,6 +127,61 @@ impl Described {
         next.registration()
     }
 
+    /// The request that registers what a one-off task runs: this revision in a family of its own, with
+    /// the image pinned.
+    ///
+    /// The task ends when its container has ended, and not before, and what ended is not run again: that
+    /// container alone is essential, and it is never restarted, whatever it is in the service
+    /// (<https://docs.aws.amazon.com/AmazonECS/latest/APIReference/API_ContainerRestartPolicy.html>).
+    /// Another one that ended first would have it told to end, and many a program exits 0 then.
+    fn one_off(
+        &self,
+        one_off: OneOff<'_>,
+        image: &str,
+        marks: Marks<'_>,
+    ) -> RegisterTaskDefinitionInputBuilder {
+        let mut next = self.clone();
+        let containers = next.task_definition.container_definitions.iter_mut();
+        for container in containers.flatten() {
+            let is_it = container.name() == Some(one_off.container);
+            container.essential = Some(is_it);
+            if is_it {
+                container.restart_policy = None;
+                // What the task has is the container's: a share of its own would keep it to the service's.
+                if one_off.size.cpu.is_some() {
+                    container.cpu = 0;
+                }
+                if one_off.size.memory.is_some() {
+                    (container.memory, container.memory_reservation) = (None, None);
+                }
+            }
+        }
+        let task = &mut next.task_definition;
+        task.cpu = one_off
+            .size
+            .cpu
+            .map(|units| units.to_string())
+            .or(task.cpu.take());
+        task.memory = one_off
+            .size
+            .memory
+            .map(|mib| mib.to_string())
+            .or(task.memory.take());
+        let family = one_off_family(self.family(), one_off.purpose);
+        next.pinned(image, marks).family(family)
+    }
+
+    fn family(&self) -> &str {
+        self.task_definition.family().unwrap_or_default()
+    }
+
+    /// Whether a release of the stack registered it.
+    fn is_of(&self, stack: &str) -> bool {
+        let value = |key: &str| self.tags.iter().find(|tag| tag.key() == Some(key));
+        let of_stack = value(STACK_TAG).and_then(Tag::value);
+        of_stack == tag(STACK_TAG, stack).value() && value(EXECUTION_TAG).is_some()
+    }
+
     /// The request that registers this very revision once more.
     ///
     /// What ECS adds when it registers (ARN, revision, status, the attributes it requires,
@@ -212,30 +276,166 @@ impl Family {
         marks: Marks<'_>,
     ) -> Result<String, RegisterFailure> {
         let Self { revision, latest } = self;
-        if of_repository(image, revision.images()).next().is_none() {
-            return Err(RegisterFailure::NothingToPin {
-                task_definition: revision.arn().to_owned(),
-                image: image.to_owned(),
-            });
-        }
-        let wanted = revision.pinned(image, marks);
-        if marks.execution.is_some()
-            && let Some(latest) = latest
-            && latest.registration() == wanted
-        {
-            return Ok(latest.arn().to_owned());
-        }
-        let family = revision.task_definition.family().unwrap_or_default();
-        let registered = wanted
-            .send_with(client)
-            .await
-            .map_err(failed("ecs:RegisterTaskDefinition", family))?;
-        registered
-            .task_definition()
-            .and_then(TaskDefinition::task_definition_arn)
-            .map(str::to_owned)
-            .ok_or_else(|| without_answer("ecs:RegisterTaskDefinition", family).into())
+        revision.check_pinnable(image)?;
+        let latest = latest.as_ref().filter(|_| marks.execution.is_some());
+        let arn = register(client, revision.pinned(image, marks), latest).await?;
+        Ok(arn)
     }
+
+    /// Registers once more what the revision runs, since no service can be given one that was deregistered,
+    /// and returns its ARN. A retried call finds the revision of its first try.
+    ///
+    /// # Errors
+    /// [`AwsRequestFailed`].
+    pub async fn register_again(
+        &self,
+        client: &Client,
+        marks: Marks<'_>,
+    ) -> Result<String, AwsRequestFailed> {
+        let mut again = self.revision.clone();
+        again.tags = marked(again.tags, marks);
+        register(client, again.registration(), self.latest.as_ref()).await
+    }
+}
+
+/// Whether ECS refused a revision because it was deregistered, as CloudFormation does with each that it
+/// replaces (<https://github.com/aws/aws-cdk/issues/24372>).
+#[must_use]
+pub fn is_deregistered(failure: &AwsRequestFailed) -> bool {
+    failure.code == "ClientException" && failure.message.contains("inactive")
+}
+
+impl Described {
+    /// Registers what a one-off task runs, and returns its ARN. A call that is made `again` looks for the
+    /// revision of its first try.
+    ///
+    /// # Errors
+    /// [`RegisterFailure`].
+    pub async fn register_one_off(
+        &self,
+        client: &Client,
+        one_off: OneOff<'_>,
+        image: &str,
+        marks: Marks<'_>,
+        again: bool,
+    ) -> Result<String, RegisterFailure> {
+        self.check_pinnable(image)?;
+        let latest = match again {
+            true => latest(client, &one_off_family(self.family(), one_off.purpose)).await?,
+            false => None,
+        };
+        let arn = register(client, self.one_off(one_off, image, marks), latest.as_ref()).await?;
+        Ok(arn)
+    }
+
+    fn check_pinnable(&self, image: &str) -> Result<(), RegisterFailure> {
+        match of_repository(image, self.images()).next() {
+            Some(_) => Ok(()),
+            None => Err(RegisterFailure::NothingToPin {
+                task_definition: self.arn().to_owned(),
+                image: image.to_owned(),
+            }),
+        }
+    }
+}
+
+/// A container that runs once.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub struct OneOff<'a> {
+    pub purpose: Purpose,
+    /// Its name.
+    pub container: &'a str,
+    /// Of the task, where it is another one than the service's tasks have.
+    pub size: TaskSize,
+}
+
+/// The family of a purpose's revisions beside a service's family.
+fn one_off_family(family: &str, purpose: Purpose) -> String {
+    let suffix = match purpose {
+        Purpose::Migration => "-bluegreen-migration",
+        Purpose::PostDeploy => "-bluegreen-post-deploy",
+    };
+    let length = family.len().min(LONGEST_FAMILY - suffix.len());
+    format!("{}{suffix}", &family[..length])
+}
+
+/// Deregisters what releases of the stack have registered beyond what may run: of the families of these
+/// services and of their one-off tasks the latest revisions, down to one that is `in_service` or runs an
+/// image that is, or that no release registered. Returns their ARNs.
+///
+/// Tasks that run a revision go on when it is deregistered
+/// (<https://docs.aws.amazon.com/AmazonECS/latest/developerguide/deregister-task-definition-v2.html>).
+///
+/// # Errors
+/// [`AwsRequestFailed`].
+pub async fn deregister_unserved(
+    client: &Client,
+    stack: &str,
+    in_service: &BTreeSet<String>,
+) -> Result<Vec<String>, AwsRequestFailed> {
+    let mut families: BTreeMap<String, BTreeSet<String>> = BTreeMap::new();
+    for revision in in_service {
+        let described = describe_task_definition(client, revision).await?;
+        let images = described.images().map(str::to_owned);
+        let family = described.family().to_owned();
+        families.entry(family).or_default().extend(images);
+    }
+    let mut gone = Vec::new();
+    for (family, images) in &families {
+        let serves = |latest: &Described| in_service.contains(latest.arn());
+        deregister_down_to(client, stack, family, serves, &mut gone).await?;
+        for purpose in [Purpose::Migration, Purpose::PostDeploy] {
+            let serves = |latest: &Described| latest.images().all(|image| images.contains(image));
+            let family = one_off_family(family, purpose);
+            deregister_down_to(client, stack, &family, serves, &mut gone).await?;
+        }
+    }
+    Ok(gone)
+}
+
+async fn deregister_down_to(
+    client: &Client,
+    stack: &str,
+    family: &str,
+    serves: impl Fn(&Described) -> bool,
+    gone: &mut Vec<String>,
+) -> Result<(), AwsRequestFailed> {
+    while let Some(latest) = latest(client, family).await? {
+        // What was deregistered may be described as active for a moment.
+        if serves(&latest) || !latest.is_of(stack) || gone.iter().any(|arn| arn == latest.arn()) {
+            break;
+        }
+        client
+            .deregister_task_definition()
+            .task_definition(latest.arn())
+            .send()
+            .await
+            .map_err(failed("ecs:DeregisterTaskDefinition", latest.arn()))?;
+        tracing::info!(revision = latest.arn(), "the revision is deregistered");
+        gone.push(latest.arn().to_owned());
+    }
+    Ok(())
+}
+
+/// Registers what is `wanted` unless `latest` is the very same; returns its ARN.
+async fn register(
+    client: &Client,
+    wanted: RegisterTaskDefinitionInputBuilder,
+    latest: Option<&Described>,
+) -> Result<String, AwsRequestFailed> {
+    if let Some(latest) = latest.filter(|latest| latest.registration() == wanted) {
+        return Ok(latest.arn().to_owned());
+    }
+    let family = wanted.get_family().clone().unwrap_or_default();
+    let registered = wanted
+        .send_with(client)
+        .await
+        .map_err(failed("ecs:RegisterTaskDefinition", &family))?;
+    registered
+        .task_definition()
+        .and_then(TaskDefinition::task_definition_arn)
+        .map(str::to_owned)
+        .ok_or_else(|| without_answer("ecs:RegisterTaskDefinition", &family))
 }
 
 /// The family in a revision's ARN, `arn:…:task-definition/family:7`.

@@ -1,14 +1,15 @@
 use super::*;
+use aws_sdk_ecs::operation::deregister_task_definition::DeregisterTaskDefinitionOutput;
 use aws_sdk_ecs::operation::describe_task_definition::DescribeTaskDefinitionError;
 use aws_sdk_ecs::operation::register_task_definition::RegisterTaskDefinitionOutput;
 use aws_sdk_ecs::types::error::ClientException;
 use aws_sdk_ecs::types::{
-    Attribute, Compatibility, ContainerDefinition, EphemeralStorage, InferenceAccelerator, IpcMode,
-    KeyValuePair, NetworkMode, PidMode, ProxyConfiguration, RuntimePlatform, Secret,
-    TaskDefinitionPlacementConstraint, TaskDefinitionStatus, Volume,
+    Attribute, Compatibility, ContainerDefinition, ContainerRestartPolicy, EphemeralStorage,
+    InferenceAccelerator, IpcMode, KeyValuePair, NetworkMode, PidMode, ProxyConfiguration,
+    RuntimePlatform, Secret, TaskDefinitionPlacementConstraint, TaskDefinitionStatus, Volume,
 };
 use aws_smithy_mocks::{Rule, RuleMode, mock, mock_client};
-use std::collections::{BTreeMap, BTreeSet};
+use std::sync::{Arc, Mutex};
 
 const OLD: &str = "123456789012.dkr.ecr.us-east-1.amazonaws.com/demo:v1";
 const NEW: &str = "123456789012.dkr.ecr.us-east-1.amazonaws.com/demo@sha256:2222";
@@ -369,4 +370,223 @@ async fn a_revision_is_described_with_its_tags() {
         describe_task_definition(&client, "demo:7").await.unwrap(),
         complete()
     );
+}
+
+const ONE_OFF: OneOff<'_> = OneOff {
+    purpose: Purpose::Migration,
+    container: "web",
+    size: TaskSize {
+        cpu: None,
+        memory: None,
+    },
+};
+
+/// API_ContainerRestartPolicy: a container is restarted after exit 0 too; kayac/ecspresso#105: the
+/// container of a migration may not be essential.
+#[test]
+fn a_one_off_tasks_revision_has_a_family_of_its_own_and_its_container_runs_once() {
+    let mut revision = complete();
+    let containers = revision
+        .task_definition
+        .container_definitions
+        .as_mut()
+        .unwrap();
+    for container in containers {
+        container.essential = Some(false);
+        let restarted = ContainerRestartPolicy::builder().enabled(true).build();
+        container.restart_policy = Some(restarted.unwrap());
+    }
+    let next = revision.one_off(ONE_OFF, NEW, MARKS);
+    assert_eq!(
+        next.get_family().as_deref(),
+        Some("demo-bluegreen-migration")
+    );
+    let containers = next.get_container_definitions().as_deref().unwrap();
+    let [proxy, web] = containers else {
+        panic!("{containers:?}");
+    };
+    assert_eq!((web.essential(), web.restart_policy()), (Some(true), None));
+    assert_eq!(web.image(), Some(NEW));
+    // It cannot end the task before its time, and goes on as long as the task does.
+    assert_eq!(proxy.essential(), Some(false));
+    assert!(proxy.restart_policy().is_some());
+    assert_eq!(next.get_cpu().as_deref(), Some("256"));
+    assert_eq!(next.get_memory().as_deref(), Some("512"));
+}
+
+#[test]
+fn a_one_off_task_may_have_a_size_of_its_own() {
+    let mut revision = complete();
+    let containers = revision
+        .task_definition
+        .container_definitions
+        .as_mut()
+        .unwrap();
+    for container in containers {
+        (container.cpu, container.memory) = (64, Some(128));
+    }
+    let size = TaskSize {
+        cpu: Some(2048),
+        memory: Some(8192),
+    };
+    let next = revision.one_off(OneOff { size, ..ONE_OFF }, NEW, MARKS);
+    assert_eq!(next.get_cpu().as_deref(), Some("2048"));
+    assert_eq!(next.get_memory().as_deref(), Some("8192"));
+    let containers = next.get_container_definitions().as_deref().unwrap();
+    let sizes: Vec<_> = containers
+        .iter()
+        .map(|it| (it.cpu(), it.memory()))
+        .collect();
+    assert_eq!(sizes, [(64, Some(128)), (0, None)]);
+}
+
+#[tokio::test]
+async fn a_one_off_call_that_is_made_again_finds_the_revision_of_its_first_try() {
+    let latest = mock!(Client::describe_task_definition)
+        .match_requests(|request| request.task_definition() == Some("demo-bluegreen-migration"))
+        .then_output(|| {
+            let mut first = registered_by_this_execution();
+            let definition = &mut first.task_definition;
+            definition.task_definition_arn = Some("demo-bluegreen-migration:1".to_owned());
+            definition.family = Some("demo-bluegreen-migration".to_owned());
+            let containers = definition.container_definitions.as_mut().unwrap();
+            (containers[0].essential, containers[1].essential) = (Some(false), Some(true));
+            answer(&first)
+        });
+    let registers = mock!(Client::register_task_definition).then_output(|| registered("another:2"));
+    let client = mock_client!(aws_sdk_ecs, RuleMode::MatchAny, &[&latest, &registers]);
+    for (again, expected) in [(true, "demo-bluegreen-migration:1"), (false, "another:2")] {
+        let revision = complete();
+        let arn = revision.register_one_off(&client, ONE_OFF, NEW, MARKS, again);
+        assert_eq!(arn.await.unwrap(), expected);
+    }
+}
+
+#[test]
+fn a_family_of_its_own_is_no_longer_than_ecs_takes() {
+    let family = one_off_family(&"f".repeat(255), Purpose::PostDeploy);
+    assert_eq!(family.len(), 255);
+    assert!(family.ends_with("-bluegreen-post-deploy"));
+}
+
+/// Families, each with its active revisions, the latest last: number, image, and whether a release of
+/// the stack registered it.
+type Families = BTreeMap<&'static str, Vec<(u32, &'static str, bool)>>;
+
+/// An ECS with these families, which are changed as revisions are deregistered.
+fn ecs(families: Families) -> (Client, Arc<Mutex<Families>>) {
+    let families = Arc::new(Mutex::new(families));
+    let known = Arc::clone(&families);
+    let describes = mock!(Client::describe_task_definition).then_compute_output(move |request| {
+        let asked = request.task_definition().unwrap();
+        let (family, number) = match asked.split_once(':') {
+            Some((family, number)) => (family, number.parse().ok()),
+            None => (asked, None),
+        };
+        let families = known.lock().unwrap();
+        let revisions = families.get(family).map(Vec::as_slice).unwrap_or_default();
+        let mut found = revisions.iter().rev();
+        let found = found.find(|(it, ..)| number.is_none_or(|number: u32| number == *it));
+        let (number, image, ours) = *found.expect("only what is there is asked for");
+        let marked = marked(vec![], MARKS);
+        DescribeTaskDefinitionOutput::builder()
+            .task_definition(
+                TaskDefinition::builder()
+                    .task_definition_arn(format!("{family}:{number}"))
+                    .family(family)
+                    .container_definitions(container("web", image))
+                    .build(),
+            )
+            .set_tags(ours.then_some(marked))
+            .build()
+    });
+    let none = Arc::clone(&families);
+    let nothing = mock!(Client::describe_task_definition)
+        .match_requests(move |request| {
+            let families = none.lock().unwrap();
+            let family = request
+                .task_definition()
+                .unwrap()
+                .split(':')
+                .next()
+                .unwrap();
+            families.get(family).is_none_or(Vec::is_empty)
+        })
+        .then_error(|| {
+            DescribeTaskDefinitionError::ClientException(
+                ClientException::builder()
+                    .meta(
+                        aws_sdk_ecs::error::ErrorMetadata::builder()
+                            .code("ClientException")
+                            .build(),
+                    )
+                    .build(),
+            )
+        });
+    let gone = Arc::clone(&families);
+    let deregisters =
+        mock!(Client::deregister_task_definition).then_compute_output(move |request| {
+            let (family, number) = request.task_definition().unwrap().split_once(':').unwrap();
+            let mut families = gone.lock().unwrap();
+            let revisions = families.get_mut(family).unwrap();
+            let (latest, ..) = revisions.pop().unwrap();
+            assert_eq!(number, latest.to_string());
+            DeregisterTaskDefinitionOutput::builder().build()
+        });
+    let rules = [&nothing, &describes, &deregisters];
+    (
+        mock_client!(aws_sdk_ecs, RuleMode::MatchAny, &rules),
+        families,
+    )
+}
+
+async fn left_of(families: Families, in_service: &[&str]) -> (Vec<String>, Families) {
+    let (client, families) = ecs(families);
+    let in_service = in_service.iter().map(|arn| (*arn).to_owned()).collect();
+    let gone = deregister_unserved(&client, "demo", &in_service)
+        .await
+        .unwrap();
+    let left = families.lock().unwrap().clone();
+    (gone, left)
+}
+
+/// Played: after a release whose migration failed the family's latest was the refused image, ACTIVE.
+#[tokio::test]
+async fn what_is_in_service_is_the_latest_revision_of_its_family_again() {
+    let families = Families::from([
+        (
+            "web",
+            vec![
+                (6, OLD, true),
+                (7, OLD, false),
+                (8, NEW, true),
+                (9, NEW, true),
+            ],
+        ),
+        (
+            "web-bluegreen-migration",
+            vec![(1, OLD, true), (2, NEW, true)],
+        ),
+    ]);
+    let (gone, left) = left_of(families, &["web:7"]).await;
+    assert_eq!(gone, ["web:9", "web:8", "web-bluegreen-migration:2"]);
+    let expected = Families::from([
+        ("web", vec![(6, OLD, true), (7, OLD, false)]),
+        ("web-bluegreen-migration", vec![(1, OLD, true)]),
+    ]);
+    assert_eq!(left, expected);
+}
+
+#[tokio::test]
+async fn what_somebody_else_registered_stays() {
+    let families = Families::from([("web", vec![(7, OLD, true), (8, NEW, true), (9, NEW, false)])]);
+    let (gone, left) = left_of(families.clone(), &["web:7"]).await;
+    assert_eq!((gone, left), (vec![], families));
+}
+
+#[tokio::test]
+async fn of_services_that_run_different_revisions_the_later_one_stays() {
+    let families = Families::from([("web", vec![(7, OLD, true), (8, NEW, true)])]);
+    let (gone, _) = left_of(families, &["web:7", "web:8"]).await;
+    assert!(gone.is_empty(), "{gone:?}");
 }

@@ -24,6 +24,8 @@ pub enum Changing {
     Rollback,
     /// It starts the post-deploy command.
     PostDeploy,
+    /// It deregisters revisions that are not in service.
+    Revisions,
 }
 
 impl Changing {
@@ -33,6 +35,7 @@ impl Changing {
             Changing::Services => "services",
             Changing::Rollback => "rollback",
             Changing::PostDeploy => "postDeploy",
+            Changing::Revisions => "revisions",
         }
     }
 }

@@ -20,15 +20,23 @@ pub(crate) enum Failure {
     },
     /// Asked to end, many a program exits 0 with its work half done.
     #[error(
-        "The {name} was stopped from outside: container {container} of task {task} exited with code 0, which then does not prove that the {name} ran to its end. {reasons} See what it did before you {}.\n{log}", again(*purpose), name = purpose.name()
+        "The {name} was stopped from outside: container {container} of task {task} {}. {reasons} See what it did before you {}.\n{log}", exit.told(purpose.name()), again(*purpose), name = purpose.name()
     )]
     MigrationStopped {
         purpose: Purpose,
+        exit: Exit,
         container: String,
         task: String,
         /// Sentences.
         reasons: String,
         log: String,
+    },
+    /// The state machine has another one started.
+    #[error("The task {task} of the {} never started, for a reason that passes. {reasons}", purpose.name())]
+    TaskFailedToStart {
+        purpose: Purpose,
+        task: String,
+        reasons: String,
     },
     #[error(
         "The {} never ran: container {container} of task {task} has no exit code. {reasons}", purpose.name()
@@ -52,6 +60,28 @@ pub(crate) enum Failure {
         circumstances: String,
         log: String,
     },
+}
+
+/// How a container ended that was stopped from outside.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(crate) enum Exit {
+    Zero,
+    /// ECS tells no exit code of it, although its task ran.
+    Untold,
+}
+
+impl Exit {
+    fn told(self, name: &str) -> String {
+        match self {
+            Exit::Zero => format!(
+                "exited with code 0, which then does not prove that the {name} ran to its end"
+            ),
+            Exit::Untold => {
+                "has no exit code, although the task ran: it may have done part of its work"
+                    .to_owned()
+            }
+        }
+    }
 }
 
 /// The output of the app stack that says how long the command may run.

@@ -1,4 +1,4 @@
-use crate::failure::Failure;
+use crate::failure::{Exit, Failure};
 use crate::log;
 use aws_sdk_cloudwatchlogs::Client;
 use bluegreen_contract::{
@@ -6,6 +6,22 @@ use bluegreen_contract::{
     StoppedTask, parse,
 };
 use serde_json::Value;
+
+/// So many tasks that never started are followed by another one.
+const ATTEMPTS: u32 = 3;
+
+/// Parts of reasons of Fargate for which a task does not start and that pass, in lower case: network
+/// interfaces, capacity, pulling an image, the agent.
+const PASSING: [&str; 8] = [
+    "network interface",
+    "capacity is unavailable",
+    "timeout waiting",
+    "i/o timeout",
+    "context deadline exceeded",
+    "tls handshake timeout",
+    "connection reset",
+    "agent",
+];
 
 /// Looks at the command's container, by name: other containers may be in the task uninvited.
 pub(crate) async fn handle(client: &Client, event: Value) -> Result<ExitCode, Failure> {
@@ -22,6 +38,7 @@ pub(crate) async fn handle(client: &Client, event: Value) -> Result<ExitCode, Fa
     match container.and_then(|container| container.exit_code) {
         Some(0) if is_stopped_from_outside(stopped) => Err(Failure::MigrationStopped {
             purpose,
+            exit: Exit::Zero,
             reasons: reasons(stopped, container),
             log: log::excerpt(client, task.log.as_ref()).await,
             container: task.container,
@@ -39,6 +56,19 @@ pub(crate) async fn handle(client: &Client, event: Value) -> Result<ExitCode, Fa
             task: task.task_arn,
             exit_code,
         }),
+        None if stopped.started_at.is_some() => Err(Failure::MigrationStopped {
+            purpose,
+            exit: Exit::Untold,
+            reasons: reasons(stopped, container),
+            log: log::excerpt(client, task.log.as_ref()).await,
+            container: task.container,
+            task: task.task_arn,
+        }),
+        None if passes(stopped) && task.attempt < ATTEMPTS => Err(Failure::TaskFailedToStart {
+            purpose,
+            reasons: reasons(stopped, container),
+            task: task.task_arn,
+        }),
         None => Err(Failure::MigrationNotStarted {
             purpose,
             reasons: reasons(stopped, container),
@@ -46,6 +76,20 @@ pub(crate) async fn handle(client: &Client, event: Value) -> Result<ExitCode, Fa
             task: task.task_arn,
         }),
     }
+}
+
+/// Whether the task did not start for a reason that passes by itself: nothing of it ran, and the same
+/// task may well start another time
+/// (<https://docs.aws.amazon.com/AmazonECS/latest/developerguide/stopped-task-error-codes.html>).
+fn passes(task: &StoppedTask) -> bool {
+    let containers = task.containers.iter();
+    let reasons = containers.map(|container| &container.reason);
+    let mut reasons = reasons.chain([&task.stopped_reason]).flatten();
+    task.stop_code.as_deref() == Some("TaskFailedToStart")
+        && reasons.any(|reason| {
+            let reason = reason.to_lowercase();
+            PASSING.iter().any(|part| reason.contains(part))
+        })
 }
 
 /// Whatever its exit code: a program that is asked to end may exit 0 with its work half done.
@@ -320,6 +364,49 @@ mod tests {
             "Essential container in task exited.",
             "TaskFailedToStart",
         ] {
+            assert!(failure.error_message.contains(part), "{part}: {failure:?}");
+        }
+    }
+
+    /// apache/airflow#22002, #15000, buildkite/ecs-run-task#25, re:Post "ecs-fargate-runtask-capacity".
+    #[tokio::test]
+    async fn a_task_that_never_started_for_a_reason_that_passes_is_started_again_a_few_times() {
+        let never_started = |reason: &str, attempt: u32| {
+            let mut event = event(json!([{"name": "web", "exitCode": null, "reason": null}]));
+            event["task"]["attempt"] = json!(attempt);
+            event["ended"]["stopped"]["stopCode"] = json!("TaskFailedToStart");
+            event["ended"]["stopped"]["stoppedReason"] = json!(reason);
+            event
+        };
+        for reason in [
+            "Timeout waiting for network interface provisioning to complete.",
+            "Capacity is unavailable at this time. Please try again later or in a different availability zone",
+            "CannotPullContainerError: ref pull has been retried 5 time(s): dial tcp: i/o timeout",
+            "Agent error: the agent is not connected",
+        ] {
+            let failed = failure(&without_logs(), never_started(reason, 0)).await;
+            assert_eq!(failed.error_type, "TaskFailedToStart", "{reason}");
+            let failed = failure(&without_logs(), never_started(reason, 3)).await;
+            assert_eq!(failed.error_type, "MigrationNotStarted", "{reason}");
+        }
+        let reason = "ResourceInitializationError: unable to pull secrets: AccessDeniedException";
+        let failed = failure(&without_logs(), never_started(reason, 0)).await;
+        assert_eq!(failed.error_type, "MigrationNotStarted");
+    }
+
+    /// apache/airflow#4039, treasure-data/digdag#1724: what ran is never run again, and not called
+    /// "not started".
+    #[tokio::test]
+    async fn a_task_that_ran_and_has_no_exit_code_may_have_done_part_of_its_work() {
+        let mut event = event(json!([{"name": "web", "exitCode": null, "reason": null}]));
+        event["task"]["log"] = Value::Null;
+        let stopped = &mut event["ended"]["stopped"];
+        stopped["startedAt"] = json!("2026-01-01T00:00:00Z");
+        stopped["stopCode"] = json!("TerminationNotice");
+        stopped["stoppedReason"] = json!("Host EC2 (instance i-0a1b) terminated.");
+        let failure = failure(&without_logs(), event).await;
+        assert_eq!(failure.error_type, "MigrationStopped");
+        for part in ["has no exit code", "part of its work", "i-0a1b"] {
             assert!(failure.error_message.contains(part), "{part}: {failure:?}");
         }
     }

@@ -2,14 +2,23 @@
 //! run once it does.
 
 use crate::entry_point;
-use crate::failure::Failure;
+use crate::failure::{Failure, IgnoredCommand};
+use crate::outputs;
 use crate::services::AppService;
 use crate::stack::Stack;
-use bluegreen_contract::{Command, ImageConfig, Purpose};
+use bluegreen_contract::{Command, ImageConfig, Purpose, TaskSize};
+use std::ops::RangeInclusive;
 
 const MIGRATION: &str = "MigrationCommand";
 const POST_DEPLOY: &str = "PostDeployCommand";
 const CONTAINER: &str = "MigrationContainer";
+const CPU: &str = "MigrationCpu";
+const MEMORY: &str = "MigrationMemory";
+
+/// Which sizes go together ECS knows best; no task is smaller or larger than these
+/// (<https://docs.aws.amazon.com/AmazonECS/latest/developerguide/task_definition_parameters.html#task_size>).
+const CPU_UNITS: RangeInclusive<u32> = 128..=196_608;
+const MEMORY_MIB: RangeInclusive<u32> = 4..=4_194_304;
 
 /// What of a stack a command comes from.
 pub(crate) struct Commands<'a> {
@@ -60,14 +69,14 @@ impl Commands<'_> {
                 .map_err(|problem| stack.invalid(CONTAINER, problem))?;
         let entry_point = service.entry_point(&container, self.configs);
         let words = entry_point::words(entry_point, command.clone()).map_err(|ignored| {
-            Failure::EntryPointIgnoresCommand {
+            Failure::EntryPointIgnoresCommand(Box::new(IgnoredCommand {
                 purpose: purpose.name(),
                 container: container.clone(),
                 service: service.arn().service.clone(),
                 entry_point: entry_point::line(entry_point),
                 command: entry_point::line(&command),
                 script: ignored.script,
-            }
+            }))
         })?;
         Ok(Some(Command {
             purpose,
@@ -77,6 +86,13 @@ impl Commands<'_> {
             container,
             line: [entry_point, &words].concat(),
             command: words,
+            size: match purpose {
+                Purpose::Migration => TaskSize {
+                    cpu: outputs::number(stack, CPU, CPU_UNITS, "CPU units")?,
+                    memory: outputs::number(stack, MEMORY, MEMORY_MIB, "MiB")?,
+                },
+                Purpose::PostDeploy => TaskSize::default(),
+            },
             timeout_seconds,
         }))
     }

@@ -36,17 +36,8 @@ pub(crate) enum Failure {
     },
     #[error("The image {image} cannot be run: {problem}. Build and push it anew.")]
     ImageUnusable { image: String, problem: String },
-    #[error(
-        "The {purpose} `{command}` would not run. The container {container} of the service {service} has the entry point `{entry_point}`, and its script does nothing with a command: `{script}` would run instead. Let that script end in `exec \"$@\"`, or use an entry point without a script."
-    )]
-    EntryPointIgnoresCommand {
-        purpose: &'static str,
-        container: String,
-        service: String,
-        entry_point: String,
-        command: String,
-        script: String,
-    },
+    #[error(transparent)]
+    EntryPointIgnoresCommand(Box<IgnoredCommand>),
     #[error("The output {output} of the stack {stack} cannot be used: {problem}.")]
     InvalidStackOutput {
         stack: String,
@@ -61,6 +52,20 @@ pub(crate) enum Failure {
     AlarmsInAlarm(#[from] AlarmsInAlarm),
     #[error("{0}")]
     AwsRequestFailed(#[from] AwsRequestFailed),
+}
+
+/// A command that would not run, and what would.
+#[derive(Debug, thiserror::Error)]
+#[error(
+    "The {purpose} `{command}` would not run. The container {container} of the service {service} has the entry point `{entry_point}`, and its script does nothing with a command: `{script}` would run instead. Let that script end in `exec \"$@\"`, or use an entry point without a script."
+)]
+pub(crate) struct IgnoredCommand {
+    pub(crate) purpose: &'static str,
+    pub(crate) container: String,
+    pub(crate) service: String,
+    pub(crate) entry_point: String,
+    pub(crate) command: String,
+    pub(crate) script: String,
 }
 
 impl From<ImageFailure> for Failure {

@@ -515,7 +515,8 @@ async fn a_tag_is_planned_as_a_digest_for_all_services_of_the_repository() {
                 "purpose": "migration",
                 "cluster": "arn:aws:ecs:us-east-1:123456789012:cluster/demo", "service": arn("web"),
                 "taskDefinition": "web:1", "container": "web", "command": ["websvc", "migrate"],
-                "line": ["tini", "--", "websvc", "migrate"], "timeoutSeconds": 1800
+                "line": ["tini", "--", "websvc", "migrate"], "size": {"cpu": null, "memory": null},
+                "timeoutSeconds": 1800
             },
             "postDeploy": null, "alarms": [], "healthCheckUrl": null,
             "limits": {
@@ -587,6 +588,32 @@ async fn a_command_that_the_entry_point_would_not_run_is_refused() {
     // Nothing is to run.
     world.outputs = vec![];
     assert_eq!(world.plan(by_tag()).await.unwrap().action, Action::Deploy);
+}
+
+#[tokio::test]
+async fn a_migration_may_have_a_size_of_its_own() {
+    let mut world = world();
+    let sizes = [("MigrationCpu", "2048"), ("MigrationMemory", "8192")];
+    world.outputs = [
+        &[COMMAND, ("PostDeployCommand", r#"["warm-up"]"#)],
+        &sizes[..],
+    ]
+    .concat();
+    let plan = world.plan(by_tag()).await.unwrap();
+    let size = plan.migration.unwrap().size;
+    assert_eq!((size.cpu, size.memory), (Some(2048), Some(8192)));
+    let size = plan.post_deploy.unwrap().size;
+    assert_eq!((size.cpu, size.memory), (None, None));
+
+    world.outputs = vec![COMMAND, ("MigrationMemory", "8 GB")];
+    let failure = world.refusal(by_tag()).await;
+    assert_eq!(failure.error_type, "InvalidStackOutput");
+    assert!(
+        failure
+            .error_message
+            .contains("`8 GB` is not a number of MiB"),
+        "{failure:?}"
+    );
 }
 
 /// For amd64 and arm64, with entry points of their own, and an attestation.

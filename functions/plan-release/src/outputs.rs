@@ -67,15 +67,28 @@ fn seconds(
     output: &'static str,
     bounds: RangeInclusive<u32>,
 ) -> Result<Option<u32>, Failure> {
+    number(stack, output, bounds, "seconds")
+}
+
+/// `None` where the stack has no such output.
+///
+/// # Errors
+/// `InvalidStackOutput` for an output that is no number of these units within its bounds.
+pub(crate) fn number(
+    stack: &Stack,
+    output: &'static str,
+    bounds: RangeInclusive<u32>,
+    units: &str,
+) -> Result<Option<u32>, Failure> {
     let Some(text) = stack.output(output) else {
         return Ok(None);
     };
     match text.parse() {
-        Ok(seconds) if bounds.contains(&seconds) => Ok(Some(seconds)),
+        Ok(number) if bounds.contains(&number) => Ok(Some(number)),
         _ => Err(stack.invalid(
             output,
             format!(
-                "`{text}` is not a number of seconds between {} and {}",
+                "`{text}` is not a number of {units} between {} and {}",
                 bounds.start(),
                 bounds.end()
             ),

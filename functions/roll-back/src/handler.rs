@@ -4,7 +4,7 @@ use aws_sdk_ecs::Client;
 use bluegreen_contract::{
     InvalidInput, RollBackInput, UpdatedService, UpdatedServices, WantedRevision, parse,
 };
-use bluegreen_ecs::Seen;
+use bluegreen_ecs::{Family, Marks, Seen, is_deregistered};
 use bluegreen_release::{Beginning, Changing, Table};
 use bluegreen_runtime::{AwsRequestFailed, LambdaCall, failed};
 use serde_json::Value;
@@ -36,13 +36,20 @@ pub(crate) async fn handle(
     let input: RollBackInput = parse(payload)?;
     check(&input)?;
     begin(&clients.table, &input, call).await?;
-    let previous = roll_all_back(&clients.ecs, &input).await;
+    let begun = roll_all_back(&clients.ecs, &input).await;
     clients.table.finish(&input.release.stack, call).await;
-    Ok(done(&input, previous?, clock()))
+    Ok(done(&input, begun?, clock()))
 }
 
-/// Returns the revisions that the services had.
-async fn roll_all_back(client: &Client, input: &RollBackInput) -> Result<Vec<String>, Failure> {
+/// A rollback that has begun.
+struct Begun {
+    /// ARN of the revision that the service had.
+    previous: String,
+    /// ARN of the one that it is to have.
+    revision: String,
+}
+
+async fn roll_all_back(client: &Client, input: &RollBackInput) -> Result<Vec<Begun>, Failure> {
     let services = &input.target.services;
     let mut seen = look(client, services).await?;
     if has_nothing_to_do_for_some(&seen, services) {
@@ -52,7 +59,7 @@ async fn roll_all_back(client: &Client, input: &RollBackInput) -> Result<Vec<Str
     let mut outcomes = Vec::with_capacity(services.len());
     for wanted in services {
         let outcome = match observation(&seen, wanted) {
-            Some(observation) => roll_back(client, wanted, &observation).await,
+            Some(observation) => roll_back(client, input, wanted, &observation).await,
             None => Err(gone(wanted)),
         };
         outcomes.push(outcome);
@@ -124,12 +131,12 @@ fn observation<'a>(seen: &'a Seen, wanted: &WantedRevision) -> Option<Observatio
     })
 }
 
-/// Returns the revision that the service had.
 async fn roll_back(
     client: &Client,
+    input: &RollBackInput,
     wanted: &WantedRevision,
     observation: &Observation<'_>,
-) -> Result<String, AwsRequestFailed> {
+) -> Result<Begun, AwsRequestFailed> {
     let step = decision::step(observation, &wanted.task_definition);
     tracing::info!(
         service = wanted.service,
@@ -137,13 +144,46 @@ async fn roll_back(
         ?step,
         "the service is rolled back"
     );
-    match step {
-        Step::Leave => {}
-        Step::Stop { deployment } => stop(client, wanted, deployment).await?,
-        Step::Update => update(client, wanted, false).await?,
-        Step::Again => update(client, wanted, true).await?,
-    }
-    Ok(decision::previous(observation))
+    let begun = match step {
+        Step::Leave => Ok(()),
+        Step::Stop { deployment } => stop(client, wanted, deployment).await,
+        Step::Update => update(client, wanted, false).await,
+        Step::Again => update(client, wanted, true).await,
+    };
+    let previous = decision::previous(observation);
+    let revision = match begun {
+        Err(failure) if is_deregistered(&failure) => update_anew(client, input, wanted).await?,
+        begun => {
+            begun?;
+            wanted.task_definition.clone()
+        }
+    };
+    Ok(Begun { previous, revision })
+}
+
+/// With what the revision runs, registered once more. Returns the ARN.
+async fn update_anew(
+    client: &Client,
+    input: &RollBackInput,
+    wanted: &WantedRevision,
+) -> Result<String, AwsRequestFailed> {
+    let marks = Marks {
+        stack: &input.release.stack,
+        execution: Some(&input.execution.id),
+    };
+    let family = Family::of(client, &wanted.task_definition).await?;
+    let task_definition = family.register_again(client, marks).await?;
+    tracing::info!(
+        service = wanted.service,
+        revision = task_definition,
+        "the revision was deregistered and is registered once more"
+    );
+    let again = WantedRevision {
+        task_definition,
+        ..wanted.clone()
+    };
+    update(client, &again, false).await?;
+    Ok(again.task_definition)
 }
 
 /// A deployment that cannot be stopped any more has come to its end since it was seen: the service
@@ -187,7 +227,7 @@ fn gone(wanted: &WantedRevision) -> AwsRequestFailed {
     }
 }
 
-type Outcome = Result<String, AwsRequestFailed>;
+type Outcome = Result<Begun, AwsRequestFailed>;
 
 /// The failure to tell. One that may pass goes before a refusal: the call is then made again, and
 /// the refusal comes again with it.
@@ -244,7 +284,7 @@ fn not_back(
 }
 
 /// What a service had before the first of several rollbacks is what it had before.
-fn done(input: &RollBackInput, previous: Vec<String>, at: i64) -> UpdatedServices {
+fn done(input: &RollBackInput, begun: Vec<Begun>, at: i64) -> UpdatedServices {
     let had_before = |wanted: &WantedRevision| {
         let mut earlier = input.earlier.iter().flat_map(|earlier| &earlier.services);
         let earlier = earlier.find(|earlier| earlier.service == wanted.service);
@@ -254,12 +294,12 @@ fn done(input: &RollBackInput, previous: Vec<String>, at: i64) -> UpdatedService
         .target
         .services
         .iter()
-        .zip(previous)
-        .map(|(wanted, previous)| UpdatedService {
+        .zip(begun)
+        .map(|(wanted, begun)| UpdatedService {
             cluster: wanted.cluster.clone(),
             service: wanted.service.clone(),
-            task_definition: wanted.task_definition.clone(),
-            previous_task_definition: had_before(wanted).unwrap_or(previous),
+            task_definition: begun.revision,
+            previous_task_definition: had_before(wanted).unwrap_or(begun.previous),
         });
     UpdatedServices {
         services: services.collect(),

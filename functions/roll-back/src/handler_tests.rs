@@ -5,13 +5,15 @@ use aws_sdk_dynamodb::types::AttributeValue;
 use aws_sdk_ecs::operation::describe_service_deployments::DescribeServiceDeploymentsOutput;
 use aws_sdk_ecs::operation::describe_service_revisions::DescribeServiceRevisionsOutput;
 use aws_sdk_ecs::operation::describe_services::DescribeServicesOutput;
+use aws_sdk_ecs::operation::describe_task_definition::DescribeTaskDefinitionOutput;
+use aws_sdk_ecs::operation::register_task_definition::RegisterTaskDefinitionOutput;
 use aws_sdk_ecs::operation::stop_service_deployment::{
     StopServiceDeploymentError, StopServiceDeploymentOutput,
 };
 use aws_sdk_ecs::operation::update_service::{UpdateServiceError, UpdateServiceOutput};
 use aws_sdk_ecs::types::{
     Deployment, DeploymentRolloutState, Service, ServiceDeployment, ServiceDeploymentStatus,
-    ServiceRevision, ServiceRevisionSummary, StopServiceDeploymentStopType,
+    ServiceRevision, ServiceRevisionSummary, StopServiceDeploymentStopType, TaskDefinition,
 };
 use aws_smithy_mocks::{Rule, RuleMode, mock, mock_client};
 use bluegreen_runtime::{Diagnostic, diagnostic};
@@ -306,6 +308,58 @@ async fn a_deployment_that_ended_before_it_could_be_stopped_is_undone_by_an_upda
 
         assert_eq!(updates.num_calls(), 1, "{code}");
     }
+}
+
+/// aws/aws-cdk#24372: CloudFormation deregisters the revision that it replaces.
+#[tokio::test]
+async fn a_revision_that_was_deregistered_is_registered_once_more() {
+    let inactive = mock!(Client::update_service)
+        .match_requests(|request| request.task_definition() == Some("web:7"))
+        .then_error(|| {
+            UpdateServiceError::generic(
+                aws_sdk_ecs::error::ErrorMetadata::builder()
+                    .code("ClientException")
+                    .message("TaskDefinition is inactive")
+                    .build(),
+            )
+        });
+    let known = mock!(Client::describe_task_definition).then_compute_output(|request| {
+        let arn = match request.task_definition().unwrap() {
+            "web" => "web:8",
+            asked => asked,
+        };
+        DescribeTaskDefinitionOutput::builder()
+            .task_definition(
+                TaskDefinition::builder()
+                    .task_definition_arn(arn)
+                    .family("web")
+                    .memory(arn.trim_start_matches("web:"))
+                    .build(),
+            )
+            .build()
+    });
+    let registers = mock!(Client::register_task_definition)
+        .match_requests(|request| request.family() == Some("web") && request.memory() == Some("7"))
+        .then_output(|| {
+            let registered = TaskDefinition::builder().task_definition_arn("web:9");
+            RegisterTaskDefinitionOutput::builder()
+                .task_definition(registered.build())
+                .build()
+        });
+    let (services, updates) = (
+        services(|| vec![resting("web", "web:8")]),
+        updates("web", "web:9"),
+    );
+    let rules = &[&services, &inactive, &known, &registers, &updates];
+
+    let answer = back(rules, event(&[("web", "web:7")])).await.unwrap();
+
+    assert_eq!((registers.num_calls(), updates.num_calls()), (1, 1));
+    let [web] = answer.services.as_slice() else {
+        panic!("{answer:?}");
+    };
+    assert_eq!(web.task_definition, "web:9");
+    assert_eq!(web.previous_task_definition, "web:8");
 }
 
 #[tokio::test]

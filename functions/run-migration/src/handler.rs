@@ -9,13 +9,13 @@ use bluegreen_contract::{
     Command, InvalidInput, Purpose, Release, RunMigrationInput, StartedTask, parse,
 };
 use bluegreen_ecr::EcrImage;
-use bluegreen_ecs::{Family, Marks, RegisterFailure};
+use bluegreen_ecs::{Marks, OneOff, RegisterFailure, describe_task_definition};
 use bluegreen_release::{Beginning, Changing, Table, TableFailure};
 use bluegreen_runtime::{AwsRequestFailed, LambdaCall, failed};
 use serde_json::Value;
 
-/// Proves that this release has the turn, registers the revision with the image pinned and runs it
-/// once. `clock` tells the time in milliseconds since 1970.
+/// Proves that this release has the turn, registers a revision with the image pinned, in a family of its
+/// own, and runs it once. `clock` tells the time in milliseconds since 1970.
 pub(crate) async fn handle(
     client: &Client,
     table: &Table,
@@ -47,13 +47,18 @@ async fn run(
 ) -> Result<StartedTask, Failure> {
     let command = &input.command;
     let service = service_of(client, command).await?;
-    let family = Family::of(client, &command.task_definition).await?;
+    let described = describe_task_definition(client, &command.task_definition).await?;
     let marks = Marks {
         stack: &input.release.stack,
         execution: Some(&input.execution.id),
     };
-    let revision = family
-        .register_pinned(client, image, marks)
+    let one_off = OneOff {
+        purpose: command.purpose,
+        container: &command.container,
+        size: command.size,
+    };
+    let revision = described
+        .register_one_off(client, one_off, image, marks, input.retries > 0)
         .await
         .map_err(not_registered)?;
     let request = task::request(&service, input, &revision);
@@ -81,7 +86,7 @@ async fn run(
         stack: input.release.stack.clone(),
         image: image.to_owned(),
         log: log::location(
-            &family.revision.task_definition,
+            &described.task_definition,
             &command.container,
             &started.task_arn,
         ),
@@ -92,7 +97,14 @@ async fn run(
         container: command.container.clone(),
         at,
         timeout_seconds: command.timeout_seconds,
+        attempt: attempt(input),
     })
+}
+
+/// How many tasks before this one never started.
+pub(crate) fn attempt(input: &RunMigrationInput) -> u32 {
+    let earlier = input.earlier.as_ref();
+    earlier.map_or(0, |earlier| earlier.attempt + 1)
 }
 
 /// The image of the release, which a rollback does not have.

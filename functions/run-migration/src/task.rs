@@ -1,5 +1,6 @@
 //! The request that runs a command where and how the service runs its own tasks.
 
+use crate::handler::attempt;
 use aws_sdk_ecs::operation::run_task::RunTaskInput;
 use aws_sdk_ecs::operation::run_task::builders::RunTaskInputBuilder;
 use aws_sdk_ecs::types::{
@@ -58,7 +59,7 @@ pub(crate) fn request(
         .tags(tag(STACK_TAG, &input.release.stack))
         .tags(tag(EXECUTION_TAG, &input.execution.id))
         .tags(tag(MIGRATION_TAG, &input.release.stack))
-        .client_token(token(&input.execution, command.purpose))
+        .client_token(token(&input.execution, command.purpose, attempt(input)))
 }
 
 /// The volumes that the task definition leaves to whoever starts its tasks, as the service's current
@@ -154,10 +155,11 @@ fn some_if_any<T: Clone>(items: &[T]) -> Option<Vec<T>> {
 }
 
 /// 64 hexadecimal digits, the most that RunTask takes as a token: the same for every call of one try
-/// of an execution, so that ECS answers a repeated request with the task it already has.
-fn token(execution: &Execution, purpose: Purpose) -> String {
+/// of an execution, so that ECS answers a repeated request with the task it already has. After a task
+/// that never started it is another one.
+fn token(execution: &Execution, purpose: Purpose, attempt: u32) -> String {
     let Execution { id, redrives } = execution;
-    Sha256::digest(format!("{id}#{redrives}#{}", purpose.name()))
+    Sha256::digest(format!("{id}#{redrives}#{}#{attempt}", purpose.name()))
         .iter()
         .map(|byte| format!("{byte:02x}"))
         .collect()
@@ -169,18 +171,19 @@ mod tests {
 
     #[test]
     fn the_token_is_the_same_for_every_call_of_a_try_and_fits() {
-        let token = |id: &str, redrives, purpose| {
+        let token = |id: &str, redrives, purpose, attempt| {
             let id = id.to_owned();
-            token(&Execution { id, redrives }, purpose)
+            token(&Execution { id, redrives }, purpose, attempt)
         };
-        let first = token("arn:execution:1", 0, Purpose::Migration);
-        assert_eq!(first, token("arn:execution:1", 0, Purpose::Migration));
+        let first = token("arn:execution:1", 0, Purpose::Migration, 0);
+        assert_eq!(first, token("arn:execution:1", 0, Purpose::Migration, 0));
         assert_eq!(first.len(), 64);
         assert!(first.is_ascii());
         for other in [
-            token("arn:execution:1", 1, Purpose::Migration),
-            token("arn:execution:2", 0, Purpose::Migration),
-            token("arn:execution:1", 0, Purpose::PostDeploy),
+            token("arn:execution:1", 1, Purpose::Migration, 0),
+            token("arn:execution:2", 0, Purpose::Migration, 0),
+            token("arn:execution:1", 0, Purpose::PostDeploy, 0),
+            token("arn:execution:1", 0, Purpose::Migration, 1),
         ] {
             assert_ne!(first, other);
         }

@@ -244,7 +244,7 @@ impl<'a> Update<'a> {
 /// The revision that the service is to have, registered where there is none yet.
 ///
 /// The service's revision is compared with the one it had when the release was planned:
-/// - It is the same: the migrated revision is made of it and is the one to deploy.
+/// - It is the same: the new revision is made of it.
 /// - It is another one and has the image: an earlier try of this call has updated the service.
 /// - Otherwise somebody has changed the service meanwhile. The new revision is made of theirs, so
 ///   that their change survives.
@@ -259,16 +259,6 @@ async fn revision_for(
 ) -> Result<Step, Failure> {
     let input = update.input;
     let unchanged = current == planned.task_definition;
-    let migrated = input
-        .migration
-        .as_ref()
-        .filter(|migration| unchanged && migration.service == planned.service);
-    if let Some(migrated) = migrated {
-        return Ok(Step {
-            revision: migrated.task_definition.clone(),
-            is_done: false,
-        });
-    }
     let family = Family::of(client, current).await?;
     if !unchanged && family.revision.is_pinned_to(update.image) {
         return Ok(Step {

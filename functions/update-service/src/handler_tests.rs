@@ -40,7 +40,7 @@ fn planned(name: &str, task_definition: &str) -> Value {
     })
 }
 
-fn event(services: &[Value], migrated: Value) -> Value {
+fn event(services: &[Value]) -> Value {
     json!({
         "release": {
             "stack": "demo", "action": "deploy", "repository": "demo", "tag": "v2",
@@ -49,16 +49,7 @@ fn event(services: &[Value], migrated: Value) -> Value {
             "to": null, "alarm": null, "force": false, "ignoreAlarms": false
         },
         "execution": {"id": EXECUTION, "redrives": 1},
-        "services": services, "migration": migrated, "alarms": [], "deploymentSeconds": 600
-    })
-}
-
-/// The migration that ran with this revision of the service's task definition.
-fn migration(name: &str, task_definition: &str) -> Value {
-    json!({
-        "purpose": "migration", "stack": "demo", "image": IMAGE, "cluster": CLUSTER,
-        "service": service(name), "taskArn": "arn:task", "taskDefinition": task_definition,
-        "container": "app", "log": null, "at": 1, "timeoutSeconds": 60
+        "services": services, "alarms": [], "deploymentSeconds": 600
     })
 }
 
@@ -209,6 +200,15 @@ fn registers(family: &'static str, arn: &'static str) -> Rule {
         })
 }
 
+/// What ECS is asked for until `web:8` is registered in place of `web:7`.
+fn web_gets_its_next_revision() -> [Rule; 3] {
+    [
+        running(&[("web", "web:7")]),
+        latest("web:7", OLD_IMAGE),
+        registers("web", "web:8"),
+    ]
+}
+
 fn updates(name: &'static str, revision: &'static str) -> Rule {
     mock!(Client::update_service)
         .match_requests(move |request| {
@@ -246,10 +246,7 @@ async fn every_service_gets_a_revision_of_its_own_task_definition() {
     let (web, worker) = (updates("web", "web:8"), updates("worker", "worker:4"));
     let mut all: Vec<&Rule> = rules.iter().collect();
     all.extend([&web, &worker]);
-    let event = event(
-        &[planned("web", "web:7"), planned("worker", "worker:3")],
-        Value::Null,
-    );
+    let event = event(&[planned("web", "web:7"), planned("worker", "worker:3")]);
 
     let answer = update(&all, event).await.unwrap();
 
@@ -267,19 +264,6 @@ async fn every_service_gets_a_revision_of_its_own_task_definition() {
 }
 
 #[tokio::test]
-async fn the_migrated_service_gets_the_revision_the_migration_ran_with() {
-    let running = running(&[("web", "web:7")]);
-    let updates = updates("web", "web:8");
-    let migrated = migration("web", "web:8");
-    let event = event(&[planned("web", "web:7")], migrated);
-
-    let answer = update(&[&running, &updates], event).await.unwrap();
-
-    assert_eq!(answer.services[0].task_definition, "web:8");
-    assert_eq!(updates.num_calls(), 1);
-}
-
-#[tokio::test]
 async fn a_second_try_updates_only_what_the_first_one_did_not() {
     let rules = [
         running(&[("web", "web:8"), ("worker", "worker:3")]),
@@ -290,11 +274,7 @@ async fn a_second_try_updates_only_what_the_first_one_did_not() {
     let worker = updates("worker", "worker:4");
     let mut all: Vec<&Rule> = rules.iter().collect();
     all.push(&worker);
-    let migrated = migration("web", "web:8");
-    let event = event(
-        &[planned("web", "web:7"), planned("worker", "worker:3")],
-        migrated,
-    );
+    let event = event(&[planned("web", "web:7"), planned("worker", "worker:3")]);
 
     let answer = update(&all, event).await.unwrap();
 
@@ -313,9 +293,8 @@ async fn a_change_made_meanwhile_survives() {
     let updates = updates("web", "web:10");
     let mut all: Vec<&Rule> = rules.iter().collect();
     all.push(&updates);
-    let migrated = migration("web", "web:8");
 
-    update(&all, event(&[planned("web", "web:7")], migrated))
+    update(&all, event(&[planned("web", "web:7")]))
         .await
         .unwrap();
 
@@ -333,7 +312,7 @@ async fn a_service_that_stalled_with_the_image_is_deployed_again() {
     let mut all: Vec<&Rule> = rules.iter().collect();
     all.push(&updates);
 
-    update(&all, event(&[planned("web", "web:8")], Value::Null))
+    update(&all, event(&[planned("web", "web:8")]))
         .await
         .unwrap();
 
@@ -354,14 +333,11 @@ async fn a_refusal_says_which_services_have_their_revision_and_which_do_not() {
         refuses("b", "ServiceNotActiveException"),
     ];
     let all: Vec<&Rule> = rules.iter().collect();
-    let event = event(
-        &[
-            planned("a", "a:1"),
-            planned("b", "b:1"),
-            planned("c", "c:1"),
-        ],
-        Value::Null,
-    );
+    let event = event(&[
+        planned("a", "a:1"),
+        planned("b", "b:1"),
+        planned("c", "c:1"),
+    ]);
 
     let failure = failure(&all, event).await;
 
@@ -380,11 +356,12 @@ async fn throttling_is_aws_request_failed_so_that_it_is_tried_again() {
     let rules = [
         running(&[("a", "a:2"), ("web", "web:7")]),
         latest("a:2", IMAGE),
+        latest("web:7", OLD_IMAGE),
+        registers("web", "web:8"),
         refuses("web", "ThrottlingException"),
     ];
     let all: Vec<&Rule> = rules.iter().collect();
-    let migrated = migration("web", "web:8");
-    let event = event(&[planned("a", "a:1"), planned("web", "web:7")], migrated);
+    let event = event(&[planned("a", "a:1"), planned("web", "web:7")]);
 
     let failure = failure(&all, event).await;
 
@@ -403,7 +380,7 @@ async fn nothing_is_updated_when_one_service_cannot_be() {
     ];
     let all: Vec<&Rule> = rules.iter().collect();
 
-    let event = event(&[planned("a", "a:1"), planned("b", "b:1")], Value::Null);
+    let event = event(&[planned("a", "a:1"), planned("b", "b:1")]);
     let failure = failure(&all, event).await;
 
     assert_eq!(failure.error_type, "ServiceUpdateRefused");
@@ -415,14 +392,14 @@ async fn nothing_is_updated_when_one_service_cannot_be() {
 
 #[tokio::test]
 async fn a_service_that_is_gone_is_refused() {
-    let event = event(&[planned("web", "web:7")], Value::Null);
+    let event = event(&[planned("web", "web:7")]);
     let failure = failure(&[&running(&[])], event).await;
     assert_eq!(failure.error_type, "ServiceUpdateRefused");
 }
 
 #[tokio::test]
 async fn bad_input_is_invalid_input_and_nothing_is_asked_of_aws() {
-    let good = event(&[planned("web", "web:7")], Value::Null);
+    let good = event(&[planned("web", "web:7")]);
     let cases = [
         ("/services", json!([]), "`services`"),
         ("/release/image", json!(OLD_IMAGE), "digest"),
@@ -442,7 +419,7 @@ async fn bad_input_is_invalid_input_and_nothing_is_asked_of_aws() {
 }
 
 fn guarded() -> Value {
-    let mut event = event(&[planned("web", "web:7")], migration("web", "web:8"));
+    let mut event = event(&[planned("web", "web:7")]);
     event["alarms"] = json!(["5xx"]);
     event
 }
@@ -466,18 +443,22 @@ async fn a_stack_in_alarm_is_not_deployed_to_and_nothing_is_written() {
 #[tokio::test]
 async fn an_alarm_that_the_deployment_itself_may_have_raised_does_not_refuse_the_second_try() {
     let (holds, record, writes) = (holds(), record(Some("1")), writes());
-    let (running, updates) = (running(&[("web", "web:7")]), updates("web", "web:8"));
-    let clients = with(&[&holds, &record, &writes], &["5xx"], &[&running, &updates]);
+    let ([running, latest, registers], updates) =
+        (web_gets_its_next_revision(), updates("web", "web:8"));
+    let ecs = [&running, &latest, &registers, &updates];
+    let clients = with(&[&holds, &record, &writes], &["5xx"], &ecs);
     handle(&clients, guarded(), &call(), || NOW).await.unwrap();
     assert_eq!(updates.num_calls(), 1);
 }
 
 #[tokio::test]
 async fn an_alarm_that_guards_nothing_is_not_asked_about() {
-    let (running, updates) = (running(&[("web", "web:7")]), updates("web", "web:8"));
+    let ([running, latest, registers], updates) =
+        (web_gets_its_next_revision(), updates("web", "web:8"));
     let (holds, writes) = (holds(), writes());
-    let clients = with(&[&holds, &writes], &["5xx"], &[&running, &updates]);
-    let event = event(&[planned("web", "web:7")], migration("web", "web:8"));
+    let ecs = [&running, &latest, &registers, &updates];
+    let clients = with(&[&holds, &writes], &["5xx"], &ecs);
+    let event = event(&[planned("web", "web:7")]);
     assert!(handle(&clients, event, &call(), || NOW).await.is_ok());
 }
 
@@ -487,7 +468,7 @@ async fn without_the_turn_nothing_is_changed() {
         let other =
             mock!(aws_sdk_dynamodb::Client::get_item).then_output(move || turn(holder, redrives));
         let clients = with(&[&other], &[], &[]);
-        let event = event(&[planned("web", "web:7")], Value::Null);
+        let event = event(&[planned("web", "web:7")]);
         let failure = handle(&clients, event, &call(), || NOW).await.unwrap_err();
         assert_eq!(diagnostic(failure).error_type, "ExecutionRedriven");
     }
@@ -501,11 +482,9 @@ async fn the_turn_is_proved_before_a_revision_is_registered_and_again_before_a_s
         .output(|| turn(EXECUTION, "1"))
         .output(|| turn(EXECUTION, "2"))
         .build();
-    let (writes, registers) = (writes(), registers("web", "web:8"));
-    let rules = [running(&[("web", "web:7")]), latest("web:7", OLD_IMAGE)];
-    let [running, latest] = rules.each_ref();
-    let clients = with(&[&asks, &writes], &[], &[running, latest, &registers]);
-    let event = event(&[planned("web", "web:7")], Value::Null);
+    let (writes, [running, latest, registers]) = (writes(), web_gets_its_next_revision());
+    let clients = with(&[&asks, &writes], &[], &[&running, &latest, &registers]);
+    let event = event(&[planned("web", "web:7")]);
     let failure = handle(&clients, event, &call(), || NOW).await.unwrap_err();
     assert_eq!(diagnostic(failure).error_type, "ExecutionRedriven");
     // What was begun is over.
@@ -524,7 +503,7 @@ async fn an_earlier_call_that_may_still_change_something_is_not_overtaken() {
         turn
     });
     let clients = with(&[&other], &[], &[]);
-    let event = event(&[planned("web", "web:7")], Value::Null);
+    let event = event(&[planned("web", "web:7")]);
     let failure = handle(&clients, event, &call(), || NOW).await.unwrap_err();
     let failure = diagnostic(failure);
     assert_eq!(failure.error_type, "CallInProgress");
@@ -534,15 +513,16 @@ async fn an_earlier_call_that_may_still_change_something_is_not_overtaken() {
 
 #[tokio::test]
 async fn a_call_that_has_changed_what_it_could_is_noted_to_be_over() {
-    let event = || event(&[planned("web", "web:7")], migration("web", "web:8"));
+    let event = || event(&[planned("web", "web:7")]);
     let (works, fails) = (
         updates("web", "web:8"),
         refuses("web", "AccessDeniedException"),
     );
     for (update, is_done) in [(works, true), (fails, false)] {
         let (finishes, holds, begins) = (finishes(), holds(), writes());
-        let running = running(&[("web", "web:7")]);
-        let clients = with(&[&finishes, &holds, &begins], &[], &[&running, &update]);
+        let [running, latest, registers] = web_gets_its_next_revision();
+        let ecs = [&running, &latest, &registers, &update];
+        let clients = with(&[&finishes, &holds, &begins], &[], &ecs);
         let answer = handle(&clients, event(), &call(), || NOW).await;
         assert_eq!(answer.is_ok(), is_done);
         assert_eq!((begins.num_calls(), finishes.num_calls()), (2, 1));
@@ -555,10 +535,12 @@ async fn the_record_says_which_revisions_the_services_are_about_to_get() {
         .match_requests(|request| format!("{:?}", request.transact_items()).contains("web:8"))
         .then_output(|| TransactWriteItemsOutput::builder().build());
     let (holds, proves, finishes) = (holds(), writes(), finishes());
-    let (running, updates) = (running(&[("web", "web:7")]), updates("web", "web:8"));
+    let ([running, latest, registers], updates) =
+        (web_gets_its_next_revision(), updates("web", "web:8"));
     let rules = [&holds, &names, &finishes, &proves];
-    let clients = with(&rules, &[], &[&running, &updates]);
-    let event = event(&[planned("web", "web:7")], migration("web", "web:8"));
+    let ecs = [&running, &latest, &registers, &updates];
+    let clients = with(&rules, &[], &ecs);
+    let event = event(&[planned("web", "web:7")]);
     handle(&clients, event, &call(), || NOW).await.unwrap();
     assert_eq!((proves.num_calls(), names.num_calls()), (1, 1));
 }

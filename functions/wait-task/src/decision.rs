@@ -139,6 +139,7 @@ pub(crate) mod tests {
             log: None,
             at: AT,
             timeout_seconds: 600,
+            attempt: 0,
         }
     }
 

@@ -22,6 +22,23 @@ class MigrationNotStarted(Exception):
     pass
 
 
+ATTEMPTS = 3
+PASSING = (
+    "network interface",
+    "capacity is unavailable",
+    "timeout waiting",
+    "i/o timeout",
+    "context deadline exceeded",
+    "tls handshake timeout",
+    "connection reset",
+    "agent",
+)
+
+
+class TaskFailedToStart(Exception):
+    pass
+
+
 class MigrationStopped(Exception):
     pass
 
@@ -43,6 +60,10 @@ def handler(event, context):
         raise InvalidInput("`ended.stopped`: must be given where the task is not overdue")
     container = next((c for c in stopped["containers"] if c["name"] == name), None)
     exit_code = container and container["exitCode"]
+    if exit_code is None and stopped.get("startedAt"):
+        raise MigrationStopped(f"{where} has no exit code: {reasons(stopped, container)}")
+    if exit_code is None and passes(stopped) and task.get("attempt", 0) < ATTEMPTS:
+        raise TaskFailedToStart(f"{where} never started: {reasons(stopped, container)}")
     if exit_code is None:
         raise MigrationNotStarted(f"{where} has no exit code. {reasons(stopped, container)}")
     if exit_code != 0:
@@ -50,6 +71,14 @@ def handler(event, context):
     if stopped["stopCode"] not in (None, "EssentialContainerExited"):
         raise MigrationStopped(f"{where} was stopped: {reasons(stopped, container)}\n{excerpt(log)}")
     return {"exitCode": 0, "at": ended["at"]}
+
+
+def passes(task):
+    """Whether the task did not start for a reason that passes by itself."""
+    told = [container.get("reason") for container in task["containers"]]
+    told = [reason.lower() for reason in [*told, task.get("stoppedReason")] if reason]
+    failed = task.get("stopCode") == "TaskFailedToStart"
+    return failed and any(part in reason for part in PASSING for reason in told)
 
 
 def reasons(task, container):

@@ -4,6 +4,7 @@ import time
 
 import services
 import table
+import task_definition
 from failures import AwsRequestFailed, AwsRequests, InvalidInput, check
 
 STALE_SECONDS = 3
@@ -31,11 +32,11 @@ def handler(event, context):
         services=wanted,
     )
     with table.finishing(event["release"]["stack"], call):
-        answers = roll_all_back(wanted)
+        answers = roll_all_back(wanted, event["release"]["stack"], event["execution"]["id"])
     return done_with(event, answers)
 
 
-def roll_all_back(wanted):
+def roll_all_back(wanted, stack, execution):
     seen = Seen(wanted)
     if any(seen.is_active(one) and seen.step(one) == LEAVE for one in wanted):
         time.sleep(STALE_SECONDS)
@@ -43,7 +44,7 @@ def roll_all_back(wanted):
     answers, failures = [], []
     for one in wanted:
         try:
-            answers.append({**one, "previousTaskDefinition": back(one, seen)})
+            answers.append({**one, **back(one, seen, stack, execution)})
         except AwsRequestFailed as failure:
             failures.append(failure)
     if failures:
@@ -104,7 +105,23 @@ class Seen:
         return revision or self.services[wanted["service"]].get("taskDefinition", "")
 
 
-def back(wanted, seen):
+def back(wanted, seen, stack, execution):
+    """The revision that the service is to have, and the one that it had."""
+    try:
+        begin(wanted, seen)
+    except AwsRequestFailed as failure:
+        if failure.code != "ClientException" or "inactive" not in str(failure):
+            raise
+        ecs = services.ecs
+        family = task_definition.family_of(ecs, wanted["taskDefinition"])
+        revision = task_definition.register_again(ecs, family, stack, execution)
+        wanted = {**wanted, "taskDefinition": revision}
+        update(wanted, {})
+    previous = seen.previous(wanted)
+    return {"taskDefinition": wanted["taskDefinition"], "previousTaskDefinition": previous}
+
+
+def begin(wanted, seen):
     if not seen.is_active(wanted):
         raise AwsRequestFailed(
             "ecs:DescribeServices", wanted["service"], "MISSING", "ECS has no such service", True
@@ -118,7 +135,6 @@ def back(wanted, seen):
         update(wanted, {})
     elif step == AGAIN:
         update(wanted, {"forceNewDeployment": True})
-    return seen.previous(wanted)
 
 
 def update(wanted, force):

@@ -17,7 +17,7 @@ class TaskNotStarted(Exception):
 
 
 def handler(event, context):
-    check(event, ("release", "execution", "command", "before"))
+    check(event, ("release", "execution", "retries", "earlier", "command", "before"))
     release, execution = event["release"], event["execution"]
     command = check(
         event["command"],
@@ -31,6 +31,7 @@ def handler(event, context):
             "line",
             "timeoutSeconds",
         ),
+        optional=("size",),
         where="command.",
     )
     check_image(release["image"], release["repository"])
@@ -50,10 +51,16 @@ def handler(event, context):
 def run(event, at):
     release, execution, command = event["release"], event["execution"], event["command"]
     service = service_of(command)
-    family = task_definition.family_of(ecs, command["taskDefinition"])
+    described = task_definition.describe(ecs, command["taskDefinition"])
     try:
-        revision = task_definition.register_pinned(
-            ecs, family, release["image"], release["stack"], execution["id"]
+        revision = task_definition.register_one_off(
+            ecs,
+            described,
+            command,
+            release["image"],
+            release["stack"],
+            execution["id"],
+            event["retries"] > 0,
         )
     except task_definition.NothingToPin as nothing:
         raise InvalidInput(f"`command.taskDefinition`: {nothing}") from nothing
@@ -69,10 +76,16 @@ def run(event, at):
         "taskArn": task_arn,
         "taskDefinition": revision,
         "container": command["container"],
-        "log": log_location(family[0]["taskDefinition"], command["container"], task_arn),
+        "log": log_location(described["taskDefinition"], command["container"], task_arn),
         "at": at,
         "timeoutSeconds": command["timeoutSeconds"],
+        "attempt": attempt(event),
     }
+
+
+def attempt(event):
+    """How many tasks before this one never started."""
+    return event["earlier"]["attempt"] + 1 if event["earlier"] else 0
 
 
 def check_image(image, repository):
@@ -98,7 +111,9 @@ def service_of(command):
 
 def request(service, event, revision):
     release, execution, command = event["release"], event["execution"], event["command"]
-    identity = f"{execution['id']}#{execution['redrives']}#{command['purpose']}"
+    identity = (
+        f"{execution['id']}#{execution['redrives']}#{command['purpose']}#{attempt(event)}"
+    )
     run = {
         "cluster": command["cluster"],
         "taskDefinition": revision,

@@ -31,6 +31,9 @@ FIELDS = (
     "enableFaultInjection",
 )
 
+LONGEST_FAMILY = 255
+SUFFIXES = {"migration": "-bluegreen-migration", "postDeploy": "-bluegreen-post-deploy"}
+
 
 class NothingToPin(Exception):
     pass
@@ -67,17 +70,56 @@ def are_pinned_to(containers, image):
 def register_pinned(ecs, family, image, stack, execution):
     """Registers the revision with the image pinned, unless the latest one is it; its ARN."""
     described, newest = family
+    wanted = pinned(described, image, stack, execution)
+    return register(ecs, wanted, newest if execution else None)
+
+
+def register_again(ecs, family, stack, execution):
+    """Registers what a revision runs once more, unless the latest one is it; its ARN."""
+    described, newest = family
+    wanted = registration(described)
+    wanted["tags"] = marked(wanted.get("tags", []), stack, execution)
+    return register(ecs, wanted, newest)
+
+
+def one_off_family(family, purpose):
+    suffix = SUFFIXES[purpose]
+    return family[: LONGEST_FAMILY - len(suffix)] + suffix
+
+
+def register_one_off(ecs, described, command, image, stack, execution, again):
+    """Registers what a one-off task runs, in a family of its own; its ARN."""
+    wanted = pinned(described, image, stack, execution)
+    wanted["family"] = one_off_family(wanted["family"], command["purpose"])
+    size = {key: str(value) for key, value in command.get("size", {}).items() if value}
+    wanted.update(size)
+    for one in wanted["containerDefinitions"]:
+        one["essential"] = one["name"] == command["container"]
+        if one["essential"]:
+            one.pop("restartPolicy", None)
+            if "cpu" in size:
+                one["cpu"] = 0
+            if "memory" in size:
+                one.pop("memory", None)
+                one.pop("memoryReservation", None)
+    return register(ecs, wanted, latest(ecs, wanted["family"]) if again else None)
+
+
+def pinned(described, image, stack, execution):
     wanted = registration(described)
     containers = [dict(container) for container in wanted["containerDefinitions"]]
-    pinned = [c for c in containers if repository(c["image"]) == repository(image)]
-    if not pinned:
+    own = [c for c in containers if repository(c["image"]) == repository(image)]
+    if not own:
         raise NothingToPin(f"no container has an image of the repository of {image}")
-    for container in pinned:
+    for container in own:
         container["image"] = image
     wanted["containerDefinitions"] = containers
     wanted["tags"] = marked(wanted.get("tags", []), stack, execution)
+    return wanted
 
-    if execution and newest and registration(newest) == wanted:
+
+def register(ecs, wanted, newest):
+    if newest and registration(newest) == wanted:
         return arn(newest)
     with AwsRequests("ecs:RegisterTaskDefinition", wanted["family"]):
         registered = ecs.register_task_definition(**wanted)

@@ -18,7 +18,7 @@ class ServiceUpdateRefused(Exception):
 
 
 def handler(event, context):
-    required = ("release", "execution", "services", "migration", "alarms", "deploymentSeconds")
+    required = ("release", "execution", "services", "alarms", "deploymentSeconds")
     check(event, required)
     release, planned = event["release"], event["services"]
     if not planned:
@@ -99,9 +99,7 @@ def revision_for(event, planned, current):
     if service not in current:
         raise ServiceUpdateRefused(f"ECS has no service {service}")
     unchanged = current[service] == planned["taskDefinition"]
-    release, migrated = event["release"], event["migration"]
-    if migrated and unchanged and migrated["service"] == service:
-        return migrated["taskDefinition"], False
+    release = event["release"]
     family = task_definition.family_of(ecs, current[service])
     containers = family[0]["taskDefinition"]["containerDefinitions"]
     if not unchanged and task_definition.are_pinned_to(containers, release["image"]):

@@ -216,6 +216,8 @@ fn the_table_of_failures_lists_every_error_that_can_end_an_execution_and_no_othe
     errors.extend(given_errors(&machine));
     // Its execution takes its turn again.
     assert!(errors.remove("ExecutionRedriven"));
+    // Another task is started.
+    assert!(errors.remove("TaskFailedToStart"));
     assert_eq!(
         first_column(section(&read("README.md"), "failures")),
         errors

@@ -235,6 +235,9 @@ fn whatever_fails_is_handed_on_with_the_name_of_its_state() {
         if state.name == LAST {
             assert_eq!(next, "ReleaseFailed");
             assert_eq!(last["Assign"]["outcome"]["error"], "PipelineFault");
+        } else if state.name == "DeregisterRevisions" {
+            // How the release ended is known by then.
+            assert_eq!(*last, json!({"ErrorEquals": ["States.ALL"], "Next": LAST}));
         } else {
             assert!(
                 ["DecideOnFailure", LAST].contains(&next),
@@ -633,7 +636,11 @@ fn only_a_plan_without_a_migration_and_an_exit_code_lead_to_the_services() {
     }
     assert_eq!(
         leading(&machine, "RunMigration"),
-        ways([("DecideOnPlan", &["$plan.action = 'migrate'"])])
+        // A task that never started is followed by another one.
+        ways([
+            ("CheckExitCode", &[]),
+            ("DecideOnPlan", &["$plan.action = 'migrate'"])
+        ])
     );
     assert_eq!(
         leading(&machine, "CheckExitCode"),
@@ -675,7 +682,10 @@ fn a_post_deploy_command_runs_only_after_the_image_is_recorded() {
     let machine = Machine::load();
     assert_eq!(
         leading(&machine, "RunPostDeploy"),
-        ways([("DecideOnPostDeploy", &["$current.postDeploy != null"])])
+        ways([
+            ("CheckPostDeploy", &[]),
+            ("DecideOnPostDeploy", &["$current.postDeploy != null"])
+        ])
     );
     assert_eq!(
         leading(&machine, "DecideOnPostDeploy"),
@@ -688,11 +698,30 @@ fn a_post_deploy_command_runs_only_after_the_image_is_recorded() {
             .catchers()
             .iter()
             .filter_map(|catcher| catcher["Next"].as_str())
-            .filter(|next| *next != "TakeTurn")
+            .filter(|next| !["RunPostDeploy", "TakeTurn"].contains(next))
             .collect();
         // The release stays, whatever came of the command.
         assert_eq!(caught, BTreeSet::from([LAST]), "{name}");
     }
+}
+
+#[test]
+fn what_a_release_registered_and_what_does_not_serve_is_deregistered_before_it_ends() {
+    let machine = Machine::load();
+    assert_eq!(
+        leading(&machine, "DeregisterRevisions"),
+        ways([
+            (
+                "DecideOnFailure",
+                &["$migration != null or $failure.step in ['RunMigration', 'UpdateService']"]
+            ),
+            ("DecideOnPostDeploy", &["$rolledBack != null"]),
+        ])
+    );
+    assert_eq!(
+        machine.state("DeregisterRevisions").definition["Next"],
+        LAST
+    );
 }
 
 #[test]

@@ -326,6 +326,22 @@ impl<'a> Application<'a> {
         Ok(task_definition.to_owned())
     }
 
+    /// ARN of what runs whoever names the family of the service's task definition alone.
+    ///
+    /// # Errors
+    /// ECS does not answer.
+    pub async fn latest_of_its_family(&self) -> Result<String> {
+        let current = self.task_definition().await?;
+        let family = current.rsplit('/').next().unwrap_or_default();
+        let (family, _) = family.rsplit_once(':').context("no revision")?;
+        let ecs = aws_sdk_ecs::Client::new(self.account.config());
+        let latest = ecs.describe_task_definition().task_definition(family);
+        let latest = latest.send().await?;
+        let latest = latest.task_definition().context("no task definition")?;
+        let arn = latest.task_definition_arn().context("no ARN")?;
+        Ok(arn.to_owned())
+    }
+
     async fn describe_service(
         &self,
         ecs: &aws_sdk_ecs::Client,

@@ -324,7 +324,7 @@ const STRATEGIES_DIFFER: [&str; 5] = [
 ];
 
 /// Calls that a function may make, and does not on the way that leads to its state.
-const NOT_ON_THE_WAY: [(&str, &str); 12] = [
+const NOT_ON_THE_WAY: [(&str, &str); 14] = [
     // The turn, and alarms, are looked at with the turn in hand.
     ("PlanRelease", "dynamodb:GetItem"),
     ("PlanRelease", "monitoring:DescribeAlarms"),
@@ -347,6 +347,9 @@ const NOT_ON_THE_WAY: [(&str, &str); 12] = [
         "VerifyRollback",
         "elasticloadbalancing:DescribeTargetHealth",
     ),
+    // Nobody has deregistered what it goes back to.
+    ("RollBack", "ecs:DescribeTaskDefinition"),
+    ("RollBack", "ecs:RegisterTaskDefinition"),
     // The one that waits is the next: only of two that wait is asked whether the other one lives.
     ("EndRelease", "states:DescribeExecution"),
 ];

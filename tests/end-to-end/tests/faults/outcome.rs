@@ -42,6 +42,8 @@ impl Outcome<'_> {
         releases.sort_by_key(|release| release.turns().last().map(|(from, _)| *from));
         self.all_ended_as_they_should(&releases, checked);
         self.verdicts_agree_with_what_runs(&releases, runs.as_deref(), checked);
+        self.the_latest_revision_serves(&application, &releases, checked)
+            .await?;
         let turn = self.stand.turn(self.account).await?;
         self.the_turn_is_free(&turn, &releases, checked);
         self.the_current_release_is_known(&turn, &releases, checked);
@@ -97,6 +99,31 @@ impl Outcome<'_> {
             || format!("{title} answers, {expected:?} runs"),
         );
         Ok(Some(digest.to_owned()))
+    }
+
+    /// Rule 8. Who was stopped, or could not do what it is for, has not cleared up.
+    async fn the_latest_revision_serves(
+        &self,
+        application: &Application<'_>,
+        releases: &[Release],
+        checked: &mut Checked,
+    ) -> Result<()> {
+        let left = ["ABORTED", "RollbackFailed", "PipelineFault"];
+        if releases.iter().any(|one| left.contains(&one.ending()))
+            || self.case.denies("DeregisterRevisions")
+        {
+            return Ok(());
+        }
+        let (latest, current) = (
+            application.latest_of_its_family().await?,
+            application.task_definition().await?,
+        );
+        checked.rule(
+            "8, whoever names the family alone runs what serves",
+            latest == current,
+            || format!("{latest} is the latest, {current} serves"),
+        );
+        Ok(())
     }
 
     /// Rule 5, of the release in question and of those around it.
@@ -258,6 +285,8 @@ fn endings(case: &Case) -> Vec<&'static str> {
         Disturbance::Redriven => [undisturbed, &["nothingToDeploy"]].concat(),
         // The newer one may wait, or have been deployed, before it has its turn.
         Disturbance::NewerPush if waits => [undisturbed, &["superseded", "stale"]].concat(),
+        // How the release ended is known by then.
+        Disturbance::Denied if state == "DeregisterRevisions" => undisturbed.to_vec(),
         Disturbance::Denied => denied(state),
         Disturbance::AlarmFires if undisturbed == ["succeeded"] && case.way.is_pushed() => {
             alarmed(state)

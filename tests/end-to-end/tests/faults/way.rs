@@ -268,6 +268,7 @@ pub(crate) fn other_ways_to(state: &str) -> &'static [Way] {
         "RollBack" => &[Way::Unhealthy, Way::Unseen],
         "VerifyRollback" => &[Way::Interfered, Way::Overtaken],
         "RecordCurrent" => &[Way::ByHand, Way::Unhealthy],
+        "DeregisterRevisions" => &[Way::ByHand, Way::Unhealthy],
         "EndRelease" => &[Way::ByHand, Way::Unhealthy, Way::HandsOn],
         _ => &[],
     }
@@ -284,7 +285,7 @@ pub(crate) fn way_to(state: &str) -> Option<Way> {
         "RunPostDeploy" | "WaitPostDeploy" | "CheckPostDeploy" => Way::FullRelease,
         "SettleRelease" => Way::Orphaned,
         "ChooseTarget" | "RollBack" | "VerifyRollback" | "DecideOnRollback" => Way::ByHand,
-        "DecideOnFailure" | "ReleaseFailed" => Way::BadMigration,
+        "DecideOnFailure" | "DeregisterRevisions" | "ReleaseFailed" => Way::BadMigration,
         _ => return None,
     })
 }

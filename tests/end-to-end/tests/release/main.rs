@@ -87,6 +87,7 @@ fn main() -> ExitCode {
         waits::a_deployment_whose_events_are_lost_is_found_complete,
         records::the_last_good_release_is_found_behind_more_than_a_thousand_that_failed,
         way_back::a_person_goes_back_to_the_last_good_release,
+        way_back::a_revision_that_was_deregistered_is_gone_back_to_all_the_same,
         way_back::an_alarm_after_a_release_takes_it_back_once,
         way_back::a_command_after_the_release_is_reported_and_takes_nothing_back,
         updated::an_update_of_the_stack_keeps_the_image_that_was_deployed_last,

@@ -56,6 +56,12 @@ pub(crate) async fn assert_runs(application: &Application<'_>, digest: &str) -> 
         desired: 2,
     };
     assert_eq!(state, at_rest);
+    // A schedule or `run-task` that names the family alone runs the same.
+    let (latest, current) = (
+        application.latest_of_its_family().await?,
+        application.task_definition().await?,
+    );
+    assert_eq!(latest, current);
     Ok(())
 }
 

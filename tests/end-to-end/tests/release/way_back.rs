@@ -51,6 +51,27 @@ impl<'a> Released<'a> {
     }
 }
 
+/// CloudFormation deregisters the revision that it replaces (aws/aws-cdk#24372).
+pub(crate) async fn a_revision_that_was_deregistered_is_gone_back_to_all_the_same(
+    account: &Account,
+) -> Result<()> {
+    let (application, posts) = running_with(account, "deregistered", &[]).await?;
+    let first = application.task_definition().await?;
+    release_version_2(account, &application).await?;
+    let ecs = aws_sdk_ecs::Client::new(account.config());
+    let gone = ecs.deregister_task_definition().task_definition(&first);
+    gone.send().await?;
+
+    let input = json!({"stack": application.name(), "action": "rollback"});
+    let end = account.start_execution(input).await?.end().await?;
+
+    assert_eq!(end.output["verdict"], "succeeded", "{end:?}");
+    assert_ne!(application.task_definition().await?, first);
+    assert_runs(&application, &posts.digest()).await?;
+    assert_eq!(application.heading().await?, "Posts");
+    Ok(())
+}
+
 pub(crate) async fn a_person_goes_back_to_the_last_good_release(account: &Account) -> Result<()> {
     let released = Released::new(account, "by-person").await?;
     let visitor = released.application.visitor();
