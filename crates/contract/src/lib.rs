@@ -29,8 +29,9 @@ pub use plan::{
 };
 pub use release::{EVERY_REPOSITORY, Execution, Release, name_of};
 pub use services::{
-    DeregisterRevisionsInput, DeregisteredRevisions, Health, RollBackInput, UpdateServiceInput,
-    UpdatedService, UpdatedServices, Verdict, VerifyHealthInput, check_health_check_url,
+    DeregisterRevisionsInput, DeregisteredRevisions, ExplainFailureInput, Health, RollBackInput,
+    UpdateServiceInput, UpdatedService, UpdatedServices, Verdict, VerifyHealthInput,
+    check_health_check_url,
 };
 pub use text::cut;
 pub use turn::{
@@ -207,11 +208,12 @@ mod tests {
     }
 
     /// By its stem, what a function takes.
-    const INPUTS: [(&str, Accepts); 13] = [
+    const INPUTS: [(&str, Accepts); 14] = [
         ("PlanRelease", accepts::<PlanReleaseInput>),
         ("TakeTurn", accepts::<TakeTurnInput>),
         ("SettleRelease", accepts::<SettleReleaseInput>),
         ("DeregisterRevisions", accepts::<DeregisterRevisionsInput>),
+        ("ExplainFailure", accepts::<ExplainFailureInput>),
         ("RunMigration", accepts::<RunMigrationInput>),
         ("WaitTask", accepts::<WaitTaskInput>),
         ("CheckExitCode", accepts::<CheckExitCodeInput>),

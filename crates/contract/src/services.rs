@@ -58,6 +58,16 @@ pub struct RollBackInput {
     pub deployment_seconds: u32,
 }
 
+/// Input of `explain-failure`.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "camelCase", deny_unknown_fields)]
+pub struct ExplainFailureInput {
+    /// The answer of `update-service`.
+    pub update: UpdatedServices,
+    /// The answer of `verify-health`.
+    pub health: Health,
+}
+
 /// Input of `deregister-revisions`.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(rename_all = "camelCase", deny_unknown_fields)]
@@ -94,7 +104,7 @@ pub struct VerifyHealthInput {
     pub health_check_url: Option<String>,
 }
 
-/// Answer of `verify-health`: always a final verdict.
+/// Answer of `verify-health` and of `explain-failure`: always a final verdict.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(rename_all = "camelCase", deny_unknown_fields)]
 pub struct Health {

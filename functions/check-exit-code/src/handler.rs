@@ -1,10 +1,10 @@
 use crate::failure::{Exit, Failure};
-use crate::log;
 use aws_sdk_cloudwatchlogs::Client;
 use bluegreen_contract::{
     CheckExitCodeInput, ContainerStatus, EndedTask, ExitCode, InvalidInput, Purpose, StartedTask,
     StoppedTask, parse,
 };
+use bluegreen_logs::excerpt;
 use serde_json::Value;
 
 /// So many tasks that never started are followed by another one.
@@ -40,7 +40,7 @@ pub(crate) async fn handle(client: &Client, event: Value) -> Result<ExitCode, Fa
             purpose,
             exit: Exit::Zero,
             reasons: reasons(stopped, container),
-            log: log::excerpt(client, task.log.as_ref()).await,
+            log: excerpt(client, task.log.as_ref()).await,
             container: task.container,
             task: task.task_arn,
         }),
@@ -51,7 +51,7 @@ pub(crate) async fn handle(client: &Client, event: Value) -> Result<ExitCode, Fa
         Some(exit_code) => Err(Failure::MigrationFailed {
             purpose,
             circumstances: circumstances(purpose, stopped, container),
-            log: log::excerpt(client, task.log.as_ref()).await,
+            log: excerpt(client, task.log.as_ref()).await,
             container: task.container,
             task: task.task_arn,
             exit_code,
@@ -60,7 +60,7 @@ pub(crate) async fn handle(client: &Client, event: Value) -> Result<ExitCode, Fa
             purpose,
             exit: Exit::Untold,
             reasons: reasons(stopped, container),
-            log: log::excerpt(client, task.log.as_ref()).await,
+            log: excerpt(client, task.log.as_ref()).await,
             container: task.container,
             task: task.task_arn,
         }),
@@ -97,7 +97,7 @@ async fn timed_out(client: &Client, task: StartedTask, ended: &EndedTask) -> Fai
     Failure::MigrationTimedOut {
         purpose: task.purpose,
         circumstances: what_is_left(&task, ended),
-        log: log::excerpt(client, task.log.as_ref()).await,
+        log: excerpt(client, task.log.as_ref()).await,
         stack: task.stack,
         image: task.image,
         task: task.task_arn,

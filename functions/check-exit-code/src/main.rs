@@ -2,7 +2,6 @@
 
 mod failure;
 mod handler;
-mod log;
 
 use aws_sdk_cloudwatchlogs::Client;
 use bluegreen_runtime::{Error, serve};

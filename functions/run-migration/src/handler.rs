@@ -1,5 +1,5 @@
 use crate::failure::Failure;
-use crate::{log, task};
+use crate::task;
 use aws_sdk_ecs::Client;
 use aws_sdk_ecs::error::SdkError;
 use aws_sdk_ecs::operation::run_task::RunTaskError;
@@ -85,7 +85,7 @@ async fn run(
         purpose: command.purpose,
         stack: input.release.stack.clone(),
         image: image.to_owned(),
-        log: log::location(
+        log: bluegreen_logs::location(
             &described.task_definition,
             &command.container,
             &started.task_arn,

@@ -3,7 +3,6 @@
 
 mod failure;
 mod handler;
-mod log;
 mod task;
 
 use aws_sdk_dynamodb::Client as DynamoDb;

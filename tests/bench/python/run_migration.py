@@ -76,7 +76,7 @@ def run(event, at):
         "taskArn": task_arn,
         "taskDefinition": revision,
         "container": command["container"],
-        "log": log_location(described["taskDefinition"], command["container"], task_arn),
+        "log": task_definition.log_location(described["taskDefinition"], command["container"], task_arn),
         "at": at,
         "timeoutSeconds": command["timeoutSeconds"],
         "attempt": attempt(event),
@@ -160,21 +160,3 @@ def found(command, task_arn):
     with AwsRequests("ecs:DescribeTasks", task_arn):
         answer = ecs.describe_tasks(cluster=command["cluster"], tasks=[task_arn])
     return task_arn, answer["tasks"][0]["taskDefinitionArn"]
-
-
-def log_location(definition, container, task_arn):
-    containers = definition["containerDefinitions"]
-    configuration = next(
-        (c.get("logConfiguration") for c in containers if c["name"] == container), None
-    )
-    if not configuration or configuration["logDriver"] != "awslogs":
-        return None
-    options = configuration.get("options", {})
-    if "awslogs-group" not in options or "awslogs-stream-prefix" not in options:
-        return None
-    task_id = task_arn.rsplit("/", 1)[-1]
-    return {
-        "group": options["awslogs-group"],
-        "stream": f"{options['awslogs-stream-prefix']}/{container}/{task_id}",
-        "region": options.get("awslogs-region") or task_arn.split(":")[3],
-    }

@@ -155,3 +155,21 @@ def marked(tags, stack, execution):
     kept = [tag for tag in tags if tag["key"] not in (STACK_TAG, EXECUTION_TAG)]
     kept += [{"key": key, "value": value} for key, value in marks.items()]
     return sorted(kept, key=lambda tag: tag["key"])
+
+
+def log_location(definition, container, task_arn):
+    containers = definition["containerDefinitions"]
+    configuration = next(
+        (c.get("logConfiguration") for c in containers if c["name"] == container), None
+    )
+    if not configuration or configuration["logDriver"] != "awslogs":
+        return None
+    options = configuration.get("options", {})
+    if "awslogs-group" not in options or "awslogs-stream-prefix" not in options:
+        return None
+    task_id = task_arn.rsplit("/", 1)[-1]
+    return {
+        "group": options["awslogs-group"],
+        "stream": f"{options['awslogs-stream-prefix']}/{container}/{task_id}",
+        "region": options.get("awslogs-region") or task_arn.split(":")[3],
+    }

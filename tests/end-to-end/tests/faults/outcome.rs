@@ -286,7 +286,9 @@ fn endings(case: &Case) -> Vec<&'static str> {
         // The newer one may wait, or have been deployed, before it has its turn.
         Disturbance::NewerPush if waits => [undisturbed, &["superseded", "stale"]].concat(),
         // How the release ended is known by then.
-        Disturbance::Denied if state == "DeregisterRevisions" => undisturbed.to_vec(),
+        Disturbance::Denied if ["DeregisterRevisions", "ExplainFailure"].contains(&state) => {
+            undisturbed.to_vec()
+        }
         Disturbance::Denied => denied(state),
         Disturbance::AlarmFires if undisturbed == ["succeeded"] && case.way.is_pushed() => {
             alarmed(state)

@@ -286,6 +286,7 @@ pub(crate) fn way_to(state: &str) -> Option<Way> {
         "SettleRelease" => Way::Orphaned,
         "ChooseTarget" | "RollBack" | "VerifyRollback" | "DecideOnRollback" => Way::ByHand,
         "DecideOnFailure" | "DeregisterRevisions" | "ReleaseFailed" => Way::BadMigration,
+        "ExplainFailure" => Way::Unhealthy,
         _ => return None,
     })
 }

@@ -99,6 +99,7 @@ pub(crate) async fn an_image_that_cannot_be_pulled_leaves_the_service_alone(
     // Its manifest and its configuration are in the repository, but its layers are not.
     let image = VersionSpec::meow()
         .title("Nobody has its layers")
+        .script("nobody", "# Others have the rest.")
         .build(account.websvc())?;
     upload_config(account.aws(), &image).await?;
     push_manifest(account.config(), "no-pull", Some("v2"), &image).await?;

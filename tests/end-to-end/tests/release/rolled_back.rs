@@ -11,14 +11,24 @@ use crate::strategies::running_blue_green;
 pub(crate) async fn a_version_that_never_becomes_healthy_is_rolled_back_by_ecs(
     account: &Account,
 ) -> Result<()> {
-    is_rolled_back(account, "unhealthy", &VersionSpec::never_healthy()).await
+    let why = ["failed ELB health checks"];
+    is_rolled_back(account, "unhealthy", &VersionSpec::never_healthy(), &why).await
 }
 
 pub(crate) async fn a_version_that_crashes_is_rolled_back_by_ecs(account: &Account) -> Result<()> {
-    is_rolled_back(account, "crashing", &VersionSpec::crashing()).await
+    let why = [
+        "Container web exited with code 2",
+        "unexpected argument '--prot'",
+    ];
+    is_rolled_back(account, "crashing", &VersionSpec::crashing(), &why).await
 }
 
-async fn is_rolled_back(account: &Account, name: &str, second: &VersionSpec) -> Result<()> {
+async fn is_rolled_back(
+    account: &Account,
+    name: &str,
+    second: &VersionSpec,
+    why: &[&str],
+) -> Result<()> {
     let posts = VersionSpec::posts().build(account.websvc())?;
     let application = account.create_application(name, &posts).await?;
     application.migrate_first_image().await?;
@@ -31,7 +41,9 @@ async fn is_rolled_back(account: &Account, name: &str, second: &VersionSpec) -> 
 
     let verdict = (&*end.status, &*end.error);
     assert_eq!(verdict, ("FAILED", "DeploymentRolledBack"), "{end:?}");
-    assert!(end.cause.contains(application.service()), "{end:?}");
+    for told in why.iter().chain(&[application.service()]) {
+        assert!(end.cause.contains(told), "no {told:?} in {end:?}");
+    }
     assert_runs(&application, &posts.digest()).await?;
     assert_eq!(application.heading().await?, "Posts");
     // The migration stays: version 1 works with it.

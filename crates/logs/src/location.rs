@@ -1,4 +1,4 @@
-//! Where the command's container writes its log.
+//! Where a container writes its log.
 
 use aws_sdk_ecs::types::{LogDriver, TaskDefinition};
 use bluegreen_contract::LogLocation;
@@ -8,7 +8,8 @@ use bluegreen_contract::LogLocation;
 ///
 /// `None` where the container uses another driver, or no prefix: the stream then has the id that
 /// the container engine gives, which nobody knows beforehand.
-pub(crate) fn location(
+#[must_use]
+pub fn location(
     task_definition: &TaskDefinition,
     container: &str,
     task_arn: &str,

@@ -1,4 +1,4 @@
-//! The end of a container's log, for the cause of a command that failed.
+//! The end of a container's log, for the cause of what failed.
 
 use aws_sdk_cloudwatchlogs::Client;
 use bluegreen_contract::LogLocation;
@@ -14,8 +14,8 @@ const TRIES: u32 = 4;
 const PAUSE: Duration = Duration::from_millis(500);
 
 /// The last lines and a link to the rest. Whatever goes wrong with the log is said here instead:
-/// the verdict on the command does not depend on it.
-pub(crate) async fn excerpt(client: &Client, log: Option<&LogLocation>) -> String {
+/// no verdict depends on it.
+pub async fn excerpt(client: &Client, log: Option<&LogLocation>) -> String {
     let Some(log) = log else {
         return "Its output does not go to CloudWatch Logs.".to_owned();
     };

@@ -1,0 +1,7 @@
+//! The logs of containers in CloudWatch Logs: where one is, and how it ends.
+
+mod excerpt;
+mod location;
+
+pub use excerpt::excerpt;
+pub use location::location;
