@@ -41,6 +41,9 @@ pub struct UpdatedService {
     pub task_definition: String,
     /// ARN of the revision that the service had when the release was planned.
     pub previous_task_definition: String,
+    /// The call began a deployment that replaces tasks, which takes its time.
+    #[serde(default)]
+    pub replaces_tasks: bool,
 }
 
 /// Input of `roll-back`.

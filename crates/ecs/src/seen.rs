@@ -41,16 +41,19 @@ impl Seen {
         services: HashMap<String, Service>,
     ) -> Result<Self, AwsRequestFailed> {
         let deployments = in_progress(client, services.values()).await?;
+        let mut known: HashMap<String, String> =
+            services.values().filter_map(only_revision).collect();
         let revisions = deployments.values().flat_map(|deployment| {
             target(deployment)
                 .into_iter()
                 .chain(goes_back_to(deployment))
         });
-        let task_definitions = task_definitions(client, revisions).await?;
+        let unknown = revisions.filter(|revision| !known.contains_key(*revision));
+        known.extend(task_definitions(client, unknown).await?);
         Ok(Seen {
             services,
             deployments,
-            task_definitions,
+            task_definitions: known,
         })
     }
 
@@ -89,9 +92,25 @@ impl Seen {
         self.task_definition(goes_back_to(deployment)?)
     }
 
-    fn task_definition(&self, revision: &str) -> Option<&str> {
+    /// ARN of the task definition's revision of a service revision, where the services told it.
+    #[must_use]
+    pub fn task_definition(&self, revision: &str) -> Option<&str> {
         self.task_definitions.get(revision).map(String::as_str)
     }
+}
+
+/// The service revision that is all that a service runs, and its task definition: a service at rest
+/// tells both itself
+/// (<https://docs.aws.amazon.com/AmazonECS/latest/APIReference/API_ServiceCurrentRevisionSummary.html>).
+fn only_revision(service: &Service) -> Option<(String, String)> {
+    let [revision] = service.current_service_revisions() else {
+        return None;
+    };
+    let [deployment] = service.deployments() else {
+        return None;
+    };
+    let task_definition = deployment.task_definition()?;
+    Some((revision.arn()?.to_owned(), task_definition.to_owned()))
 }
 
 /// How far a service's deployment has come. By its documentation ECS may leave the state out, where

@@ -314,6 +314,7 @@ fn as_it_runs(plan: &Plan) -> UpdatedServices {
         service: planned.service.clone(),
         task_definition: planned.task_definition.clone(),
         previous_task_definition: planned.task_definition.clone(),
+        replaces_tasks: false,
     });
     UpdatedServices {
         services: services.collect(),

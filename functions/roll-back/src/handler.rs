@@ -300,6 +300,8 @@ fn done(input: &RollBackInput, begun: Vec<Begun>, at: i64) -> UpdatedServices {
             service: wanted.service.clone(),
             task_definition: begun.revision,
             previous_task_definition: had_before(wanted).unwrap_or(begun.previous),
+            // What is stopped is back at once.
+            replaces_tasks: false,
         });
     UpdatedServices {
         services: services.collect(),

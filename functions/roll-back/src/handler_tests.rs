@@ -252,8 +252,8 @@ async fn a_deployment_in_progress_is_rolled_back_and_a_finished_one_is_undone() 
         serde_json::to_value(answer).unwrap(),
         json!({
             "services": [
-                {"cluster": CLUSTER, "service": arn("web"), "taskDefinition": "web:7", "previousTaskDefinition": "web:8"},
-                {"cluster": CLUSTER, "service": arn("worker"), "taskDefinition": "worker:2", "previousTaskDefinition": "worker:3"}
+                {"cluster": CLUSTER, "service": arn("web"), "taskDefinition": "web:7", "previousTaskDefinition": "web:8", "replacesTasks": false},
+                {"cluster": CLUSTER, "service": arn("worker"), "taskDefinition": "worker:2", "previousTaskDefinition": "worker:3", "replacesTasks": false}
             ],
             "at": NOW, "deadline": NOW + 600_000, "tries": 1
         })

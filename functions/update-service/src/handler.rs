@@ -55,10 +55,15 @@ async fn update<'a>(
     for planned in &input.services {
         let current = current
             .get(&planned.service)
-            .and_then(|service| service.task_definition())
-            .ok_or_else(|| update.refused(planned, "ECS has no such service.".to_owned()))?;
-        let step = revision_for(&clients.ecs, &update, planned, current).await?;
-        update.steps.push(step);
+            .and_then(|service| Some((service.task_definition()?, service.desired_count() > 0)));
+        let no_service = || update.refused(planned, "ECS has no such service.".to_owned());
+        let (revision, has_tasks) = current.ok_or_else(no_service)?;
+        let step = revision_for(&clients.ecs, &update, planned, revision).await?;
+        let replaces_tasks = has_tasks && !step.is_done;
+        update.steps.push(Step {
+            replaces_tasks,
+            ..step
+        });
     }
     begin(clients, input, Some(&update.wanted()), call).await?;
     update.make(&clients.ecs).await?;
@@ -136,6 +141,8 @@ struct Step {
     revision: String,
     /// The service has it: updated just now or by an earlier try of this very call.
     is_done: bool,
+    /// This call replaces tasks with it.
+    replaces_tasks: bool,
 }
 
 impl<'a> Update<'a> {
@@ -192,6 +199,7 @@ impl<'a> Update<'a> {
                     service: planned.service.clone(),
                     task_definition: step.revision,
                     previous_task_definition: planned.task_definition.clone(),
+                    replaces_tasks: step.replaces_tasks,
                 })
                 .collect(),
             at,
@@ -264,6 +272,7 @@ async fn revision_for(
         return Ok(Step {
             revision: current.to_owned(),
             is_done: true,
+            replaces_tasks: false,
         });
     }
     let marks = Marks {
@@ -280,6 +289,7 @@ async fn revision_for(
     Ok(Step {
         revision,
         is_done: false,
+        replaces_tasks: false,
     })
 }
 

@@ -255,8 +255,8 @@ async fn every_service_gets_a_revision_of_its_own_task_definition() {
         serde_json::to_value(answer).unwrap(),
         json!({
             "services": [
-                {"cluster": CLUSTER, "service": service("web"), "taskDefinition": "web:8", "previousTaskDefinition": "web:7"},
-                {"cluster": CLUSTER, "service": service("worker"), "taskDefinition": "worker:4", "previousTaskDefinition": "worker:3"}
+                {"cluster": CLUSTER, "service": service("web"), "taskDefinition": "web:8", "previousTaskDefinition": "web:7", "replacesTasks": false},
+                {"cluster": CLUSTER, "service": service("worker"), "taskDefinition": "worker:4", "previousTaskDefinition": "worker:3", "replacesTasks": false}
             ],
             "at": NOW, "deadline": NOW + 600_000, "tries": 1
         })

@@ -87,7 +87,7 @@ pub(crate) async fn find(
             histories.push(History::since(client, service, Some(updated_at - RECENT)).await?);
         }
     }
-    let past = find_in_histories(client, histories).await?;
+    let past = find_in_histories(client, histories, seen).await?;
     let untold = past.values().filter(|past| !past.is_successful());
     let untold = untold.filter_map(|past| past.brief.service_deployment_arn());
     let mut details = bluegreen_ecs::describe_deployments(client, untold).await?;
@@ -173,13 +173,28 @@ impl<'a> History<'a> {
     }
 }
 
-/// By the service's ARN; each call asks for the revisions of as many deployments as it may, so that
+/// By the service's ARN. Mostly the newest deployment is the one, and the service tells what it runs;
+/// otherwise each call asks for the revisions of as many deployments as it may, so that
 /// many services need as few as one with a long history.
 async fn find_in_histories<'a>(
     client: &Client,
     mut histories: Vec<History<'a>>,
+    seen: &Seen,
 ) -> Result<HashMap<&'a str, Past>, AwsRequestFailed> {
     let mut found = HashMap::new();
+    histories.retain(|history| {
+        let newest = history.newest_first.first().filter(|newest| {
+            let target = newest.target_service_revision_arn();
+            let task_definition = target.and_then(|target| seen.task_definition(target));
+            task_definition == Some(&history.service.task_definition)
+        });
+        let Some(brief) = newest.cloned() else {
+            return true;
+        };
+        let newer = None;
+        found.insert(history.service.service.as_str(), Past { brief, newer });
+        false
+    });
     loop {
         for history in &mut histories {
             // A release may wait for a deployment that it found, and that began before.

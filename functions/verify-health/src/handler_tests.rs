@@ -16,8 +16,8 @@ use aws_sdk_ecs::operation::list_service_deployments::{
 };
 use aws_sdk_ecs::primitives::DateTime;
 use aws_sdk_ecs::types::{
-    Deployment, DeploymentRolloutState, LoadBalancer, Service, ServiceDeployment,
-    ServiceDeploymentAlarms, ServiceDeploymentBrief,
+    Deployment, DeploymentRolloutState, LoadBalancer, Service, ServiceCurrentRevisionSummary,
+    ServiceDeployment, ServiceDeploymentAlarms, ServiceDeploymentBrief,
     ServiceDeploymentRollbackMonitorsStatus as Monitor, ServiceDeploymentStatus, ServiceRevision,
     ServiceRevisionSummary,
 };
@@ -597,6 +597,21 @@ async fn a_verdict_of_success_needs_three_calls_of_ecs() {
     }
 }
 
+#[tokio::test]
+async fn where_the_service_tells_its_only_revision_nobody_is_asked_what_that_runs() {
+    let history = every_history();
+    let service = service_is(|| {
+        let mut service = service("web:8");
+        let revision = ServiceCurrentRevisionSummary::builder().arn("r8").build();
+        service.current_service_revisions = Some(vec![revision]);
+        service
+    });
+    let rules = [&history, &service];
+    let health = health(&clients(&rules), asked()).await;
+    assert_eq!(health.verdict, Verdict::Succeeded);
+    assert_eq!((history.num_calls(), service.num_calls()), (1, 1));
+}
+
 /// Service `<n>` of many has revision `web:8`; ECS is done with those from `moving` on.
 fn many(moving: usize, count: usize) -> (Value, Rule) {
     let arn = |n: usize| format!("{SERVICE}{n:03}");
@@ -713,6 +728,20 @@ async fn a_question_whose_answer_is_known_is_answered_at_once() {
     let payload = json!({"token": "t", "asked": asked()});
     handle(&clients, payload, || LATER).await.unwrap();
     assert_eq!(succeeds.num_calls(), 1);
+}
+
+#[tokio::test]
+async fn a_deployment_that_has_just_begun_is_not_looked_at_before_an_event_tells_of_it() {
+    let mut asked = asked();
+    for (replaces, calls) in [(true, 0), (false, 1)] {
+        asked["update"]["services"][0]["replacesTasks"] = json!(replaces);
+        let (stores, moves) = (stores(), service_rolls_out(Some("d8")));
+        let mut clients = clients(&[&moves]);
+        clients.waits = waits(&stores.each_ref(), &[]);
+        let payload = json!({"token": "t", "asked": asked});
+        handle(&clients, payload, || BEGAN + 400).await.unwrap();
+        assert_eq!(moves.num_calls(), calls);
+    }
 }
 
 #[tokio::test]

@@ -131,6 +131,7 @@ mod tests {
             service: "s".to_owned(),
             task_definition: "web:7".to_owned(),
             previous_task_definition: "web:8".to_owned(),
+            replaces_tasks: false,
         }
     }
 

@@ -295,6 +295,7 @@ fn a_service_is_told_with_the_alarms_that_ended_its_deployment() {
         service: "s".to_owned(),
         task_definition: REVISION.to_owned(),
         previous_task_definition: "web:7".to_owned(),
+        replaces_tasks: false,
     };
     for (status, named) in [
         (Monitor::Triggered, &["http-5xx"][..]),

@@ -200,6 +200,7 @@ def as_it_runs(plan):
             "service": planned["service"],
             "taskDefinition": planned["taskDefinition"],
             "previousTaskDefinition": planned["taskDefinition"],
+            "replacesTasks": False,
         }
         for planned in plan["services"]
     ]

@@ -62,6 +62,7 @@ def done_with(event, answers):
     for answer in answers:
         previous = before.get(answer["service"], answer["previousTaskDefinition"])
         answer["previousTaskDefinition"] = previous
+        answer["replacesTasks"] = False
     at = table.now()
     deadline = at + event["deploymentSeconds"] * 1000
     return {"services": answers, "at": at, "deadline": deadline, "tries": earlier["tries"] + 1}

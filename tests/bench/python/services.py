@@ -50,7 +50,17 @@ def seen(described):
         for revision in (target(deployment), goes_back_to(deployment))
         if revision
     ]
-    return deployments, task_definitions(moves)
+    known = dict(filter(None, map(only_revision, described.values())))
+    unknown = [revision for revision in moves if revision not in known]
+    return deployments, {**known, **task_definitions(unknown)}
+
+
+def only_revision(service):
+    """The service revision that is all that a service runs, with its task definition."""
+    revisions, deployments = service.get("currentServiceRevisions", []), service["deployments"]
+    if len(revisions) != 1 or len(deployments) != 1:
+        return None
+    return revisions[0]["arn"], deployments[0]["taskDefinition"]
 
 
 def describe_deployments(arns):

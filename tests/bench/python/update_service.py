@@ -30,7 +30,7 @@ def handler(event, context):
     call = table.call_of(context)
     begin(event, call)
     with table.finishing(release["stack"], call):
-        current = current_task_definitions(planned)
+        current = described(planned)
         steps = [revision_for(event, one, current) for one in planned]
         wanted = [
             {**bare(one), "taskDefinition": revision} for one, (revision, _) in zip(planned, steps)
@@ -44,8 +44,9 @@ def handler(event, context):
                 **bare(one),
                 "taskDefinition": revision,
                 "previousTaskDefinition": one["taskDefinition"],
+                "replacesTasks": not is_done and current[one["service"]]["desiredCount"] > 0,
             }
-            for one, (revision, _) in zip(planned, steps)
+            for one, (revision, is_done) in zip(planned, steps)
         ],
         "at": at,
         "deadline": at + event["deploymentSeconds"] * 1000,
@@ -78,7 +79,7 @@ def begin(event, call, services=None):
     )
 
 
-def current_task_definitions(services):
+def described(services):
     by_cluster = defaultdict(list)
     for planned in services:
         by_cluster[planned["cluster"]].append(planned["service"])
@@ -89,7 +90,7 @@ def current_task_definitions(services):
             with AwsRequests("ecs:DescribeServices", ", ".join(batch)):
                 answer = ecs.describe_services(cluster=cluster, services=batch)
             for service in answer["services"]:
-                found[service["serviceArn"]] = service["taskDefinition"]
+                found[service["serviceArn"]] = service
     return found
 
 
@@ -98,12 +99,12 @@ def revision_for(event, planned, current):
     service = planned["service"]
     if service not in current:
         raise ServiceUpdateRefused(f"ECS has no service {service}")
-    unchanged = current[service] == planned["taskDefinition"]
-    release = event["release"]
-    family = task_definition.family_of(ecs, current[service])
+    has = current[service]["taskDefinition"]
+    unchanged, release = has == planned["taskDefinition"], event["release"]
+    family = task_definition.family_of(ecs, has)
     containers = family[0]["taskDefinition"]["containerDefinitions"]
     if not unchanged and task_definition.are_pinned_to(containers, release["image"]):
-        return current[service], True
+        return has, True
     try:
         revision = task_definition.register_pinned(
             ecs, family, release["image"], release["stack"], event["execution"]["id"]

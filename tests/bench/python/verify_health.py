@@ -27,6 +27,7 @@ VERDICTS = (
     "stalled",
 )
 UNTOLD_MS = 60_000
+YOUNG_MS = 500
 STALE_MS = 10_000
 RECENT_MS = 24 * 60 * 60 * 1000
 ROLLBACKS = 5
@@ -45,8 +46,15 @@ def handler(event, context):
         event,
         awaited=lambda asked: [service["service"] for service in asked["update"]["services"]],
         told=service_of,
-        look=look,
+        look=lambda asked: None if is_too_young(event, asked) else look(asked),
     )
+
+
+def is_too_young(event, asked):
+    """No deployment that replaces tasks ends so soon after its update."""
+    update = asked["update"]
+    young = "token" in event and table.now() < update["at"] + YOUNG_MS
+    return young and all(one.get("replacesTasks") for one in update["services"])
 
 
 def service_of(event):
@@ -198,7 +206,8 @@ def untold(service, is_young):
 def find(wanted, seen, at):
     """For each service its newest deployment with the release's revision, and the one after it."""
     past = {
-        service["service"]: find_in_history(service, at - RECENT_MS) or find_in_history(service)
+        service["service"]: find_in_history(service, seen, at - RECENT_MS)
+        or find_in_history(service, seen)
         for service in wanted
         if seen.current(service) is None
     }
@@ -215,8 +224,11 @@ def find(wanted, seen, at):
         yield (details[found[0]["serviceDeploymentArn"]], found[1]) if found else None
 
 
-def find_in_history(service, since=None):
+def find_in_history(service, seen, since=None):
     history = newest_first(service, since)
+    newest = history[0]["targetServiceRevisionArn"] if history else None
+    if seen.task_definitions.get(newest) == service["taskDefinition"]:
+        return history[0], None
     for start in range(0, len(history), services.DEPLOYMENTS):
         batch = history[start : start + services.DEPLOYMENTS]
         revisions = services.task_definitions(
