@@ -202,10 +202,6 @@ impl Way {
 /// The way to a call of a state's function that the way to the state does not make.
 pub(crate) fn way_to_call(state: &str, call: &str) -> Option<Way> {
     match (state, call) {
-        // The revision that was migrated with is the one that is deployed.
-        ("UpdateService", "ecs:DescribeTaskDefinition" | "ecs:RegisterTaskDefinition") => {
-            Some(Way::Unmigrated)
-        }
         // Alarms are asked for where there are any.
         ("PlanInTurn" | "UpdateService" | "VerifyHealth", "monitoring:DescribeAlarms") => {
             Some(Way::FullRelease)
@@ -223,6 +219,9 @@ pub(crate) fn way_to_call(state: &str, call: &str) -> Option<Way> {
             | "ecs:DescribeServiceRevisions"
             | "ecs:StopServiceDeployment",
         ) => Some(Way::Unseen),
+        // A service at rest says itself what it runs.
+        ("VerifyHealth", "ecs:DescribeServiceRevisions") => Some(Way::Unhealthy),
+        ("VerifyRollback", "ecs:DescribeServiceRevisions") => Some(Way::Interfered),
         // The service says itself that it is back, but for one that somebody else has brought away.
         ("VerifyRollback", "ecs:ListServiceDeployments") => Some(Way::Interfered),
         // What an earlier release has left ends in its time.
