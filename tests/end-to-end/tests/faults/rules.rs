@@ -489,13 +489,14 @@ impl Seen<'_> {
 }
 
 /// States that change something of the stack.
-const NEEDS_THE_TURN: [&str; 6] = [
+const NEEDS_THE_TURN: [&str; 7] = [
     "SettleRelease",
     "RunMigration",
     "UpdateService",
     "RecordCurrent",
     "RunPostDeploy",
     "RollBack",
+    "DeregisterRevisions",
 ];
 
 /// Which functions change what in ECS.
@@ -503,8 +504,9 @@ fn may_write(call: &Call) -> bool {
     let allowed: BTreeMap<&str, &[&str]> = BTreeMap::from([
         (
             "RegisterTaskDefinition",
-            &["RunMigration", "UpdateService"][..],
+            &["RunMigration", "UpdateService", "RollBack"][..],
         ),
+        ("DeregisterTaskDefinition", &["DeregisterRevisions"]),
         ("RunTask", &["RunMigration"]),
         ("UpdateService", &["UpdateService", "RollBack"]),
         ("StopServiceDeployment", &["RollBack", "SettleRelease"]),
