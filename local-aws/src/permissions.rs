@@ -71,7 +71,8 @@ struct Known {
     roles: Vec<String>,
     /// The tags of the task.
     tags: BTreeMap<String, String>,
-    /// ECS has no such task, and refuses the call whatever a role allows.
+    /// ECS has no such task, or has deleted its tags with the first StopTask: it refuses the call whatever
+    /// a role allows of a task with those tags.
     is_missing: bool,
 }
 
@@ -92,7 +93,8 @@ impl Known {
                 let described = ecs.call("DescribeTasks", asked).await;
                 let task = &described.unwrap_or_default()["tasks"][0];
                 known.tags = tags(task);
-                known.is_missing = task.is_null();
+                let told_before = task["desiredStatus"] == "STOPPED" && known.tags.is_empty();
+                known.is_missing = task.is_null() || told_before;
             }
             _ => {}
         }

@@ -5,6 +5,7 @@ mod deployments;
 mod rate_limit;
 mod seen;
 mod started_by;
+mod stop;
 mod tag;
 mod task_definition;
 
@@ -15,6 +16,7 @@ pub use deployments::{
 pub use rate_limit::{PATIENCE, PATIENCE_TO_REGISTER, rate_limited_client};
 pub use seen::{Seen, is_at_rest, rollout, rollout_state};
 pub use started_by::started_by;
+pub use stop::stop_task;
 pub use tag::tag;
 pub use task_definition::{
     Described, EXECUTION_TAG, Family, Marks, OneOff, RegisterFailure, STACK_TAG,

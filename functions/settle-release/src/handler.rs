@@ -8,7 +8,7 @@ use bluegreen_contract::{
 };
 use bluegreen_ecs::Seen;
 use bluegreen_release::Table;
-use bluegreen_runtime::{AwsRequestFailed, failed};
+use bluegreen_runtime::AwsRequestFailed;
 use serde_json::Value;
 use std::time::Duration;
 
@@ -175,14 +175,8 @@ async fn task_sentence(
     let told = if task.is_stopping {
         " and is stopping"
     } else if stop {
-        client
-            .stop_task()
-            .cluster(&task.cluster)
-            .task(&task.arn)
-            .reason("bluegreen: the release that started this task is dead")
-            .send()
-            .await
-            .map_err(failed("ecs:StopTask", &task.arn))?;
+        let reason = "bluegreen: the release that started this task is dead";
+        bluegreen_ecs::stop_task(client, &task.cluster, &task.arn, reason).await?;
         " and was told to stop"
     } else {
         ""

@@ -76,14 +76,8 @@ async fn describe(
 
 /// It has had its time: none is left running.
 async fn stop(client: &Client, started: &StartedTask) -> Result<(), AwsRequestFailed> {
-    client
-        .stop_task()
-        .cluster(&started.cluster)
-        .task(&started.task_arn)
-        .reason(reason(started))
-        .send()
-        .await
-        .map_err(failed("ecs:StopTask", &started.task_arn))?;
+    let (cluster, task) = (&started.cluster, &started.task_arn);
+    bluegreen_ecs::stop_task(client, cluster, task, reason(started)).await?;
     tracing::info!(task = started.task_arn, "an overdue task is told to stop");
     Ok(())
 }
