@@ -12,16 +12,17 @@ use crate::released::{assert_runs, running};
 use crate::strategies::running_blue_green;
 use crate::turns::PATIENCE;
 
-/// Another revision of the service's task definition, as whoever works at the application registers
-/// it at any time.
+/// Another revision in the family of the migration's task, as whoever works at the application may
+/// register it at any time.
 async fn register_another_revision(account: &Account, application: &Application<'_>) -> Result<()> {
     let ecs = aws_sdk_ecs::Client::new(account.config());
     let current = application.task_definition().await?;
     let described = ecs.describe_task_definition().task_definition(current);
     let described = described.send().await?;
     let definition = described.task_definition().context("no task definition")?;
+    let family = definition.family().context("no family")?;
     ecs.register_task_definition()
-        .set_family(definition.family().map(str::to_owned))
+        .family(format!("{family}-bluegreen-migration"))
         .set_container_definitions(Some(definition.container_definitions().to_vec()))
         .set_cpu(definition.cpu().map(str::to_owned))
         .set_memory(Some("2048".to_owned()))
@@ -64,6 +65,14 @@ pub(crate) async fn a_migration_whose_start_nobody_heard_of_is_found_and_not_sta
     let calls = account.aws().calls_since(since).await?;
     let starts = calls.of("ecs", "RunTask").mentioning(application.cluster());
     assert_eq!(starts.len(), 2, "{starts:?}");
+    let asks = calls.of("ecs", "DescribeTasks").only(|call| {
+        let caller = call.caller.as_deref().unwrap_or_default();
+        caller.contains("RunMigrationFunction")
+    });
+    assert!(
+        asks.iter().next().is_some(),
+        "the task of the first try was not asked for"
+    );
     let migrations = application.stopped_migrations().await?;
     assert_eq!(migrations, 2, "the first image's, and one of v2");
     Ok(())
