@@ -323,21 +323,23 @@ async fn another_executions_revision_is_not_taken_for_ones_own() {
     assert_eq!(arn, "arn:demo:9");
 }
 
+fn no_such_revision() -> DescribeTaskDefinitionError {
+    DescribeTaskDefinitionError::ClientException(
+        ClientException::builder()
+            .meta(
+                aws_sdk_ecs::error::ErrorMetadata::builder()
+                    .code("ClientException")
+                    .build(),
+            )
+            .build(),
+    )
+}
+
 #[tokio::test]
 async fn a_family_whose_revisions_are_all_deregistered_gets_a_new_one() {
     let latest = mock!(Client::describe_task_definition)
         .match_requests(|request| request.task_definition() == Some("demo"))
-        .then_error(|| {
-            DescribeTaskDefinitionError::ClientException(
-                ClientException::builder()
-                    .meta(
-                        aws_sdk_ecs::error::ErrorMetadata::builder()
-                            .code("ClientException")
-                            .build(),
-                    )
-                    .build(),
-            )
-        });
+        .then_error(no_such_revision);
     let earlier = revision_is_known();
     let register = mock!(Client::register_task_definition).then_output(|| registered("arn:demo:8"));
     let rules = [&latest, &earlier, &register];
@@ -372,6 +374,14 @@ async fn a_revision_is_described_with_its_tags() {
     );
 }
 
+fn containers_of(revision: &mut Described) -> &mut [ContainerDefinition] {
+    revision
+        .task_definition
+        .container_definitions
+        .as_mut()
+        .unwrap()
+}
+
 const ONE_OFF: OneOff<'_> = OneOff {
     purpose: Purpose::Migration,
     container: "web",
@@ -386,12 +396,7 @@ const ONE_OFF: OneOff<'_> = OneOff {
 #[test]
 fn a_one_off_tasks_revision_has_a_family_of_its_own_and_its_container_runs_once() {
     let mut revision = complete();
-    let containers = revision
-        .task_definition
-        .container_definitions
-        .as_mut()
-        .unwrap();
-    for container in containers {
+    for container in containers_of(&mut revision) {
         container.essential = Some(false);
         let restarted = ContainerRestartPolicy::builder().enabled(true).build();
         container.restart_policy = Some(restarted.unwrap());
@@ -417,12 +422,7 @@ fn a_one_off_tasks_revision_has_a_family_of_its_own_and_its_container_runs_once(
 #[test]
 fn a_one_off_task_may_have_a_size_of_its_own() {
     let mut revision = complete();
-    let containers = revision
-        .task_definition
-        .container_definitions
-        .as_mut()
-        .unwrap();
-    for container in containers {
+    for container in containers_of(&mut revision) {
         (container.cpu, container.memory) = (64, Some(128));
     }
     let size = TaskSize {
@@ -512,17 +512,7 @@ fn ecs(families: Families) -> (Client, Arc<Mutex<Families>>) {
                 .unwrap();
             families.get(family).is_none_or(Vec::is_empty)
         })
-        .then_error(|| {
-            DescribeTaskDefinitionError::ClientException(
-                ClientException::builder()
-                    .meta(
-                        aws_sdk_ecs::error::ErrorMetadata::builder()
-                            .code("ClientException")
-                            .build(),
-                    )
-                    .build(),
-            )
-        });
+        .then_error(no_such_revision);
     let gone = Arc::clone(&families);
     let deregisters =
         mock!(Client::deregister_task_definition).then_compute_output(move |request| {
