@@ -115,6 +115,7 @@ impl Visits {
 /// A steady stream of requests, each on its own: a slow answer holds up none of the next.
 #[derive(Debug)]
 pub struct Visitor {
+    url: String,
     visits: Arc<Mutex<Visits>>,
     requests: TaskTracker,
     stop: CancellationToken,
@@ -141,6 +142,7 @@ impl Visitor {
             pace,
         ));
         Self {
+            url: url.to_owned(),
             visits,
             requests,
             stop,
@@ -170,11 +172,13 @@ impl Visitor {
         Ok(())
     }
 
-    /// Sends no further request, waits for the answers to those under way, and tells all.
+    /// Waits for the answers to the requests under way, sends a last one, and tells all. What is seen
+    /// latest was asked for after all that happened before this call.
     pub async fn leave(self) -> Visits {
         self.stop.cancel();
         self.requests.close();
         self.requests.wait().await;
+        visit(&reqwest::Client::new(), &self.url, &self.visits).await;
         lock(&self.visits).clone()
     }
 }
@@ -197,12 +201,14 @@ async fn keep_reading(
     ticks.set_missed_tick_behavior(MissedTickBehavior::Delay);
     while stop.run_until_cancelled(ticks.tick()).await.is_some() {
         let (client, url, visits) = (client.clone(), url.clone(), visits.clone());
-        requests.spawn(async move {
-            let asked = Instant::now();
-            let outcome = heading(&client, &url).await;
-            lock(&visits).count(asked, outcome);
-        });
+        requests.spawn(async move { visit(&client, &url, &visits).await });
     }
+}
+
+async fn visit(client: &reqwest::Client, url: &str, visits: &Mutex<Visits>) {
+    let asked = Instant::now();
+    let outcome = heading(client, url).await;
+    lock(visits).count(asked, outcome);
 }
 
 /// Reads a page and answers the text of its `<h1>`.
