@@ -2,7 +2,7 @@ use crate::failure::{Exit, Failure};
 use aws_sdk_cloudwatchlogs::Client;
 use bluegreen_contract::{
     CheckExitCodeInput, ContainerStatus, EndedTask, ExitCode, InvalidInput, Purpose, StartedTask,
-    StoppedTask, parse,
+    StoppedTask, parse, sentence,
 };
 use bluegreen_logs::excerpt;
 use serde_json::Value;
@@ -11,8 +11,8 @@ use serde_json::Value;
 const ATTEMPTS: u32 = 3;
 
 /// Parts of reasons of Fargate for which a task does not start and that pass, in lower case: network
-/// interfaces, capacity, pulling an image, the agent.
-const PASSING: [&str; 8] = [
+/// interfaces, capacity, pulling an image, the agent. The word agent alone may be part of an image's name.
+const PASSING: [&str; 9] = [
     "network interface",
     "capacity is unavailable",
     "timeout waiting",
@@ -20,7 +20,8 @@ const PASSING: [&str; 8] = [
     "context deadline exceeded",
     "tls handshake timeout",
     "connection reset",
-    "agent",
+    "agent is not connected",
+    "internalerror",
 ];
 
 /// Looks at the command's container, by name: other containers may be in the task uninvited.
@@ -183,16 +184,6 @@ fn reasons(task: &StoppedTask, container: Option<&ContainerStatus>) -> String {
         reasons.push("ECS gave no reason.".to_owned());
     }
     reasons.join(" ")
-}
-
-fn sentence(text: &str) -> String {
-    let text = text.trim();
-    let end = if text.ends_with(['.', '!', '?']) {
-        ""
-    } else {
-        "."
-    };
-    format!("{text}{end}")
 }
 
 #[cfg(test)]
@@ -383,15 +374,20 @@ mod tests {
             "Capacity is unavailable at this time. Please try again later or in a different availability zone",
             "CannotPullContainerError: ref pull has been retried 5 time(s): dial tcp: i/o timeout",
             "Agent error: the agent is not connected",
+            "InternalError: unexpected error of the agent",
         ] {
             let failed = failure(&without_logs(), never_started(reason, 0)).await;
             assert_eq!(failed.error_type, "TaskFailedToStart", "{reason}");
             let failed = failure(&without_logs(), never_started(reason, 3)).await;
             assert_eq!(failed.error_type, "MigrationNotStarted", "{reason}");
         }
-        let reason = "ResourceInitializationError: unable to pull secrets: AccessDeniedException";
-        let failed = failure(&without_logs(), never_started(reason, 0)).await;
-        assert_eq!(failed.error_type, "MigrationNotStarted");
+        for reason in [
+            "ResourceInitializationError: unable to pull secrets: AccessDeniedException",
+            "CannotPullContainerError: public.ecr.aws/datadog/agent:8: not found",
+        ] {
+            let failed = failure(&without_logs(), never_started(reason, 0)).await;
+            assert_eq!(failed.error_type, "MigrationNotStarted", "{reason}");
+        }
     }
 
     /// apache/airflow#4039, treasure-data/digdag#1724: what ran is never run again, and not called

@@ -1,7 +1,7 @@
 //! Why tasks of a revision have stopped: plain functions of what ECS says of them.
 
 use aws_sdk_ecs::types::{Container, ServiceEvent, Task};
-use bluegreen_contract::cut;
+use bluegreen_contract::{cut, sentence};
 use std::collections::BTreeMap;
 
 /// Reasons that are told of one service, and events of it.
@@ -78,14 +78,6 @@ fn reason(task: &Task) -> String {
     match parts.is_empty() {
         true => "ECS gave no reason.".to_owned(),
         false => parts.join(" "),
-    }
-}
-
-fn sentence(text: &str) -> String {
-    let text = text.trim();
-    match text.ends_with(['.', '!', '?']) {
-        true => text.to_owned(),
-        false => format!("{text}."),
     }
 }
 
