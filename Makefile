@@ -33,6 +33,8 @@ suites = $(foreach package,$(1),$(patsubst $(package)/tests/%.rs,%,$(wildcard $(
 END_TO_END := $(call suites,cli tests/end-to-end)
 UNIT := $(filter-out $(END_TO_END),$(call suites,local-aws tests/consistency tests/model))
 
+BENCH = $(MAKE) -C tests/bench --no-print-directory ROOT="$(CURDIR)" PYTHON="$(PYTHON)"
+
 # Python leaves nothing beside the sources.
 export PYTHONDONTWRITEBYTECODE := 1
 
@@ -104,6 +106,7 @@ unit: setup ## Run every test that needs no deployed pipeline
 
 end-to-end: setup functions ## Run the end-to-end tests on the local AWS
 	$(BUILD_ALL)
+	$(BENCH) agree
 	cargo test --workspace $(addprefix --test ,$(END_TO_END)) --locked
 
 test: lint unit end-to-end ## Run everything
@@ -115,7 +118,7 @@ test-faults: setup functions ## Play the whole fault matrix, for hours (CASES=te
 
 bench: setup $(if $(filter functions machine stacks,$(ONLY)),functions) ## Measure the functions, the state machine, and 200 services and 500 stacks deploying at once (ONLY=functions, machine, services or stacks)
 	@tests/prepare-machine.sh "$(PYTHON)" bench
-	$(MAKE) -C tests/bench --no-print-directory ROOT="$(CURDIR)" ONLY="$(ONLY)"
+	$(BENCH) ONLY="$(ONLY)"
 
 clean: ## Remove everything that was built
 	rm -rf target

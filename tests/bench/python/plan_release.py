@@ -57,6 +57,10 @@ DEFAULTS = {
     "rollbackWindowSeconds": int(os.environ["ROLLBACK_WINDOW_SECONDS"]),
 }
 COMMANDS = {"migration": "MigrationCommand", "postDeploy": "PostDeployCommand"}
+SIZES = {
+    "cpu": ("MigrationCpu", 128, 196_608),
+    "memory": ("MigrationMemory", 4, 4_194_304),
+}
 TO_THE_SECOND = 19
 
 
@@ -386,15 +390,15 @@ class Stack:
         return InvalidStackOutput(f"{output} of {self.name}: {problem}")
 
     def limits(self):
-        own = {limit: self.seconds(*bounds) for limit, bounds in LIMITS.items()}
+        own = {limit: self.number(*bounds) for limit, bounds in LIMITS.items()}
         return DEFAULTS | {limit: value for limit, value in own.items() if value is not None}
 
-    def seconds(self, output, lowest, highest):
+    def number(self, output, lowest, highest):
         text = self.outputs.get(output)
         if not text:
             return None
         if not re.fullmatch(r"[0-9]+", text) or not lowest <= int(text) <= highest:
-            raise self.invalid(output, f"`{text}` is no number of seconds that it may have")
+            raise self.invalid(output, f"`{text}` is no number that it may have")
         return int(text)
 
     def health_check_url(self):
@@ -572,6 +576,10 @@ def command_of(stack, purpose, unit, repository, configs, seconds):
         "container": container,
         "command": words,
         "line": [*entry_point, *words],
+        "size": {
+            key: stack.number(output, *bounds) if purpose == "migration" else None
+            for key, (output, *bounds) in SIZES.items()
+        },
         "timeoutSeconds": seconds,
     }
 

@@ -46,6 +46,9 @@ struct Arguments {
     /// Python that has boto3 and awslambdaric
     #[arg(long, default_value = "target/bench-venv/bin/python")]
     python: PathBuf,
+    /// Measure nothing: only check that each function and its counterpart do the same
+    #[arg(long)]
+    agree: bool,
     /// Only these functions; default: all
     functions: Vec<String>,
 }
@@ -59,6 +62,17 @@ async fn main() -> ExitCode {
 async fn run(arguments: &Arguments) -> Result<ExitCode> {
     let bench = Bench::start(arguments).await?;
     let names = names(arguments)?;
+    if arguments.agree {
+        for name in &names {
+            let agreed = bench.agree(name, arguments).await;
+            agreed.with_context(|| format!("{name} and its counterpart"))?;
+        }
+        println!(
+            "{} functions do what their counterparts in Python do",
+            names.len()
+        );
+        return Ok(ExitCode::SUCCESS);
+    }
     let mut functions = Vec::new();
     for name in &names {
         eprintln!("measuring {name} ...");
@@ -195,6 +209,19 @@ impl Bench {
             zip: std::fs::metadata(zip(name, arguments))?.len(),
             rounds,
         })
+    }
+
+    async fn agree(&self, name: &str, arguments: &Arguments) -> Result<()> {
+        let event = self.prepare(name)?;
+        let once = Run {
+            name,
+            event: &event,
+            times: 1,
+            pause: Duration::ZERO,
+        };
+        let ours = self.sample(&self.unpack(name, arguments)?, once).await?;
+        let theirs = self.sample(&self.python(name, arguments)?, once).await;
+        agreement::compare(&ours.invocation, &theirs.context("in Python")?.invocation)
     }
 
     async fn count_all(&self, names: &[String]) -> Result<Vec<(String, Instructions)>> {
