@@ -3,6 +3,7 @@
 
 mod deployments;
 mod rate_limit;
+mod registration;
 mod seen;
 mod started_by;
 mod stop;

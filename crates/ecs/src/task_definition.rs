@@ -1,22 +1,21 @@
 //! From a revision of a task definition to the next one, with the image of a release pinned.
 //!
 //! A release changes one thing in a task definition: the image of the containers that come from its
-//! repository. Everything else that the SDK knows of a task definition goes into the new revision
-//! as it was.
+//! repository. Everything else goes into the new revision as it was, whether the SDK knows it or not.
 //!
 //! Whoever names a family alone runs its latest active revision. What has not migrated yet, and what was
 //! not deployed after all, is therefore never that: a one-off task has a family of its own, and revisions
 //! of a release that failed or was rolled back are deregistered.
 
+use crate::registration::{AsItCame, Registration};
 use crate::tag;
 use aws_sdk_ecs::Client;
 use aws_sdk_ecs::operation::describe_task_definition::DescribeTaskDefinitionOutput;
-use aws_sdk_ecs::operation::register_task_definition::RegisterTaskDefinitionInput;
-use aws_sdk_ecs::operation::register_task_definition::builders::RegisterTaskDefinitionInputBuilder;
 use aws_sdk_ecs::types::{Tag, TaskDefinition, TaskDefinitionField};
 use bluegreen_contract::{Purpose, TaskSize};
 use bluegreen_ecr::EcrImage;
 use bluegreen_runtime::{AwsRequestFailed, failed};
+use serde_json::Value;
 use std::collections::{BTreeMap, BTreeSet};
 
 /// Tag of a revision: the stack that it was registered for.
@@ -52,6 +51,8 @@ pub enum RegisterFailure {
 pub struct Described {
     pub task_definition: TaskDefinition,
     pub tags: Vec<Tag>,
+    /// The same as it came, with what the SDK does not know.
+    answer: Vec<u8>,
 }
 
 /// Asks ECS for a revision, or for the latest active one where `task_definition` is a family.
@@ -62,6 +63,7 @@ pub async fn describe_task_definition(
     client: &Client,
     task_definition: &str,
 ) -> Result<Described, AwsRequestFailed> {
+    let answer = AsItCame::default();
     let DescribeTaskDefinitionOutput {
         task_definition: described,
         tags,
@@ -70,6 +72,8 @@ pub async fn describe_task_definition(
         .describe_task_definition()
         .task_definition(task_definition)
         .include(TaskDefinitionField::Tags)
+        .customize()
+        .interceptor(answer.clone())
         .send()
         .await
         .map_err(failed("ecs:DescribeTaskDefinition", task_definition))?;
@@ -77,6 +81,7 @@ pub async fn describe_task_definition(
         task_definition: described
             .ok_or_else(|| without_answer("ecs:DescribeTaskDefinition", task_definition))?,
         tags: tags.unwrap_or_default(),
+        answer: answer.take(),
     })
 }
 
@@ -107,24 +112,16 @@ impl Described {
     }
 
     /// The request that registers this revision with the image pinned.
-    fn pinned(&self, image: &str, marks: Marks<'_>) -> RegisterTaskDefinitionInputBuilder {
+    fn pinned(&self, image: &str, marks: Marks<'_>) -> Result<Registration, AwsRequestFailed> {
         let repository = EcrImage::parse(image);
-        let mut next = self.clone();
-        for container in next
-            .task_definition
-            .container_definitions
-            .iter_mut()
-            .flatten()
-        {
-            if container
-                .image()
-                .is_some_and(|candidate| comes_from(candidate, repository))
-            {
-                container.image = Some(image.to_owned());
+        let mut next = self.registration(marked(self.tags.clone(), marks))?;
+        for container in next.containers() {
+            let candidate = container.get("image").and_then(Value::as_str);
+            if candidate.is_some_and(|candidate| comes_from(candidate, repository)) {
+                container.insert("image".to_owned(), image.into());
             }
         }
-        next.tags = marked(next.tags, marks);
-        next.registration()
+        Ok(next)
     }
 
     /// The request that registers what a one-off task runs: this revision in a family of its own, with
@@ -139,36 +136,32 @@ impl Described {
         one_off: OneOff<'_>,
         image: &str,
         marks: Marks<'_>,
-    ) -> RegisterTaskDefinitionInputBuilder {
-        let mut next = self.clone();
-        let containers = next.task_definition.container_definitions.iter_mut();
-        for container in containers.flatten() {
-            let is_it = container.name() == Some(one_off.container);
-            container.essential = Some(is_it);
+    ) -> Result<Registration, AwsRequestFailed> {
+        let mut next = self.pinned(image, marks)?;
+        for container in next.containers() {
+            let name = container.get("name").and_then(Value::as_str);
+            let is_it = name == Some(one_off.container);
+            container.insert("essential".to_owned(), is_it.into());
             if is_it {
-                container.restart_policy = None;
+                container.remove("restartPolicy");
                 // What the task has is the container's: a share of its own would keep it to the service's.
                 if one_off.size.cpu.is_some() {
-                    container.cpu = 0;
+                    container.insert("cpu".to_owned(), 0.into());
                 }
                 if one_off.size.memory.is_some() {
-                    (container.memory, container.memory_reservation) = (None, None);
+                    container.remove("memory");
+                    container.remove("memoryReservation");
                 }
             }
         }
-        let task = &mut next.task_definition;
-        task.cpu = one_off
-            .size
-            .cpu
-            .map(|units| units.to_string())
-            .or(task.cpu.take());
-        task.memory = one_off
-            .size
-            .memory
-            .map(|mib| mib.to_string())
-            .or(task.memory.take());
-        let family = one_off_family(self.family(), one_off.purpose);
-        next.pinned(image, marks).family(family)
+        if let Some(units) = one_off.size.cpu {
+            next.set("cpu", units.to_string());
+        }
+        if let Some(mib) = one_off.size.memory {
+            next.set("memory", mib.to_string());
+        }
+        next.set("family", one_off_family(self.family(), one_off.purpose));
+        Ok(next)
     }
 
     fn family(&self) -> &str {
@@ -182,62 +175,12 @@ impl Described {
         of_stack == tag(STACK_TAG, stack).value() && value(EXECUTION_TAG).is_some()
     }
 
-    /// The request that registers this very revision once more.
-    ///
-    /// What ECS adds when it registers (ARN, revision, status, the attributes it requires,
-    /// who and when) is not part of a request.
-    #[expect(
-        deprecated,
-        reason = "old revisions may still have inference accelerators"
-    )]
-    fn registration(&self) -> RegisterTaskDefinitionInputBuilder {
-        let TaskDefinition {
-            family,
-            task_role_arn,
-            execution_role_arn,
-            network_mode,
-            container_definitions,
-            volumes,
-            placement_constraints,
-            requires_compatibilities,
-            cpu,
-            memory,
-            pid_mode,
-            ipc_mode,
-            proxy_configuration,
-            inference_accelerators,
-            ephemeral_storage,
-            runtime_platform,
-            enable_fault_injection,
-            ..
-        } = self.task_definition.clone();
-        let mut tags: Vec<Tag> = self
-            .tags
-            .iter()
-            .filter(|tag| !tag.key().is_some_and(is_reserved))
-            .cloned()
-            .collect();
+    /// The request that registers this very revision once more, with these tags of it.
+    fn registration(&self, mut tags: Vec<Tag>) -> Result<Registration, AwsRequestFailed> {
+        tags.retain(|tag| !is_reserved(tag.key().unwrap_or_default()));
         tags.sort_by(|a, b| a.key().cmp(&b.key()));
-        RegisterTaskDefinitionInput::builder()
-            .set_family(family)
-            .set_task_role_arn(task_role_arn)
-            .set_execution_role_arn(execution_role_arn)
-            .set_network_mode(network_mode)
-            .set_container_definitions(container_definitions)
-            .set_volumes(volumes)
-            .set_placement_constraints(placement_constraints)
-            .set_requires_compatibilities(requires_compatibilities)
-            .set_cpu(cpu)
-            .set_memory(memory)
-            .set_pid_mode(pid_mode)
-            .set_ipc_mode(ipc_mode)
-            .set_proxy_configuration(proxy_configuration)
-            .set_inference_accelerators(inference_accelerators)
-            .set_ephemeral_storage(ephemeral_storage)
-            .set_runtime_platform(runtime_platform)
-            .set_enable_fault_injection(enable_fault_injection)
-            // ECS refuses an empty list of tags.
-            .set_tags((!tags.is_empty()).then_some(tags))
+        Registration::of(&self.answer, &tags)
+            .ok_or_else(|| without_answer("ecs:DescribeTaskDefinition", self.arn()))
     }
 }
 
@@ -278,7 +221,7 @@ impl Family {
         let Self { revision, latest } = self;
         revision.check_pinnable(image)?;
         let latest = latest.as_ref().filter(|_| marks.execution.is_some());
-        let arn = register(client, revision.pinned(image, marks), latest).await?;
+        let arn = register(client, revision.pinned(image, marks)?, latest).await?;
         Ok(arn)
     }
 
@@ -292,9 +235,9 @@ impl Family {
         client: &Client,
         marks: Marks<'_>,
     ) -> Result<String, AwsRequestFailed> {
-        let mut again = self.revision.clone();
-        again.tags = marked(again.tags, marks);
-        register(client, again.registration(), self.latest.as_ref()).await
+        let tags = marked(self.revision.tags.clone(), marks);
+        let again = self.revision.registration(tags)?;
+        register(client, again, self.latest.as_ref()).await
     }
 }
 
@@ -324,7 +267,8 @@ impl Described {
             true => latest(client, &one_off_family(self.family(), one_off.purpose)).await?,
             false => None,
         };
-        let arn = register(client, self.one_off(one_off, image, marks), latest.as_ref()).await?;
+        let wanted = self.one_off(one_off, image, marks)?;
+        let arn = register(client, wanted, latest.as_ref()).await?;
         Ok(arn)
     }
 
@@ -420,15 +364,21 @@ async fn deregister_down_to(
 /// Registers what is `wanted` unless `latest` is the very same; returns its ARN.
 async fn register(
     client: &Client,
-    wanted: RegisterTaskDefinitionInputBuilder,
+    wanted: Registration,
     latest: Option<&Described>,
 ) -> Result<String, AwsRequestFailed> {
-    if let Some(latest) = latest.filter(|latest| latest.registration() == wanted) {
+    if let Some(latest) = latest
+        && latest.registration(latest.tags.clone())? == wanted
+    {
         return Ok(latest.arn().to_owned());
     }
-    let family = wanted.get_family().clone().unwrap_or_default();
-    let registered = wanted
-        .send_with(client)
+    let family = wanted.family().to_owned();
+    let registered = client
+        .register_task_definition()
+        .family(&family)
+        .customize()
+        .interceptor(wanted)
+        .send()
         .await
         .map_err(failed("ecs:RegisterTaskDefinition", &family))?;
     registered
@@ -500,9 +450,5 @@ fn without_answer(action: &'static str, resource: &str) -> AwsRequestFailed {
 }
 
 #[cfg(test)]
-#[expect(
-    deprecated,
-    reason = "a complete task definition has inference accelerators"
-)]
 #[path = "task_definition_tests.rs"]
 mod tests;

@@ -1,187 +1,204 @@
 use super::*;
+use aws_sdk_ecs::config::http::HttpResponse;
+use aws_sdk_ecs::config::interceptors::BeforeTransmitInterceptorContextRef;
+use aws_sdk_ecs::config::{ConfigBag, Intercept, RuntimeComponents};
+use aws_sdk_ecs::error::BoxError;
 use aws_sdk_ecs::operation::deregister_task_definition::DeregisterTaskDefinitionOutput;
 use aws_sdk_ecs::operation::describe_task_definition::DescribeTaskDefinitionError;
 use aws_sdk_ecs::operation::register_task_definition::RegisterTaskDefinitionOutput;
+use aws_sdk_ecs::types::ContainerDefinition;
 use aws_sdk_ecs::types::error::ClientException;
-use aws_sdk_ecs::types::{
-    Attribute, Compatibility, ContainerDefinition, ContainerRestartPolicy, EphemeralStorage,
-    InferenceAccelerator, IpcMode, KeyValuePair, NetworkMode, PidMode, ProxyConfiguration,
-    RuntimePlatform, Secret, TaskDefinitionPlacementConstraint, TaskDefinitionStatus, Volume,
-};
 use aws_smithy_mocks::{Rule, RuleMode, mock, mock_client};
+use serde_json::json;
 use std::sync::{Arc, Mutex};
 
 const OLD: &str = "123456789012.dkr.ecr.us-east-1.amazonaws.com/demo:v1";
 const NEW: &str = "123456789012.dkr.ecr.us-east-1.amazonaws.com/demo@sha256:2222";
 const SIDECAR: &str = "public.ecr.aws/nginx/nginx:1.27";
+const REVISION: &str = "arn:aws:ecs:us-east-1:123456789012:task-definition/demo:7";
 const MARKS: Marks<'_> = Marks {
     stack: "demo",
     execution: Some("arn:aws:states:us-east-1:123456789012:execution:deploy:1"),
 };
 
-fn container(name: &str, image: &str) -> ContainerDefinition {
-    ContainerDefinition::builder()
-        .name(name)
-        .image(image)
-        .environment(KeyValuePair::builder().name("TITLE").value("Posts").build())
-        .secrets(
-            Secret::builder()
-                .name("DATABASE_URL")
-                .value_from("arn:secret")
-                .build()
-                .unwrap(),
-        )
-        .stop_timeout(30)
-        .build()
+fn container(name: &str, image: &str) -> Value {
+    json!({
+        "name": name, "image": image, "cpu": 0, "essential": true, "stopTimeout": 30,
+        "environment": [{"name": "TITLE", "value": "Posts"}],
+        "secrets": [{"name": "DATABASE_URL", "valueFrom": "arn:secret"}],
+        // A member that ECS has since yesterday.
+        "sinceYesterday": {"mode": "strict", "limits": [1, 2.5]}
+    })
 }
 
 fn tag(key: &str, value: &str) -> Tag {
     Tag::builder().key(key).value(value).build()
 }
 
-/// A revision in which every field that a request can carry has a value.
-fn complete() -> Described {
-    let task_definition = TaskDefinition::builder()
-        .task_definition_arn("arn:aws:ecs:us-east-1:123456789012:task-definition/demo:7")
-        .revision(7)
-        .status(TaskDefinitionStatus::Active)
-        .requires_attributes(Attribute::builder().name("ecs.capability").build().unwrap())
-        .compatibilities(Compatibility::Fargate)
-        .registered_by("someone")
-        .family("demo")
-        .task_role_arn("arn:task-role")
-        .execution_role_arn("arn:execution-role")
-        .network_mode(NetworkMode::Awsvpc)
-        .container_definitions(container("proxy", SIDECAR))
-        .container_definitions(container("web", OLD))
-        .volumes(Volume::builder().name("data").build())
-        .placement_constraints(
-            TaskDefinitionPlacementConstraint::builder()
-                .expression("attribute:x == y")
-                .build(),
-        )
-        .requires_compatibilities(Compatibility::Fargate)
-        .cpu("256")
-        .memory("512")
-        .pid_mode(PidMode::Task)
-        .ipc_mode(IpcMode::None)
-        .proxy_configuration(
-            ProxyConfiguration::builder()
-                .container_name("proxy")
-                .build()
-                .unwrap(),
-        )
-        .inference_accelerators(
-            InferenceAccelerator::builder()
-                .device_name("d")
-                .device_type("t")
-                .build()
-                .unwrap(),
-        )
-        .ephemeral_storage(EphemeralStorage::builder().size_in_gib(30).build())
-        .runtime_platform(RuntimePlatform::builder().build())
-        .enable_fault_injection(true)
-        .build();
-    Described {
-        task_definition,
-        tags: vec![tag("team", "posts")],
-    }
+/// What registers the revision that [`complete`] is.
+///
+/// API_TrustedExecutionConfiguration: one of its members is in ECS's API and not in the SDK.
+fn document() -> Value {
+    json!({
+        "family": "demo",
+        "taskRoleArn": "arn:task-role",
+        "executionRoleArn": "arn:execution-role",
+        "networkMode": "awsvpc",
+        "containerDefinitions": [container("proxy", SIDECAR), container("web", OLD)],
+        "volumes": [{"name": "data", "sinceYesterday": true}],
+        "placementConstraints": [{"type": "memberOf", "expression": "attribute:x == y"}],
+        "requiresCompatibilities": ["FARGATE"],
+        "cpu": "256",
+        "memory": "512",
+        "pidMode": "task",
+        "ipcMode": "none",
+        "proxyConfiguration": {"type": "APPMESH", "containerName": "proxy"},
+        "inferenceAccelerators": [{"deviceName": "d", "deviceType": "t"}],
+        "ephemeralStorage": {"sizeInGiB": 30},
+        "runtimePlatform": {"cpuArchitecture": "ARM64"},
+        "enableFaultInjection": true,
+        "trustedExecutionConfiguration": {"isolationMode": "ISOLATED_SANDBOX"},
+        "sinceYesterday": {"deep": [{"er": null}]}
+    })
 }
 
-/// The fields of a struct by name, each as its `Debug` shows it.
-fn fields(debug: &str) -> BTreeMap<String, String> {
-    let mut fields: BTreeMap<String, String> = BTreeMap::new();
-    let mut name = String::new();
-    for line in debug.lines() {
-        let top_level = line
-            .strip_prefix("    ")
-            .filter(|rest| !rest.starts_with([' ', '}', ')', ']']));
-        if let Some((key, _)) = top_level.and_then(|rest| rest.split_once(':')) {
-            name = key.to_owned();
+/// ECS's answer for a revision of this document, with all that ECS adds.
+fn answer_of(document: Value, tags: Value) -> Value {
+    let mut described = json!({
+        "taskDefinitionArn": REVISION,
+        "revision": 7,
+        "status": "ACTIVE",
+        "requiresAttributes": [{"name": "ecs.capability"}],
+        "compatibilities": ["EC2", "FARGATE"],
+        "registeredAt": 1790000000.125,
+        "registeredBy": "arn:someone",
+        "deregisteredAt": 1790000001.5,
+        "deleteRequestedAt": 1790000002
+    });
+    let described_members = described.as_object_mut().unwrap();
+    described_members.extend(document.as_object().unwrap().clone());
+    json!({"taskDefinition": described, "tags": tags})
+}
+
+/// ECS's answer for a revision in which every member has a value.
+fn complete() -> Value {
+    answer_of(document(), json!([{"key": "team", "value": "posts"}]))
+}
+
+fn http(answer: &Value) -> HttpResponse {
+    HttpResponse::new(200.try_into().unwrap(), answer.to_string().into())
+}
+
+fn describes(answer: Value) -> Rule {
+    mock!(Client::describe_task_definition).then_http_response(move || http(&answer))
+}
+
+async fn described(answer: Value) -> Described {
+    let rule = describes(answer);
+    let client = mock_client!(aws_sdk_ecs, RuleMode::MatchAny, &[&rule]);
+    describe_task_definition(&client, REVISION).await.unwrap()
+}
+
+/// What is sent to register a task definition.
+#[derive(Debug, Clone, Default)]
+struct Sent(Arc<Mutex<Vec<Value>>>);
+
+impl Intercept for Sent {
+    fn name(&self) -> &'static str {
+        "Sent"
+    }
+
+    fn read_before_transmit(
+        &self,
+        context: &BeforeTransmitInterceptorContextRef<'_>,
+        _: &RuntimeComponents,
+        _: &mut ConfigBag,
+    ) -> Result<(), BoxError> {
+        let request = context.request();
+        let body = request.body().bytes().unwrap();
+        let length = body.len().to_string();
+        assert_eq!(request.headers().get("content-length"), Some(&*length));
+        let api = request.headers().get("x-amz-target").unwrap();
+        if api.ends_with(".RegisterTaskDefinition") {
+            self.0.lock().unwrap().push(serde_json::from_slice(body)?);
         }
-        fields.entry(name.clone()).or_default().push_str(line);
+        Ok(())
     }
-    fields.retain(|name, _| !name.is_empty());
-    fields
 }
 
-fn names(debug: &str) -> BTreeSet<String> {
-    fields(debug).into_keys().collect()
-}
-
-/// Fails when a new version of the SDK knows a field of a task definition that
-/// `Described::registration` does not carry over, or one that `complete` does not set.
-#[test]
-fn no_field_that_the_sdk_knows_is_lost() {
-    let complete = complete();
-    let before = fields(&format!("{:#?}", complete.task_definition));
-    let request = complete.registration().build().unwrap();
-    let after = fields(&format!("{request:#?}"));
-
-    let known = names(&format!(
-        "{:#?}",
-        RegisterTaskDefinitionInput::builder().build().unwrap()
-    ));
-    assert!(known.len() >= 18, "{known:?}");
-    for name in &known {
-        if name == "tags" {
-            continue;
-        }
-        assert!(
-            before
-                .get(name)
-                .is_some_and(|value| !value.ends_with(": None,")),
-            "the test sets no value for {name}"
-        );
-        assert_eq!(before.get(name), after.get(name), "{name} is lost");
+impl Sent {
+    fn client(&self, rules: &[&Rule]) -> Client {
+        mock_client!(aws_sdk_ecs, RuleMode::MatchAny, rules, |config| config
+            .interceptor(self.clone()))
     }
 
-    let made_by_ecs: BTreeSet<String> = names(&format!("{:#?}", complete.task_definition))
-        .difference(&known)
-        .cloned()
-        .collect();
-    assert_eq!(
-        made_by_ecs.iter().map(String::as_str).collect::<Vec<_>>(),
-        [
-            "compatibilities",
-            "delete_requested_at",
-            "deregistered_at",
-            "registered_at",
-            "registered_by",
-            "requires_attributes",
-            "revision",
-            "status",
-            "task_definition_arn",
-        ],
-        "a task definition has a field that is neither carried over nor known to be ECS's own"
+    /// The only registration.
+    fn only(&self) -> Value {
+        let sent = self.0.lock().unwrap();
+        let [only] = sent.as_slice() else {
+            panic!("{sent:?}");
+        };
+        only.clone()
+    }
+}
+
+/// What is sent to register the next revision of a family whose latest one this is.
+async fn sent_for_the_next(answer: Value) -> Value {
+    let sent = Sent::default();
+    let (latest, registers) = (
+        describes(answer),
+        mock!(Client::register_task_definition).then_output(|| registered("arn:demo:8")),
     );
+    let client = sent.client(&[&latest, &registers]);
+    register_pinned(&client, NEW).await.unwrap();
+    sent.only()
 }
 
-#[test]
-fn only_the_image_of_the_repositorys_containers_changes() {
-    let before = complete();
-    let request = before.pinned(NEW, MARKS).build().unwrap();
-    let [proxy, web] = request.container_definitions() else {
-        panic!("two containers");
-    };
-    assert_eq!(proxy, &container("proxy", SIDECAR));
-    assert_eq!(web, &container("web", NEW));
+/// API_TrustedExecutionConfiguration, go-to-k/cdkd#1174, action#701: what was added to ECS after the
+/// client was built got lost when a client registered a revision anew.
+#[tokio::test]
+async fn nothing_is_lost_whether_the_sdk_knows_it_or_not() {
+    let mut expected = document();
+    expected["containerDefinitions"][1]["image"] = json!(NEW);
+    expected["tags"] = json!([
+        {"key": EXECUTION_TAG, "value": MARKS.execution},
+        {"key": STACK_TAG, "value": "demo"},
+        {"key": "team", "value": "posts"}
+    ]);
+    assert_eq!(sent_for_the_next(complete()).await, expected);
 }
 
-#[test]
-fn every_container_of_the_repository_is_pinned() {
-    let mut before = complete();
-    before.task_definition.container_definitions = Some(vec![
+#[tokio::test]
+async fn nothing_is_lost_of_a_revision_that_is_registered_again() {
+    let sent = Sent::default();
+    let (known, registers) = (
+        describes(complete()),
+        mock!(Client::register_task_definition).then_output(|| registered("arn:demo:8")),
+    );
+    let client = sent.client(&[&known, &registers]);
+    let family = Family::of(&client, REVISION).await.unwrap();
+
+    family.register_again(&client, MARKS).await.unwrap();
+
+    let mut again = sent.only();
+    again.as_object_mut().unwrap().remove("tags");
+    assert_eq!(again, document());
+}
+
+#[tokio::test]
+async fn every_container_of_the_repository_is_pinned() {
+    let mut document = document();
+    document["containerDefinitions"] = json!([
         container("web", OLD),
         container("worker", &OLD.replace(":v1", "@sha256:1111")),
         container("other", &OLD.replace("/demo", "/demo-tools")),
         container("foreign", &OLD.replace("us-east-1", "eu-west-1")),
     ]);
-    let request = before.pinned(NEW, MARKS).build().unwrap();
-    let images: Vec<_> = request
-        .container_definitions()
+    let sent = sent_for_the_next(answer_of(document, json!([]))).await;
+    let containers = sent["containerDefinitions"].as_array().unwrap();
+    let images: Vec<_> = containers
         .iter()
-        .filter_map(|container| container.image())
+        .filter_map(|it| it["image"].as_str())
         .collect();
     assert_eq!(images[0], NEW);
     assert_eq!(images[1], NEW);
@@ -189,72 +206,79 @@ fn every_container_of_the_repository_is_pinned() {
     assert!(images[3].contains("eu-west-1"));
 }
 
-#[test]
-fn tags_survive_except_those_aws_reserves_and_the_marks_are_renewed() {
-    let mut before = complete();
-    before.tags = vec![
-        tag("team", "posts"),
-        tag("aws:cloudformation:stack-name", "demo"),
-        tag("AWS:other", "x"),
-        tag("awsome", "yes"),
-        tag(EXECUTION_TAG, "an earlier one"),
-    ];
-    let request = before.pinned(NEW, MARKS).build().unwrap();
+#[tokio::test]
+async fn tags_survive_except_those_aws_reserves_and_the_marks_are_renewed() {
+    let tags = json!([
+        {"key": "team", "value": "posts"},
+        {"key": "aws:cloudformation:stack-name", "value": "demo"},
+        {"key": "AWS:other", "value": "x"},
+        {"key": "awsome", "value": "yes"},
+        {"key": "bare"},
+        {"key": EXECUTION_TAG, "value": "an earlier one"},
+    ]);
+    let sent = sent_for_the_next(answer_of(document(), tags)).await;
     assert_eq!(
-        request.tags(),
-        [
-            tag("awsome", "yes"),
-            tag(EXECUTION_TAG, MARKS.execution.unwrap()),
-            tag(STACK_TAG, "demo"),
-            tag("team", "posts"),
-        ]
+        sent["tags"],
+        json!([
+            {"key": "awsome", "value": "yes"},
+            {"key": "bare"},
+            {"key": EXECUTION_TAG, "value": MARKS.execution},
+            {"key": STACK_TAG, "value": "demo"},
+            {"key": "team", "value": "posts"},
+        ])
     );
 }
 
-#[test]
-fn no_tags_are_sent_as_no_list() {
-    let mut before = complete();
-    before.tags = vec![tag("aws:cloudformation:stack-name", "demo")];
-    assert_eq!(before.registration().build().unwrap().tags, None);
+#[tokio::test]
+async fn no_tags_are_sent_as_no_list() {
+    let described = described(complete()).await;
+    let reserved = vec![tag("aws:cloudformation:stack-name", "demo")];
+    let registration = described.registration(reserved).unwrap();
+    let without = described.registration(vec![]).unwrap();
+    assert_eq!(registration, without);
+    assert!(!format!("{without:?}").contains("tags"), "{without:?}");
 }
 
-#[test]
-fn a_revision_is_pinned_when_all_its_containers_of_the_repository_are() {
-    let mut described = complete();
-    assert!(!described.is_pinned_to(NEW));
-    described.task_definition.container_definitions =
-        Some(vec![container("proxy", SIDECAR), container("web", NEW)]);
-    assert!(described.is_pinned_to(NEW));
-    described.task_definition.container_definitions =
-        Some(vec![container("web", NEW), container("worker", OLD)]);
-    assert!(!described.is_pinned_to(NEW));
-    described.task_definition.container_definitions = Some(vec![container("proxy", SIDECAR)]);
-    assert!(!described.is_pinned_to(NEW));
-}
-
-fn answer(described: &Described) -> DescribeTaskDefinitionOutput {
-    DescribeTaskDefinitionOutput::builder()
-        .task_definition(described.task_definition.clone())
-        .set_tags(Some(described.tags.clone()))
-        .build()
+#[tokio::test]
+async fn a_revision_is_pinned_when_all_its_containers_of_the_repository_are() {
+    for (containers, expected) in [
+        (
+            json!([container("proxy", SIDECAR), container("web", OLD)]),
+            false,
+        ),
+        (
+            json!([container("proxy", SIDECAR), container("web", NEW)]),
+            true,
+        ),
+        (
+            json!([container("web", NEW), container("worker", OLD)]),
+            false,
+        ),
+        (json!([container("proxy", SIDECAR)]), false),
+    ] {
+        let mut document = document();
+        document["containerDefinitions"] = containers;
+        let described = described(answer_of(document, json!([]))).await;
+        assert_eq!(described.is_pinned_to(NEW), expected, "{described:?}");
+    }
 }
 
 /// What a family's latest revision is.
-fn family_is(latest: fn() -> Described) -> Rule {
+fn family_is(latest: Value) -> Rule {
     mock!(Client::describe_task_definition)
         .match_requests(|request| request.task_definition() == Some("demo"))
-        .then_output(move || answer(&latest()))
+        .then_http_response(move || http(&latest))
 }
 
 /// The revision that the next one is made of, by its ARN.
 fn revision_is_known() -> Rule {
     mock!(Client::describe_task_definition)
-        .match_requests(|request| request.task_definition() == Some(complete().arn()))
-        .then_output(|| answer(&complete()))
+        .match_requests(|request| request.task_definition() == Some(REVISION))
+        .then_http_response(|| http(&complete()))
 }
 
 async fn register_pinned(client: &Client, image: &str) -> Result<String, RegisterFailure> {
-    let family = Family::of(client, complete().arn()).await?;
+    let family = Family::of(client, REVISION).await?;
     family.register_pinned(client, image, MARKS).await
 }
 
@@ -264,25 +288,26 @@ fn registered(arn: &str) -> RegisterTaskDefinitionOutput {
         .build()
 }
 
-/// What ECS would describe after `MARKS`' execution has registered its revision.
-fn registered_by_this_execution() -> Described {
-    let mut next = complete();
-    next.task_definition.task_definition_arn = Some("arn:demo:8".to_owned());
-    next.task_definition.revision = 8;
-    next.task_definition.container_definitions =
-        Some(vec![container("proxy", SIDECAR), container("web", NEW)]);
-    next.tags = marked(next.tags, MARKS);
-    next
+/// What ECS would describe after an execution has registered its revision.
+fn registered_by(execution: Option<&str>) -> Value {
+    let mut next = document();
+    next["containerDefinitions"][1]["image"] = json!(NEW);
+    let tags = json!([
+        {"key": "team", "value": "posts"},
+        {"key": EXECUTION_TAG, "value": execution},
+        {"key": STACK_TAG, "value": "demo"}
+    ]);
+    let mut answer = answer_of(next, tags);
+    answer["taskDefinition"]["taskDefinitionArn"] = json!("arn:demo:8");
+    answer["taskDefinition"]["revision"] = json!(8);
+    answer
 }
 
 #[tokio::test]
 async fn the_revision_is_registered_with_the_image_pinned() {
-    let latest = family_is(complete);
+    let latest = family_is(complete());
     let register = mock!(Client::register_task_definition)
-        .match_requests(|request| {
-            request.family() == Some("demo")
-                && request.container_definitions()[1].image() == Some(NEW)
-        })
+        .match_requests(|request| request.family() == Some("demo"))
         .then_output(|| registered("arn:demo:8"));
     let client = mock_client!(aws_sdk_ecs, RuleMode::MatchAny, &[&latest, &register]);
 
@@ -294,7 +319,10 @@ async fn the_revision_is_registered_with_the_image_pinned() {
 
 #[tokio::test]
 async fn a_retried_call_finds_the_revision_of_its_first_try() {
-    let (latest, earlier) = (family_is(registered_by_this_execution), revision_is_known());
+    let (latest, earlier) = (
+        family_is(registered_by(MARKS.execution)),
+        revision_is_known(),
+    );
     let client = mock_client!(aws_sdk_ecs, RuleMode::MatchAny, &[&latest, &earlier]);
 
     let arn = register_pinned(&client, NEW).await.unwrap();
@@ -304,15 +332,7 @@ async fn a_retried_call_finds_the_revision_of_its_first_try() {
 
 #[tokio::test]
 async fn another_executions_revision_is_not_taken_for_ones_own() {
-    let latest = family_is(|| {
-        let mut other = registered_by_this_execution();
-        other.tags = vec![
-            tag("team", "posts"),
-            tag(EXECUTION_TAG, "arn:other"),
-            tag(STACK_TAG, "demo"),
-        ];
-        other
-    });
+    let latest = family_is(registered_by(Some("arn:other")));
     let earlier = revision_is_known();
     let register = mock!(Client::register_task_definition).then_output(|| registered("arn:demo:9"));
     let rules = [&latest, &earlier, &register];
@@ -352,7 +372,7 @@ async fn a_family_whose_revisions_are_all_deregistered_gets_a_new_one() {
 
 #[tokio::test]
 async fn a_revision_without_a_container_of_the_repository_is_never_registered() {
-    let latest = family_is(complete);
+    let latest = family_is(complete());
     let client = mock_client!(aws_sdk_ecs, RuleMode::MatchAny, &[&latest]);
     let elsewhere = NEW.replace("/demo", "/other");
 
@@ -365,21 +385,13 @@ async fn a_revision_without_a_container_of_the_repository_is_never_registered() 
 async fn a_revision_is_described_with_its_tags() {
     let rule = mock!(Client::describe_task_definition)
         .match_requests(|request| request.include() == [TaskDefinitionField::Tags])
-        .then_output(|| answer(&complete()));
+        .then_http_response(|| http(&complete()));
     let client = mock_client!(aws_sdk_ecs, RuleMode::MatchAny, &[&rule]);
 
-    assert_eq!(
-        describe_task_definition(&client, "demo:7").await.unwrap(),
-        complete()
-    );
-}
+    let described = describe_task_definition(&client, "demo:7").await.unwrap();
 
-fn containers_of(revision: &mut Described) -> &mut [ContainerDefinition] {
-    revision
-        .task_definition
-        .container_definitions
-        .as_mut()
-        .unwrap()
+    assert_eq!(described.arn(), REVISION);
+    assert_eq!(described.tags, [tag("team", "posts")]);
 }
 
 const ONE_OFF: OneOff<'_> = OneOff {
@@ -391,72 +403,83 @@ const ONE_OFF: OneOff<'_> = OneOff {
     },
 };
 
-/// API_ContainerRestartPolicy: a container is restarted after exit 0 too; kayac/ecspresso#105: the
-/// container of a migration may not be essential.
-#[test]
-fn a_one_off_tasks_revision_has_a_family_of_its_own_and_its_container_runs_once() {
-    let mut revision = complete();
-    for container in containers_of(&mut revision) {
-        container.essential = Some(false);
-        let restarted = ContainerRestartPolicy::builder().enabled(true).build();
-        container.restart_policy = Some(restarted.unwrap());
-    }
-    let next = revision.one_off(ONE_OFF, NEW, MARKS);
-    assert_eq!(
-        next.get_family().as_deref(),
-        Some("demo-bluegreen-migration")
-    );
-    let containers = next.get_container_definitions().as_deref().unwrap();
-    let [proxy, web] = containers else {
-        panic!("{containers:?}");
-    };
-    assert_eq!((web.essential(), web.restart_policy()), (Some(true), None));
-    assert_eq!(web.image(), Some(NEW));
-    // It cannot end the task before its time, and goes on as long as the task does.
-    assert_eq!(proxy.essential(), Some(false));
-    assert!(proxy.restart_policy().is_some());
-    assert_eq!(next.get_cpu().as_deref(), Some("256"));
-    assert_eq!(next.get_memory().as_deref(), Some("512"));
+/// What is sent to register a one-off task's revision of this document.
+async fn sent_for_one_off(document: Value, size: TaskSize) -> Value {
+    let sent = Sent::default();
+    let registers = mock!(Client::register_task_definition).then_output(|| registered("arn:1"));
+    let client = sent.client(&[&registers]);
+    let revision = described(answer_of(document, json!([]))).await;
+    let one_off = OneOff { size, ..ONE_OFF };
+    let arn = revision.register_one_off(&client, one_off, NEW, MARKS, false);
+    arn.await.unwrap();
+    sent.only()
 }
 
-#[test]
-fn a_one_off_task_may_have_a_size_of_its_own() {
-    let mut revision = complete();
-    for container in containers_of(&mut revision) {
-        (container.cpu, container.memory) = (64, Some(128));
+/// API_ContainerRestartPolicy: a container is restarted after exit 0 too; kayac/ecspresso#105: the
+/// container of a migration may not be essential.
+#[tokio::test]
+async fn a_one_off_tasks_revision_has_a_family_of_its_own_and_its_container_runs_once() {
+    let restarted = json!({"enabled": true});
+    let mut revision = document();
+    for container in revision["containerDefinitions"].as_array_mut().unwrap() {
+        container["essential"] = json!(false);
+        container["restartPolicy"] = restarted.clone();
+    }
+    let mut next = sent_for_one_off(revision, ONE_OFF.size).await;
+    next.as_object_mut().unwrap().remove("tags");
+
+    let mut expected = document();
+    expected["family"] = json!("demo-bluegreen-migration");
+    let containers = &mut expected["containerDefinitions"];
+    containers[1]["image"] = json!(NEW);
+    // It cannot end the task before its time, and goes on as long as the task does.
+    containers[0]["essential"] = json!(false);
+    containers[0]["restartPolicy"] = restarted;
+    assert_eq!(next, expected);
+}
+
+#[tokio::test]
+async fn a_one_off_task_may_have_a_size_of_its_own() {
+    let mut revision = document();
+    for container in revision["containerDefinitions"].as_array_mut().unwrap() {
+        container["cpu"] = json!(64);
+        container["memory"] = json!(128);
+        container["memoryReservation"] = json!(64);
     }
     let size = TaskSize {
         cpu: Some(2048),
         memory: Some(8192),
     };
-    let next = revision.one_off(OneOff { size, ..ONE_OFF }, NEW, MARKS);
-    assert_eq!(next.get_cpu().as_deref(), Some("2048"));
-    assert_eq!(next.get_memory().as_deref(), Some("8192"));
-    let containers = next.get_container_definitions().as_deref().unwrap();
-    let sizes: Vec<_> = containers
-        .iter()
-        .map(|it| (it.cpu(), it.memory()))
-        .collect();
-    assert_eq!(sizes, [(64, Some(128)), (0, None)]);
+    let next = sent_for_one_off(revision, size).await;
+    assert_eq!(
+        (&next["cpu"], &next["memory"]),
+        (&json!("2048"), &json!("8192"))
+    );
+    let sizes = |container: &Value| {
+        ["cpu", "memory", "memoryReservation"].map(|member| container.get(member).cloned())
+    };
+    let containers = &next["containerDefinitions"];
+    let (some, none) = (|mib: u32| Some(json!(mib)), None);
+    assert_eq!(sizes(&containers[0]), [some(64), some(128), some(64)]);
+    assert_eq!(sizes(&containers[1]), [some(0), none.clone(), none]);
 }
 
 #[tokio::test]
 async fn a_one_off_call_that_is_made_again_finds_the_revision_of_its_first_try() {
     let latest = mock!(Client::describe_task_definition)
         .match_requests(|request| request.task_definition() == Some("demo-bluegreen-migration"))
-        .then_output(|| {
-            let mut first = registered_by_this_execution();
-            let definition = &mut first.task_definition;
-            definition.task_definition_arn = Some("demo-bluegreen-migration:1".to_owned());
-            definition.family = Some("demo-bluegreen-migration".to_owned());
-            let containers = definition.container_definitions.as_mut().unwrap();
-            (containers[0].essential, containers[1].essential) = (Some(false), Some(true));
-            answer(&first)
+        .then_http_response(|| {
+            let mut first = registered_by(MARKS.execution);
+            let definition = &mut first["taskDefinition"];
+            definition["taskDefinitionArn"] = json!("demo-bluegreen-migration:1");
+            definition["family"] = json!("demo-bluegreen-migration");
+            definition["containerDefinitions"][0]["essential"] = json!(false);
+            http(&first)
         });
     let registers = mock!(Client::register_task_definition).then_output(|| registered("another:2"));
     let client = mock_client!(aws_sdk_ecs, RuleMode::MatchAny, &[&latest, &registers]);
     for (again, expected) in [(true, "demo-bluegreen-migration:1"), (false, "another:2")] {
-        let revision = complete();
+        let revision = described(complete()).await;
         let arn = revision.register_one_off(&client, ONE_OFF, NEW, MARKS, again);
         assert_eq!(arn.await.unwrap(), expected);
     }
@@ -494,7 +517,12 @@ fn ecs(families: Families) -> (Client, Arc<Mutex<Families>>) {
                 TaskDefinition::builder()
                     .task_definition_arn(format!("{family}:{number}"))
                     .family(family)
-                    .container_definitions(container("web", image))
+                    .container_definitions(
+                        ContainerDefinition::builder()
+                            .name("web")
+                            .image(image)
+                            .build(),
+                    )
                     .build(),
             )
             .set_tags(ours.then_some(marked))

@@ -2,10 +2,10 @@ use super::*;
 use aws_sdk_dynamodb::operation::get_item::GetItemOutput;
 use aws_sdk_dynamodb::operation::transact_write_items::TransactWriteItemsOutput;
 use aws_sdk_dynamodb::types::AttributeValue;
+use aws_sdk_ecs::config::http::HttpResponse;
 use aws_sdk_ecs::operation::describe_service_deployments::DescribeServiceDeploymentsOutput;
 use aws_sdk_ecs::operation::describe_service_revisions::DescribeServiceRevisionsOutput;
 use aws_sdk_ecs::operation::describe_services::DescribeServicesOutput;
-use aws_sdk_ecs::operation::describe_task_definition::DescribeTaskDefinitionOutput;
 use aws_sdk_ecs::operation::register_task_definition::RegisterTaskDefinitionOutput;
 use aws_sdk_ecs::operation::stop_service_deployment::{
     StopServiceDeploymentError, StopServiceDeploymentOutput,
@@ -15,7 +15,7 @@ use aws_sdk_ecs::types::{
     Deployment, DeploymentRolloutState, Service, ServiceDeployment, ServiceDeploymentStatus,
     ServiceRevision, ServiceRevisionSummary, StopServiceDeploymentStopType, TaskDefinition,
 };
-use aws_smithy_mocks::{Rule, RuleMode, mock, mock_client};
+use aws_smithy_mocks::{MockResponse, Rule, RuleMode, mock, mock_client};
 use bluegreen_runtime::{Diagnostic, diagnostic};
 use serde_json::json;
 
@@ -323,23 +323,18 @@ async fn a_revision_that_was_deregistered_is_registered_once_more() {
                     .build(),
             )
         });
-    let known = mock!(Client::describe_task_definition).then_compute_output(|request| {
-        let arn = match request.task_definition().unwrap() {
-            "web" => "web:8",
-            asked => asked,
+    let known = mock!(Client::describe_task_definition).then_compute_response(|request| {
+        // What is registered is told by its family, the one thing of it that a rule sees.
+        let (arn, family) = match request.task_definition().unwrap() {
+            "web" => ("web:8", "another"),
+            asked => (asked, "web"),
         };
-        DescribeTaskDefinitionOutput::builder()
-            .task_definition(
-                TaskDefinition::builder()
-                    .task_definition_arn(arn)
-                    .family("web")
-                    .memory(arn.trim_start_matches("web:"))
-                    .build(),
-            )
-            .build()
+        let answer = json!({"taskDefinition": {"taskDefinitionArn": arn, "family": family}});
+        let answer = answer.to_string();
+        MockResponse::Http(HttpResponse::new(200.try_into().unwrap(), answer.into()))
     });
     let registers = mock!(Client::register_task_definition)
-        .match_requests(|request| request.family() == Some("web") && request.memory() == Some("7"))
+        .match_requests(|request| request.family() == Some("web"))
         .then_output(|| {
             let registered = TaskDefinition::builder().task_definition_arn("web:9");
             RegisterTaskDefinitionOutput::builder()

@@ -6,17 +6,16 @@ use aws_sdk_dynamodb::operation::transact_write_items::{
     TransactWriteItemsError, TransactWriteItemsOutput,
 };
 use aws_sdk_dynamodb::types::{AttributeValue, Update};
+use aws_sdk_ecs::config::http::HttpResponse;
 use aws_sdk_ecs::operation::describe_services::DescribeServicesOutput;
-use aws_sdk_ecs::operation::describe_task_definition::DescribeTaskDefinitionOutput;
 use aws_sdk_ecs::operation::describe_tasks::DescribeTasksOutput;
 use aws_sdk_ecs::operation::register_task_definition::RegisterTaskDefinitionOutput;
 use aws_sdk_ecs::operation::run_task::{RunTaskInput, RunTaskOutput};
 use aws_sdk_ecs::types::error::ConflictException;
 use aws_sdk_ecs::types::{
-    AwsVpcConfiguration, CapacityProviderStrategyItem, ContainerDefinition, Deployment,
-    Failure as EcsFailure, LaunchType, LogConfiguration, LogDriver, NetworkConfiguration,
-    ServiceManagedEbsVolumeConfiguration, ServiceVolumeConfiguration, Tag, Task, TaskDefinition,
-    TaskFilesystemType,
+    AwsVpcConfiguration, CapacityProviderStrategyItem, Deployment, Failure as EcsFailure,
+    LaunchType, NetworkConfiguration, ServiceManagedEbsVolumeConfiguration,
+    ServiceVolumeConfiguration, Tag, Task, TaskDefinition, TaskFilesystemType,
 };
 use aws_smithy_mocks::{Rule, RuleMode, mock, mock_client};
 use bluegreen_runtime::{Diagnostic, diagnostic};
@@ -163,28 +162,6 @@ fn fargate_service() -> Service {
         .build()
 }
 
-fn task_definition() -> TaskDefinition {
-    TaskDefinition::builder()
-        .task_definition_arn(REVISION)
-        .family("demo")
-        .container_definitions(
-            ContainerDefinition::builder()
-                .name("web")
-                .image("123456789012.dkr.ecr.us-east-1.amazonaws.com/demo:v1")
-                .log_configuration(
-                    LogConfiguration::builder()
-                        .log_driver(LogDriver::Awslogs)
-                        .options("awslogs-group", "/ecs/demo")
-                        .options("awslogs-region", "us-east-1")
-                        .options("awslogs-stream-prefix", "app")
-                        .build()
-                        .unwrap(),
-                )
-                .build(),
-        )
-        .build()
-}
-
 fn service_is(service: fn() -> Service) -> Rule {
     mock!(Client::describe_services)
         .match_requests(|request| {
@@ -198,16 +175,29 @@ fn service_is(service: fn() -> Service) -> Rule {
 }
 
 fn revision_is_known() -> Rule {
-    mock!(Client::describe_task_definition).then_output(|| {
-        DescribeTaskDefinitionOutput::builder()
-            .task_definition(task_definition())
-            .build()
+    revision_runs("123456789012.dkr.ecr.us-east-1.amazonaws.com/demo:v1")
+}
+
+fn revision_runs(image: &'static str) -> Rule {
+    mock!(Client::describe_task_definition).then_http_response(move || {
+        let options = json!({
+            "awslogs-group": "/ecs/demo", "awslogs-region": "us-east-1",
+            "awslogs-stream-prefix": "app"
+        });
+        let container = json!({
+            "name": "web", "image": image,
+            "logConfiguration": {"logDriver": "awslogs", "options": options}
+        });
+        let answer = json!({"taskDefinition": {
+            "taskDefinitionArn": REVISION, "family": "demo", "containerDefinitions": [container]
+        }});
+        HttpResponse::new(200.try_into().unwrap(), answer.to_string().into())
     })
 }
 
 fn registers() -> Rule {
     mock!(Client::register_task_definition)
-        .match_requests(|request| request.container_definitions()[0].image() == Some(IMAGE))
+        .match_requests(|request| request.family().unwrap().starts_with("demo-bluegreen-"))
         .then_output(|| {
             RegisterTaskDefinitionOutput::builder()
                 .task_definition(
@@ -692,18 +682,7 @@ async fn what_was_not_started_is_called_by_its_purpose() {
 #[tokio::test]
 async fn a_task_definition_without_the_repository_is_invalid_input() {
     let service = service_is(fargate_service);
-    let foreign = mock!(Client::describe_task_definition).then_output(|| {
-        let mut definition = task_definition();
-        definition.container_definitions = Some(vec![
-            ContainerDefinition::builder()
-                .name("web")
-                .image("nginx:1")
-                .build(),
-        ]);
-        DescribeTaskDefinitionOutput::builder()
-            .task_definition(definition)
-            .build()
-    });
+    let foreign = revision_runs("nginx:1");
     let failure = refusal(&[&service, &foreign], event()).await;
     assert_eq!(failure.error_type, "InvalidInput");
     assert!(

@@ -5,11 +5,14 @@ use aws_sdk_dynamodb::operation::get_item::GetItemOutput;
 use aws_sdk_dynamodb::operation::transact_write_items::TransactWriteItemsOutput;
 use aws_sdk_dynamodb::types::AttributeValue;
 use aws_sdk_ecs::Client;
+use aws_sdk_ecs::config::http::HttpResponse;
+use aws_sdk_ecs::config::interceptors::BeforeTransmitInterceptorContextRef;
+use aws_sdk_ecs::config::{ConfigBag, Intercept, RuntimeComponents};
+use aws_sdk_ecs::error::BoxError;
 use aws_sdk_ecs::operation::describe_services::DescribeServicesOutput;
-use aws_sdk_ecs::operation::describe_task_definition::DescribeTaskDefinitionOutput;
 use aws_sdk_ecs::operation::register_task_definition::RegisterTaskDefinitionOutput;
 use aws_sdk_ecs::operation::update_service::{UpdateServiceError, UpdateServiceOutput};
-use aws_sdk_ecs::types::{ContainerDefinition, Service, TaskDefinition};
+use aws_sdk_ecs::types::{Service, TaskDefinition};
 use aws_smithy_mocks::{Rule, RuleMode, mock, mock_client};
 use bluegreen_runtime::{Diagnostic, diagnostic};
 use serde_json::json;
@@ -129,7 +132,8 @@ fn with(dynamodb: &[&Rule], in_alarm: &'static [&'static str], ecs: &[&Rule]) ->
             "releases".to_owned(),
         ),
         cloudwatch: alarms(in_alarm),
-        ecs: mock_client!(aws_sdk_ecs, RuleMode::MatchAny, ecs),
+        ecs: mock_client!(aws_sdk_ecs, RuleMode::MatchAny, ecs, |config| config
+            .interceptor(RegistersTheImage)),
     }
 }
 
@@ -169,30 +173,44 @@ fn running(services: &'static [(&'static str, &'static str)]) -> Rule {
 fn latest(arn: &'static str, image: &'static str) -> Rule {
     mock!(Client::describe_task_definition)
         .match_requests(move |request| request.task_definition() == arn.split(':').next())
-        .then_output(move || {
-            DescribeTaskDefinitionOutput::builder()
-                .task_definition(
-                    TaskDefinition::builder()
-                        .task_definition_arn(arn)
-                        .family(arn.split(':').next().unwrap())
-                        .container_definitions(
-                            ContainerDefinition::builder()
-                                .name("app")
-                                .image(image)
-                                .build(),
-                        )
-                        .build(),
-                )
-                .build()
+        .then_http_response(move || {
+            let answer = json!({"taskDefinition": {
+                "taskDefinitionArn": arn, "family": arn.split(':').next(),
+                "containerDefinitions": [{"name": "app", "image": image}]
+            }});
+            HttpResponse::new(200.try_into().unwrap(), answer.to_string().into())
         })
+}
+
+/// Every revision that is registered has the image pinned. What is sent is more than the SDK's request
+/// has, which rules see.
+#[derive(Debug)]
+struct RegistersTheImage;
+
+impl Intercept for RegistersTheImage {
+    fn name(&self) -> &'static str {
+        "RegistersTheImage"
+    }
+
+    fn read_before_transmit(
+        &self,
+        context: &BeforeTransmitInterceptorContextRef<'_>,
+        _: &RuntimeComponents,
+        _: &mut ConfigBag,
+    ) -> Result<(), BoxError> {
+        let request = context.request();
+        let api = request.headers().get("x-amz-target").unwrap();
+        if api.ends_with(".RegisterTaskDefinition") {
+            let sent: Value = serde_json::from_slice(request.body().bytes().unwrap())?;
+            assert_eq!(sent["containerDefinitions"][0]["image"], IMAGE);
+        }
+        Ok(())
+    }
 }
 
 fn registers(family: &'static str, arn: &'static str) -> Rule {
     mock!(Client::register_task_definition)
-        .match_requests(move |request| {
-            request.family() == Some(family)
-                && request.container_definitions()[0].image() == Some(IMAGE)
-        })
+        .match_requests(move |request| request.family() == Some(family))
         .then_output(move || {
             RegisterTaskDefinitionOutput::builder()
                 .task_definition(TaskDefinition::builder().task_definition_arn(arn).build())

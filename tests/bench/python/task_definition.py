@@ -10,25 +10,17 @@ IMAGE = re.compile(
     r"(?P<account>\d{12})\.dkr[.-]ecr(?:-fips)?\.(?P<region>[^./]+)\.[^/]+/"
     r"(?P<repository>[^:@]+)(?::(?P<tag>[^@]+))?(?:@(?P<digest>.+))?"
 )
-# What a registration takes; the rest is what ECS adds to it.
-FIELDS = (
-    "family",
-    "taskRoleArn",
-    "executionRoleArn",
-    "networkMode",
-    "containerDefinitions",
-    "volumes",
-    "placementConstraints",
-    "requiresCompatibilities",
-    "cpu",
-    "memory",
-    "pidMode",
-    "ipcMode",
-    "proxyConfiguration",
-    "inferenceAccelerators",
-    "ephemeralStorage",
-    "runtimePlatform",
-    "enableFaultInjection",
+# What ECS adds when it registers, and takes back from nobody.
+MADE_BY_ECS = (
+    "compatibilities",
+    "deleteRequestedAt",
+    "deregisteredAt",
+    "registeredAt",
+    "registeredBy",
+    "requiresAttributes",
+    "revision",
+    "status",
+    "taskDefinitionArn",
 )
 
 LONGEST_FAMILY = 255
@@ -141,7 +133,7 @@ def arn(described):
 
 def registration(described):
     definition = described["taskDefinition"]
-    request = {field: definition[field] for field in FIELDS if field in definition}
+    request = {key: value for key, value in definition.items() if key not in MADE_BY_ECS}
     tags = [tag for tag in described.get("tags", []) if not tag["key"].lower().startswith("aws:")]
     if tags:
         request["tags"] = sorted(tags, key=lambda tag: tag["key"])

@@ -258,7 +258,7 @@ impl Account {
     ) -> Result<Application<'_>> {
         let settings = Settings {
             parameters,
-            outputs: &[],
+            ..Settings::default()
         };
         self.create_application_as(name, image, settings).await
     }

@@ -48,6 +48,8 @@ pub struct Settings<'a> {
     pub parameters: &'a [(&'a str, &'a str)],
     /// Outputs that the template does not have, as somebody adds them to a copy of it.
     pub outputs: &'a [(&'a str, &'a str)],
+    /// A property that the template's task definitions do not have, in one line of YAML.
+    pub of_task_definitions: &'a str,
 }
 
 /// What ECS says of a service when nothing is in motion.
@@ -132,7 +134,7 @@ impl<'a> Application<'a> {
             parameters.extend(owned(&[(alarms, "false")]));
         }
         parameters.extend(owned(settings.parameters));
-        let template = template_with(account, name, settings.outputs)?;
+        let template = template_with(account, name, settings)?;
         account.deploy(name, &template, &parameters).await?;
         Self::find(account, name, repository).await
     }
@@ -340,6 +342,31 @@ impl<'a> Application<'a> {
         let latest = latest.task_definition().context("no task definition")?;
         let arn = latest.task_definition_arn().context("no ARN")?;
         Ok(arn.to_owned())
+    }
+
+    /// A revision, or a family's latest one, as ECS describes it. The SDK would leave out what it does
+    /// not know of it.
+    ///
+    /// # Errors
+    /// ECS does not know it.
+    pub async fn described(&self, task_definition: &str) -> Result<serde_json::Value> {
+        let api = "AmazonEC2ContainerServiceV20141113.DescribeTaskDefinition";
+        let body = serde_json::json!({"taskDefinition": task_definition});
+        let answer = reqwest::Client::new()
+            .post(self.account.aws().endpoint())
+            .header("X-Amz-Target", api)
+            .header("Content-Type", "application/x-amz-json-1.1")
+            // The local AWS wants no more of a signature than the service that it is for.
+            .header(
+                "Authorization",
+                "Credential=test/20260101/us-east-1/ecs/aws4_request",
+            )
+            .body(body.to_string())
+            .send()
+            .await?
+            .error_for_status()?;
+        let mut answer: serde_json::Value = answer.json().await?;
+        Ok(answer["taskDefinition"].take())
     }
 
     async fn describe_service(
@@ -646,14 +673,24 @@ async fn deploy_repository(account: &Account, repository: &str, stacks: &str) ->
     output(&account.outputs(&stack).await?, "RepositoryUri")
 }
 
-/// The template of an application's stack, or a copy of it with these outputs at its end.
-fn template_with(account: &Account, name: &str, outputs: &[(&str, &str)]) -> Result<PathBuf> {
+/// The template of an application's stack, or a copy of it with the outputs at its end and with the
+/// property in its task definitions.
+fn template_with(account: &Account, name: &str, settings: Settings<'_>) -> Result<PathBuf> {
     let template = root().join("infra/cluster.yml");
-    if outputs.is_empty() {
+    let property = settings.of_task_definitions;
+    if settings.outputs.is_empty() && property.is_empty() {
         return Ok(template);
     }
     let mut text = std::fs::read_to_string(&template)?;
-    for (output, value) in outputs {
+    if !property.is_empty() {
+        let first = "      NetworkMode: awsvpc\n";
+        ensure!(
+            text.contains(first),
+            "no task definition has the network mode"
+        );
+        text = text.replace(first, &format!("{first}      {property}\n"));
+    }
+    for (output, value) in settings.outputs {
         text.push_str(&format!("  {output}:\n    Value: '{value}'\n"));
     }
     let copy = account.scratch(&format!("{name}.yml"));

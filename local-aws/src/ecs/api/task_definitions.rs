@@ -244,4 +244,20 @@ mod tests {
             assert!(started.contains(&format!("/web:{latest}")), "{started}");
         }
     }
+
+    /// What an SDK does not know yet, ECS keeps and answers all the same.
+    #[tokio::test]
+    async fn a_member_that_is_not_known_here_is_kept() {
+        let ecs = in_process::ecs(1.0).await;
+        let more = json!({"mode": "strict", "limits": [1, 2.5]});
+        let mut definition = in_process::definition("web", &json!({"sinceYesterday": more}));
+        definition["sinceYesterday"] = json!(true);
+        ecs.call("RegisterTaskDefinition", definition)
+            .await
+            .unwrap();
+        let described = ecs.call("DescribeTaskDefinition", json!({"taskDefinition": "web"}));
+        let described = &described.await.unwrap()["taskDefinition"];
+        assert_eq!(described["sinceYesterday"], json!(true));
+        assert_eq!(described["containerDefinitions"][0]["sinceYesterday"], more);
+    }
 }

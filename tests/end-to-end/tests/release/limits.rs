@@ -15,6 +15,7 @@ pub(crate) async fn a_stack_has_limits_of_its_own(account: &Account) -> Result<(
     let settings = Settings {
         outputs: &outputs,
         parameters: &[WATCHED],
+        ..Settings::default()
     };
     let running = Running::with(account, "own-limits", settings).await?;
     let application = &running.application;

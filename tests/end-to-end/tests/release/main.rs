@@ -67,6 +67,7 @@ fn main() -> ExitCode {
         released::a_release_is_started_by_hand,
         released::a_release_by_hand_of_what_runs_already_changes_nothing,
         entry_points::an_image_whose_entry_point_is_a_shell_is_migrated,
+        released::what_the_sdk_does_not_know_of_a_task_definition_survives_a_release,
         entry_points::an_image_whose_entry_point_ignores_the_migration_is_refused,
         refused::a_failing_migration_leaves_the_service_alone,
         refused::an_image_that_cannot_be_pulled_leaves_the_service_alone,

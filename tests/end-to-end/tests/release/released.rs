@@ -2,7 +2,7 @@
 
 use anyhow::Result;
 use end_to_end::account::Account;
-use end_to_end::application::{Application, ServiceState};
+use end_to_end::application::{Application, ServiceState, Settings};
 use sample::image::{Image, VersionSpec};
 
 /// Creates an application that runs version 1, and answers version 1's image as well.
@@ -136,5 +136,45 @@ pub(crate) async fn a_release_by_hand_of_what_runs_already_changes_nothing(
     assert_eq!(end.output["verdict"], "nothingToDeploy", "{end:?}");
     assert_eq!(application.task_definition().await?, before);
     assert_runs(&application, &posts.digest()).await?;
+    Ok(())
+}
+
+/// API_TrustedExecutionConfiguration: ECS has the member, and the SDK that the functions are built with
+/// has it not.
+pub(crate) async fn what_the_sdk_does_not_know_of_a_task_definition_survives_a_release(
+    account: &Account,
+) -> Result<()> {
+    let posts = VersionSpec::posts().build(account.websvc())?;
+    let settings = Settings {
+        of_task_definitions: "TrustedExecutionConfiguration: {IsolationMode: ISOLATED_SANDBOX}",
+        ..Settings::default()
+    };
+    let application = account
+        .create_application_as("isolated", &posts, settings)
+        .await?;
+    application.migrate_first_image().await?;
+    let first = application.task_definition().await?;
+    let first = application.described(&first).await?;
+
+    let meow = release_version_2(account, &application).await?;
+
+    assert_runs(&application, &meow.digest()).await?;
+    let current = application.task_definition().await?;
+    let current = application.described(&current).await?;
+    let image = current["containerDefinitions"][0]["image"].clone();
+    let of_migration = application.described("isolated-web-bluegreen-migration");
+    let of_migration = of_migration.await?;
+    assert_eq!(of_migration["containerDefinitions"][0]["image"], image);
+    for revision in [&first, &current, &of_migration] {
+        let isolation = &revision["trustedExecutionConfiguration"]["isolationMode"];
+        assert_eq!(isolation, "ISOLATED_SANDBOX", "{revision}");
+    }
+    // Nor is anything else another than before, but the image.
+    let mut unchanged = first.clone();
+    unchanged["containerDefinitions"][0]["image"] = image;
+    for made_by_ecs in ["taskDefinitionArn", "revision", "registeredAt"] {
+        unchanged[made_by_ecs] = current[made_by_ecs].clone();
+    }
+    assert_eq!(current, unchanged);
     Ok(())
 }
