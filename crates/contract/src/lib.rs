@@ -24,8 +24,8 @@ pub use end::{
 };
 pub use execution::{ExecutionInput, FiredAlarm, RequestedAction, started_by};
 pub use plan::{
-    Action, AlarmIsNoReason, Container, Ending, ImageConfig, Limits, Plan, PlanReleaseInput,
-    PlannedService, Platform, Revision, TurnTaken,
+    Action, AlarmIsNoReason, Container, Ending, ImageConfig, Limits, Migrations, Plan,
+    PlanReleaseInput, PlannedService, Platform, Revision, TurnTaken,
 };
 pub use release::{EVERY_REPOSITORY, Execution, Release, name_of};
 pub use services::{
@@ -151,7 +151,8 @@ mod tests {
         });
         let plan = answer::<Plan>(json!({
             "action": "migrate", "reason": "because", "release": release, "imageParameters": {},
-            "services": [service], "migration": command, "postDeploy": command, "alarms": ["demo-5xx"],
+            "services": [service], "migration": command,
+            "migrations": {"fingerprint": "0a1b", "sameAs": null}, "postDeploy": command, "alarms": ["demo-5xx"],
             "limits": {"migrationSeconds": 1, "deploymentSeconds": 2, "rollbackWindowSeconds": 3},
             "revisions": [{
                 "taskDefinition": "td:1", "containers": [{"name": "web", "image": "i"}],

@@ -55,6 +55,10 @@ pub struct Plan {
     pub services: Vec<PlannedService>,
     /// `null`: nothing to migrate.
     pub migration: Option<Command>,
+    /// Those of the image, where it says which they are and the stack has a migration; `null`: nobody
+    /// knows, or nobody asks.
+    #[serde(default)]
+    pub migrations: Option<Migrations>,
     /// What runs once the new image serves, or is found to be healthy; `null`: nothing.
     pub post_deploy: Option<Command>,
     /// Names of the CloudWatch alarms in the services' deployment configurations, in order.
@@ -72,6 +76,17 @@ pub struct Plan {
     pub image_configs: Vec<ImageConfig>,
 }
 
+/// The migrations of an image, as its build tells them from those of others.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "camelCase", deny_unknown_fields)]
+pub struct Migrations {
+    /// The image's label `bluegreen.migrations`.
+    pub fingerprint: String,
+    /// Name of the execution of the release whose migration was the last to exit 0 and ran the very same:
+    /// they are not run again. `null`: they are.
+    pub same_as: Option<String>,
+}
+
 /// What an image says of itself for one platform. It never changes.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(rename_all = "camelCase", deny_unknown_fields)]
@@ -83,6 +98,9 @@ pub struct ImageConfig {
     pub commit: Option<String>,
     /// Its label `org.opencontainers.image.source`.
     pub source: Option<String>,
+    /// Its label `bluegreen.migrations`, a fingerprint of the migrations in it.
+    #[serde(default)]
+    pub migrations: Option<String>,
 }
 
 /// An operating system and a processor, in the words of images: `linux`, `windows`; `amd64`, `arm64`

@@ -1,6 +1,6 @@
 //! Services on their way from one revision to another, and what became of that.
 
-use crate::{Execution, PlannedService, Release, Target};
+use crate::{Command, Execution, Migrations, PlannedService, Release, Target};
 use serde::{Deserialize, Serialize};
 
 /// Input of `update-service`.
@@ -14,6 +14,10 @@ pub struct UpdateServiceInput {
     pub alarms: Vec<String>,
     /// Seconds that the deployment may take.
     pub deployment_seconds: u32,
+    /// What has exited 0 before the services are updated; `null`: nothing was run.
+    pub migration: Option<Command>,
+    /// Those of the image, if it says which they are.
+    pub migrations: Option<Migrations>,
 }
 
 /// Answer of `update-service` and of `roll-back`.

@@ -230,6 +230,7 @@ impl<'a> StoredImage<'a> {
             entry_point,
             commit: label("org.opencontainers.image.revision"),
             source: label("org.opencontainers.image.source"),
+            migrations: label("bluegreen.migrations"),
         })
     }
 
@@ -305,6 +306,14 @@ pub fn of_platform<'a>(
 /// The commit that the image was built from. All platforms of an image are built from one.
 pub fn commit(configs: &[ImageConfig]) -> Option<String> {
     configs.first()?.commit.clone()
+}
+
+/// The fingerprint of the migrations in the image, which are the same for all its platforms.
+pub fn migrations(configs: &[ImageConfig]) -> Option<String> {
+    let first = configs.first()?.migrations.as_ref()?;
+    let mut all = configs.iter().map(|config| config.migrations.as_ref());
+    all.all(|other| other == Some(first))
+        .then(|| first.to_owned())
 }
 
 /// Where a person reads that commit, or else the sources.

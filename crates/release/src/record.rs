@@ -60,6 +60,11 @@ pub struct Record {
     pub migration: Option<String>,
     /// The words that ran in its container.
     pub migration_command: Vec<String>,
+    /// The fingerprint of its image's migrations, where its migration has exited 0 or was left out because
+    /// that of another release with the same ones had.
+    pub migrations: Option<String>,
+    /// Name of that other release's execution.
+    pub migrations_of: Option<String>,
     pub cause: Option<String>,
     pub error: Option<String>,
     pub seconds: Option<Seconds>,
@@ -118,6 +123,8 @@ impl Record {
             migration: text(item, "migration"),
             migration_command: serde_json::from_str(&parsed("migrationCommand"))
                 .unwrap_or_default(),
+            migrations: text(item, "migrations"),
+            migrations_of: text(item, "migrationsOf"),
             cause: text(item, "cause"),
             error: text(item, "error"),
             seconds: serde_json::from_str(&parsed("seconds")).ok(),

@@ -10,7 +10,7 @@ use aws_sdk_dynamodb::Client;
 use aws_sdk_dynamodb::error::SdkError;
 use aws_sdk_dynamodb::operation::transact_write_items::TransactWriteItemsError;
 use aws_sdk_dynamodb::types::AttributeValue;
-use bluegreen_contract::{Execution, Release};
+use bluegreen_contract::{Command, Execution, Migrations, Release};
 use bluegreen_runtime::{AwsRequestFailed, LambdaCall, failed, now};
 use std::collections::{HashMap, VecDeque};
 use std::time::Duration;
@@ -205,6 +205,26 @@ impl Table {
         self.change_own(&release.stack, execution, async |turn| {
             Ok::<_, TableFailure>(transactions::started_migration(
                 turn, release, execution, task, line,
+            ))
+        })
+        .await
+    }
+
+    /// Notes which migrations the stack's database has: those of this release, whose `command` has exited
+    /// 0, or whose migration was left out for the same ones.
+    ///
+    /// # Errors
+    /// [`TableFailure`].
+    pub async fn migrated(
+        &self,
+        release: &Release,
+        execution: &Execution,
+        migrations: &Migrations,
+        command: Option<&Command>,
+    ) -> Result<(), TableFailure> {
+        self.change_own(&release.stack, execution, async |turn| {
+            Ok::<_, TableFailure>(transactions::migrated(
+                turn, release, execution, migrations, command,
             ))
         })
         .await

@@ -5,10 +5,11 @@ use crate::attributes::Value;
 use crate::record::verdict;
 use crate::time::rfc3339;
 use crate::transaction::{Attributes, Change, Condition, Effect, Transaction};
-use crate::turn::{DEPLOYED, Holder, NO_DIGEST, TURN, Turn, VERIFIED};
+use crate::turn::{DEPLOYED, Holder, MIGRATED, Migrated, NO_DIGEST, TURN, Turn, VERIFIED};
 use crate::{Record, Retention, Seconds};
 use bluegreen_contract::{
-    Execution, GoodRelease, PlannedService, Release, RequestedAction, TakeTurnInput, WantedRevision,
+    Command, Execution, GoodRelease, Migrations, PlannedService, Release, RequestedAction,
+    TakeTurnInput, WantedRevision,
 };
 use bluegreen_runtime::LambdaCall;
 use serde::Serialize;
@@ -226,6 +227,10 @@ pub fn begin(
     if touches {
         attributes = attributes.first("touched", execution.redrives);
     }
+    if beginning.changing == Changing::Migration {
+        // What it leaves in the database is known when it has exited 0, and not before.
+        also(&mut transaction, Attributes::default().remove([MIGRATED]));
+    }
     transaction.changes.push(on_record(release, attributes));
     Ok(Some(transaction))
 }
@@ -287,6 +292,40 @@ pub fn started_migration(
     Some(transaction)
 }
 
+/// Notes which migrations the stack's database has, as the image says: those of this release, whose
+/// `command` has exited 0, or whose migration was left out for the same ones. `None`: this try has not
+/// the turn, or the stack does not have them.
+#[must_use]
+pub fn migrated(
+    turn: &Turn,
+    release: &Release,
+    execution: &Execution,
+    migrations: &Migrations,
+    command: Option<&Command>,
+) -> Option<Transaction> {
+    let holder = own(turn, execution)?;
+    let of_stack = match command {
+        Some(command) => Migrated {
+            release: execution.name().to_owned(),
+            repository: release.repository.clone().unwrap_or_default(),
+            fingerprint: migrations.fingerprint.clone(),
+            service: command.service.clone(),
+            container: command.container.clone(),
+            line: command.line.clone(),
+        },
+        // It stays as it is: to write it once more proves the turn.
+        None => turn.migrated.clone()?,
+    };
+    let attributes = Attributes::default().set(MIGRATED, json(&of_stack));
+    let mut transaction = on_turn(&release.stack, as_held(holder), attributes);
+    let other = migrations.same_as.as_deref();
+    let of_record = Attributes::default()
+        .set("migrations", migrations.fingerprint.as_str())
+        .set_some("migrationsOf", other.filter(|it| *it != execution.name()));
+    transaction.changes.push(on_record(release, of_record));
+    Some(transaction)
+}
+
 /// Notes that nothing of an earlier release is in progress any more; `None`: this try has not the
 /// turn.
 #[must_use]
@@ -340,13 +379,7 @@ pub fn serves(
         ),
         Serves::Same => (deployed(turn, release), own),
     };
-    if let Some(Change {
-        effect: Effect::Update(attributes),
-        ..
-    }) = transaction.changes.first_mut()
-    {
-        *attributes = std::mem::take(attributes).and(of_stack);
-    }
+    also(&mut transaction, of_stack);
     if of_record != Attributes::default() {
         transaction.changes.push(on_record(release, of_record));
     }
@@ -703,6 +736,17 @@ fn verified(repository: Option<&str>, digest: Option<&str>) -> Attributes {
             Attributes::default().set_some(format!("{VERIFIED}{repository}"), digest)
         }
         None => Attributes::default(),
+    }
+}
+
+/// Changes more of the item that a transaction changes first.
+fn also(transaction: &mut Transaction, more: Attributes) {
+    if let Some(Change {
+        effect: Effect::Update(attributes),
+        ..
+    }) = transaction.changes.first_mut()
+    {
+        *attributes = std::mem::take(attributes).and(more);
     }
 }
 

@@ -5,7 +5,7 @@ use crate::Value;
 use crate::memory::Memory;
 use crate::sample::{ME, NOW, OTHER, START, alarm, push, redriven, rollback};
 use crate::turn::CLOCKS_MS;
-use bluegreen_contract::GoodRelease;
+use bluegreen_contract::{GoodRelease, Purpose, TaskSize};
 
 const RETENTION: Retention = Retention { days: 90 };
 const ORDER: &str = "2026-01-01T00:00:00#2026-01-01T00:00:05.000Z";
@@ -416,6 +416,98 @@ mod redrives {
         assert!(begins(&mut memory, &web(), Changing::Rollback));
         let record = memory.record(&web().release.record).unwrap();
         assert_eq!(record.touched, Some(0));
+    }
+
+    fn command() -> Command {
+        Command {
+            purpose: Purpose::Migration,
+            cluster: "c".to_owned(),
+            service: "web".to_owned(),
+            task_definition: "web:7".to_owned(),
+            container: "app".to_owned(),
+            command: vec!["migrate".to_owned()],
+            line: vec!["tini".to_owned(), "migrate".to_owned()],
+            size: TaskSize::default(),
+            timeout_seconds: 60,
+        }
+    }
+
+    /// The migration has exited 0, or was left out for that of another release.
+    fn migrates(memory: &mut Memory, me: &TakeTurnInput, same_as: Option<&str>) -> bool {
+        let migrations = Migrations {
+            fingerprint: "0a1b".to_owned(),
+            same_as: same_as.map(str::to_owned),
+        };
+        let command = command();
+        let ran = same_as.is_none().then_some(&command);
+        let turn = memory.turn();
+        migrated(&turn, &me.release, &me.execution, &migrations, ran)
+            .is_some_and(|transaction| memory.write(&transaction))
+    }
+
+    fn noted(memory: &Memory) -> (Option<String>, Option<String>) {
+        let record = memory.record(&web().release.record).unwrap();
+        (record.migrations, record.migrations_of)
+    }
+
+    #[test]
+    fn what_a_migration_has_done_is_known_from_its_exit_on_until_another_one_begins() {
+        let mut memory = Memory::default();
+        assert!(takes(&mut memory, &web()));
+        assert!(begins(&mut memory, &web(), Changing::Migration));
+        assert_eq!(
+            (memory.turn().migrated, noted(&memory)),
+            (None, (None, None))
+        );
+        assert!(migrates(&mut memory, &web(), None));
+        let known = memory.turn().migrated.unwrap();
+        assert!(known.is_by("web", "0a1b", &command()));
+        assert_eq!(known.release, "me");
+        assert_eq!(noted(&memory), (Some("0a1b".to_owned()), None));
+
+        // Neither a deployment that fails nor a rollback undoes a migration.
+        assert!(begins(&mut memory, &web(), Changing::Services));
+        assert!(begins(&mut memory, &web(), Changing::Rollback));
+        assert!(ends(&mut memory, &web(), "rolledBack", false));
+        assert_eq!(memory.turn().migrated, Some(known));
+
+        assert!(takes(&mut memory, &newer()));
+        assert!(begins(&mut memory, &newer(), Changing::PostDeploy));
+        assert!(memory.turn().migrated.is_some());
+        assert!(begins(&mut memory, &newer(), Changing::Migration));
+        assert_eq!(memory.turn().migrated, None);
+    }
+
+    #[test]
+    fn a_migration_that_is_left_out_is_in_the_record_and_stays_the_other_releases() {
+        let mut memory = Memory::default();
+        assert!(takes(&mut memory, &newer()));
+        assert!(migrates(&mut memory, &newer(), None));
+        assert!(ends(&mut memory, &newer(), "succeeded", false));
+        assert!(takes(&mut memory, &web()));
+        assert!(migrates(&mut memory, &web(), Some("other")));
+        let fingerprint = Some("0a1b".to_owned());
+        assert_eq!(noted(&memory), (fingerprint, Some("other".to_owned())));
+        assert_eq!(memory.turn().migrated.unwrap().release, "other");
+    }
+
+    #[test]
+    fn a_redriven_release_has_left_out_what_its_earlier_try_has_run() {
+        let mut memory = Memory::default();
+        assert!(takes(&mut memory, &web()));
+        assert!(!migrates(&mut memory, &web(), Some("me")), "nobody has");
+        assert!(migrates(&mut memory, &web(), None));
+        assert!(migrates(&mut memory, &web(), Some("me")));
+        assert_eq!(noted(&memory), (Some("0a1b".to_owned()), None));
+    }
+
+    #[test]
+    fn who_has_not_the_turn_notes_no_migration() {
+        let mut memory = Memory::default();
+        assert!(takes(&mut memory, &web()));
+        assert!(!migrates(&mut memory, &newer(), None));
+        assert!(!migrates(&mut memory, &redriven(web(), 1), None));
+        assert_eq!(memory.turn().migrated, None);
     }
 
     /// The revisions of the services are known.

@@ -160,10 +160,12 @@ impl Words<'_> {
                     Some(_) => " The post-deploy command exited 0.",
                     None => "",
                 };
+                let left_out = self.left_out().map(|it| format!(" {it}"));
                 format!(
-                    "Stack {stack} runs {} and is healthy. {}{command}",
+                    "Stack {stack} runs {} and is healthy. {}{}{command}",
                     called(release),
-                    cut(&health.cause, QUOTED)
+                    cut(&health.cause, QUOTED),
+                    left_out.unwrap_or_default()
                 )
             }
             What::Restored { release, target } => format!(
@@ -336,6 +338,7 @@ impl Words<'_> {
     fn database(&self, failure: Option<&FailedStep>) -> String {
         let running = failure.and_then(|failure| self.may_run(failure));
         let known = running.or_else(|| self.migrated());
+        let known = known.or_else(|| self.left_out());
         known.unwrap_or_else(|| {
             let said = match self.facts.input.migration {
                 None => "No migration was run.",
@@ -360,6 +363,16 @@ impl Words<'_> {
                 "An earlier try of this release started its migration (task {started}): what that did stays in the database."
             )),
         }
+    }
+
+    /// Who has run the migrations of this release, where it has left them out.
+    fn left_out(&self) -> Option<String> {
+        let release = self.plan.migrations.as_ref()?.same_as.as_deref()?;
+        let whose = match release == self.facts.input.execution.name() {
+            true => "An earlier try of this release has run its migrations".to_owned(),
+            false => format!("This release has the same migrations as the release {release}"),
+        };
+        Some(format!("{whose}: they were not run again."))
     }
 
     /// What is to be known of the migration where no service was deployed, with the space before it.

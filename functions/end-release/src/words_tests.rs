@@ -39,6 +39,31 @@ fn a_release_that_is_healthy() {
 }
 
 #[test]
+fn a_release_whose_migrations_had_run_already() {
+    let with = |same_as: &str, more: Value| {
+        let migrations = json!({"fingerprint": "0a1b", "sameAs": same_as});
+        let mut input = json!({"plan": plan(json!({"migrations": migrations}))});
+        for (key, value) in more.as_object().unwrap() {
+            input[key] = value.clone();
+        }
+        said(input)
+    };
+    let healthy = json!({"health": health("succeeded"), "current": {}});
+    assert_eq!(
+        with("shop-v1-1", healthy.clone()),
+        "Stack shop runs v2 and is healthy. Service demo/web: it is so. This release has the same migrations as the release shop-v1-1: they were not run again."
+    );
+    assert_eq!(
+        with("shop-v2-1", healthy),
+        "Stack shop runs v2 and is healthy. Service demo/web: it is so. An earlier try of this release has run its migrations: they were not run again."
+    );
+    assert_eq!(
+        with("shop-v1-1", json!({"health": health("superseded")})),
+        "Service demo/web: it is so. This release has the same migrations as the release shop-v1-1: they were not run again."
+    );
+}
+
+#[test]
 fn a_rollback_that_was_asked_for() {
     let mut target = target(true);
     let restored = |target: &Value| {

@@ -131,4 +131,4 @@ fn is_verified(release: &Release, turn: &Turn, touched: bool) -> bool {
 
 #[cfg(test)]
 #[path = "decision_tests.rs"]
-mod tests;
+pub(crate) mod tests;

@@ -10,7 +10,7 @@ const DIGEST: &str = "sha256:2";
 /// 2026-01-01T00:00:00Z in milliseconds since 1970.
 const MIDNIGHT: i64 = 1_767_225_600_000;
 
-fn plan(action: Action) -> Plan {
+pub(crate) fn plan(action: Action) -> Plan {
     let rolls_back = action == Action::Rollback;
     Plan {
         action,
@@ -41,6 +41,7 @@ fn plan(action: Action) -> Plan {
         image_parameters: BTreeMap::new(),
         services: vec![],
         migration: None,
+        migrations: None,
         post_deploy: None,
         alarms: vec!["errors".to_owned()],
         health_check_url: None,
@@ -64,7 +65,7 @@ fn on_alarm(name: &str, at: &str) -> Plan {
 }
 
 /// The stack's item as the table holds it. Times are numbers, all else is text.
-fn turn(attributes: &[(&str, &str)]) -> Turn {
+pub(crate) fn turn(attributes: &[(&str, &str)]) -> Turn {
     let item = attributes.iter().map(|(name, value)| {
         let value = match *name {
             "currentFrom" | "currentFinished" | "rolledBackAt" => {

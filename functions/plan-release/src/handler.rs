@@ -3,7 +3,7 @@ use crate::decision::{self, Decision};
 use crate::failure::Failure;
 use crate::services::AppService;
 use crate::stack::Stack;
-use crate::{identity, image, image_parameters, outputs, repository, services};
+use crate::{identity, image, image_parameters, migrations, outputs, repository, services};
 use bluegreen_alarms::AlarmsInAlarm;
 use bluegreen_contract::{
     Action, AlarmIsNoReason, Ending, ExecutionInput, ImageConfig, InvalidInput, Limits, Plan,
@@ -59,6 +59,10 @@ pub(crate) async fn handle(sources: &Sources, event: Value) -> Result<Plan, Fail
             let survey = survey(sources, &request, release, known);
             let held = async { Ok(sources.table.turn(&stack).await?) };
             let (plan, held) = tokio::try_join!(survey, held)?;
+            let plan = match request.migrate {
+                Some(true) => plan,
+                _ => migrations::left_out(plan, &held, &input.execution),
+            };
             in_turn(sources, plan, &held, &turn).await
         }
         (Some(_), None) => {
@@ -147,6 +151,7 @@ fn not_deployed_to(sources: &Sources, release: Release, reason: String) -> Plan 
         image_parameters: BTreeMap::new(),
         services: vec![],
         migration: None,
+        migrations: None,
         post_deploy: None,
         alarms: vec![],
         health_check_url: None,
@@ -214,6 +219,7 @@ async fn deploy(
         asked_to_migrate,
     );
     let services = planned(&unit, &[&repository]);
+    let migration = migration.filter(|_| !runs);
     Ok(Plan {
         action: match (runs, &migration) {
             (true, _) => Action::Verify,
@@ -223,7 +229,10 @@ async fn deploy(
         reason,
         ending: None,
         image_parameters: image_parameters::of(&stack, &unit, &[&repository]),
-        migration: migration.filter(|_| !runs),
+        migrations: migration
+            .as_ref()
+            .and_then(|_| migrations::of(&image_configs)),
+        migration,
         post_deploy,
         // Those that are to be ignored need not be quiet.
         alarms: match release.ignore_alarms {
@@ -267,6 +276,7 @@ async fn rollback(
         image_parameters: image_parameters::of(&stack, &unit, &repositories),
         services: planned(&unit, &repositories),
         migration: None,
+        migrations: None,
         post_deploy: None,
         alarms: alarms(&unit),
         health_check_url: outputs::health_check_url(&stack)?,

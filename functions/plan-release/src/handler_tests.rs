@@ -518,7 +518,7 @@ async fn a_tag_is_planned_as_a_digest_for_all_services_of_the_repository() {
                 "line": ["tini", "--", "websvc", "migrate"], "size": {"cpu": null, "memory": null},
                 "timeoutSeconds": 1800
             },
-            "postDeploy": null, "alarms": [], "healthCheckUrl": null,
+            "migrations": null, "postDeploy": null, "alarms": [], "healthCheckUrl": null,
             "limits": {
                 "migrationSeconds": 1800, "deploymentSeconds": 3600, "rollbackWindowSeconds": 600
             },
@@ -532,7 +532,7 @@ async fn a_tag_is_planned_as_a_digest_for_all_services_of_the_repository() {
                 {"taskDefinition": "worker:1", "containers": [{"name": "worker", "image": image("demo:v1")}], "platform": amd64}
             ],
             "imageConfigs": [
-                {"platform": amd64, "entryPoint": ["tini", "--"], "commit": null, "source": null}
+                {"platform": amd64, "entryPoint": ["tini", "--"], "commit": null, "source": null, "migrations": null}
             ]
         })
     );
@@ -763,6 +763,48 @@ async fn the_commit_that_an_image_was_built_from_is_the_releases() {
         let release = world.plan(by_tag()).await.unwrap().release;
         assert_eq!((release.commit, release.commit_url), (None, None));
     }
+}
+
+fn with_migrations(fingerprint: &str) -> World {
+    let mut world = world();
+    world.configs[0].1["config"]["Labels"] = json!({"bluegreen.migrations": fingerprint});
+    world
+}
+
+#[tokio::test]
+async fn an_image_says_which_migrations_it_has_where_the_stack_has_a_migration() {
+    let fingerprint = async |world: &World, request: Value| {
+        let plan = world.plan(request).await.unwrap();
+        plan.migrations.map(|migrations| migrations.fingerprint)
+    };
+    let mut world = with_migrations("0a1b");
+    let known = fingerprint(&world, by_tag()).await;
+    assert_eq!(known.as_deref(), Some("0a1b"));
+    let without = json!({"stack": "demo", "tag": "v2", "migrate": false});
+    assert_eq!(fingerprint(&world, without).await, None);
+    world.outputs = vec![];
+    assert_eq!(fingerprint(&world, by_tag()).await, None);
+    // As a build writes it that has found no file.
+    assert_eq!(fingerprint(&with_migrations(""), by_tag()).await, None);
+}
+
+#[tokio::test]
+async fn in_the_turn_a_migration_is_left_out_that_the_release_before_has_run() {
+    let mut world = with_migrations("0a1b");
+    let migrated = json!({
+        "release": "demo-v1", "repository": "demo", "fingerprint": "0a1b",
+        "service": arn("web"), "container": "web", "line": ["tini", "--", "websvc", "migrate"]
+    });
+    world.turn = vec![("migrated", migrated.to_string())];
+
+    let plan = world.plan_in_turn(by_tag()).await.unwrap();
+    assert_eq!((plan.action, plan.migration), (Action::Deploy, None));
+    assert!(plan.reason.contains("demo-v1"), "{}", plan.reason);
+
+    let asked = json!({"stack": "demo", "tag": "v2", "migrate": true});
+    let plan = world.plan_in_turn(asked).await.unwrap();
+    assert_eq!(plan.action, Action::Migrate);
+    assert_eq!(plan.migrations.unwrap().same_as, None);
 }
 
 #[tokio::test]
@@ -997,7 +1039,7 @@ async fn a_rollback_is_planned_for_the_services_as_they_are_now() {
                 {"cluster": "arn:aws:ecs:us-east-1:123456789012:cluster/demo", "service": arn("worker"),
                  "taskDefinition": "worker:1", "containers": ["worker"]}
             ],
-            "migration": null, "postDeploy": null, "alarms": ["demo-5xx"],
+            "migration": null, "migrations": null, "postDeploy": null, "alarms": ["demo-5xx"],
             "healthCheckUrl": "https://demo.example.com/health",
             "limits": {
                 "migrationSeconds": 1800, "deploymentSeconds": 3600, "rollbackWindowSeconds": 900

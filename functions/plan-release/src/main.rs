@@ -8,6 +8,7 @@ mod handler;
 mod identity;
 mod image;
 mod image_parameters;
+mod migrations;
 mod outputs;
 mod repository;
 mod services;

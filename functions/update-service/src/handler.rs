@@ -19,7 +19,8 @@ pub(crate) struct Clients {
 /// Gives every service its revision with the image pinned.
 ///
 /// All that can fail without touching a service comes first: alarms and services are looked at and
-/// every revision is registered before the first service is updated. A call that is made again finds
+/// every revision is registered before the first service is updated. That a migration has exited 0 is
+/// noted before all: it has, whatever comes of the services. A call that is made again finds
 /// what was done before, and does only what is left.
 ///
 /// `clock` tells the time in milliseconds since 1970.
@@ -31,6 +32,7 @@ pub(crate) async fn handle(
 ) -> Result<UpdatedServices, Failure> {
     let input: UpdateServiceInput = parse(payload)?;
     let image = image(&input)?;
+    note_migrations(clients, &input).await?;
     check_alarms(clients, &input).await?;
     begin(clients, &input, None, call).await?;
     let updated = update(clients, &input, image, call).await;
@@ -83,6 +85,18 @@ fn image(input: &UpdateServiceInput) -> Result<&str, InvalidInput> {
     EcrImage::check_release(image, repository)
         .map_err(|problem| InvalidInput(format!("`release.image`: {problem}")))?;
     Ok(image)
+}
+
+async fn note_migrations(clients: &Clients, input: &UpdateServiceInput) -> Result<(), Failure> {
+    let Some(migrations) = &input.migrations else {
+        return Ok(());
+    };
+    let (release, execution) = (&input.release, &input.execution);
+    clients
+        .table
+        .migrated(release, execution, migrations, input.migration.as_ref())
+        .await?;
+    Ok(())
 }
 
 /// An alarm that is in ALARM when a deployment begins makes ECS ignore all of them: a stack in alarm

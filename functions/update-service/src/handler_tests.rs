@@ -3,7 +3,7 @@ use aws_sdk_cloudwatch::operation::describe_alarms::DescribeAlarmsOutput;
 use aws_sdk_cloudwatch::types::MetricAlarm;
 use aws_sdk_dynamodb::operation::get_item::GetItemOutput;
 use aws_sdk_dynamodb::operation::transact_write_items::TransactWriteItemsOutput;
-use aws_sdk_dynamodb::types::AttributeValue;
+use aws_sdk_dynamodb::types::{AttributeValue, TransactWriteItem};
 use aws_sdk_ecs::Client;
 use aws_sdk_ecs::config::http::HttpResponse;
 use aws_sdk_ecs::config::interceptors::BeforeTransmitInterceptorContextRef;
@@ -456,6 +456,77 @@ async fn a_stack_in_alarm_is_not_deployed_to_and_nothing_is_written() {
             "{failure:?}"
         );
     }
+}
+
+fn migrated(same_as: Option<&str>) -> Value {
+    let command = json!({
+        "purpose": "migration", "cluster": CLUSTER, "service": service("web"),
+        "taskDefinition": "web:7", "container": "app", "command": ["migrate"],
+        "line": ["tini", "migrate"], "timeoutSeconds": 60
+    });
+    let mut event = guarded();
+    event["migrations"] = json!({"fingerprint": "0a1b", "sameAs": same_as});
+    event["migration"] = match same_as {
+        Some(_) => json!(null),
+        None => command,
+    };
+    event
+}
+
+/// A migration with this fingerprint is noted for the stack, and this in the release's record.
+fn notes(of_record: &'static str) -> Rule {
+    mock!(aws_sdk_dynamodb::Client::transact_write_items)
+        .match_requests(move |request| {
+            let [turn, record] = request.transact_items() else {
+                return false;
+            };
+            let sets = |item: &TransactWriteItem, name: &str, text: &str| {
+                let update = item.update().unwrap();
+                let names = update.expression_attribute_names().unwrap();
+                let values = update.expression_attribute_values().unwrap();
+                let mut values = values.values().filter_map(|value| value.as_s().ok());
+                names.values().any(|known| known == name) && values.any(|it| it.contains(text))
+            };
+            sets(turn, "migrated", "0a1b")
+                && sets(record, "migrations", "0a1b")
+                && sets(record, of_record, "")
+        })
+        .then_output(|| TransactWriteItemsOutput::builder().build())
+}
+
+/// An alarm may go off during the migration: what that has done stays in the database.
+#[tokio::test]
+async fn that_a_migration_exited_0_is_noted_even_where_an_alarm_refuses_the_deployment() {
+    let notes = notes("migrations");
+    let clients = with(&[&holds(), &record(None), &notes], &["5xx"], &[]);
+    let failure = handle(&clients, migrated(None), &call(), || NOW).await;
+    let failure = diagnostic(failure.unwrap_err());
+    assert_eq!(failure.error_type, "AlarmsInAlarm");
+    assert_eq!(notes.num_calls(), 1);
+}
+
+#[tokio::test]
+async fn that_a_migration_was_left_out_is_noted_in_the_record() {
+    let notes = notes("migrationsOf");
+    let known = mock!(aws_sdk_dynamodb::Client::get_item)
+        .match_requests(|request| {
+            request.key().unwrap()["item"] == AttributeValue::S("turn".to_owned())
+        })
+        .then_output(|| {
+            let migrated = json!({
+                "release": "demo-v1", "repository": "demo", "fingerprint": "0a1b",
+                "service": service("web"), "container": "app", "line": ["tini", "migrate"]
+            });
+            let mut turn = turn(EXECUTION, "1");
+            let item = turn.item.as_mut().unwrap();
+            let migrated = AttributeValue::S(migrated.to_string());
+            item.insert("migrated".to_owned(), migrated);
+            turn
+        });
+    let clients = with(&[&known, &record(None), &notes], &["5xx"], &[]);
+    let event = migrated(Some("demo-v1"));
+    assert!(handle(&clients, event, &call(), || NOW).await.is_err());
+    assert_eq!(notes.num_calls(), 1);
 }
 
 #[tokio::test]

@@ -47,6 +47,7 @@ pub struct VersionSpec {
     scripts: Vec<(String, String)>,
     entry_point: Vec<String>,
     command: Vec<String>,
+    labels: BTreeMap<String, String>,
 }
 
 impl VersionSpec {
@@ -61,6 +62,7 @@ impl VersionSpec {
             scripts: Vec::new(),
             entry_point: Vec::new(),
             command: vec!["websvc".to_owned(), "serve".to_owned()],
+            labels: BTreeMap::new(),
         }
         .migration(
             "0001_create_posts.sql",
@@ -189,6 +191,13 @@ impl VersionSpec {
         self
     }
 
+    /// Adds a label, by which an image says something of itself.
+    #[must_use]
+    pub fn label(mut self, name: &str, value: &str) -> Self {
+        self.labels.insert(name.to_owned(), value.to_owned());
+        self
+    }
+
     /// The image of this release around an executable of the sample application
     /// ([`crate::websvc::executable`]).
     ///
@@ -227,6 +236,7 @@ impl VersionSpec {
             "Env": environment,
             "Entrypoint": self.entry_point,
             "Cmd": self.command,
+            "Labels": self.labels,
             "WorkingDir": "/app",
             "ExposedPorts": { "3000/tcp": {} },
         })

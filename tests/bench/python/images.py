@@ -117,12 +117,19 @@ def config(repository, digest, manifest):
         "entryPoint": run.get("Entrypoint") or [],
         "commit": label(labels, "org.opencontainers.image.revision"),
         "source": label(labels, "org.opencontainers.image.source"),
+        "migrations": label(labels, "bluegreen.migrations"),
     }
 
 
 def label(labels, name):
     value = labels.get(name, "").strip()
     return value if LABEL.fullmatch(value) else None
+
+
+def migrations(configs):
+    """The fingerprint of the migrations in the image, the same for all its platforms."""
+    fingerprints = {one.get("migrations") for one in configs}
+    return fingerprints.pop() if len(fingerprints) == 1 else None
 
 
 def commit_url(one):

@@ -109,7 +109,8 @@ def handler(event, context):
         return {**before, "action": "end", "ending": ending, "revisions": [], "imageConfigs": []}
     if before["release"]["digest"]:
         request["digest"] = before["release"]["digest"]
-    return in_turn(survey(request, release, before["revisions"], before["imageConfigs"]), turn)
+    plan = survey(request, release, before["revisions"], before["imageConfigs"])
+    return in_turn(plan, turn, request.get("migrate") is True)
 
 
 def survey(request, release, known, image_configs):
@@ -145,9 +146,11 @@ def nothing_to_roll_back(why):
     return {"action": "end", "ending": {"verdict": "nothingToRollBack", "why": why}}
 
 
-def in_turn(plan, taken):
+def in_turn(plan, taken, asked_to_migrate):
     release = plan["release"]
     turn = table.turn(release["stack"])
+    if not asked_to_migrate:
+        leave_migration_out(plan, turn)
     plan.update(decide(plan, turn, taken["touched"]))
     if plan["action"] in ("migrate", "deploy"):
         names = alarms.in_alarm(plan["alarms"])
@@ -158,6 +161,23 @@ def in_turn(plan, taken):
     if plan["action"] == "verify":
         plan["update"] = as_it_runs(plan)
     return plan
+
+
+def leave_migration_out(plan, turn):
+    """Where the last migration of the stack was the very same."""
+    command, migrations = plan["migration"], plan["migrations"]
+    last = json.loads(turn.get("migrated", "null"))
+    if not command or not migrations or not last:
+        return
+    own = {key: command[key] for key in ("service", "container", "line")}
+    own["repository"] = plan["release"]["repository"]
+    own["fingerprint"] = migrations["fingerprint"]
+    if last != {**own, "release": last["release"]}:
+        return
+    migrations["sameAs"], plan["migration"] = last["release"], None
+    plan["reason"] += f" It has the same migrations as the release {last['release']}."
+    if plan["action"] == "migrate":
+        plan["action"] = "deploy"
 
 
 def decide(plan, turn, touched):
@@ -244,6 +264,7 @@ def not_deployed_to(release, reason):
         "imageParameters": {},
         "services": [],
         "migration": None,
+        "migrations": None,
         "postDeploy": None,
         "alarms": [],
         "healthCheckUrl": None,
@@ -304,10 +325,16 @@ def deploy(event, stack, services, image_configs):
         },
         "imageConfigs": configs,
         "migration": migration if deploys else None,
+        "migrations": deploys and migration and fingerprint_of(configs) or None,
         "postDeploy": post_deploy,
         "limits": limits,
         **common(stack, unit, linked),
     }
+
+
+def fingerprint_of(configs):
+    fingerprint = images.migrations(configs)
+    return fingerprint and {"fingerprint": fingerprint, "sameAs": None}
 
 
 def rollback(stack, services):
@@ -321,6 +348,7 @@ def rollback(stack, services):
         "image": {},
         "imageConfigs": [],
         "migration": None,
+        "migrations": None,
         "postDeploy": None,
         "limits": limits,
         **common(stack, unit_of(services, linked), linked),

@@ -256,7 +256,8 @@ def begin(release, execution, changing, call, before=None, services=None):
         )
         if changing == "rollback" or services is not None:
             record.set_first(touched=execution["redrives"])
-        return [alone(turn, release["stack"], call), record]
+        of_turn = alone(turn, release["stack"], call)
+        return [of_turn.remove("migrated") if changing == "migration" else of_turn, record]
 
     with finishing(release["stack"], call, only_after=AwsRequestFailed):
         change_own(release["stack"], execution, decide)
@@ -301,6 +302,27 @@ def started_migration(release, execution, task, line):
         record = Update(release["stack"], release["record"])
         record = record.set(migrationCommand=json.dumps(line), migration=task)
         return [record, of_turn(turn, release["stack"])]
+
+    change_own(release["stack"], execution, decide)
+
+
+def migrated(release, execution, migrations, command):
+    """Tells which migrations the database has: its own, or those for which they were left out."""
+    name = execution["id"].rsplit(":", 1)[-1]
+
+    def decide(turn):
+        has = turn.get("migrated")
+        if command:
+            own = {key: command[key] for key in ("service", "container", "line")}
+            own |= {"release": name, "repository": release["repository"]}
+            has = compact({**own, "fingerprint": migrations["fingerprint"]})
+        if not has:
+            return None
+        record = Update(release["stack"], release["record"]).set(
+            migrations=migrations["fingerprint"],
+            migrationsOf=None if migrations["sameAs"] == name else migrations["sameAs"],
+        )
+        return [of_turn(turn, release["stack"]).set(migrated=has), record]
 
     change_own(release["stack"], execution, decide)
 

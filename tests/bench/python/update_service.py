@@ -19,13 +19,15 @@ class ServiceUpdateRefused(Exception):
 
 def handler(event, context):
     required = ("release", "execution", "services", "alarms", "deploymentSeconds")
-    check(event, required)
+    check(event, required, optional=("migration", "migrations"))
     release, planned = event["release"], event["services"]
     if not planned:
         raise InvalidInput("`services`: there is none")
     match = task_definition.IMAGE.fullmatch(release["image"] or "")
     if not match or match["repository"] != release["repository"] or not match["digest"]:
         raise InvalidInput(f"`release.image`: {release['image']} is no digest of its repository")
+    if event.get("migrations"):
+        table.migrated(release, event["execution"], event["migrations"], event.get("migration"))
     check_alarms(event)
     call = table.call_of(context)
     begin(event, call)

@@ -10,7 +10,8 @@ pub use step::{Life, Seen, Step, Who, step};
 
 use crate::Item;
 use crate::attributes::{number, text};
-use bluegreen_contract::RequestedAction;
+use bluegreen_contract::{Command, RequestedAction};
+use serde::{Deserialize, Serialize};
 use std::collections::BTreeMap;
 
 /// Key of the item that holds the turn.
@@ -26,6 +27,9 @@ pub struct Turn {
     pub current: Option<CurrentRelease>,
     /// When the services were last rolled back, milliseconds since 1970.
     pub rolled_back_at: Option<i64>,
+    /// The migration that was the last one of the stack to be begun, where it has exited 0 and its image
+    /// says which migrations it has.
+    pub migrated: Option<Migrated>,
     deployed: BTreeMap<String, String>,
     verified: BTreeMap<String, String>,
 }
@@ -79,6 +83,39 @@ pub struct CurrentRelease {
     pub finished: i64,
 }
 
+/// A migration that has exited 0: what it ran, and where.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "camelCase")]
+pub struct Migrated {
+    /// Name of the execution of its release.
+    pub release: String,
+    pub repository: String,
+    /// The label of its image.
+    pub fingerprint: String,
+    /// ARN of the service whose task definition it took.
+    pub service: String,
+    pub container: String,
+    /// The words that ran.
+    pub line: Vec<String>,
+}
+
+impl Migrated {
+    /// Whether a release's command would do the very same once more.
+    #[must_use]
+    pub fn is_by(&self, repository: &str, fingerprint: &str, command: &Command) -> bool {
+        let Self {
+            repository: of,
+            fingerprint: known,
+            service,
+            container,
+            line,
+            ..
+        } = self;
+        (of.as_str(), known.as_str()) == (repository, fingerprint)
+            && (service, container, line) == (&command.service, &command.container, &command.line)
+    }
+}
+
 /// How far the clocks of two calls may be apart.
 pub(crate) const CLOCKS_MS: i64 = 2000;
 
@@ -95,6 +132,7 @@ impl Holder {
 pub(crate) const NO_DIGEST: &str = "none";
 pub(crate) const DEPLOYED: &str = "deployed:";
 pub(crate) const VERIFIED: &str = "verified:";
+pub(crate) const MIGRATED: &str = "migrated";
 
 impl Turn {
     /// Reads the stack's item; one that is not there is the turn of a stack without releases.
@@ -140,6 +178,8 @@ impl Turn {
                 finished: number(item, "currentFinished").unwrap_or_default(),
             }),
             rolled_back_at: number(item, "rolledBackAt"),
+            migrated: text(item, MIGRATED)
+                .and_then(|migrated| serde_json::from_str(&migrated).ok()),
             deployed: of_each(DEPLOYED),
             verified: of_each(VERIFIED),
         }

@@ -14,6 +14,7 @@ mod records;
 mod refused;
 mod released;
 mod rolled_back;
+mod same_migrations;
 mod strategies;
 mod turns;
 mod unnoticed;
@@ -69,6 +70,8 @@ fn main() -> ExitCode {
         entry_points::an_image_whose_entry_point_is_a_shell_is_migrated,
         released::what_the_sdk_does_not_know_of_a_task_definition_survives_a_release,
         entry_points::an_image_whose_entry_point_ignores_the_migration_is_refused,
+        same_migrations::migrations_that_the_database_has_are_not_run_again,
+        same_migrations::after_a_migration_that_failed_the_next_release_runs_its_own,
         refused::a_failing_migration_leaves_the_service_alone,
         refused::an_image_that_cannot_be_pulled_leaves_the_service_alone,
         refused::malformed_input_changes_nothing,
