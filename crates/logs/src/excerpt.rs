@@ -1,6 +1,7 @@
 //! The end of a container's log, for the cause of what failed.
 
 use aws_sdk_cloudwatchlogs::Client;
+use aws_sdk_cloudwatchlogs::config::Region;
 use bluegreen_contract::LogLocation;
 use bluegreen_runtime::{AwsRequestFailed, failed};
 use std::time::Duration;
@@ -12,6 +13,9 @@ const LINE_CHARACTERS: usize = 500;
 /// The log driver delivers in batches: a task may be stopped before its last lines have arrived.
 const TRIES: u32 = 4;
 const PAUSE: Duration = Duration::from_millis(500);
+/// A page with few events, or none, need not be the first of a stream: so many are read from its end on
+/// (<https://docs.aws.amazon.com/AmazonCloudWatchLogs/latest/APIReference/API_GetLogEvents.html>).
+const PAGES: u32 = 10;
 
 /// The last lines and a link to the rest. Whatever goes wrong with the log is said here instead:
 /// no verdict depends on it.
@@ -20,7 +24,7 @@ pub async fn excerpt(client: &Client, log: Option<&LogLocation>) -> String {
         return "Its output does not go to CloudWatch Logs.".to_owned();
     };
     let link = console_link(log);
-    match last_lines(client, log).await {
+    match last_lines(&of_region(client, &log.region), log).await {
         Ok(lines) if lines.is_empty() => format!("Its log is empty so far: {link}"),
         Ok(lines) => format!(
             "The last lines of its log:\n{}\nThe whole log: {link}",
@@ -30,21 +34,20 @@ pub async fn excerpt(client: &Client, log: Option<&LogLocation>) -> String {
     }
 }
 
+/// The client, or one like it for another region: a container may write its log there
+/// (<https://docs.aws.amazon.com/AmazonECS/latest/developerguide/specify-log-config.html>).
+fn of_region(client: &Client, region: &str) -> Client {
+    let config = client.config();
+    if config.region().is_some_and(|own| own.as_ref() == region) {
+        return client.clone();
+    }
+    let region = Region::new(region.to_owned());
+    Client::from_conf(config.to_builder().region(region).build())
+}
+
 async fn last_lines(client: &Client, log: &LogLocation) -> Result<Vec<String>, AwsRequestFailed> {
     for attempt in 1..=TRIES {
-        let answer = client
-            .get_log_events()
-            .log_group_name(&log.group)
-            .log_stream_name(&log.stream)
-            .start_from_head(false)
-            .limit(LINES as i32)
-            .send()
-            .await
-            .map_err(failed(
-                "logs:GetLogEvents",
-                format!("{} in {}", log.stream, log.group),
-            ))?;
-        let lines = tail(answer.events().iter().filter_map(|event| event.message()));
+        let lines = lines_so_far(client, log).await?;
         if !lines.is_empty() {
             return Ok(lines);
         }
@@ -53,6 +56,39 @@ async fn last_lines(client: &Client, log: &LogLocation) -> Result<Vec<String>, A
         }
     }
     Ok(Vec::new())
+}
+
+/// The last lines of those that have arrived, page by page from the last one back.
+async fn lines_so_far(client: &Client, log: &LogLocation) -> Result<Vec<String>, AwsRequestFailed> {
+    let mut messages = Vec::new();
+    let mut token = None;
+    for _ in 0..PAGES {
+        let page = client
+            .get_log_events()
+            .log_group_name(&log.group)
+            .log_stream_name(&log.stream)
+            .start_from_head(false)
+            .limit(LINES as i32)
+            .set_next_token(token.clone())
+            .send()
+            .await
+            .map_err(failed(
+                "logs:GetLogEvents",
+                format!("{} in {}", log.stream, log.group),
+            ))?;
+        let before = page.next_backward_token;
+        // The token that was given means that there is nothing before.
+        if token.is_some() && before == token {
+            break;
+        }
+        let events = page.events.unwrap_or_default().into_iter();
+        messages.splice(0..0, events.filter_map(|event| event.message));
+        if before.is_none() || messages.len() >= LINES {
+            break;
+        }
+        token = before;
+    }
+    Ok(tail(messages.iter().map(String::as_str)))
 }
 
 /// The last lines of the messages, each cut to a length that can be read. A message may hold
@@ -107,9 +143,13 @@ fn escape(name: &str) -> String {
 #[cfg(test)]
 mod tests {
     use super::*;
+    use aws_sdk_cloudwatchlogs::config::interceptors::BeforeTransmitInterceptorContextRef;
+    use aws_sdk_cloudwatchlogs::config::{ConfigBag, Intercept, RuntimeComponents};
+    use aws_sdk_cloudwatchlogs::error::BoxError;
     use aws_sdk_cloudwatchlogs::operation::get_log_events::GetLogEventsOutput;
     use aws_sdk_cloudwatchlogs::types::OutputLogEvent;
     use aws_smithy_mocks::{RuleMode, mock, mock_client};
+    use std::sync::{Arc, Mutex};
 
     fn location(region: &str) -> LogLocation {
         LogLocation {
@@ -165,6 +205,98 @@ mod tests {
         let client = mock_client!(aws_sdk_cloudwatchlogs, RuleMode::MatchAny, &[&rule]);
         let excerpt = excerpt(&client, Some(&location("us-east-1"))).await;
         assert!(excerpt.contains("late"), "{excerpt}");
+    }
+
+    fn page(lines: &[&str], before: &str) -> GetLogEventsOutput {
+        let events = lines
+            .iter()
+            .map(|line| OutputLogEvent::builder().message(*line).build());
+        GetLogEventsOutput::builder()
+            .set_events(Some(events.collect()))
+            .next_backward_token(before)
+            .build()
+    }
+
+    /// API_GetLogEvents: "Partially full or empty pages don't necessarily mean that pagination is
+    /// finished", and at the end of a stream the token is the one that was given.
+    #[tokio::test(start_paused = true)]
+    async fn pages_are_followed_until_there_is_none_before() {
+        let rule = mock!(Client::get_log_events).then_compute_output(|request| {
+            match request.next_token() {
+                None => page(&[], "b/2"),
+                Some("b/2") => page(&["second", "third"], "b/1"),
+                Some("b/1") => page(&["first"], "b/0"),
+                _ => page(&["never again"], "b/0"),
+            }
+        });
+        let client = mock_client!(aws_sdk_cloudwatchlogs, RuleMode::MatchAny, &[&rule]);
+        let excerpt = excerpt(&client, Some(&location("us-east-1"))).await;
+        assert!(
+            excerpt.contains("first\nsecond\nthird\nThe whole"),
+            "{excerpt}"
+        );
+        assert_eq!(rule.num_calls(), 4);
+    }
+
+    #[tokio::test(start_paused = true)]
+    async fn no_more_pages_are_read_than_the_lines_need() {
+        let full: Vec<String> = (1..=20).map(|number| number.to_string()).collect();
+        let endless = mock!(Client::get_log_events).then_compute_output(|request| {
+            let number = request.next_token().map_or(0, str::len);
+            page(&["line"], &"b".repeat(number + 1))
+        });
+        let enough = mock!(Client::get_log_events).then_compute_output(move |_| {
+            let lines: Vec<&str> = full.iter().map(String::as_str).collect();
+            page(&lines, "b/1")
+        });
+        for (rule, calls) in [(endless, PAGES as usize), (enough, 1)] {
+            let client = mock_client!(aws_sdk_cloudwatchlogs, RuleMode::MatchAny, &[&rule]);
+            excerpt(&client, Some(&location("us-east-1"))).await;
+            assert_eq!(rule.num_calls(), calls);
+        }
+    }
+
+    /// Where requests are sent.
+    #[derive(Debug, Clone, Default)]
+    struct Sent(Arc<Mutex<Vec<String>>>);
+
+    impl Intercept for Sent {
+        fn name(&self) -> &'static str {
+            "Sent"
+        }
+
+        fn read_before_transmit(
+            &self,
+            context: &BeforeTransmitInterceptorContextRef<'_>,
+            _: &RuntimeComponents,
+            _: &mut ConfigBag,
+        ) -> Result<(), BoxError> {
+            let uri = context.request().uri().to_owned();
+            self.0.lock().unwrap().push(uri);
+            Ok(())
+        }
+    }
+
+    /// apache/airflow#70465, aws/aws-cdk#17747: `awslogs-region` may be another one than the task's.
+    #[tokio::test]
+    async fn a_log_in_another_region_is_read_there() {
+        for region in ["us-east-1", "eu-west-1"] {
+            let sent = Sent::default();
+            let log = sent.clone();
+            let rule = mock!(Client::get_log_events).then_output(|| page(&["it crashed"], "b/1"));
+            let rules = [&rule];
+            let client = mock_client!(
+                aws_sdk_cloudwatchlogs,
+                RuleMode::MatchAny,
+                rules,
+                move |config| config.interceptor(log.clone())
+            );
+            let excerpt = excerpt(&client, Some(&location(region))).await;
+            assert!(excerpt.contains("it crashed"), "{excerpt}");
+            let sent = sent.0.lock().unwrap();
+            let host = format!("https://logs.{region}.");
+            assert!(sent[0].starts_with(&host), "{sent:?}");
+        }
     }
 
     #[tokio::test(start_paused = true)]

@@ -11,6 +11,7 @@ logs = client("logs")
 LINES = 20
 LINE_CHARACTERS = 500
 TRIES = 4
+PAGES = 10
 PAUSE_SECONDS = 0.5
 
 
@@ -108,22 +109,39 @@ def last_lines(log):
     for attempt in range(TRIES):
         if attempt:
             time.sleep(PAUSE_SECONDS)
-        with AwsRequests("logs:GetLogEvents", f"{log['stream']} in {log['group']}"):
-            answer = logs.get_log_events(
-                logGroupName=log["group"],
-                logStreamName=log["stream"],
-                startFromHead=False,
-                limit=LINES,
-            )
         lines = [
             line.rstrip()[:LINE_CHARACTERS]
-            for event in answer["events"]
-            for line in event["message"].splitlines()
+            for message in messages_so_far(log)
+            for line in message.splitlines()
             if line.strip()
         ]
         if lines:
             return lines[-LINES:]
     return []
+
+
+def messages_so_far(log):
+    """From the last page back, of which any may be empty."""
+    is_own = log["region"] == logs.meta.region_name
+    of_region = logs if is_own else client("logs", region_name=log["region"])
+    messages, token = [], {}
+    for _ in range(PAGES):
+        with AwsRequests("logs:GetLogEvents", f"{log['stream']} in {log['group']}"):
+            page = of_region.get_log_events(
+                logGroupName=log["group"],
+                logStreamName=log["stream"],
+                startFromHead=False,
+                limit=LINES,
+                **token,
+            )
+        before = {"nextToken": page["nextBackwardToken"]} if "nextBackwardToken" in page else {}
+        if token and before == token:
+            break
+        messages = [event["message"] for event in page["events"]] + messages
+        if not before or len(messages) >= LINES:
+            break
+        token = before
+    return messages
 
 
 def console_link(log):
