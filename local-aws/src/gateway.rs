@@ -205,9 +205,12 @@ async fn answer_ecs(gateway: &Gateway, call: &ApiCall) -> Result<Value, ApiError
     }
     match &call.parameters {
         Ok(parameters) => {
+            let modes = *gateway.modes.lock().unwrap_or_else(PoisonError::into_inner);
+            if let Some(refusal) = modes.refusal(&call.operation, parameters) {
+                return Err(refusal);
+            }
             let (reads, ecs) = (&gateway.stale_reads, &gateway.ecs);
             let answer = reads.call(ecs, &call.operation, parameters.clone()).await?;
-            let modes = *gateway.modes.lock().unwrap_or_else(PoisonError::into_inner);
             Ok(modes.apply(answer))
         }
         Err(error) => Err(ApiError::client("SerializationException", error.clone())),

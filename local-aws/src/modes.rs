@@ -3,6 +3,8 @@
 use serde::{Deserialize, Serialize};
 use serde_json::Value;
 
+use crate::ecs::ApiError;
+
 /// The other reading of what AWS's documentation leaves open, for each question.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(rename_all = "camelCase", deny_unknown_fields, default)]
@@ -12,9 +14,24 @@ pub struct Modes {
     ///
     /// <https://docs.aws.amazon.com/AmazonECS/latest/APIReference/API_Deployment.html>
     pub rollout_state_of_rolling_updates_only: bool,
+    /// ListTasks takes no desired status beside `startedBy`, as its documentation says. Clients that are in
+    /// use, such as Airflow's, combine the two.
+    ///
+    /// <https://docs.aws.amazon.com/AmazonECS/latest/APIReference/API_ListTasks.html>
+    pub started_by_is_the_only_filter: bool,
 }
 
 impl Modes {
+    /// Why ECS refuses a call in these modes.
+    pub(crate) fn refusal(self, operation: &str, request: &Value) -> Option<ApiError> {
+        let has = |filter: &str| !request[filter].is_null();
+        let combined = has("startedBy") && has("desiredStatus");
+        let refused = self.started_by_is_the_only_filter && operation == "ListTasks" && combined;
+        refused.then(|| {
+            ApiError::invalid_parameter("startedBy must be the only filter that is specified.")
+        })
+    }
+
     /// An answer of ECS in these modes.
     pub(crate) fn apply(self, mut answer: Value) -> Value {
         if self.rollout_state_of_rolling_updates_only {
@@ -53,6 +70,25 @@ mod tests {
     use serde_json::json;
 
     #[test]
+    fn a_desired_status_beside_who_started_tasks_is_refused_only_in_its_mode() {
+        let mode = Modes {
+            started_by_is_the_only_filter: true,
+            ..Modes::default()
+        };
+        let both = json!({"startedBy": "a", "desiredStatus": "STOPPED"});
+        let refused = mode.refusal("ListTasks", &both).unwrap();
+        assert_eq!(refused.name, "InvalidParameterException");
+        assert_eq!(Modes::default().refusal("ListTasks", &both), None);
+        assert_eq!(mode.refusal("DescribeTasks", &both), None);
+        for alone in [
+            json!({"startedBy": "a"}),
+            json!({"desiredStatus": "STOPPED"}),
+        ] {
+            assert_eq!(mode.refusal("ListTasks", &alone), None);
+        }
+    }
+
+    #[test]
     fn a_rollout_state_is_left_out_where_traffic_is_shifted_and_only_in_its_mode() {
         let service = |strategy: &str, state: Value| {
             let mut deployment = json!({"status": "PRIMARY", "runningCount": 2});
@@ -66,6 +102,7 @@ mod tests {
         let told = || json!("COMPLETED");
         let mode = Modes {
             rollout_state_of_rolling_updates_only: true,
+            ..Modes::default()
         };
         for (strategy, in_mode) in [("ROLLING", told()), ("BLUE_GREEN", Value::Null)] {
             for member in ["service", "services"] {

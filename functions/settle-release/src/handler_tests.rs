@@ -136,17 +136,22 @@ fn listed(running: &'static [&str], stopping: &'static [&str]) -> Rule {
         })
 }
 
-/// A task's ARN is its last status in lower case; it is to stop where it is none of a running one.
+/// A task's ARN is its last status in lower case; it is to stop where it is none of a running one. What
+/// is `foreign` runs for somebody else.
 fn tasks() -> Rule {
     mock!(Client::describe_tasks).then_compute_output(|request| {
         let tasks = request.tasks().iter().map(|arn| {
-            let status = arn.to_uppercase();
+            let (status, started_by) = match arn.as_str() {
+                "foreign" => ("DEACTIVATING".to_owned(), "ecs-svc/1"),
+                arn => (arn.to_uppercase(), "bluegreen/demo"),
+            };
             let desired = match status.as_str() {
                 "RUNNING" | "PROVISIONING" => "RUNNING",
                 _ => "STOPPED",
             };
             Task::builder()
                 .task_arn(arn)
+                .started_by(started_by)
                 .last_status(status)
                 .desired_status(desired)
                 .build()
@@ -258,6 +263,41 @@ async fn what_does_not_end_in_its_time_is_stopped_once_and_the_record_says_so_fi
     assert_eq!(
         unsettled(&rules, &asked()).await,
         "An earlier release is still in progress in stack demo. Task running is RUNNING and was told to stop. Task deactivating is DEACTIVATING and is stopping. Service deployment d8 is IN_PROGRESS and was told to roll back."
+    );
+}
+
+/// API_ListTasks: "When you specify startedBy as the filter, it must be the only filter that you use."
+#[tokio::test]
+async fn an_ecs_that_takes_startedby_as_the_only_filter_is_asked_for_all_that_stops() {
+    let refuses = mock!(Client::list_tasks)
+        .match_requests(|request| {
+            request.started_by().is_some() && request.desired_status().is_some()
+        })
+        .then_error(|| {
+            let message = "startedBy must be the only filter";
+            ListTasksError::generic(
+                aws_sdk_ecs::error::ErrorMetadata::builder()
+                    .code("InvalidParameterException")
+                    .message(message)
+                    .build(),
+            )
+        });
+    let lists = mock!(Client::list_tasks).then_compute_output(|request| {
+        let arns: &[&str] = match (request.started_by(), request.desired_status()) {
+            (Some("bluegreen/demo"), None) => &["running"],
+            (None, Some(DesiredStatus::Stopped)) => &["foreign", "deactivating", "stopped"],
+            asked => panic!("{asked:?}"),
+        };
+        let arns = arns.iter().map(|arn| (*arn).to_owned());
+        ListTasksOutput::builder()
+            .set_task_arns(Some(arns.collect()))
+            .build()
+    });
+    let (tasks, service, stops) = (tasks(), service(None), stops_task("running"));
+    let rules = [&refuses, &lists, &tasks, &service, &stops];
+    assert_eq!(
+        unsettled(&rules, &asked()).await,
+        "An earlier release is still in progress in stack demo. Task running is RUNNING and was told to stop. Task deactivating is DEACTIVATING and is stopping."
     );
 }
 

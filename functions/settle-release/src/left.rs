@@ -61,7 +61,8 @@ async fn running_tasks(
     cluster: &str,
     stack: &str,
 ) -> Result<Vec<RunningTask>, AwsRequestFailed> {
-    let arns = list(client, cluster, stack).await?;
+    let started_by = bluegreen_ecs::started_by(stack);
+    let arns = list(client, cluster, &started_by).await?;
     let mut running = Vec::new();
     for batch in arns.chunks(BATCH) {
         let answer = client
@@ -75,6 +76,7 @@ async fn running_tasks(
             answer
                 .tasks()
                 .iter()
+                .filter(|task| task.started_by() == Some(&started_by))
                 .filter(|task| task.last_status() != Some("STOPPED"))
                 .filter_map(|task| running_task(cluster, task)),
         );
@@ -91,36 +93,53 @@ fn running_task(cluster: &str, task: &Task) -> Option<RunningTask> {
     })
 }
 
-/// The stack's one-off tasks, those that are told to stop too: they may run on until they are
-/// killed.
+/// The stack's one-off tasks, those that are told to stop too: they may run on until they are killed.
 ///
-/// The documentation of ListTasks wants `startedBy` to be the only filter. Without a desired status
-/// a task that is told to stop is not listed, and clients that are in use combine the two
+/// The documentation of ListTasks wants `startedBy` to be the only filter, and without a desired status a
+/// task that is told to stop is not listed. Clients that are in use combine the two
 /// (<https://github.com/apache/airflow/blob/main/providers/amazon/src/airflow/providers/amazon/aws/operators/ecs.py>).
+/// Where ECS refuses that, all tasks of the cluster that are told to stop are listed, among which those
+/// of others are told by their description.
 async fn list(
     client: &Client,
     cluster: &str,
-    stack: &str,
+    started_by: &str,
+) -> Result<Vec<String>, AwsRequestFailed> {
+    let mut arns = listed(client, cluster, Some(started_by), None).await?;
+    let stopping = Some(DesiredStatus::Stopped);
+    let stopping = match listed(client, cluster, Some(started_by), stopping.clone()).await {
+        Err(failure) if failure.code == "InvalidParameterException" => {
+            listed(client, cluster, None, stopping).await?
+        }
+        listed => listed?,
+    };
+    arns.extend(stopping);
+    Ok(arns)
+}
+
+/// The tasks with these filters; without a status, those that are to run.
+async fn listed(
+    client: &Client,
+    cluster: &str,
+    started_by: Option<&str>,
+    status: Option<DesiredStatus>,
 ) -> Result<Vec<String>, AwsRequestFailed> {
     let mut arns = Vec::new();
-    for wanted in [DesiredStatus::Running, DesiredStatus::Stopped] {
-        let mut next_token = None;
-        loop {
-            let page = client
-                .list_tasks()
-                .cluster(cluster)
-                .started_by(bluegreen_ecs::started_by(stack))
-                .desired_status(wanted.clone())
-                .set_next_token(next_token)
-                .send()
-                .await
-                .map_err(failed("ecs:ListTasks", cluster))?;
-            arns.extend(page.task_arns.unwrap_or_default());
-            next_token = page.next_token.filter(|token| !token.is_empty());
-            if next_token.is_none() {
-                break;
-            }
+    let mut next_token = None;
+    loop {
+        let page = client
+            .list_tasks()
+            .cluster(cluster)
+            .set_started_by(started_by.map(str::to_owned))
+            .set_desired_status(status.clone())
+            .set_next_token(next_token)
+            .send()
+            .await
+            .map_err(failed("ecs:ListTasks", cluster))?;
+        arns.extend(page.task_arns.unwrap_or_default());
+        next_token = page.next_token.filter(|token| !token.is_empty());
+        if next_token.is_none() {
+            return Ok(arns);
         }
     }
-    Ok(arns)
 }

@@ -6,7 +6,7 @@ import time
 import services
 import table
 import waits
-from failures import AwsRequests, InvalidInput
+from failures import AwsRequestFailed, AwsRequests, InvalidInput
 
 ecs = services.ecs
 
@@ -97,20 +97,30 @@ def look(stack, planned):
 
 
 def running_tasks(cluster, stack):
-    arns = []
-    with AwsRequests("ecs:ListTasks", cluster):
-        for wanted in ("RUNNING", "STOPPED"):
-            pages = ecs.get_paginator("list_tasks").paginate(
-                cluster=cluster, startedBy=started_by(stack), desiredStatus=wanted
-            )
-            arns += [arn for page in pages for arn in page["taskArns"]]
+    own = {"startedBy": started_by(stack)}
+    stopped = {"desiredStatus": "STOPPED"}
+    arns = listed(cluster, own)
+    try:
+        arns += listed(cluster, own | stopped)
+    except AwsRequestFailed as failure:
+        # startedBy may have to be the only filter.
+        if failure.code != "InvalidParameterException":
+            raise
+        arns += listed(cluster, stopped)
     running = []
     for start in range(0, len(arns), TASKS):
         batch = arns[start : start + TASKS]
         with AwsRequests("ecs:DescribeTasks", ", ".join(batch)):
             answer = ecs.describe_tasks(cluster=cluster, tasks=batch)
-        running += [task for task in answer["tasks"] if task["lastStatus"] != "STOPPED"]
+        tasks = [task for task in answer["tasks"] if task.get("startedBy") == own["startedBy"]]
+        running += [task for task in tasks if task["lastStatus"] != "STOPPED"]
     return running
+
+
+def listed(cluster, filters):
+    with AwsRequests("ecs:ListTasks", cluster):
+        pages = ecs.get_paginator("list_tasks").paginate(cluster=cluster, **filters)
+        return [arn for page in pages for arn in page["taskArns"]]
 
 
 def started_by(stack):

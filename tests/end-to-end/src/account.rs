@@ -110,13 +110,15 @@ impl Account {
         Ok(account)
     }
 
-    /// Lets ECS tell the state of rolling updates only from now on.
+    /// Lets ECS be from now on as its documentation has it where clients that are in use take it to be
+    /// otherwise: it tells the state of rolling updates only, and takes no filter beside `startedBy`.
     ///
     /// # Errors
     /// The local AWS does not answer.
-    pub async fn leave_out_rollout_states(&mut self) -> Result<()> {
+    pub async fn keep_to_the_documentation(&mut self) -> Result<()> {
         let modes = Modes {
             rollout_state_of_rolling_updates_only: true,
+            started_by_is_the_only_filter: true,
         };
         self.aws.set_modes(modes).await?;
         self.tells_all_rollouts = false;

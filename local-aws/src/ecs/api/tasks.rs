@@ -110,8 +110,8 @@ impl Ecs {
 
     pub(super) fn list_tasks(&self, request: Value) -> Result<Value, ApiError> {
         let parsed: ListTasks = parse(&request)?;
-        // The documentation wants startedBy to be the only filter; clients that are in use, such
-        // as Airflow's, combine it with a desired status, and ECS lets them.
+        // The documentation wants startedBy to be the only filter; clients that are in use combine it
+        // with a desired status. ECS lets them, unless its mode is the other one.
         let other_filter = [&parsed.family, &parsed.service_name, &parsed.launch_type]
             .into_iter()
             .any(Option::is_some);

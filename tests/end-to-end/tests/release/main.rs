@@ -67,8 +67,8 @@ fn main() -> ExitCode {
         released::a_pushed_image_is_migrated_deployed_and_verified,
         released::a_release_is_started_by_hand,
         released::a_release_by_hand_of_what_runs_already_changes_nothing,
-        entry_points::an_image_whose_entry_point_is_a_shell_is_migrated,
         released::what_the_sdk_does_not_know_of_a_task_definition_survives_a_release,
+        entry_points::an_image_whose_entry_point_is_a_shell_is_migrated,
         entry_points::an_image_whose_entry_point_ignores_the_migration_is_refused,
         same_migrations::migrations_that_the_database_has_are_not_run_again,
         same_migrations::after_a_migration_that_failed_the_next_release_runs_its_own,
@@ -114,6 +114,7 @@ fn main() -> ExitCode {
         strategies::a_canary_takes_a_share_first_and_an_alarm_takes_it_back,
         strategies::blue_green_changes_all_requests_at_once_and_a_crashing_version_gets_none,
         strategies::a_blue_green_release_is_known_to_run_and_taken_back_by_a_person,
+        left_behind::a_migration_whose_start_nobody_heard_of_is_found_and_not_started_again,
     ));
     trials.extend(stories!(world, passing:
         pipeline::its_stack_is_updated_and_deleted_and_leaves_the_records,

@@ -77,12 +77,12 @@ impl World {
     }
 
     /// An account whose ECS leaves out what by its documentation it may, and the check of its answers
-    /// would miss.
+    /// would miss; and refuses what it may.
     pub(crate) async fn reticent(&self) -> Result<&Account> {
         self.reticent
             .get_or_try_init(async || {
                 let mut account = Account::open(options(&[SOON], false)).await?;
-                account.leave_out_rollout_states().await?;
+                account.keep_to_the_documentation().await?;
                 Ok(account)
             })
             .await
