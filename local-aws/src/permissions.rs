@@ -69,6 +69,8 @@ impl Asked {
 struct Known {
     /// The roles of the task definition.
     roles: Vec<String>,
+    /// The roles by which ECS manages the task's EBS volumes.
+    infrastructure_roles: Vec<String>,
     /// The tags of the task.
     tags: BTreeMap<String, String>,
     /// ECS has no such task, or has deleted its tags with the first StopTask: it refuses the call whatever
@@ -86,6 +88,7 @@ impl Known {
                 let asked = json!({"taskDefinition": parameters["taskDefinition"]});
                 let described = ecs.call("DescribeTaskDefinition", asked).await;
                 known.roles = roles(&described.unwrap_or_default()["taskDefinition"]);
+                known.infrastructure_roles = infrastructure_roles(parameters);
             }
             ("ecs", "StopTask") => {
                 let (cluster, task) = (&parameters["cluster"], &parameters["task"]);
@@ -105,6 +108,15 @@ impl Known {
 fn roles(task_definition: &Value) -> Vec<String> {
     let roles = ["taskRoleArn", "executionRoleArn"].map(|role| task_definition[role].as_str());
     let roles: BTreeSet<_> = roles.into_iter().flatten().collect();
+    roles.into_iter().map(str::to_owned).collect()
+}
+
+/// <https://docs.aws.amazon.com/AmazonECS/latest/developerguide/infrastructure_IAM_role.html>
+fn infrastructure_roles(parameters: &Value) -> Vec<String> {
+    let volumes = parameters["volumeConfigurations"].as_array();
+    let volumes = volumes.into_iter().flatten();
+    let roles = volumes.filter_map(|volume| volume["managedEBSVolume"]["roleArn"].as_str());
+    let roles: BTreeSet<_> = roles.collect();
     roles.into_iter().map(str::to_owned).collect()
 }
 
@@ -149,13 +161,19 @@ fn needs(call: &ApiCall, known: &Known) -> Vec<Need> {
             context,
         }
     });
-    let passing = known.roles.iter().map(|role| Need {
-        action: "iam:PassRole".to_owned(),
-        resource: role.clone(),
-        context: [("iam:PassedToService", "ecs-tasks.amazonaws.com")]
-            .map(|(key, value)| (key.to_owned(), value.to_owned()))
-            .into(),
-    });
+    let passed_to = |service: &'static str| {
+        move |role: &String| Need {
+            action: "iam:PassRole".to_owned(),
+            resource: role.clone(),
+            context: [("iam:PassedToService", service)]
+                .map(|(key, value)| (key.to_owned(), value.to_owned()))
+                .into(),
+        }
+    };
+    let to_tasks = known.roles.iter();
+    let to_tasks = to_tasks.map(passed_to("ecs-tasks.amazonaws.com"));
+    let to_ecs = known.infrastructure_roles.iter();
+    let passing = to_tasks.chain(to_ecs.map(passed_to("ecs.amazonaws.com")));
     context.extend(keys("aws:ResourceTag", &known.tags));
     let own = own(call, parameters)
         .into_iter()
@@ -470,8 +488,8 @@ mod tests {
             roles: roles(&json!({"executionRoleArn": "arn:role", "taskRoleArn": null})),
             ..Known::default()
         };
-        let needs = needs(&register, &known);
-        let found: Vec<_> = needs
+        let registering = needs(&register, &known);
+        let found: Vec<_> = registering
             .iter()
             .map(|need| (need.action.as_str(), need.resource.as_str()))
             .collect();
@@ -484,11 +502,28 @@ mod tests {
                 ("iam:PassRole", "arn:role"),
             ]
         );
-        assert_eq!(needs[1].context["ecs:CreateAction"], register.operation);
-        assert_eq!(needs[1].context["aws:RequestTag/a"], "b");
         assert_eq!(
-            needs[2].context["iam:PassedToService"],
+            registering[1].context["ecs:CreateAction"],
+            register.operation
+        );
+        assert_eq!(registering[1].context["aws:RequestTag/a"], "b");
+        assert_eq!(
+            registering[2].context["iam:PassedToService"],
             "ecs-tasks.amazonaws.com"
+        );
+        let volume = json!({"name": "data", "managedEBSVolume": {"roleArn": "arn:ebs"}});
+        let known = Known {
+            infrastructure_roles: infrastructure_roles(&json!({
+                "volumeConfigurations": [volume, {"name": "none"}]
+            })),
+            ..Known::default()
+        };
+        let run = call("ecs", "RunTask", "", json!({"taskDefinition": "web"}));
+        let running = needs(&run, &known);
+        assert_eq!(running[1].resource, "arn:ebs");
+        assert_eq!(
+            running[1].context["iam:PassedToService"],
+            "ecs.amazonaws.com"
         );
         let untagged = call("ecs", "UpdateService", "", json!({"service": "web"}));
         assert_eq!(

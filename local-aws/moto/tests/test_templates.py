@@ -617,6 +617,7 @@ class Cluster(TemplateTest):
             ("LinearStepBakeTimeMinutes", "16"),
             ("TestListenerPort", "-1"),
             ("TestListenerCidr", "0.0.0.0/0"),
+            ("InfrastructureRoles", "a role"),
             ("TestListenerCidr", "10.0.0.0/7"),
             ("Hook", "SOMEBODY"),
             ("HookFunctionArn", "function"),

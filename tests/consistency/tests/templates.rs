@@ -329,24 +329,48 @@ fn no_role_allows_an_action_by_a_wildcard() {
     }
 }
 
+/// To the tasks of ECS; and to ECS itself the roles of EBS volumes, which only a task that is run needs
+/// (<https://docs.aws.amazon.com/AmazonECS/latest/developerguide/infrastructure_IAM_role.html>).
 #[test]
-fn a_role_is_passed_to_the_tasks_of_ecs_alone() {
+fn a_role_is_passed_to_ecs_alone() {
+    let passes = |parameter: &str, service: &str| {
+        let arn = format!("arn:${{AWS::Partition}}:iam::${{AWS::AccountId}}:role/${{{parameter}}}");
+        let condition = json!({"StringEquals": {"iam:PassedToService": service}});
+        json!({
+            "Effect": "Allow", "Action": "iam:PassRole", "Resource": {"Fn::Sub": arn},
+            "Condition": condition
+        })
+    };
+    let to_tasks = passes("TaskRoles", "ecs-tasks.amazonaws.com");
+    let to_ecs = passes("InfrastructureRoles", "ecs.amazonaws.com");
+    let mut of_volumes = Vec::new();
     for template in templates() {
         for (role, _) in template.resources("AWS::IAM::Role") {
             for statement in template.statements(role) {
-                if strings(&statement["Action"]).contains(&"iam:PassRole") {
-                    assert_eq!(
-                        statement["Condition"],
-                        json!({"StringEquals": {"iam:PassedToService": "ecs-tasks.amazonaws.com"}}),
-                        "{}: {role}",
-                        template.name
-                    );
-                    let arn = "arn:${AWS::Partition}:iam::${AWS::AccountId}:role/${TaskRoles}";
-                    assert_eq!(statement["Resource"], json!({ "Fn::Sub": arn }));
+                if !strings(&statement["Action"]).contains(&"iam:PassRole") {
+                    continue;
+                }
+                if *statement == to_ecs {
+                    of_volumes.push(role.to_owned());
+                } else {
+                    assert_eq!(*statement, to_tasks, "{}: {role}", template.name);
                 }
             }
         }
     }
+    assert_eq!(of_volumes, ["RunMigrationRole"]);
+}
+
+/// A pipeline that nobody tells of such roles passes none.
+#[test]
+fn no_role_of_volumes_is_passed_by_default() {
+    let pipeline = pipeline();
+    let parameter = &pipeline.document()["Parameters"]["InfrastructureRoles"];
+    assert_eq!(parameter["Default"], "");
+    let policies = &pipeline.properties("RunMigrationRole")["Policies"];
+    let of_volumes = &policies[1]["Fn::If"];
+    assert_eq!(of_volumes[0], "HasInfrastructureRoles");
+    assert_eq!(of_volumes[2], json!({"Ref": "AWS::NoValue"}));
 }
 
 /// The other roles of an account are not the pipeline's to pass, unless somebody says so.
