@@ -267,12 +267,12 @@ fn resources(call: &ApiCall, parameters: &Value) -> Vec<String> {
         ("ecs", "RunTask") => one("task-definition", text("taskDefinition")),
         ("ecs", "DescribeTaskDefinition" | "RegisterTaskDefinition" | "ListTasks")
         | ("monitoring", "DescribeAlarms")
+        // By the name of a resource: which stack has it, CloudFormation finds out.
+        | ("cloudformation", "DescribeStackResources")
         | ("elasticloadbalancing", "DescribeTargetHealth") => vec!["*".to_owned()],
         ("cloudformation", "DescribeStacks" | "ListStackResources") => {
             one("stack", &format!("{}/0", text("StackName")))
         }
-        // Which stack has the resource, CloudFormation finds out.
-        ("cloudformation", "DescribeStackResources") => one("stack", "0/0"),
         ("ecr", "BatchGetImage" | "DescribeImages" | "GetDownloadUrlForLayer") => {
             one("repository", text("repositoryName"))
         }

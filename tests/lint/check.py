@@ -34,6 +34,7 @@ SUBSTITUTES = {"Partition": "aws", "HeartbeatSeconds": "60"}
 
 # Actions that are allowed on every resource although IAM knows resources for them, and why.
 EVERY_RESOURCE = {
+    "cloudformation:DescribeStackResources": "It is asked by a resource's name, without a stack's.",
     "cloudwatch:DescribeAlarms": "It tells nothing of composite alarms to whom is allowed less.",
     "ecs:ListTasks": "Its resources are container instances, of which Fargate has none.",
     "ecs:RegisterTaskDefinition": "Its documentation has not always known a resource.",
