@@ -199,6 +199,19 @@ class Evaluation(AlarmTest):
         self.assertEqual(self.evaluate(alarm)["StateValue"], "OK")
 
 
+def _chosen(value: Any, conditions: dict[str, bool]) -> Any:
+    """A part of a template with what its conditions choose."""
+    if isinstance(value, dict) and "Fn::If" in value:
+        condition, then, otherwise = value["Fn::If"]
+        return _chosen(then if conditions[condition] else otherwise, conditions)
+    if isinstance(value, dict):
+        return {key: _chosen(member, conditions) for key, member in value.items()}
+    if isinstance(value, list):
+        items = [_chosen(item, conditions) for item in value]
+        return [item for item in items if item != {"Ref": "AWS::NoValue"}]
+    return value
+
+
 class AlarmsOfTheApplication(AlarmTest):
     """Those of `infra/cluster.yml`, on the metrics of a load balancer of each test's own."""
 
@@ -206,10 +219,11 @@ class AlarmsOfTheApplication(AlarmTest):
         super().setUp()
         self.balancer = [{"Name": "LoadBalancer", "Value": unique("app/shop")}]
 
-    def alarm(self, resource: str, threshold: float) -> str:
+    def alarm(self, resource: str, threshold: float, is_in_service: bool = True) -> str:
         template = parsed((INFRA / "cluster.yml").read_text())
         properties = template["Resources"][resource]["Properties"]
         metrics = json.loads(json.dumps(properties["Metrics"]))
+        metrics = _chosen(metrics, {"IsInService": is_in_service})
         for metric in metrics:
             if "MetricStat" in metric:
                 metric["MetricStat"]["Metric"]["Dimensions"] = self.balancer
@@ -232,6 +246,13 @@ class AlarmsOfTheApplication(AlarmTest):
     def test_the_load_balancers_errors_are_enough(self) -> None:
         alarm = self.alarm("ErrorAlarm", 10)
         self.minutes("HTTPCode_ELB_5XX_Count", 10)
+        self.assertEqual(self.evaluate(alarm)["StateValue"], "ALARM")
+
+    def test_before_there_is_a_task_the_load_balancers_errors_are_none(self) -> None:
+        alarm = self.alarm("ErrorAlarm", 10, is_in_service=False)
+        self.minutes("HTTPCode_ELB_5XX_Count", 1000)
+        self.assertEqual(self.evaluate(alarm)["StateValue"], "OK")
+        self.minutes("HTTPCode_Target_5XX_Count", 10)
         self.assertEqual(self.evaluate(alarm)["StateValue"], "ALARM")
 
     def test_a_slow_request_among_few_is_no_slow_application(self) -> None:
