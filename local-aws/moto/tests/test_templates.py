@@ -182,6 +182,55 @@ class Network(TemplateTest):
             if it["State"] != "deleted"
         }
 
+    def allowed(self) -> dict[str, list[dict[str, Any]]]:
+        """The statements of each endpoint's policy."""
+        vpc = self.resources()["Vpc"]
+        answer = self.client("ec2").describe_vpc_endpoints(
+            Filters=[{"Name": "vpc-id", "Values": [vpc]}]
+        )
+        return {
+            it["ServiceName"].split(".", 3)[3]: json.loads(it["PolicyDocument"])["Statement"]
+            for it in answer["VpcEndpoints"]
+            if it["State"] != "deleted"
+        }
+
+    def test_endpoints_lead_to_the_own_account_where_there_is_no_other_way_out(self) -> None:
+        self.bring_about(ExecEndpoint="true")
+        account = "123456789012"
+        repositories = f"arn:aws:ecr:us-east-1:{account}:repository/*"
+        own = {
+            "ecr.api": ("ecr:*", repositories),
+            "ecr.dkr": ("ecr:*", repositories),
+            "logs": ("logs:*", f"arn:aws:logs:us-east-1:{account}:*"),
+            "secretsmanager": (
+                "secretsmanager:*",
+                f"arn:aws:secretsmanager:us-east-1:{account}:secret:*",
+            ),
+        }
+        by_condition = {"s3": "aws:ResourceAccount", "ssmmessages": "aws:PrincipalAccount"}
+        allowed = self.allowed()
+        self.assertEqual(set(allowed), {*own, *by_condition})
+        for service, (actions, resource) in own.items():
+            statement = allowed[service][0]
+            self.assertEqual((statement["Action"], statement["Resource"]), (actions, resource))
+        for service, key in by_condition.items():
+            condition = {"StringEquals": {key: account}}
+            self.assertEqual(allowed[service][0]["Condition"], condition)
+        layers = allowed["s3"][1]
+        self.assertEqual(layers["Action"], "s3:GetObject")
+        bucket = "arn:aws:s3:::prod-us-east-1-starport-layer-bucket/*"
+        self.assertEqual(layers["Resource"], bucket)
+        for change in ({"EndpointsReach": "ANY_ACCOUNT"}, {"NatGateways": "ONE"}):
+            self.bring_about(**change)
+            opened = self.allowed()
+            for service in own:
+                self.assertEqual(opened[service][0]["Resource"], "*", service)
+            for service in by_condition:
+                self.assertNotIn("Condition", opened[service][0], service)
+            self.bring_about(EndpointsReach="OWN_ACCOUNT", NatGateways="NONE")
+            self.assertEqual(self.allowed(), allowed)
+        self.take_down()
+
     def test_by_default_private_subnets_reach_aws_and_nothing_else(self) -> None:
         outputs = self.bring_about()
         public, private = outputs["PublicSubnetIds"], outputs["PrivateSubnetIds"]
@@ -251,6 +300,7 @@ class Network(TemplateTest):
         self.refused("NatGateways failed to satisfy", NatGateways="SOME")
         self.refused("InterfaceEndpoints failed to satisfy", InterfaceEndpoints="yes")
         self.refused("ExecEndpoint failed to satisfy", ExecEndpoint="")
+        self.refused("EndpointsReach failed to satisfy", EndpointsReach="NONE")
         self.refused("FlowLogs failed to satisfy", FlowLogs="SOME")
         self.refused("LogRetentionDays failed to satisfy", LogRetentionDays="2")
         self.refused(

@@ -256,6 +256,9 @@ class VpcEndpoint(Resource):
             request[drop] = [it for it in before if it not in after]
         given = {name: value for name, value in request.items() if value}
         self._follow(given)
+        policy = self.properties.get("PolicyDocument")
+        if policy and policy != old.get("PolicyDocument"):
+            given["PolicyDocument"] = json.dumps(policy, default=str)
         self.client("ec2").modify_vpc_endpoint(
             VpcEndpointId=self.physical_resource_id, **given
         )
