@@ -4,7 +4,7 @@ use std::collections::BTreeSet;
 use std::io::{BufRead, IsTerminal, Write};
 
 use anyhow::{Context, Result, bail, ensure};
-use serde_json::Value;
+use serde_json::{Value, json};
 
 use crate::names::{ARTIFACTS, Application, PIPELINE};
 use crate::stacks::{Stacks, failed};
@@ -12,6 +12,8 @@ use crate::world::World;
 
 const REPOSITORY_TAG: &str = "bluegreen:stacks";
 
+/// S3 takes a thousand; the names of so many fit into the argument of a command.
+const VERSIONS_AT_ONCE: usize = 500;
 /// What there is of an application, and what of it is lost when it is deleted.
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
 pub struct Inventory {
@@ -420,11 +422,7 @@ async fn delete_parameter(world: &World, name: &str) -> Result<()> {
 
 async fn delete_artifacts(world: &World, stacks: &Stacks) -> Result<()> {
     if let Some(bucket) = stacks.outputs(ARTIFACTS).await?.get("BucketName") {
-        let all = format!("s3://{bucket}");
-        world
-            .cli
-            .run(["s3", "rm", "--quiet", "--recursive", &all])
-            .await?;
+        empty_bucket(world, bucket).await?;
     }
     stacks.delete(ARTIFACTS).await?;
     Ok(())
@@ -453,6 +451,28 @@ async fn snapshots(world: &World, database: &Database) -> Result<Vec<String>> {
         command,
         option,
         &database.id,
+/// Deletes every version: CloudFormation deletes no bucket in which one is left.
+async fn empty_bucket(world: &World, bucket: &str) -> Result<()> {
+    let list = ["s3api", "list-object-versions", "--bucket", bucket];
+    let all = "[Versions, DeleteMarkers][].{Key: Key, VersionId: VersionId}";
+    let versions = world
+        .cli
+        .ask(&[&list[..], &["--query", all]].concat())
+        .await?;
+    let versions = versions.as_array().map(Vec::as_slice).unwrap_or_default();
+    for batch in versions.chunks(VERSIONS_AT_ONCE) {
+        let which = json!({"Objects": batch, "Quiet": true}).to_string();
+        let delete = ["s3api", "delete-objects", "--bucket", bucket, "--delete"];
+        let command = [&delete[..], &[which.as_str(), "--query", "Errors"]].concat();
+        let refused = world.cli.ask(&command).await?;
+        ensure!(
+            refused.is_null(),
+            "Bucket {bucket} could not be emptied: {refused}"
+        );
+    }
+    Ok(())
+}
+
         "--snapshot-type",
         "manual",
     ];

@@ -532,7 +532,19 @@ class Artifacts(TemplateTest):
         self.assertEqual(found["Body"].read(), b"text")
         statements = json.loads(s3.get_bucket_policy(Bucket=bucket)["Policy"])
         self.assertEqual(statements["Statement"][0]["Effect"], "Deny")
+        # Nobody takes away what was uploaded, or puts something else in its place.
+        s3.put_object(Bucket=bucket, Key="template", Body=b"other")
         s3.delete_object(Bucket=bucket, Key="template")
+        found = s3.list_object_versions(Bucket=bucket)
+        versions = [it["VersionId"] for it in found["Versions"]]
+        texts = [
+            s3.get_object(Bucket=bucket, Key="template", VersionId=it)["Body"].read()
+            for it in versions
+        ]
+        self.assertEqual(sorted(texts), [b"other", b"text"])
+        versions += [it["VersionId"] for it in found["DeleteMarkers"]]
+        objects = [{"Key": "template", "VersionId": it} for it in versions]
+        s3.delete_objects(Bucket=bucket, Delete={"Objects": objects})
         key = "arn:aws:kms:us-east-1:123456789012:key/one"
         self.assertEqual(self.bring_about(KmsKeyArn=key)["BucketName"], bucket)
         self.take_down()
@@ -605,6 +617,7 @@ class Pipeline(TemplateTest):
             ("AlarmTopicArn", "topic"),
             ("Architecture", "riscv"),
             ("TaskRoles", "a role"),
+            ("InfrastructureRoles", "a role"),
             ("LogRetentionDays", "2"),
             ("RecordRetentionDays", "29"),
             ("RecordRetentionDays", "3654"),
@@ -667,7 +680,6 @@ class Cluster(TemplateTest):
             ("LinearStepBakeTimeMinutes", "16"),
             ("TestListenerPort", "-1"),
             ("TestListenerCidr", "0.0.0.0/0"),
-            ("InfrastructureRoles", "a role"),
             ("TestListenerCidr", "10.0.0.0/7"),
             ("Hook", "SOMEBODY"),
             ("HookFunctionArn", "function"),
