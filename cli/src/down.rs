@@ -7,13 +7,14 @@ use anyhow::{Context, Result, bail, ensure};
 use serde_json::{Value, json};
 
 use crate::names::{ARTIFACTS, Application, PIPELINE};
+use crate::running;
 use crate::stacks::{Stacks, failed};
 use crate::world::World;
 
 const REPOSITORY_TAG: &str = "bluegreen:stacks";
-
 /// S3 takes a thousand; the names of so many fit into the argument of a command.
 const VERSIONS_AT_ONCE: usize = 500;
+
 /// What there is of an application, and what of it is lost when it is deleted.
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
 pub struct Inventory {
@@ -91,10 +92,13 @@ pub async fn run(world: &World, application: &Application, agreed: bool) -> Resu
     for line in inventory.lines() {
         world.say.line(format!("- {line}"));
     }
+    refuse_while_releases_run(world, application, &inventory.pipeline).await?;
     if !agreed {
         let stdin = std::io::stdin();
         ask(name, stdin.is_terminal(), stdin.lock(), std::io::stdout())?;
     }
+    // A release may have begun while nobody had answered.
+    refuse_while_releases_run(world, application, &inventory.pipeline).await?;
     let kept = delete(world, application, &inventory).await?;
     world.say.line("");
     world.say.line(format!("{name} is gone."));
@@ -340,6 +344,25 @@ async fn other_stacks(world: &World, application: &Application) -> Result<BTreeS
     Ok(others)
 }
 
+/// The application's own releases, and all where the pipeline goes too.
+async fn refuse_while_releases_run(
+    world: &World,
+    application: &Application,
+    pipeline: &Pipeline,
+) -> Result<()> {
+    let outputs = world.stacks().outputs(PIPELINE).await?;
+    // A pipeline whose creation has failed has no state machine that could run.
+    let Some(state_machine) = outputs.get("StateMachineArn") else {
+        return Ok(());
+    };
+    let of_stack = match pipeline {
+        Pipeline::Unused { .. } => None,
+        _ => Some(application.stack()),
+    };
+    let sfn = aws_sdk_sfn::Client::new(&world.config);
+    running::refuse_while_releases_run(&sfn, state_machine, of_stack).await
+}
+
 /// Deletes, what needs another before that other; answers what stays.
 async fn delete(
     world: &World,
@@ -428,6 +451,28 @@ async fn delete_artifacts(world: &World, stacks: &Stacks) -> Result<()> {
     Ok(())
 }
 
+/// Deletes every version: CloudFormation deletes no bucket in which one is left.
+async fn empty_bucket(world: &World, bucket: &str) -> Result<()> {
+    let list = ["s3api", "list-object-versions", "--bucket", bucket];
+    let all = "[Versions, DeleteMarkers][].{Key: Key, VersionId: VersionId}";
+    let versions = world
+        .cli
+        .ask(&[&list[..], &["--query", all]].concat())
+        .await?;
+    let versions = versions.as_array().map(Vec::as_slice).unwrap_or_default();
+    for batch in versions.chunks(VERSIONS_AT_ONCE) {
+        let which = json!({"Objects": batch, "Quiet": true}).to_string();
+        let delete = ["s3api", "delete-objects", "--bucket", bucket, "--delete"];
+        let command = [&delete[..], &[which.as_str(), "--query", "Errors"]].concat();
+        let refused = world.cli.ask(&command).await?;
+        ensure!(
+            refused.is_null(),
+            "Bucket {bucket} could not be emptied: {refused}"
+        );
+    }
+    Ok(())
+}
+
 async fn snapshots(world: &World, database: &Database) -> Result<Vec<String>> {
     let (command, option, list, name) = if database.is_cluster {
         let names = ("DBClusterSnapshots", "DBClusterSnapshotIdentifier");
@@ -451,28 +496,6 @@ async fn snapshots(world: &World, database: &Database) -> Result<Vec<String>> {
         command,
         option,
         &database.id,
-/// Deletes every version: CloudFormation deletes no bucket in which one is left.
-async fn empty_bucket(world: &World, bucket: &str) -> Result<()> {
-    let list = ["s3api", "list-object-versions", "--bucket", bucket];
-    let all = "[Versions, DeleteMarkers][].{Key: Key, VersionId: VersionId}";
-    let versions = world
-        .cli
-        .ask(&[&list[..], &["--query", all]].concat())
-        .await?;
-    let versions = versions.as_array().map(Vec::as_slice).unwrap_or_default();
-    for batch in versions.chunks(VERSIONS_AT_ONCE) {
-        let which = json!({"Objects": batch, "Quiet": true}).to_string();
-        let delete = ["s3api", "delete-objects", "--bucket", bucket, "--delete"];
-        let command = [&delete[..], &[which.as_str(), "--query", "Errors"]].concat();
-        let refused = world.cli.ask(&command).await?;
-        ensure!(
-            refused.is_null(),
-            "Bucket {bucket} could not be emptied: {refused}"
-        );
-    }
-    Ok(())
-}
-
         "--snapshot-type",
         "manual",
     ];

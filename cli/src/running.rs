@@ -1,9 +1,9 @@
-//! Releases that run while the pipeline is to be updated: an execution keeps the definition with which
-//! it began, but its functions change under it.
+//! Releases that run while the pipeline is to be updated or something is to be deleted: an execution keeps
+//! the definition with which it began, but its functions change under it, or are gone.
 
 use std::time::Duration;
 
-use anyhow::{Context, Result, bail};
+use anyhow::{Context, Result, bail, ensure};
 use aws_sdk_sfn::Client;
 use aws_sdk_sfn::types::ExecutionStatus;
 use serde_json::Value;
@@ -58,6 +58,27 @@ pub async fn wait_for_releases(
         }
         tokio::time::sleep(poll).await;
     }
+}
+
+/// Refuses where a release runs: one of the stack, or any where none is named.
+///
+/// # Errors
+/// Which run, and what to do; or Step Functions does not answer.
+pub async fn refuse_while_releases_run(
+    sfn: &Client,
+    state_machine: &str,
+    of_stack: Option<&str>,
+) -> Result<()> {
+    let mut running = running(sfn, state_machine).await?;
+    running.retain(|one| of_stack.is_none_or(|stack| one.stack == stack));
+    ensure!(
+        running.is_empty(),
+        "these releases run, and would lose their services or functions on the way:\n{}\nNothing was \
+         deleted. Wait for their end, or stop one with aws stepfunctions stop-execution \
+         --execution-arn ARN, and run make down again.",
+        lines(&running)
+    );
+    Ok(())
 }
 
 fn lines(running: &[Running]) -> String {
@@ -180,6 +201,30 @@ mod tests {
         waited.unwrap();
         assert_eq!(told.matches("stack shop: arn:execution:shop-v2").count(), 1);
         assert!(told.contains("stop-execution"), "{told}");
+    }
+
+    /// While executions run, DeleteStateMachine only marks the state machine
+    /// (<https://docs.aws.amazon.com/step-functions/latest/apireference/API_DeleteStateMachine.html>).
+    #[tokio::test]
+    async fn nothing_is_deleted_under_a_release_that_runs() {
+        for of_stack in [Some("shop"), None] {
+            let sfn = step_functions(1);
+            let refused = refuse_while_releases_run(&sfn, "arn:machine", of_stack);
+            let error = refused.await.unwrap_err().to_string();
+            for words in [
+                "stack shop: arn:execution:shop-v2",
+                "Nothing was deleted",
+                "stop-execution",
+                "make down again",
+            ] {
+                assert!(error.contains(words), "{error}");
+            }
+        }
+        for (looks, of_stack) in [(1, Some("blog")), (0, Some("shop")), (0, None)] {
+            let sfn = step_functions(looks);
+            let refused = refuse_while_releases_run(&sfn, "arn:machine", of_stack);
+            refused.await.unwrap();
+        }
     }
 
     #[tokio::test]
