@@ -21,6 +21,7 @@ pub mod names;
 pub mod releases;
 pub mod running;
 pub mod say;
+mod service_roles;
 pub mod stacks;
 pub mod template;
 pub mod up;

@@ -9,6 +9,7 @@ use crate::first_image::{self, Given, Repository};
 use crate::first_release;
 use crate::names::{Application, PIPELINE};
 use crate::running::wait_for_releases;
+use crate::service_roles;
 use crate::stacks::{Deployed, Stacks, Wanted};
 use crate::template::{Parameters, Setting, TEMPLATES, Template, of_template};
 use crate::world::World;
@@ -16,6 +17,9 @@ use crate::world::World;
 /// The parameter of `cluster.yml` that says whether its services have tasks. A stack begins without,
 /// and gets them when the migration of its first image has exited 0.
 const IN_SERVICE: &str = "InService";
+/// The parameter of `database.yml` that keeps the database from being deleted: also where its own creation
+/// fails, and CloudFormation could not take it back.
+const PROTECTED: &str = "DeletionProtection";
 /// What a first release leaves behind that did not succeed.
 const NOTHING_SERVES: &str = "Nothing serves: the stacks stand, but the application has no task. \
      Remove the reason and run make up again, with APP or IMAGE where another image is the remedy.";
@@ -51,6 +55,7 @@ pub async fn run(world: &World, options: &Options) -> Result<()> {
         options.application.stack(),
         world.region()
     ));
+    service_roles::make(world).await?;
     let mut up = Up::begin(world, options).await?;
     // Packaged first: that the functions are not built is better known now than after the database.
     let pipeline = up
@@ -115,7 +120,8 @@ impl<'a> Up<'a> {
         let wanted = self
             .wanted(&self.application().network(), "network")
             .await?;
-        self.deploy(wanted, "network", &[]).await
+        self.deploy(wanted, "network", &[]).await?;
+        Ok(())
     }
 
     async fn repository(&mut self) -> Result<Repository> {
@@ -144,11 +150,30 @@ impl<'a> Up<'a> {
         if let Some(local) = &self.world.local {
             wanted.at_first = local.database_parameters(self.application());
         }
+        let unprotected = (PROTECTED.to_owned(), "false".to_owned());
+        wanted.at_first.extend([unprotected]);
         let given = [
             ("VpcId", output(&network, "VpcId")?),
             ("SubnetIds", output(&network, "PrivateSubnetIds")?),
         ];
-        self.deploy(wanted, "database", &borrowed(&given)).await
+        let deployed = self.deploy(wanted, "database", &borrowed(&given)).await?;
+        self.protect_database(deployed).await
+    }
+
+    /// Keeps a new database from being deleted, now that its creation has not failed.
+    async fn protect_database(&self, deployed: Deployed) -> Result<()> {
+        // An earlier call may have come no further than that.
+        let is_new = deployed == Deployed::Created
+            || !first_release::is_done(self.world, self.application()).await?;
+        let database = self.application().database();
+        let has = self.stacks.parameters(&database).await?.unwrap_or_default();
+        let settings = of_template(&self.options.settings, "database");
+        if is_new && is_to_be_protected(&settings, &has) {
+            self.stacks
+                .change(&database, &[(PROTECTED, "true")])
+                .await?;
+        }
+        Ok(())
     }
 
     async fn image(&mut self, repository: &Repository) -> Result<()> {
@@ -224,7 +249,8 @@ impl<'a> Up<'a> {
             let held = (IN_SERVICE.to_owned(), "false".to_owned());
             wanted.at_first.extend([held]);
         }
-        self.deploy(wanted, "cluster", &[]).await
+        self.deploy(wanted, "cluster", &[]).await?;
+        Ok(())
     }
 
     async fn pipeline(&mut self, packaged: Template) -> Result<String> {
@@ -276,6 +302,9 @@ impl<'a> Up<'a> {
         ));
         let parameters = self.stacks.parameters(stack).await?.unwrap_or_default();
         let value = |name: &str| parameters.get(name).map(String::as_str).unwrap_or_default();
+        if let Some(told) = waits_for_a_person(&parameters) {
+            self.world.say.line(told);
+        }
         if value("Autoscaling") == "true" {
             // Of a service that is scaled the stack does not say how many tasks it has: it would
             // come into service without any, with nothing to wait for.
@@ -346,11 +375,11 @@ impl<'a> Up<'a> {
         mut wanted: Wanted,
         template: &str,
         given: &[(&str, &str)],
-    ) -> Result<()> {
+    ) -> Result<Deployed> {
         self.set(&mut wanted, template, given);
         let deployed = self.stacks.deploy(&wanted).await?;
         self.changed |= deployed != Deployed::Unchanged;
-        Ok(())
+        Ok(deployed)
     }
 
     fn set(&self, wanted: &mut Wanted, template: &str, given: &[(&str, &str)]) {
@@ -362,6 +391,21 @@ impl<'a> Up<'a> {
             .always
             .extend(of_template(&self.options.settings, template));
     }
+}
+
+/// What is said where the services come into service by a deployment that a person has to continue.
+fn waits_for_a_person(parameters: &Parameters) -> Option<&'static str> {
+    let hook = parameters.get("Hook").map(String::as_str);
+    (hook == Some("PAUSE")).then_some(
+        "Hook is PAUSE: the deployment waits until you continue it in ECS (Service → Deployments), and so \
+         does this command. Without that ECS takes the deployment back when the hook's time is over.",
+    )
+}
+
+/// Whether a new database lacks its protection, and nobody has said anything of that.
+fn is_to_be_protected(settings: &Parameters, has: &Parameters) -> bool {
+    let lacks = has.get(PROTECTED).map(String::as_str) == Some("false");
+    lacks && !settings.contains_key(PROTECTED)
 }
 
 fn borrowed<'a>(given: &'a [(&'a str, String)]) -> Vec<(&'a str, &'a str)> {
@@ -393,6 +437,23 @@ fn console(region: &str, state_machine: &str) -> String {
 #[cfg(test)]
 mod tests {
     use super::*;
+
+    #[test]
+    fn who_waits_for_a_person_says_so() {
+        let with = |hook: &str| Parameters::from([("Hook".to_owned(), hook.to_owned())]);
+        assert!(waits_for_a_person(&with("PAUSE")).is_some());
+        assert_eq!(waits_for_a_person(&with("NONE")), None);
+    }
+
+    /// With it from the beginning, CloudFormation could not take back a creation that fails.
+    #[test]
+    fn a_database_is_protected_once_it_stands_unless_somebody_has_said_otherwise() {
+        let with = |value: &str| Parameters::from([(PROTECTED.to_owned(), value.to_owned())]);
+        let nothing_said = Parameters::new();
+        assert!(is_to_be_protected(&nothing_said, &with("false")));
+        assert!(!is_to_be_protected(&nothing_said, &with("true")));
+        assert!(!is_to_be_protected(&with("false"), &with("false")));
+    }
 
     #[test]
     fn the_console_is_that_of_the_partition() {

@@ -260,6 +260,12 @@ async fn an_application_comes_up_goes_on_after_a_failure_changes_nothing_twice_a
         names
     });
 
+    // ECS's own role is there before the first cluster, and the database is protected since it stands.
+    let role = ["iam", "get-role", "--role-name", "AWSServiceRoleForECS"];
+    world.cli.ask(&role).await.unwrap();
+    let database = world.stacks().parameters("demo-database").await.unwrap();
+    assert_eq!(database.unwrap()["DeletionProtection"], "true");
+
     // It goes on from there, up to an application that answers, with its database migrated.
     up::run(&world, &options(&demo)).await.unwrap();
     let told = screen.read();
@@ -323,6 +329,12 @@ async fn an_application_comes_up_goes_on_after_a_failure_changes_nothing_twice_a
     let error = format!("{error:#}");
     let which = format!("stack demo: {}", started_release.execution_arn());
     for words in ["Stack bluegreen was not updated", &which, "stop-execution"] {
+        assert!(error.contains(words), "{error}");
+    }
+    // Nor is anything deleted under it.
+    let error = down::run(&world, &demo, true).await.unwrap_err();
+    let error = format!("{error:#}");
+    for words in ["Nothing was deleted", &which, "stop-execution"] {
         assert!(error.contains(words), "{error}");
     }
     plan.lift().await.unwrap();
