@@ -5,6 +5,7 @@ use std::path::{Path, PathBuf};
 use std::process::Stdio;
 
 use anyhow::{Context, Result, ensure};
+use aws_credential_types::provider::{ProvideCredentials, SharedCredentialsProvider};
 use serde_json::Value;
 use tokio::process::Command;
 
@@ -14,6 +15,7 @@ pub struct Cli {
     program: PathBuf,
     environment: Vec<(String, String)>,
     endpoint: Option<String>,
+    credentials: Option<SharedCredentialsProvider>,
 }
 
 impl Cli {
@@ -38,7 +40,32 @@ impl Cli {
             program,
             environment,
             endpoint: endpoint.map(str::to_owned),
+            credentials: None,
         })
+    }
+
+    /// Gives the CLI what the SDK finds. The SDK knows kinds of credentials that this CLI does not, which is
+    /// of the first version: those of `aws login` and of some ways of single sign-on.
+    #[must_use]
+    pub fn with_credentials(mut self, credentials: Option<SharedCredentialsProvider>) -> Self {
+        self.credentials = credentials;
+        self
+    }
+
+    /// Asked for at each run: they may be valid for minutes only.
+    async fn credentials(&self) -> Result<Vec<(&'static str, String)>> {
+        let Some(provider) = &self.credentials else {
+            return Ok(Vec::new());
+        };
+        let found = provider.provide_credentials().await;
+        let found = found.context("There are no valid credentials")?;
+        let key = [
+            ("AWS_ACCESS_KEY_ID", found.access_key_id()),
+            ("AWS_SECRET_ACCESS_KEY", found.secret_access_key()),
+        ];
+        let token = found.session_token().map(|it| ("AWS_SESSION_TOKEN", it));
+        let all = key.into_iter().chain(token);
+        Ok(all.map(|(name, value)| (name, value.to_owned())).collect())
     }
 
     /// Runs `aws ARGUMENTS…`; answers what it printed on stdout, without the last newline.
@@ -46,12 +73,18 @@ impl Cli {
     /// # Errors
     /// It can not be run, or exits with another code than 0: then with what it printed on stderr.
     pub async fn run<A: AsRef<OsStr>>(&self, arguments: impl AsRef<[A]>) -> Result<String> {
+        let credentials = self.credentials().await?;
         let mut command = Command::new(&self.program);
+        if !credentials.is_empty() {
+            // It would be another key's.
+            command.env_remove("AWS_SESSION_TOKEN");
+        }
         command
             .args(arguments.as_ref())
             .args(self.endpoint.iter().flat_map(|url| ["--endpoint-url", url]))
             .env("AWS_PAGER", "")
             .envs(self.environment.iter().cloned())
+            .envs(credentials)
             .stdin(Stdio::null())
             .kill_on_drop(true);
         let output = command
@@ -88,7 +121,35 @@ fn without_progress(text: &str) -> String {
 
 #[cfg(test)]
 mod tests {
+    use std::fs::Permissions;
+    use std::os::unix::fs::PermissionsExt;
+
+    use aws_credential_types::Credentials;
+
     use super::*;
+
+    /// botocore: a profile with `login_session` needs `botocore[crt]`, which this CLI lacks.
+    #[tokio::test]
+    async fn the_cli_has_the_credentials_that_the_sdk_finds() {
+        let venv = tempfile::tempdir().unwrap();
+        let program = venv.path().join("bin/aws");
+        std::fs::create_dir(venv.path().join("bin")).unwrap();
+        let script =
+            "#!/bin/sh\necho $AWS_ACCESS_KEY_ID $AWS_SECRET_ACCESS_KEY $AWS_SESSION_TOKEN\n";
+        std::fs::write(&program, script).unwrap();
+        std::fs::set_permissions(&program, Permissions::from_mode(0o755)).unwrap();
+        let other = [("AWS_ACCESS_KEY_ID", "a"), ("AWS_SECRET_ACCESS_KEY", "b")];
+        let other = other.map(|(name, value)| (name.to_owned(), value.to_owned()));
+        let cli = Cli::new(venv.path(), other.to_vec(), None).unwrap();
+        for (token, expected) in [(None, "key secret"), (Some("token"), "key secret token")] {
+            let token = token.map(str::to_owned);
+            let found = Credentials::new("key", "secret", token, None, "a test");
+            let found = SharedCredentialsProvider::new(found);
+            let cli = cli.clone().with_credentials(Some(found));
+            assert_eq!(cli.run(["sts"]).await.unwrap(), expected);
+        }
+        assert!(cli.run(["sts"]).await.unwrap().starts_with("a b"));
+    }
 
     #[test]
     fn progress_is_no_part_of_an_error() {

@@ -53,7 +53,8 @@ impl World {
         let variables = ["AWS_REGION", "AWS_DEFAULT_REGION"];
         let variables = variables.map(|name| (name.to_owned(), region.to_string()));
         let venv = root.join("target/venv");
-        let cli = Cli::new(&venv, variables.to_vec(), config.endpoint_url())?;
+        let cli = Cli::new(&venv, variables.to_vec(), config.endpoint_url())?
+            .with_credentials(config.credentials_provider());
         Ok(Self {
             config,
             cli,
@@ -101,7 +102,8 @@ impl World {
         let identity = sts.get_caller_identity().send().await.map_err(|error| {
             failed(error, "AWS does not know who you are").context(
                 "There are no valid credentials: try aws sts get-caller-identity, and aws login, \
-                 aws sso login or aws configure",
+                 aws sso login or aws configure. The first two are commands of the AWS CLI's version \
+                 2, which target/venv does not have",
             )
         })?;
         Ok(identity.account().unwrap_or_default().to_owned())
