@@ -190,10 +190,11 @@ fn own(call: &ApiCall, parameters: &Value) -> Vec<(String, String)> {
     if call.is("dynamodb", "TransactWriteItems") {
         return transaction(parameters);
     }
-    // IAM names CloudWatch otherwise than its requests' signatures do.
+    // IAM names some services otherwise than the signatures of requests do.
     let action = match (call.service.as_str(), call.operation.as_str()) {
         ("lambda", "Invoke") => "lambda:InvokeFunction".to_owned(),
         ("monitoring", operation) => format!("cloudwatch:{operation}"),
+        ("tagging", operation) => format!("tag:{operation}"),
         (service, operation) => format!("{service}:{operation}"),
     };
     let resources = resources(call, parameters).into_iter();
@@ -269,6 +270,7 @@ fn resources(call: &ApiCall, parameters: &Value) -> Vec<String> {
         | ("monitoring", "DescribeAlarms")
         // By the name of a resource: which stack has it, CloudFormation finds out.
         | ("cloudformation", "DescribeStackResources")
+        | ("tagging", "GetResources")
         | ("elasticloadbalancing", "DescribeTargetHealth") => vec!["*".to_owned()],
         ("cloudformation", "DescribeStacks" | "ListStackResources") => {
             one("stack", &format!("{}/0", text("StackName")))
@@ -276,7 +278,6 @@ fn resources(call: &ApiCall, parameters: &Value) -> Vec<String> {
         ("ecr", "BatchGetImage" | "DescribeImages" | "GetDownloadUrlForLayer") => {
             one("repository", text("repositoryName"))
         }
-        ("ecr", "DescribeRepositories") => one("repository", "*"),
         ("ecr", "ListTagsForResource") => as_given(vec![text("resourceArn")]),
         ("states", "StartExecution") => as_given(vec![text("stateMachineArn")]),
         ("states", "DescribeExecution") => as_given(vec![text("executionArn")]),
@@ -375,12 +376,25 @@ mod tests {
     }
 
     #[test]
-    fn an_invocation_is_an_action_of_another_name() {
-        let invoke = call("lambda", "Invoke", "", json!({"FunctionName": "arn:plan"}));
-        assert_eq!(
-            asked(&invoke, &Known::default()),
-            owned(&[("lambda:InvokeFunction", "arn:plan")])
-        );
+    fn an_action_may_have_another_name_than_its_call() {
+        let plan = json!({"FunctionName": "arn:plan"});
+        for (service, operation, parameters, need) in [
+            (
+                "lambda",
+                "Invoke",
+                plan,
+                ("lambda:InvokeFunction", "arn:plan"),
+            ),
+            (
+                "tagging",
+                "GetResources",
+                json!({}),
+                ("tag:GetResources", "*"),
+            ),
+        ] {
+            let call = call(service, operation, "", parameters);
+            assert_eq!(asked(&call, &Known::default()), owned(&[need]));
+        }
     }
 
     #[test]

@@ -1,4 +1,5 @@
-//! The table of releases: who has the turn of a stack, and what became of each release.
+//! The table of releases: who has the turn of a stack, what became of each release, and how far the search
+//! for lost pushes has come.
 //!
 //! Every change is a [`Transaction`], a value that a plain function makes of what was read. Its
 //! conditions name what was seen: where one does not hold any more, the table is read again and the
@@ -6,6 +7,7 @@
 
 mod attributes;
 mod record;
+mod search;
 mod table;
 mod time;
 mod transaction;
@@ -19,6 +21,7 @@ mod sample;
 
 pub use attributes::{Item, Value};
 pub use record::{Record, Seconds, verdict};
+pub use search::{MovedTag, Search, SeenTags};
 pub use table::{BeginFailure, EndFailure, Records, Retention, Table, TableFailure};
 pub use time::rfc3339;
 pub use transaction::{Attributes, Change, Condition, Effect, Transaction};

@@ -27,6 +27,12 @@ impl Memory {
         self.0.values().filter_map(Record::from_item)
     }
 
+    /// The item with this key.
+    #[must_use]
+    pub fn item(&self, key: &str) -> Option<&Item> {
+        self.0.get(key)
+    }
+
     /// A text of an item.
     #[must_use]
     pub fn text(&self, item: &str, name: &str) -> Option<String> {

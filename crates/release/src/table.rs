@@ -2,9 +2,11 @@
 
 use crate::attributes::item_of;
 use crate::record::RELEASES;
+use crate::search::{self, LAST, SEARCHES};
 use crate::turn::TURN;
 use crate::{
-    Beginning, CallInProgress, End, Item, Record, Serves, Transaction, Turn, transactions,
+    Beginning, CallInProgress, End, Item, Record, Search, SeenTags, Serves, Transaction, Turn,
+    transactions,
 };
 use aws_sdk_dynamodb::Client;
 use aws_sdk_dynamodb::error::SdkError;
@@ -291,6 +293,49 @@ impl Table {
             Ok::<_, EndFailure>(decided?)
         };
         self.change(stack, decide).await.map(|_| ())
+    }
+
+    /// How far the last search for lost pushes has come.
+    ///
+    /// # Errors
+    /// [`AwsRequestFailed`].
+    pub async fn last_search(&self) -> Result<Search, AwsRequestFailed> {
+        let item = self.item(SEARCHES, LAST).await?;
+        Ok(item.as_ref().map(Search::from_item).unwrap_or_default())
+    }
+
+    /// Notes how far this one has come.
+    ///
+    /// # Errors
+    /// [`AwsRequestFailed`].
+    pub async fn note_search(&self, search: &Search) -> Result<(), AwsRequestFailed> {
+        self.write(&search::came_to(search)).await.map(|_| ())
+    }
+
+    /// The tags of a repository, as the last look at it has found them.
+    ///
+    /// # Errors
+    /// [`AwsRequestFailed`].
+    pub async fn seen_tags(&self, repository: &str) -> Result<SeenTags, AwsRequestFailed> {
+        let item = self.item(SEARCHES, &search::tags_of(repository)).await?;
+        Ok(item.as_ref().map(SeenTags::from_item).unwrap_or_default())
+    }
+
+    /// Notes the tags that this look has found, where no other one has since `before` was read.
+    ///
+    /// # Errors
+    /// [`AwsRequestFailed`].
+    pub async fn note_seen_tags(
+        &self,
+        repository: &str,
+        before: &SeenTags,
+        seen: &SeenTags,
+    ) -> Result<(), AwsRequestFailed> {
+        let noted = self.write(&search::sees(repository, before, seen)).await?;
+        if noted == Written::Refused {
+            tracing::info!(repository, "another search has seen its tags meanwhile");
+        }
+        Ok(())
     }
 
     async fn change_own<E: From<TableFailure> + From<AwsRequestFailed>>(

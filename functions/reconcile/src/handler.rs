@@ -1,18 +1,31 @@
+use crate::budget::Budget;
 use crate::failure::Failure;
 use crate::images::{self, Image};
 use crate::known::Known;
+use crate::repositories::{self, Repository};
+use crate::retags;
+use crate::unfinished::Unfinished;
 use bluegreen_contract::{ExecutionInput, started_by};
-use bluegreen_release::Table;
+use bluegreen_release::{Search, Table};
 use bluegreen_runtime::AwsRequestFailed;
 use bluegreen_trigger::{StateMachine, TakenTags};
 use serde::Serialize;
-use std::time::SystemTime;
+use std::collections::BTreeMap;
+
+/// An event may take so many seconds; until then an image is not looked for.
+const PATIENCE: i64 = 120;
+/// So many milliseconds before Lambda ends the call nothing more is begun: a request that is under way then
+/// may take half of it, and the one that notes how far the search has come the other half.
+const RESERVE: i64 = 30_000;
+/// Milliseconds that one repository may take, so that another has its turn in each search.
+const FOR_ONE: i64 = 60_000;
 
 /// The services that are asked, and the state machine that is started.
 pub(crate) struct Context {
     pub(crate) cloudformation: aws_sdk_cloudformation::Client,
     pub(crate) ecr: aws_sdk_ecr::Client,
     pub(crate) sfn: aws_sdk_sfn::Client,
+    pub(crate) tagging: aws_sdk_resourcegroupstagging::Client,
     pub(crate) state_machine: StateMachine,
     pub(crate) releases: Table,
 }
@@ -23,59 +36,174 @@ pub(crate) struct Answer {
     pub(crate) executions: Vec<String>,
 }
 
-/// Looks at the newest image of every repository that names stacks.
+/// What a search has found so far.
+#[derive(Default)]
+struct Found {
+    executions: Vec<String>,
+    first_failure: Option<AwsRequestFailed>,
+    unfinished: Unfinished,
+    /// When the looks at repositories began that were finished.
+    looked: BTreeMap<String, String>,
+}
+
+/// Looks at the newest image of every repository that names stacks, beginning where the last search had to
+/// stop. `until` is when Lambda ends the call; the clock tells milliseconds since 1970.
 ///
 /// One failure keeps nothing else from being looked at; the first is told in the end.
-pub(crate) async fn handle(context: &Context, now: SystemTime) -> Result<Answer, Failure> {
-    let mut executions = Vec::new();
-    let mut first_failure = None;
-    let repositories = match images::repositories(&context.ecr).await {
-        Ok(repositories) => repositories,
-        Err(failure) => {
-            first_failure = Some(failure);
-            Vec::new()
+pub(crate) async fn handle(
+    context: &Context,
+    until: i64,
+    clock: &dyn Fn() -> i64,
+) -> Result<Answer, Failure> {
+    let budget = Budget::new(clock, until - RESERVE);
+    let mut found = Found::default();
+    let linked = repositories::linked(&context.tagging);
+    let begun = tokio::try_join!(linked, context.releases.last_search());
+    let mut repositories = 0;
+    match begun {
+        Ok((linked, last)) => {
+            repositories = linked.len();
+            search(context, &linked, &last, &budget, &mut found).await;
         }
-    };
-    for repository in repositories {
-        let found = reconcile(context, &repository, now, &mut executions).await;
-        if let Err(failure) = found {
-            first_failure.get_or_insert(failure);
-        }
+        Err(failure) => found.first_failure = Some(failure),
     }
+    told(found, repositories)
+}
+
+fn told(found: Found, repositories: usize) -> Result<Answer, Failure> {
+    let Found {
+        executions,
+        first_failure,
+        unfinished,
+        ..
+    } = found;
+    let unfinished = unfinished.sentences(repositories);
+    let started = match executions.is_empty() {
+        true => "none".to_owned(),
+        false => executions.join(", "),
+    };
     match first_failure {
-        None => Ok(Answer { executions }),
         Some(failure) => Err(Failure::AwsRequestFailed {
             failure,
-            started: match executions.is_empty() {
-                true => "none".to_owned(),
-                false => executions.join(", "),
-            },
+            unfinished,
+            started,
         }),
+        None if !unfinished.is_empty() => Err(Failure::SearchUnfinished {
+            unfinished,
+            started,
+        }),
+        None => Ok(Answer { executions }),
     }
 }
 
-async fn reconcile(
+async fn search(
     context: &Context,
-    repository: &str,
-    now: SystemTime,
-    executions: &mut Vec<String>,
-) -> Result<(), AwsRequestFailed> {
-    let arn = context.state_machine.repository(repository);
-    let stacks = bluegreen_ecr::stacks(&context.ecr, &arn).await?;
-    if stacks.is_empty() {
-        return Ok(());
+    linked: &[Repository],
+    last: &Search,
+    budget: &Budget<'_>,
+    found: &mut Found,
+) {
+    let ordered = ordered(linked, last.next.as_deref());
+    for (number, repository) in ordered.iter().enumerate() {
+        if budget.is_over() {
+            found.unfinished.leave(&ordered[number..]);
+            break;
+        }
+        let of_one = budget.at_most(FOR_ONE);
+        match look_at(context, repository, last, &of_one, found).await {
+            Ok(Look::Finished) => {}
+            // It was begun too late: the next search gives it a repository's whole time.
+            Ok(Look::OutOfTime) if budget.is_over() && number > 0 => {
+                found.unfinished.leave(&ordered[number..]);
+                break;
+            }
+            Ok(Look::OutOfTime) => found.unfinished.too_large.push(repository.name.clone()),
+            Err(failure) => {
+                found.first_failure.get_or_insert(failure);
+            }
+        }
     }
-    let images = images::tagged(&context.ecr, repository, now).await?;
+    let search = came_to(linked, last, found);
+    if search != *last
+        && let Err(failure) = context.releases.note_search(&search).await
+    {
+        found.first_failure.get_or_insert(failure);
+    }
+}
+
+/// All repositories, beginning with `first` or what follows it.
+fn ordered<'a>(linked: &'a [Repository], first: Option<&str>) -> Vec<&'a Repository> {
+    let begin = linked.partition_point(|one| Some(one.name.as_str()) < first);
+    let (later, earlier) = (&linked[begin..], &linked[..begin]);
+    later.iter().chain(earlier).collect()
+}
+
+/// What the next search is to know. Of a repository that was not looked at it is what the last one knew.
+fn came_to(linked: &[Repository], last: &Search, found: &Found) -> Search {
+    let looked = linked.iter().filter_map(|Repository { name, .. }| {
+        let looked = found.looked.get(name).or_else(|| last.looked.get(name))?;
+        Some((name.clone(), looked.clone()))
+    });
+    Search {
+        next: found.unfinished.left.first().cloned(),
+        looked: looked.collect(),
+    }
+}
+
+enum Look {
+    Finished,
+    OutOfTime,
+}
+
+async fn look_at(
+    context: &Context,
+    repository: &Repository,
+    last: &Search,
+    budget: &Budget<'_>,
+    found: &mut Found,
+) -> Result<Look, AwsRequestFailed> {
+    let Repository { name, stacks } = repository;
+    let began = budget.now() / 1000;
+    let Some(images) = images::tagged(&context.ecr, name, budget).await? else {
+        return Ok(Look::OutOfTime);
+    };
+    let now = images::whole_seconds(began).unwrap_or_default();
+    let looked = last.looked.get(name).map(String::as_str);
+    let arrivals = arrivals(context, name, images, looked, &now).await?;
     let mut first_failure = None;
     for stack in stacks {
-        match release_into(context, repository, &images, &stack).await {
-            Ok(execution) => executions.extend(execution),
+        match release_into(context, name, &arrivals, stack).await {
+            Ok(execution) => found.executions.extend(execution),
             Err(failure) => {
                 first_failure.get_or_insert(failure);
             }
         }
     }
-    first_failure.map_or(Ok(()), Err)
+    found.looked.insert(name.clone(), now);
+    first_failure.map_or(Ok(Look::Finished), Err)
+}
+
+/// What has come into the repository long enough ago that its event should have led to a release, the newest
+/// first: images that were pushed, and those that were given a tag since the last look.
+async fn arrivals(
+    context: &Context,
+    repository: &str,
+    images: Vec<Image>,
+    looked: Option<&str>,
+    now: &str,
+) -> Result<Vec<Image>, AwsRequestFailed> {
+    let before = context.releases.seen_tags(repository).await?;
+    let seen = retags::compare(&before, looked, &images, now);
+    if before.is_first() || seen != before {
+        let releases = &context.releases;
+        releases.note_seen_tags(repository, &before, &seen).await?;
+    }
+    let due = images::before(now, PATIENCE);
+    let mut arrivals = images;
+    arrivals.retain(|image| image.pushed_at <= due);
+    arrivals.extend(retags::arrivals(&seen, &due));
+    images::sort(&mut arrivals);
+    Ok(arrivals)
 }
 
 /// Starts the release of the newest image that the stack takes, where nobody has heard of it yet.

@@ -22,8 +22,8 @@ impl<'a> Known<'a> {
         Ok(Self { table, stack, turn })
     }
 
-    /// Whether there is, or was, a release of the image. None began before it was pushed, so that
-    /// the records are read as far as that.
+    /// Whether there is, or was, a release of the image since it was pushed, or got its tag: the records
+    /// are read as far as that.
     pub(crate) async fn has(&self, image: &Image) -> Result<bool, AwsRequestFailed> {
         let Turn {
             holder, waiting, ..

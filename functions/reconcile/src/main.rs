@@ -1,15 +1,18 @@
 //! Starts releases for pushes whose event was lost. See the README.
 
+mod budget;
 mod failure;
 mod handler;
 mod images;
 mod known;
+mod repositories;
+mod retags;
+mod unfinished;
 
 use bluegreen_release::Table;
-use bluegreen_runtime::{Error, serve};
+use bluegreen_runtime::{Error, now, serve};
 use bluegreen_trigger::StateMachine;
 use handler::Context;
-use std::time::SystemTime;
 
 #[tokio::main(flavor = "current_thread")]
 async fn main() -> Result<(), Error> {
@@ -22,8 +25,9 @@ async fn main() -> Result<(), Error> {
         cloudformation: aws_sdk_cloudformation::Client::new(&config),
         ecr: aws_sdk_ecr::Client::new(&config),
         sfn: aws_sdk_sfn::Client::new(&config),
+        tagging: aws_sdk_resourcegroupstagging::Client::new(&config),
         state_machine: StateMachine::parse(&state_machine)?,
         releases: Table::new(dynamodb, releases_table),
     };
-    serve(async |_| handler::handle(&context, SystemTime::now()).await).await
+    serve(async |invocation| handler::handle(&context, invocation.call.until, &now).await).await
 }

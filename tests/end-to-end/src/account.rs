@@ -8,6 +8,7 @@ use std::time::{Duration, Instant};
 use anyhow::{Context, Result, bail, ensure};
 use aws_sdk_dynamodb::types::AttributeValue;
 use aws_types::SdkConfig;
+use jiff::Timestamp;
 use local_aws::client::{LocalAws, StartOptions, executable};
 use local_aws::conformance::check_ecs_calls;
 use local_aws::modes::Modes;
@@ -509,11 +510,35 @@ impl Account {
     /// # Errors
     /// The table cannot be read.
     pub async fn turn(&self, stack: &str) -> Result<Value> {
+        self.item(stack, "turn").await
+    }
+
+    /// Waits until a search for lost pushes has begun to look at a repository after this time.
+    ///
+    /// # Errors
+    /// None has within five minutes.
+    pub async fn is_looked_at_after(&self, repository: &str, time: Timestamp) -> Result<()> {
+        let deadline = Instant::now() + RECONCILER_PATIENCE;
+        loop {
+            let last = self.item("/searches", "last").await?;
+            let looked = last["looked"].as_str().unwrap_or("{}");
+            let looked: BTreeMap<String, String> = serde_json::from_str(looked)?;
+            if let Some(at) = looked.get(repository)
+                && at.parse::<Timestamp>()? > time
+            {
+                return Ok(());
+            }
+            ensure!(Instant::now() < deadline, "nobody looked at {repository}");
+            tokio::time::sleep(POLL).await;
+        }
+    }
+
+    async fn item(&self, stack: &str, item: &str) -> Result<Value> {
         let answer = aws_sdk_dynamodb::Client::new(&self.config)
             .get_item()
             .table_name(&self.releases_table)
             .key("stack", AttributeValue::S(stack.to_owned()))
-            .key("item", AttributeValue::S("turn".to_owned()))
+            .key("item", AttributeValue::S(item.to_owned()))
             .consistent_read(true)
             .send()
             .await?;

@@ -5,12 +5,13 @@ use std::time::Duration;
 use anyhow::{Result, ensure};
 use end_to_end::account::{Account, PIPELINE};
 use end_to_end::alarm::State;
+use jiff::Timestamp;
 use local_aws::faults::Fault;
-use sample::image::VersionSpec;
+use sample::image::{VersionSpec, push_manifest};
 use serde_json::{Value, json};
 use tokio::time::Instant;
 
-use crate::released::{assert_runs, running};
+use crate::released::{assert_runs, running, running_with};
 
 const PATIENCE: Duration = Duration::from_secs(120);
 
@@ -37,6 +38,43 @@ pub(crate) async fn a_push_whose_event_was_lost_is_found_and_deployed(
     assert_eq!(application.heading().await?, "MEOW MEOW");
     // The first image's and this one, however often the reconciler looks.
     assert_eq!(account.executions("lost").await?.len(), 2);
+    Ok(())
+}
+
+/// An image is promoted by a tag that it gets later, and ECR does not tell when.
+pub(crate) async fn a_tag_that_an_older_image_got_later_is_found_and_deployed(
+    account: &Account,
+) -> Result<()> {
+    let only_versions = [("ImageTags", "v*")];
+    let (application, _) = running_with(account, "promoted", &only_versions).await?;
+    let meow = VersionSpec::meow().build(account.websvc())?;
+    application.push("build-3", &meow).await?;
+    let pushed = Timestamp::now();
+    let other = VersionSpec::posts()
+        .title("Others")
+        .build(account.websvc())?;
+    let end = application.release("v2", &other).await?;
+    assert_eq!(end.output["verdict"], "succeeded", "{end:?}");
+    // A look that is too early might have missed the image.
+    let old = pushed + jiff::Span::new().seconds(31);
+    account.is_looked_at_after("promoted", old).await?;
+
+    let pushes = account.aws().events().matching(json!({
+        "source": ["aws.ecr"], "detail": {"repository-name": ["promoted"]}
+    }));
+    let lost = pushes.lose(1).await?;
+    push_manifest(account.config(), "promoted", Some("v3"), &meow).await?;
+    let execution = account
+        .execution_of_lost_push("promoted", &meow.digest())
+        .await?;
+    assert_eq!(lost.struck().await?, 1);
+    let input = execution.input().await?;
+    assert_eq!(input["startedBy"], "reconciler: lost push of v3");
+    let end = execution.end().await?;
+    assert_eq!(end.output["verdict"], "succeeded", "{end:?}");
+    assert_runs(&application, &meow.digest()).await?;
+    assert_eq!(application.heading().await?, "MEOW MEOW");
+    assert_eq!(account.executions("promoted").await?.len(), 3);
     Ok(())
 }
 

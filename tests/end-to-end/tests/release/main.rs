@@ -51,6 +51,7 @@ fn main() -> ExitCode {
     let world = Arc::new(World::default());
     // Those that take long begin first.
     let mut trials = stories!(world, usual:
+        events::a_tag_that_an_older_image_got_later_is_found_and_deployed,
         events::a_push_whose_event_was_lost_is_found_and_deployed,
         left_behind::a_deployment_that_was_left_in_progress_is_stopped_when_the_stack_goes_back,
         strategies::a_linear_release_takes_over_step_by_step_and_an_unhealthy_one_never_does,
