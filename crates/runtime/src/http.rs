@@ -8,7 +8,8 @@
 
 use aws_smithy_runtime_api::box_error::BoxError;
 use aws_smithy_runtime_api::client::http::{
-    HttpClient, HttpConnector, HttpConnectorFuture, HttpConnectorSettings, SharedHttpConnector,
+    HttpClient, HttpConnector as SdkConnector, HttpConnectorFuture, HttpConnectorSettings,
+    SharedHttpConnector,
 };
 use aws_smithy_runtime_api::client::orchestrator::{HttpRequest, HttpResponse};
 use aws_smithy_runtime_api::client::result::ConnectorError;
@@ -17,7 +18,7 @@ use aws_smithy_types::body::SdkBody;
 use aws_smithy_types::retry::ErrorKind;
 use hyper_rustls::{HttpsConnector, HttpsConnectorBuilder};
 use hyper_util::client::legacy::Client;
-use hyper_util::client::legacy::connect::HttpConnector as TcpConnector;
+use hyper_util::client::legacy::connect::HttpConnector;
 use hyper_util::rt::{TokioExecutor, TokioTimer};
 use rustls::pki_types::CertificateDer;
 use rustls::pki_types::pem::PemObject;
@@ -28,50 +29,57 @@ use std::path::Path;
 use std::sync::Arc;
 use std::time::Duration;
 
+use crate::internet::{Reach, Resolver};
+
 /// Shorter than the time after which AWS's servers close an idle connection, so that a function
 /// that was frozen between two events does not try one that is gone.
 const IDLE_TIMEOUT: Duration = Duration::from_secs(15);
+
+type TcpConnector = HttpConnector<Resolver>;
 
 /// Keeps its connections: built once, used by every client of a function.
 #[derive(Clone, Debug)]
 pub(crate) struct Http1(Client<HttpsConnector<TcpConnector>, SdkBody>);
 
 impl Http1 {
-    /// Trusts the root certificates of the file `roots` (PEM), or else Mozilla's, which stand
-    /// decoded in the binary: decoding the system's at each start was three quarters of the
-    /// instructions up to the first answer.
-    ///
     /// The time to connect is bounded here; the SDK bounds each attempt as a whole.
-    pub(crate) fn new(connect_timeout: Duration, roots: Option<&Path>) -> io::Result<Self> {
-        let mut tcp = TcpConnector::new();
+    pub(crate) fn new(connect_timeout: Duration, tls: ClientConfig, reach: Reach) -> Self {
+        let mut tcp = TcpConnector::new_with_resolver(Resolver::new(reach));
         tcp.set_connect_timeout(Some(connect_timeout));
         tcp.set_nodelay(true);
         // The TLS layer above decides by the scheme; an endpoint may be plain HTTP.
         tcp.enforce_http(false);
-        let trusted = match roots {
-            Some(file) => roots_of(file)?,
-            None => RootCertStore {
-                roots: webpki_roots::TLS_SERVER_ROOTS.to_vec(),
-            },
-        };
-        let provider = Arc::new(rustls::crypto::ring::default_provider());
-        let tls = ClientConfig::builder_with_provider(provider)
-            .with_safe_default_protocol_versions()
-            .map_err(io::Error::other)?
-            .with_root_certificates(trusted)
-            .with_no_client_auth();
         let connector = HttpsConnectorBuilder::new()
             .with_tls_config(tls)
             .https_or_http()
             .enable_http1()
             .wrap_connector(tcp);
-        Ok(Self(
+        Self(
             Client::builder(TokioExecutor::new())
                 .pool_timer(TokioTimer::new())
                 .pool_idle_timeout(IDLE_TIMEOUT)
                 .build(connector),
-        ))
+        )
     }
+}
+
+/// Trusts the root certificates of the file `roots` (PEM), or else Mozilla's, which stand
+/// decoded in the binary: decoding the system's at each start was three quarters of the
+/// instructions up to the first answer.
+pub(crate) fn tls(roots: Option<&Path>) -> io::Result<ClientConfig> {
+    let trusted = match roots {
+        Some(file) => roots_of(file)?,
+        None => RootCertStore {
+            roots: webpki_roots::TLS_SERVER_ROOTS.to_vec(),
+        },
+    };
+    let provider = Arc::new(rustls::crypto::ring::default_provider());
+    let tls = ClientConfig::builder_with_provider(provider)
+        .with_safe_default_protocol_versions()
+        .map_err(io::Error::other)?
+        .with_root_certificates(trusted)
+        .with_no_client_auth();
+    Ok(tls)
 }
 
 /// A file without a certificate that can be used would trust nobody.
@@ -97,7 +105,7 @@ impl HttpClient for Http1 {
     }
 }
 
-impl HttpConnector for Http1 {
+impl SdkConnector for Http1 {
     fn call(&self, request: HttpRequest) -> HttpConnectorFuture {
         let client = self.0.clone();
         HttpConnectorFuture::new(async move {
@@ -159,7 +167,11 @@ pub(crate) mod tests {
     use tokio::net::TcpListener;
 
     fn client() -> Http1 {
-        Http1::new(Duration::from_secs(3), None).unwrap()
+        Http1::new(
+            Duration::from_secs(3),
+            tls(None).unwrap(),
+            Reach::Everything,
+        )
     }
 
     /// Answers every connection with these bytes and closes it.
@@ -208,9 +220,9 @@ pub(crate) mod tests {
     #[test]
     fn a_file_without_a_certificate_is_refused_lest_nobody_be_trusted() {
         let file = std::env::current_exe().unwrap();
-        assert!(Http1::new(Duration::from_secs(3), Some(&file)).is_err());
+        assert!(tls(Some(&file)).is_err());
         let missing = file.with_extension("no-such-file");
-        assert!(Http1::new(Duration::from_secs(3), Some(&missing)).is_err());
+        assert!(tls(Some(&missing)).is_err());
     }
 
     #[tokio::test]

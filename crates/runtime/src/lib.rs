@@ -5,6 +5,7 @@
 
 mod failure;
 mod http;
+mod internet;
 mod logging;
 mod panic;
 mod serve;

@@ -4,7 +4,7 @@
 use crate::failure::Failure;
 use crate::stack::Stack;
 use bluegreen_contract::{Limits, check_health_check_url};
-use bluegreen_runtime::BadEnvironment;
+use bluegreen_runtime::{BadEnvironment, Web};
 use std::ops::RangeInclusive;
 
 /// A time limit is no shorter than it takes to look twice.
@@ -97,12 +97,13 @@ pub(crate) fn number(
 }
 
 /// # Errors
-/// `InvalidStackOutput` for an output that is no URL of HTTP.
-pub(crate) fn health_check_url(stack: &Stack) -> Result<Option<String>, Failure> {
+/// `InvalidStackOutput` for an output that is no URL of HTTP, or has an address that is not of the internet.
+pub(crate) fn health_check_url(stack: &Stack, web: &Web) -> Result<Option<String>, Failure> {
     let Some(url) = stack.output(HEALTH_CHECK_URL) else {
         return Ok(None);
     };
-    check_health_check_url(url).map_err(|problem| stack.invalid(HEALTH_CHECK_URL, problem))?;
+    let checked = check_health_check_url(url).and_then(|()| web.check(url));
+    checked.map_err(|problem| stack.invalid(HEALTH_CHECK_URL, problem))?;
     Ok(Some(url.to_owned()))
 }
 
@@ -120,7 +121,12 @@ mod tests {
                 .collect(),
             stored: vec![],
             services: vec![],
+            express_services: vec![],
         }
+    }
+
+    fn health_check(outputs: &[(&str, &str)]) -> Result<Option<String>, Failure> {
+        health_check_url(&stack(outputs), &Web::beside("").unwrap())
     }
 
     const DEFAULTS: Limits = Limits {
@@ -138,11 +144,8 @@ mod tests {
                 post_deploy_seconds: 1800
             }
         );
-        assert_eq!(health_check_url(&stack(&[])).unwrap(), None);
-        assert_eq!(
-            health_check_url(&stack(&[(HEALTH_CHECK_URL, " ")])).unwrap(),
-            None
-        );
+        assert_eq!(health_check(&[]).unwrap(), None);
+        assert_eq!(health_check(&[(HEALTH_CHECK_URL, " ")]).unwrap(), None);
     }
 
     #[test]
@@ -196,8 +199,13 @@ mod tests {
                 assert!(failure.to_string().contains(part), "{failure}");
             }
         }
-        let failure = health_check_url(&stack(&[(HEALTH_CHECK_URL, "demo/health")])).unwrap_err();
-        assert_eq!(<&str>::from(&failure), "InvalidStackOutput");
-        assert!(failure.to_string().contains("demo/health"), "{failure}");
+        for (url, said) in [
+            ("demo/health", "demo/health"),
+            ("http://127.0.0.1:9001/", "127.0.0.1 is not an address"),
+        ] {
+            let failure = health_check(&[(HEALTH_CHECK_URL, url)]).unwrap_err();
+            assert_eq!(<&str>::from(&failure), "InvalidStackOutput");
+            assert!(failure.to_string().contains(said), "{failure}");
+        }
     }
 }

@@ -191,7 +191,7 @@ fn clients(rules: &[&Rule]) -> Clients {
         ecs: mock_client!(aws_sdk_ecs, RuleMode::MatchAny, rules),
         elb: target_group(2),
         cloudwatch: mock_client!(aws_sdk_cloudwatch, RuleMode::MatchAny, &[]),
-        web: Web::new().unwrap(),
+        web: Web::beside("http://127.0.0.1:4566").unwrap(),
     }
 }
 
