@@ -11,6 +11,7 @@ use bluegreen_cli::say::Say;
 use bluegreen_cli::template::Setting;
 use bluegreen_cli::world::World;
 use bluegreen_cli::{down, releases, up};
+use bluegreen_contract::printable;
 use clap::{Args, Parser, Subcommand};
 
 /// From an empty account to a running application, and back.
@@ -81,7 +82,7 @@ async fn main() -> ExitCode {
     match run(Arguments::parse()).await {
         Ok(()) => ExitCode::SUCCESS,
         Err(error) => {
-            eprintln!("\n{error:#}");
+            eprintln!("\n{}", printable(&format!("{error:#}")));
             ExitCode::FAILURE
         }
     }

@@ -33,7 +33,7 @@ pub use services::{
     UpdateServiceInput, UpdatedService, UpdatedServices, Verdict, VerifyHealthInput,
     check_health_check_url,
 };
-pub use text::{cut, sentence};
+pub use text::{cut, printable, sentence};
 pub use turn::{
     ChooseTargetInput, GoodRelease, ServingImage, SettleReleaseInput, SettledRelease,
     TakeTurnInput, Target, WantedRevision,

@@ -2,7 +2,7 @@
 
 use aws_sdk_cloudwatchlogs::Client;
 use aws_sdk_cloudwatchlogs::config::Region;
-use bluegreen_contract::LogLocation;
+use bluegreen_contract::{LogLocation, printable};
 use bluegreen_runtime::{AwsRequestFailed, failed};
 use std::time::Duration;
 
@@ -105,10 +105,12 @@ fn tail<'a>(messages: impl Iterator<Item = &'a str>) -> Vec<String> {
         .collect()
 }
 
+/// A cause is read in terminals too.
 fn cut(line: &str) -> String {
+    let line = printable(line);
     match line.char_indices().nth(LINE_CHARACTERS) {
         Some((end, _)) => format!("{}…", &line[..end]),
-        None => line.to_owned(),
+        None => line,
     }
 }
 
@@ -188,6 +190,12 @@ mod tests {
     fn a_long_line_is_cut_between_characters() {
         let lines = tail(["ü".repeat(5_000).as_str()].into_iter());
         assert_eq!(lines[0].chars().count(), LINE_CHARACTERS + 1);
+    }
+
+    #[test]
+    fn a_terminal_obeys_nothing_in_a_line() {
+        let lines = tail(["\u{1b}]0;title\u{7}failed\n"].into_iter());
+        assert_eq!(lines, ["\u{fffd}]0;title\u{fffd}failed"]);
     }
 
     #[tokio::test(start_paused = true)]

@@ -10,6 +10,7 @@ mod view;
 use std::process::ExitCode;
 
 use anyhow::{Result, bail};
+use bluegreen_contract::printable;
 use clap::Parser;
 use end_to_end::account::{Account, AccountOptions};
 use tokio::signal::unix::{SignalKind, signal};
@@ -40,7 +41,7 @@ async fn main() -> ExitCode {
     match outcome {
         Ok(()) => ExitCode::SUCCESS,
         Err(error) => {
-            eprintln!("\ndemo: {error:#}");
+            eprintln!("\ndemo: {}", printable(&format!("{error:#}")));
             ExitCode::FAILURE
         }
     }

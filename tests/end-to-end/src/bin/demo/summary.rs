@@ -2,6 +2,7 @@
 
 use std::io::{Write, stdout};
 
+use bluegreen_contract::printable;
 use end_to_end::application::ServiceState;
 use end_to_end::execution::{End, Stay};
 use end_to_end::visitor::Visits;
@@ -34,7 +35,7 @@ impl Summary {
     /// Prints the summary; answers what was not as it should be.
     pub(crate) fn print(&self) -> Vec<String> {
         // Nobody reads on: the exit code still tells.
-        let _ = stdout().write_all(self.text().as_bytes());
+        let _ = stdout().write_all(printable(&self.text()).as_bytes());
         self.surprises()
     }
 

@@ -3,6 +3,7 @@
 use std::io::{IsTerminal, Stdout, Write, stdout};
 use std::time::{Duration, Instant};
 
+use bluegreen_contract::printable;
 use end_to_end::execution::Stay;
 use end_to_end::visitor::Visits;
 use jiff::Timestamp;
@@ -94,7 +95,7 @@ impl View {
 
     /// A line of the story.
     pub(crate) fn say(&mut self, text: &str) {
-        self.screen.print(Line::from(text.to_owned()).bold());
+        self.screen.print(Line::from(printable(text)).bold());
     }
 
     /// From now on another execution is shown.
@@ -107,7 +108,7 @@ impl View {
     pub(crate) fn log(&mut self, text: &str) {
         self.screen.print(Line::from(vec![
             Span::styled("  migration | ", Style::new().fg(Color::Cyan)),
-            Span::raw(text.to_owned()),
+            Span::raw(printable(text)),
         ]));
     }
 
@@ -196,7 +197,7 @@ impl Screen {
 impl Plain {
     fn print(&self, text: &str) {
         let seconds = self.started.elapsed().as_secs_f64();
-        let _ = writeln!(stdout(), "{seconds:6.1} s  {text}");
+        let _ = writeln!(stdout(), "{seconds:6.1} s  {}", printable(text));
     }
 }
 
