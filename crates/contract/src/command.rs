@@ -48,6 +48,15 @@ pub enum Purpose {
 }
 
 impl Purpose {
+    /// The stack's output that says which command it is.
+    #[must_use]
+    pub fn output(self) -> &'static str {
+        match self {
+            Purpose::Migration => "MigrationCommand",
+            Purpose::PostDeploy => "PostDeployCommand",
+        }
+    }
+
     /// As a sentence calls it: `the migration`, `the post-deploy command`.
     #[must_use]
     pub fn name(self) -> &'static str {

@@ -330,6 +330,7 @@ fn every_error_says_what_to_do() {
         let failed = json!({"failure": failure("PlanInTurn", error, "Do this.")});
         assert_eq!(said(failed), format!("Do this.\n{UNTOUCHED}"), "{error}");
     }
+        "CommandNotOfStack",
     for error in [
         "InvalidInput",
         "StackNotFound",

@@ -9,8 +9,6 @@ use crate::stack::Stack;
 use bluegreen_contract::{Command, ImageConfig, Purpose, TaskSize};
 use std::ops::RangeInclusive;
 
-const MIGRATION: &str = "MigrationCommand";
-const POST_DEPLOY: &str = "PostDeployCommand";
 const CONTAINER: &str = "MigrationContainer";
 const CPU: &str = "MigrationCpu";
 const MEMORY: &str = "MigrationMemory";
@@ -39,7 +37,7 @@ impl Commands<'_> {
     pub(crate) fn migration(&self, timeout_seconds: u32) -> Result<Option<Command>, Failure> {
         let stack = self.stack;
         if stack.outputs.is_empty() && stack.status.ends_with("_FAILED") {
-            return Err(stack.invalid(MIGRATION, untold(&stack.status)));
+            return Err(stack.invalid(Purpose::Migration.output(), untold(&stack.status)));
         }
         self.command(Purpose::Migration, timeout_seconds)
     }
@@ -56,10 +54,7 @@ impl Commands<'_> {
     /// container would run another image than the one that is released.
     fn command(&self, purpose: Purpose, timeout_seconds: u32) -> Result<Option<Command>, Failure> {
         let stack = self.stack;
-        let output = match purpose {
-            Purpose::Migration => MIGRATION,
-            Purpose::PostDeploy => POST_DEPLOY,
-        };
+        let output = purpose.output();
         let Some(command) = stack.output(output) else {
             return Ok(None);
         };

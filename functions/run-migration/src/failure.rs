@@ -13,6 +13,18 @@ pub(crate) enum Failure {
     /// An earlier call of this very state, which is to be waited for.
     #[error(transparent)]
     CallInProgress(CallInProgress),
+    #[error(
+        "The {purpose} `{words}` is not the one of stack {stack}, whose output {output} is {told}. Nothing was started. If the stack was updated meanwhile, start the release again."
+    )]
+    CommandNotOfStack {
+        purpose: &'static str,
+        stack: String,
+        output: &'static str,
+        /// JSON.
+        words: String,
+        /// What the output is.
+        told: String,
+    },
     #[error("ECS did not start the {purpose} of {service}: {reasons}.")]
     TaskNotStarted {
         purpose: &'static str,

@@ -1,5 +1,5 @@
 use crate::failure::Failure;
-use crate::task;
+use crate::{stack, task};
 use aws_sdk_ecs::Client;
 use aws_sdk_ecs::error::SdkError;
 use aws_sdk_ecs::operation::run_task::RunTaskError;
@@ -14,10 +14,16 @@ use bluegreen_release::{Beginning, Changing, Table, TableFailure};
 use bluegreen_runtime::{AwsRequestFailed, LambdaCall, failed};
 use serde_json::Value;
 
-/// Proves that this release has the turn, registers a revision with the image pinned, in a family of its
+/// Who is asked.
+pub(crate) struct Clients {
+    pub(crate) cloudformation: aws_sdk_cloudformation::Client,
+    pub(crate) ecs: Client,
+}
+
+/// Proves that the command is the stack's and that this release has the turn, registers a revision with the image pinned, in a family of its
 /// own, and runs it once. `clock` tells the time in milliseconds since 1970.
 pub(crate) async fn handle(
-    client: &Client,
+    clients: &Clients,
     table: &Table,
     event: Value,
     call: &LambdaCall,
@@ -30,10 +36,11 @@ pub(crate) async fn handle(
         // ECS would run the image's own command: the service instead of the command.
         return Err(InvalidInput("`command.command`: must not be empty".to_owned()).into());
     }
+    stack::check(&clients.cloudformation, &input.release.stack, command).await?;
     table
         .begin(&input.release, &input.execution, &beginning(&input, call))
         .await?;
-    let ran = run(client, table, &input, image, clock).await;
+    let ran = run(&clients.ecs, table, &input, image, clock).await;
     table.finish(&input.release.stack, call).await;
     ran
 }

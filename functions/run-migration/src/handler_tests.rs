@@ -226,7 +226,7 @@ async fn answer(service: fn() -> Service, run: Rule) -> Result<StartedTask, Fail
         RuleMode::MatchAny,
         &[&service, &known, &registers, &run]
     );
-    handle(
+    handled(
         &client,
         &held_by(EXECUTION).table(),
         event(),
@@ -236,10 +236,70 @@ async fn answer(service: fn() -> Service, run: Rule) -> Result<StartedTask, Fail
     .await
 }
 
+/// Of a stack that has this command, before and after the deployment.
+fn has_command(words: &'static str) -> aws_sdk_cloudformation::Client {
+    use aws_sdk_cloudformation::Client;
+    use aws_sdk_cloudformation::operation::describe_stacks::DescribeStacksOutput;
+    use aws_sdk_cloudformation::types::{Output, Stack};
+    let stack = mock!(Client::describe_stacks)
+        .match_requests(|request| request.stack_name() == Some("demo"))
+        .then_output(move || {
+            let output = |key: &str| {
+                Output::builder()
+                    .output_key(key)
+                    .output_value(words)
+                    .build()
+            };
+            let stack = Stack::builder()
+                .outputs(output("MigrationCommand"))
+                .outputs(output("PostDeployCommand"));
+            DescribeStacksOutput::builder()
+                .stacks(stack.build())
+                .build()
+        });
+    mock_client!(aws_sdk_cloudformation, RuleMode::MatchAny, &[&stack])
+}
+
+async fn handled(
+    ecs: &Client,
+    table: &Table,
+    event: Value,
+    call: &LambdaCall,
+    clock: impl Fn() -> i64,
+) -> Result<StartedTask, Failure> {
+    let clients = Clients {
+        cloudformation: has_command(r#"["websvc","migrate"]"#),
+        ecs: ecs.clone(),
+    };
+    handle(&clients, table, event, call, clock).await
+}
+
+/// Many may invoke functions who may not run what they like with a service's roles and secrets.
+#[tokio::test]
+async fn a_command_that_the_stack_does_not_have_is_not_run() {
+    let clients = Clients {
+        cloudformation: has_command(r#"["websvc","other"]"#),
+        ecs: mock_client!(aws_sdk_ecs, RuleMode::MatchAny, &[]),
+    };
+    for (event, output) in [
+        (event(), "MigrationCommand"),
+        (post_deploy(), "PostDeployCommand"),
+    ] {
+        let releases = held_by(EXECUTION);
+        let answer = handle(&clients, &releases.table(), event, &call(), || NOW).await;
+        let failure = diagnostic(answer.unwrap_err());
+        assert_eq!(failure.error_type, "CommandNotOfStack");
+        for part in [r#"["websvc","migrate"]"#, r#"["websvc","other"]"#, output] {
+            assert!(failure.error_message.contains(part), "{failure:?}");
+        }
+        assert!(releases.updates.lock().unwrap().is_empty());
+    }
+}
+
 async fn refusal(ecs: &[&Rule], event: Value) -> Diagnostic {
     let client = mock_client!(aws_sdk_ecs, RuleMode::MatchAny, ecs);
     let table = held_by(EXECUTION).table();
-    let answer = handle(&client, &table, event, &call(), || NOW).await;
+    let answer = handled(&client, &table, event, &call(), || NOW).await;
     diagnostic(answer.unwrap_err())
 }
 
@@ -304,7 +364,7 @@ async fn after_a_task_that_never_started_another_one_is_started() {
         let rules = [&service, &known, &registers, &run];
         let client = mock_client!(aws_sdk_ecs, RuleMode::MatchAny, &rules);
         let table = held_by(EXECUTION).table();
-        let started = handle(&client, &table, event.clone(), &call(), || NOW).await;
+        let started = handled(&client, &table, event.clone(), &call(), || NOW).await;
         let started = started.unwrap();
         assert_eq!(started.attempt, attempt);
         event["earlier"] = json!(started);
@@ -423,7 +483,7 @@ async fn the_task_of_an_earlier_try_is_the_answer_and_not_a_second_one() {
         &[&service, &known, &registers, &conflict, &earlier]
     );
     let table = held_by(EXECUTION).table();
-    let started = handle(&client, &table, event(), &call(), || NOW)
+    let started = handled(&client, &table, event(), &call(), || NOW)
         .await
         .unwrap();
     assert_eq!(started.task_arn, TASK);
@@ -480,7 +540,7 @@ async fn bad_input_is_invalid_input_and_nothing_is_asked_of_aws() {
     ] {
         let mut event = event();
         *event.pointer_mut(pointer).unwrap() = value;
-        let answer = handle(&client, &table, event, &call(), || NOW).await;
+        let answer = handled(&client, &table, event, &call(), || NOW).await;
         let failure = diagnostic(answer.unwrap_err());
         assert_eq!(failure.error_type, "InvalidInput");
         assert!(failure.error_message.contains(named), "{failure:?}");
@@ -494,7 +554,7 @@ async fn nothing_is_asked_of_ecs_by_who_has_not_the_turn() {
     redriven["execution"]["redrives"] = json!(1);
     for (holder, event) in [(another, event()), (EXECUTION, redriven)] {
         let client = mock_client!(aws_sdk_ecs, RuleMode::MatchAny, &[]);
-        let answer = handle(&client, &held_by(holder).table(), event, &call(), || NOW).await;
+        let answer = handled(&client, &held_by(holder).table(), event, &call(), || NOW).await;
         let failure = diagnostic(answer.unwrap_err());
         assert_eq!(failure.error_type, "ExecutionRedriven");
         assert!(failure.error_message.contains("demo"), "{failure:?}");
@@ -516,7 +576,7 @@ async fn the_record_says_what_is_about_to_be_started_and_then_which_task_it_is()
     let rules = &[&service, &known, &registers, &run];
     let client = mock_client!(aws_sdk_ecs, RuleMode::MatchAny, rules);
 
-    let answer = handle(&client, &releases.table(), event(), &call(), || NOW).await;
+    let answer = handled(&client, &releases.table(), event(), &call(), || NOW).await;
 
     assert_eq!(answer.unwrap().task_arn, TASK);
     let record = releases.record();
@@ -540,7 +600,7 @@ async fn a_call_that_could_start_nothing_is_noted_to_be_over() {
     let (known, registers) = (revision_is_known(), registers());
     let rules = &[&service, &known, &registers, &run];
     let client = mock_client!(aws_sdk_ecs, RuleMode::MatchAny, rules);
-    let answer = handle(&client, &releases.table(), event(), &call(), || NOW).await;
+    let answer = handled(&client, &releases.table(), event(), &call(), || NOW).await;
     assert!(answer.is_err());
     releases.assert_finished();
 }
@@ -566,7 +626,7 @@ async fn an_earlier_call_that_may_still_start_a_task_is_not_overtaken() {
         ..held_by(EXECUTION)
     };
     let client = mock_client!(aws_sdk_ecs, RuleMode::MatchAny, &[]);
-    let answer = handle(&client, &releases.table(), event(), &call(), || NOW).await;
+    let answer = handled(&client, &releases.table(), event(), &call(), || NOW).await;
     assert_eq!(diagnostic(answer.unwrap_err()).error_type, "CallInProgress");
     assert!(releases.updates.lock().unwrap().is_empty());
 }
@@ -591,7 +651,7 @@ async fn a_turn_that_is_lost_while_the_task_starts_is_told_with_the_task() {
     let (known, registers, run) = (revision_is_known(), registers(), starts(|_| true));
     let rules = &[&service, &known, &registers, &run];
     let client = mock_client!(aws_sdk_ecs, RuleMode::MatchAny, rules);
-    let answer = handle(&client, &releases.table(), event(), &call(), || NOW).await;
+    let answer = handled(&client, &releases.table(), event(), &call(), || NOW).await;
     let failure = diagnostic(answer.unwrap_err());
     assert_eq!(failure.error_type, "ExecutionRedriven");
     assert!(failure.error_message.contains(TASK), "{failure:?}");
@@ -611,7 +671,7 @@ async fn its_time_begins_when_ecs_has_started_it_however_long_its_revision_took(
         }
     };
     let table = held_by(EXECUTION).table();
-    let started = handle(&client, &table, event(), &call(), clock).await;
+    let started = handled(&client, &table, event(), &call(), clock).await;
     assert_eq!(started.unwrap().at, NOW + 480_000);
 }
 
@@ -635,7 +695,7 @@ async fn a_task_that_cannot_be_noted_is_told_with_the_failure() {
     let (known, registers, run) = (revision_is_known(), registers(), starts(|_| true));
     let rules = &[&service, &known, &registers, &run];
     let client = mock_client!(aws_sdk_ecs, RuleMode::MatchAny, rules);
-    let answer = handle(&client, &releases.table(), event(), &call(), || NOW).await;
+    let answer = handled(&client, &releases.table(), event(), &call(), || NOW).await;
     let failure = diagnostic(answer.unwrap_err());
     assert_eq!(failure.error_type, "AwsRequestFailed");
     assert_eq!(
@@ -654,7 +714,7 @@ async fn a_post_deploy_command_is_no_migration_of_the_record() {
     let rules = &[&service, &known, &registers, &run];
     let client = mock_client!(aws_sdk_ecs, RuleMode::MatchAny, rules);
 
-    let answer = handle(&client, &releases.table(), post_deploy(), &call(), || NOW).await;
+    let answer = handled(&client, &releases.table(), post_deploy(), &call(), || NOW).await;
 
     assert_eq!(answer.unwrap().purpose, Purpose::PostDeploy);
     let record = releases.record();

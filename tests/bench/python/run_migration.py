@@ -1,6 +1,8 @@
 """Starts a release's command once, as a task of the new image."""
 
 import hashlib
+import json
+import shlex
 
 import table
 import task_definition
@@ -8,8 +10,16 @@ from clients import client
 from failures import AwsRequestFailed, AwsRequests, InvalidInput, check
 
 ecs = client("ecs")
+cloudformation = client("cloudformation")
 
 MIGRATION_TAG = "bluegreen:migration"
+
+
+OUTPUTS = {"migration": "MigrationCommand", "postDeploy": "PostDeployCommand"}
+
+
+class CommandNotOfStack(Exception):
+    pass
 
 
 class TaskNotStarted(Exception):
@@ -35,6 +45,7 @@ def handler(event, context):
         where="command.",
     )
     check_image(release["image"], release["repository"])
+    check_command(release["stack"], command)
     at, is_migration = table.now(), command["purpose"] == "migration"
     call = table.call_of(context)
     table.begin(
@@ -46,6 +57,18 @@ def handler(event, context):
     )
     with table.finishing(release["stack"], call):
         return run(event, at)
+
+
+def check_command(stack, command):
+    """Nobody else than the stack says what runs."""
+    with AwsRequests("cloudformation:DescribeStacks", stack):
+        described = cloudformation.describe_stacks(StackName=stack)["Stacks"][0]
+    outputs = {o["OutputKey"]: o["OutputValue"] for o in described.get("Outputs", [])}
+    told = json.loads(outputs.get(OUTPUTS[command["purpose"]], "[]"))
+    words = command["command"]
+    is_script = len(words) == 1 and words[0] == shlex.join(told)
+    if not told or not (words in (told, ["sh", *told]) or is_script):
+        raise CommandNotOfStack(f"{words} is not what stack {stack} says: {told}")
 
 
 def run(event, at):
