@@ -1,10 +1,9 @@
 use crate::failure::{Exit, Failure};
-use aws_sdk_cloudwatchlogs::Client;
+use crate::log::{Clients, end_of_log};
 use bluegreen_contract::{
     CheckExitCodeInput, ContainerStatus, EndedTask, ExitCode, InvalidInput, Purpose, StartedTask,
     StoppedTask, parse, sentence,
 };
-use bluegreen_logs::excerpt;
 use serde_json::Value;
 
 /// So many tasks that never started are followed by another one.
@@ -25,11 +24,11 @@ const PASSING: [&str; 9] = [
 ];
 
 /// Looks at the command's container, by name: other containers may be in the task uninvited.
-pub(crate) async fn handle(client: &Client, event: Value) -> Result<ExitCode, Failure> {
+pub(crate) async fn handle(clients: &Clients, event: Value) -> Result<ExitCode, Failure> {
     let CheckExitCodeInput { task, ended } = parse(event)?;
     let purpose = task.purpose;
     if ended.overdue {
-        return Err(timed_out(client, task, &ended).await);
+        return Err(timed_out(clients, task, &ended).await);
     }
     let Some(stopped) = &ended.stopped else {
         let problem = "`ended.stopped`: must be given where the task is not overdue";
@@ -41,7 +40,7 @@ pub(crate) async fn handle(client: &Client, event: Value) -> Result<ExitCode, Fa
             purpose,
             exit: Exit::Zero,
             reasons: reasons(stopped, container),
-            log: excerpt(client, task.log.as_ref()).await,
+            log: end_of_log(clients, &task).await,
             container: task.container,
             task: task.task_arn,
         }),
@@ -52,7 +51,7 @@ pub(crate) async fn handle(client: &Client, event: Value) -> Result<ExitCode, Fa
         Some(exit_code) => Err(Failure::MigrationFailed {
             purpose,
             circumstances: circumstances(purpose, stopped, container),
-            log: excerpt(client, task.log.as_ref()).await,
+            log: end_of_log(clients, &task).await,
             container: task.container,
             task: task.task_arn,
             exit_code,
@@ -61,7 +60,7 @@ pub(crate) async fn handle(client: &Client, event: Value) -> Result<ExitCode, Fa
             purpose,
             exit: Exit::Untold,
             reasons: reasons(stopped, container),
-            log: excerpt(client, task.log.as_ref()).await,
+            log: end_of_log(clients, &task).await,
             container: task.container,
             task: task.task_arn,
         }),
@@ -94,11 +93,11 @@ fn passes(task: &StoppedTask) -> bool {
 }
 
 /// Whatever its exit code: a program that is asked to end may exit 0 with its work half done.
-async fn timed_out(client: &Client, task: StartedTask, ended: &EndedTask) -> Failure {
+async fn timed_out(clients: &Clients, task: StartedTask, ended: &EndedTask) -> Failure {
     Failure::MigrationTimedOut {
         purpose: task.purpose,
         circumstances: what_is_left(&task, ended),
-        log: excerpt(client, task.log.as_ref()).await,
+        log: end_of_log(clients, &task).await,
         stack: task.stack,
         image: task.image,
         task: task.task_arn,
@@ -189,11 +188,14 @@ fn reasons(task: &StoppedTask, container: Option<&ContainerStatus>) -> String {
 #[cfg(test)]
 mod tests {
     use super::*;
+    use aws_sdk_cloudwatchlogs::Client;
     use aws_sdk_cloudwatchlogs::operation::get_log_events::{
         GetLogEventsError, GetLogEventsOutput,
     };
     use aws_sdk_cloudwatchlogs::types::OutputLogEvent;
-    use aws_smithy_mocks::{RuleMode, mock, mock_client};
+    use aws_sdk_ecs::operation::describe_task_definition::DescribeTaskDefinitionOutput;
+    use aws_sdk_ecs::types::{ContainerDefinition, LogConfiguration, LogDriver, TaskDefinition};
+    use aws_smithy_mocks::{Rule, RuleMode, mock, mock_client};
     use bluegreen_runtime::{Diagnostic, diagnostic};
     use serde_json::json;
 
@@ -218,12 +220,83 @@ mod tests {
         })
     }
 
-    fn without_logs() -> Client {
-        mock_client!(aws_sdk_cloudwatchlogs, RuleMode::MatchAny, &[])
+    /// Nobody is asked.
+    fn without_logs() -> Clients {
+        Clients {
+            ecs: mock_client!(aws_sdk_ecs, RuleMode::MatchAny, &[]),
+            logs: mock_client!(aws_sdk_cloudwatchlogs, RuleMode::MatchAny, &[]),
+        }
     }
 
-    async fn failure(client: &Client, event: Value) -> Diagnostic {
-        diagnostic(handle(client, event).await.unwrap_err())
+    /// The task definition writes into this group.
+    fn with_logs(group: &'static str, logs: &Rule) -> Clients {
+        let definition = mock!(aws_sdk_ecs::Client::describe_task_definition)
+            .match_requests(|request| request.task_definition() == Some("td:8"))
+            .then_output(move || {
+                let log = LogConfiguration::builder()
+                    .log_driver(LogDriver::Awslogs)
+                    .options("awslogs-group", group)
+                    .options("awslogs-region", "us-east-1")
+                    .options("awslogs-stream-prefix", "app");
+                let container = ContainerDefinition::builder()
+                    .name("web")
+                    .log_configuration(log.build().unwrap());
+                let definition = TaskDefinition::builder()
+                    .task_definition_arn("td:8")
+                    .container_definitions(container.build());
+                DescribeTaskDefinitionOutput::builder()
+                    .task_definition(definition.build())
+                    .build()
+            });
+        Clients {
+            ecs: mock_client!(aws_sdk_ecs, RuleMode::MatchAny, &[&definition]),
+            logs: mock_client!(aws_sdk_cloudwatchlogs, RuleMode::MatchAny, [logs]),
+        }
+    }
+
+    /// Whoever may invoke the function could else read any log of the account.
+    #[tokio::test]
+    async fn a_log_that_the_task_definition_does_not_name_is_not_read() {
+        let rule = mock!(Client::get_log_events).then_output(|| {
+            let secret = OutputLogEvent::builder().message("a secret").build();
+            GetLogEventsOutput::builder().events(secret).build()
+        });
+        let containers = json!([{"name": "web", "exitCode": 1, "reason": null}]);
+        let read = failure(&with_logs("/ecs/demo", &rule), event(containers.clone())).await;
+        assert!(read.error_message.contains("a secret"), "{read:?}");
+        assert_eq!(rule.num_calls(), 1);
+
+        let refused = failure(&with_logs("/ecs/other", &rule), event(containers)).await;
+        assert_eq!(refused.error_type, "MigrationFailed");
+        assert!(
+            refused.error_message.contains("names another one"),
+            "{refused:?}"
+        );
+        assert_eq!(rule.num_calls(), 1);
+    }
+
+    #[tokio::test]
+    async fn a_task_definition_that_cannot_be_looked_at_does_not_hide_the_verdict() {
+        let refused = mock!(aws_sdk_ecs::Client::describe_task_definition).then_error(|| {
+            aws_sdk_ecs::operation::describe_task_definition::DescribeTaskDefinitionError::generic(
+                aws_sdk_ecs::error::ErrorMetadata::builder()
+                    .code("AccessDeniedException")
+                    .message("not you")
+                    .build(),
+            )
+        });
+        let clients = Clients {
+            ecs: mock_client!(aws_sdk_ecs, RuleMode::MatchAny, &[&refused]),
+            ..without_logs()
+        };
+        let containers = json!([{"name": "web", "exitCode": 1, "reason": null}]);
+        let failure = failure(&clients, event(containers)).await;
+        assert_eq!(failure.error_type, "MigrationFailed");
+        assert!(failure.error_message.contains("not you"), "{failure:?}");
+    }
+
+    async fn failure(clients: &Clients, event: Value) -> Diagnostic {
+        diagnostic(handle(clients, event).await.unwrap_err())
     }
 
     #[tokio::test]
@@ -258,7 +331,7 @@ mod tests {
                     )
                     .build()
             });
-        let client = mock_client!(aws_sdk_cloudwatchlogs, RuleMode::MatchAny, &[&rule]);
+        let client = with_logs("/ecs/demo", &rule);
         let containers = json!([
             {"name": "proxy", "exitCode": 0, "reason": null},
             {"name": "web", "exitCode": 1, "reason": null}
@@ -321,7 +394,7 @@ mod tests {
                     .build(),
             )
         });
-        let client = mock_client!(aws_sdk_cloudwatchlogs, RuleMode::MatchAny, &[&rule]);
+        let client = with_logs("/ecs/demo", &rule);
         let containers = json!([{"name": "web", "exitCode": 1, "reason": null}]);
 
         let failure = failure(&client, event(containers)).await;

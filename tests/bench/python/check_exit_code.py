@@ -3,9 +3,11 @@
 import time
 from urllib.parse import quote
 
+import task_definition
 from clients import client
 from failures import AwsRequestFailed, AwsRequests, InvalidInput, check
 
+ecs = client("ecs")
 logs = client("logs")
 
 LINES = 20
@@ -51,11 +53,11 @@ class MigrationTimedOut(Exception):
 def handler(event, context):
     check(event, ("task", "ended"))
     task, ended = event["task"], event["ended"]
-    name, log = task["container"], task["log"]
+    name = task["container"]
     where = f"container {name} of task {task['taskArn']}"
     if ended["overdue"]:
         limit = task["timeoutSeconds"]
-        raise MigrationTimedOut(f"{where} ran longer than {limit} seconds.\n{excerpt(log)}")
+        raise MigrationTimedOut(f"{where} ran longer than {limit} seconds.\n{end_of_log(task)}")
     stopped = ended["stopped"]
     if not stopped:
         raise InvalidInput("`ended.stopped`: must be given where the task is not overdue")
@@ -68,9 +70,9 @@ def handler(event, context):
     if exit_code is None:
         raise MigrationNotStarted(f"{where} has no exit code. {reasons(stopped, container)}")
     if exit_code != 0:
-        raise MigrationFailed(f"{where} exited with code {exit_code}.\n{excerpt(log)}")
+        raise MigrationFailed(f"{where} exited with code {exit_code}.\n{end_of_log(task)}")
     if stopped["stopCode"] not in (None, "EssentialContainerExited"):
-        raise MigrationStopped(f"{where} was stopped: {reasons(stopped, container)}\n{excerpt(log)}")
+        raise MigrationStopped(f"{where} was stopped: {reasons(stopped, container)}\n{end_of_log(task)}")
     return {"exitCode": 0, "at": ended["at"]}
 
 
@@ -89,6 +91,22 @@ def reasons(task, container):
         task.get("stopCode"),
     ]
     return " ".join(reason for reason in found if reason) or "ECS gave no reason."
+
+
+def end_of_log(task):
+    """Only of the log that the task definition names."""
+    if task["log"] is None:
+        return excerpt(None)
+    try:
+        described = task_definition.describe(ecs, task["taskDefinition"])
+    except AwsRequestFailed as failure:
+        return f"Where its log is could not be found out ({failure})."
+    own = task_definition.log_location(
+        described["taskDefinition"], task["container"], task["taskArn"]
+    )
+    if own != task["log"]:
+        return f"Its log is not read: {task['taskDefinition']} names another one."
+    return excerpt(task["log"])
 
 
 def excerpt(log):

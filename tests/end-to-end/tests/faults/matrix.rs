@@ -324,7 +324,7 @@ const STRATEGIES_DIFFER: [&str; 5] = [
 ];
 
 /// Calls that a function may make, and does not on the way that leads to its state.
-const NOT_ON_THE_WAY: [(&str, &str); 14] = [
+const NOT_ON_THE_WAY: [(&str, &str); 16] = [
     // The turn, and alarms, are looked at with the turn in hand.
     ("PlanRelease", "dynamodb:GetItem"),
     ("PlanRelease", "monitoring:DescribeAlarms"),
@@ -337,8 +337,10 @@ const NOT_ON_THE_WAY: [(&str, &str); 14] = [
     // Only a try after one that failed looks for the task of the first.
     ("RunMigration", "ecs:DescribeTasks"),
     ("RunPostDeploy", "ecs:DescribeTasks"),
-    // Only of a command that failed is the log read.
+    // Only of a command that failed is the log looked for and read.
+    ("CheckExitCode", "ecs:DescribeTaskDefinition"),
     ("CheckExitCode", "logs:GetLogEvents"),
+    ("CheckPostDeploy", "ecs:DescribeTaskDefinition"),
     ("CheckPostDeploy", "logs:GetLogEvents"),
     // What an earlier release leaves on the ways there is a migration.
     ("SettleRelease", "ecs:StopServiceDeployment"),
