@@ -11,7 +11,7 @@ use crate::registration::{AsItCame, Registration};
 use crate::tag;
 use aws_sdk_ecs::Client;
 use aws_sdk_ecs::operation::describe_task_definition::DescribeTaskDefinitionOutput;
-use aws_sdk_ecs::types::{Tag, TaskDefinition, TaskDefinitionField};
+use aws_sdk_ecs::types::{NetworkMode, Tag, TaskDefinition, TaskDefinitionField};
 use bluegreen_contract::{Purpose, TaskSize};
 use bluegreen_ecr::EcrImage;
 use bluegreen_runtime::{AwsRequestFailed, failed};
@@ -138,7 +138,13 @@ impl Described {
         marks: Marks<'_>,
     ) -> Result<Registration, AwsRequestFailed> {
         let mut next = self.pinned(image, marks)?;
+        let has_own_network = self.task_definition.network_mode() == Some(&NetworkMode::Awsvpc);
         for container in next.containers() {
+            // The ports of the instances are the service's, and nobody asks the one-off task for anything: it
+            // would find no instance with room for it (<https://github.com/aws/containers-roadmap/issues/1081>).
+            if !has_own_network {
+                container.remove("portMappings");
+            }
             let name = container.get("name").and_then(Value::as_str);
             let is_it = name == Some(one_off.container);
             container.insert("essential".to_owned(), is_it.into());

@@ -415,6 +415,32 @@ async fn sent_for_one_off(document: Value, size: TaskSize) -> Value {
     sent.only()
 }
 
+/// <https://github.com/aws/containers-roadmap/issues/1081>
+#[tokio::test]
+async fn a_one_off_task_takes_no_port_of_an_instance() {
+    for (mode, keeps_them) in [
+        (json!("awsvpc"), true),
+        (json!("bridge"), false),
+        (json!("host"), false),
+        (Value::Null, false),
+    ] {
+        let mut revision = document();
+        let members = revision.as_object_mut().unwrap();
+        match mode.is_null() {
+            true => members.remove("networkMode"),
+            false => members.insert("networkMode".to_owned(), mode.clone()),
+        };
+        for container in revision["containerDefinitions"].as_array_mut().unwrap() {
+            container["portMappings"] = json!([{"containerPort": 80, "hostPort": 80}]);
+        }
+        let next = sent_for_one_off(revision, ONE_OFF.size).await;
+        for container in next["containerDefinitions"].as_array().unwrap() {
+            let keeps = container.get("portMappings").is_some();
+            assert_eq!(keeps, keeps_them, "{mode}");
+        }
+    }
+}
+
 /// API_ContainerRestartPolicy: a container is restarted after exit 0 too; kayac/ecspresso#105: the
 /// container of a migration may not be essential.
 #[tokio::test]

@@ -87,6 +87,8 @@ def register_one_off(ecs, described, command, image, stack, execution, again):
     wanted.update(size)
     for one in wanted["containerDefinitions"]:
         one["essential"] = one["name"] == command["container"]
+        if wanted.get("networkMode") != "awsvpc":
+            one.pop("portMappings", None)
         if one["essential"]:
             one.pop("restartPolicy", None)
             if "cpu" in size:
