@@ -74,6 +74,9 @@ pub struct Plan {
     /// What the image says of itself, for each platform that the services run on; empty where no plan
     /// follows.
     pub image_configs: Vec<ImageConfig>,
+    /// Sentences about what is no reason to refuse the release, and worth to be known.
+    #[serde(default, skip_serializing_if = "Vec::is_empty")]
+    pub notes: Vec<String>,
 }
 
 /// The migrations of an image, as its build tells them from those of others.

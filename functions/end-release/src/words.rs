@@ -24,11 +24,24 @@ const PLAN_STEPS: [&str; 2] = ["PlanRelease", "PlanInTurn"];
 /// Why the release ended so, within the limits of Step Functions.
 pub(crate) fn reason(facts: &Facts<'_>, ended: &Ended<'_>) -> String {
     let text = match (&facts.input.plan, &ended.what) {
-        (Some(plan), _) => Words { facts, plan }.reason(ended),
+        (Some(plan), what) => {
+            let reason = Words { facts, plan }.reason(ended);
+            format!("{reason}{}", notes(plan, what))
+        }
         (None, What::Unplanned(failure)) => unplanned(failure),
         (None, _) => String::new(),
     };
     cut(&text, REASON)
+}
+
+/// What else is worth to be known of a release that was deployed.
+fn notes(plan: &Plan, what: &What<'_>) -> String {
+    match what {
+        What::Healthy(_) | What::RolledBack { .. } | What::RollbackFailed { .. } => {
+            plan.notes.iter().map(|note| format!("\n{note}")).collect()
+        }
+        _ => String::new(),
+    }
 }
 
 /// The name of an error within the limits of Step Functions.

@@ -64,6 +64,19 @@ fn a_release_whose_migrations_had_run_already() {
 }
 
 #[test]
+fn what_is_worth_to_be_known_stands_behind_the_end_of_a_deployment() {
+    let noted = plan(json!({"notes": ["No circuit breaker.", "No parameter."]}));
+    let healthy = json!({"plan": noted, "health": health("succeeded"), "current": {}});
+    assert_eq!(
+        said(healthy),
+        "Stack shop runs v2 and is healthy. Service demo/web: it is so.\nNo circuit breaker.\nNo parameter."
+    );
+    let refused =
+        json!({"plan": noted, "failure": failure("RunMigration", "TaskNotStarted", "It is so.")});
+    assert!(!said(refused).contains("No circuit breaker."));
+}
+
+#[test]
 fn a_rollback_that_was_asked_for() {
     let mut target = target(true);
     let restored = |target: &Value| {
@@ -317,6 +330,7 @@ fn every_error_says_what_to_do() {
     for error in [
         "AlarmsInAlarm",
         "AmbiguousRepository",
+        "CommandNotOfStack",
         "EntryPointIgnoresCommand",
         "ImagePlatformMismatch",
         "ImageUnusable",
@@ -325,12 +339,13 @@ fn every_error_says_what_to_do() {
         "MigrationTimedOut",
         "NoServices",
         "RepositoryNotLinked",
+        "SeveralImages",
         "UnsupportedDeploymentController",
+        "UnsupportedService",
     ] {
         let failed = json!({"failure": failure("PlanInTurn", error, "Do this.")});
         assert_eq!(said(failed), format!("Do this.\n{UNTOUCHED}"), "{error}");
     }
-        "CommandNotOfStack",
     for error in [
         "InvalidInput",
         "StackNotFound",

@@ -52,6 +52,7 @@ pub(crate) fn plan(action: Action) -> Plan {
         update: None,
         revisions: vec![],
         image_configs: vec![],
+        notes: vec![],
     }
 }
 

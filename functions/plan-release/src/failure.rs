@@ -16,6 +16,21 @@ pub(crate) enum Failure {
         "No ECS service of the stack {stack} runs images of {wanted}. A first image is deployed with the stack itself."
     )]
     NoServices { stack: String, wanted: String },
+    #[error("The service {service} of the stack {stack} cannot be released: {problem}.")]
+    UnsupportedService {
+        stack: String,
+        service: String,
+        problem: &'static str,
+    },
+    #[error(
+        "The services of the stack {stack} run different images of the repository {repository}: {images}. A release would put one image into all of these containers. Give each of the images a repository of its own; or, if all are to run the same one, update the stack so that all name the same tag."
+    )]
+    SeveralImages {
+        stack: String,
+        repository: String,
+        /// Each container with the tag that it names.
+        images: String,
+    },
     #[error(
         "The stack {stack} runs images of {repositories}, but no ECR tag {STACKS_TAG} there names the stack. Add the stack's name to that tag of the repository whose images it is to get."
     )]

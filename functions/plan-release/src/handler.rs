@@ -135,7 +135,8 @@ async fn survey(
         Err(
             failure @ (Failure::NoServices { .. }
             | Failure::RepositoryNotLinked { .. }
-            | Failure::UnsupportedDeploymentController { .. }),
+            | Failure::UnsupportedDeploymentController { .. }
+            | Failure::UnsupportedService { .. }),
         ) if release.alarm.is_some() => Ok(not_deployed_to(sources, release, failure.to_string())),
         planned => planned,
     }
@@ -159,6 +160,7 @@ fn not_deployed_to(sources: &Sources, release: Release, reason: String) -> Plan 
         update: None,
         revisions: vec![],
         image_configs: vec![],
+        notes: vec![],
     }
 }
 
@@ -171,10 +173,11 @@ async fn deploy(
     let stack = Stack::load(&sources.cloudformation, &release.stack).await?;
     let services = services::load(&sources.ecs, &stack, known.revisions).await?;
     let wanted = request.repository.as_deref();
-    let repository = repository::choose(&sources.ecr, &stack.name, &services, wanted).await?;
+    let repository = repository::choose(&sources.ecr, &stack, &services, wanted).await?;
     let owner = commands::other_owner(&stack, &services, &repository).map(str::to_owned);
     let revisions = revisions(&services);
     let unit = unit(services, &[&repository])?;
+    repository::check_one_image(&stack, &unit, &repository)?;
     let commands_are_its_own = match owner {
         Some(owner) => !repository::is_linked(&sources.ecr, &stack.name, &unit, &owner).await?,
         None => true,
@@ -220,7 +223,13 @@ async fn deploy(
     );
     let services = planned(&unit, &[&repository]);
     let migration = migration.filter(|_| !runs);
+    let mut notes = image_parameters::of_others(&stack, &unit, &[&repository]);
+    notes.extend(without_circuit_breaker(
+        &unit,
+        allowed.limits.deployment_seconds,
+    ));
     Ok(Plan {
+        notes,
         action: match (runs, &migration) {
             (true, _) => Action::Verify,
             (false, Some(_)) => Action::Migrate,
@@ -264,7 +273,7 @@ async fn rollback(
 ) -> Result<Plan, Failure> {
     let stack = Stack::load(&sources.cloudformation, &release.stack).await?;
     let services = services::load(&sources.ecs, &stack, known).await?;
-    let repositories = repository::linked(&sources.ecr, &stack.name, &services, None).await?;
+    let repositories = repository::linked(&sources.ecr, &stack, &services, None).await?;
     let repositories: Vec<&str> = repositories.iter().map(String::as_str).collect();
     let revisions = revisions(&services);
     let unit = unit(services, &repositories)?;
@@ -284,6 +293,7 @@ async fn rollback(
         update: None,
         revisions,
         image_configs: vec![],
+        notes: vec![],
     })
 }
 
@@ -308,6 +318,20 @@ fn planned(unit: &[AppService], repositories: &[&str]) -> Vec<PlannedService> {
     unit.iter()
         .map(|service| service.planned(repositories))
         .collect()
+}
+
+/// A sentence where ECS would go on starting a version that crashes.
+fn without_circuit_breaker(unit: &[AppService], deployment_seconds: u32) -> Option<String> {
+    let without = unit
+        .iter()
+        .filter(|service| service.rolls_without_circuit_breaker());
+    let without: Vec<&str> = without.map(|service| &*service.arn().service).collect();
+    (!without.is_empty()).then(|| {
+        format!(
+            "A version that crashes is started again and again for {deployment_seconds} seconds (DeploymentTimeoutSeconds), since these services have no deployment circuit breaker: {}. Switch it on in their deployment configuration.",
+            without.join(", ")
+        )
+    })
 }
 
 /// Names of the alarms of all services, each once, in order.

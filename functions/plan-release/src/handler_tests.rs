@@ -22,9 +22,10 @@ use aws_sdk_ecr::types::{Image, ImageFailure, ImageFailureCode, ImageIdentifier,
 use aws_sdk_ecs::operation::describe_services::DescribeServicesOutput;
 use aws_sdk_ecs::operation::describe_task_definition::DescribeTaskDefinitionOutput;
 use aws_sdk_ecs::types::{
-    Compatibility, ContainerDefinition, Deployment, DeploymentAlarms, DeploymentConfiguration,
-    DeploymentController, DeploymentControllerType, DeploymentRolloutState, RuntimePlatform,
-    Service, TaskDefinition,
+    Compatibility, ContainerDefinition, Deployment, DeploymentAlarms, DeploymentCircuitBreaker,
+    DeploymentConfiguration, DeploymentController, DeploymentControllerType,
+    DeploymentRolloutState, DeploymentStrategy, ResourceManagementType, RuntimePlatform, Service,
+    TaskDefinition,
 };
 use aws_smithy_mocks::{RuleMode, mock, mock_client};
 use bluegreen_runtime::{Diagnostic, diagnostic};
@@ -58,10 +59,15 @@ struct World {
     parameters: Vec<(&'static str, Option<String>)>,
     /// Service, its containers with their images. Its task definition is `<service>:1`.
     services: Vec<(&'static str, Vec<(&'static str, String)>)>,
+    /// Whether the stack has a service in Express Mode too.
+    has_express_service: bool,
     controller: DeploymentControllerType,
     rollout: DeploymentRolloutState,
     /// Service, the alarms of its deployment configuration, and whether ECS heeds them.
     alarms: Vec<(&'static str, Vec<&'static str>, bool)>,
+    /// Whether the services' circuit breaker is on; `None`: they have none.
+    circuit_breaker: Option<bool>,
+    strategy: Option<DeploymentStrategy>,
     /// Repositories with their tag `bluegreen:stacks`.
     repositories: Vec<(&'static str, &'static str)>,
     in_alarm: Vec<&'static str>,
@@ -93,9 +99,12 @@ fn world() -> World {
             ),
             ("cache", vec![("redis", "redis:7".to_owned())]),
         ],
+        has_express_service: false,
         controller: DeploymentControllerType::Ecs,
         rollout: DeploymentRolloutState::Completed,
         alarms: vec![],
+        circuit_breaker: Some(true),
+        strategy: None,
         repositories: vec![("demo", "staging demo")],
         in_alarm: vec![],
         manifests: vec![(DIGEST, manifest(CONFIG))],
@@ -178,6 +187,7 @@ impl World {
                     .build()
             });
         let names: Vec<String> = self.services.iter().map(|(name, _)| arn(name)).collect();
+        let has_express_service = self.has_express_service;
         let resources = mock!(Client::list_stack_resources).then_compute_output(move |request| {
             // One service a page, after a page without any.
             let at = request
@@ -207,6 +217,11 @@ impl World {
                     ResourceStatus::DeleteSkipped,
                 ));
             let output = match at {
+                0 if has_express_service => output.stack_resource_summaries(resource(
+                    "AWS::ECS::ExpressGatewayService",
+                    &arn("express"),
+                    ResourceStatus::CreateComplete,
+                )),
                 0 => output,
                 at => output.stack_resource_summaries(resource(
                     "AWS::ECS::Service",
@@ -226,7 +241,15 @@ impl World {
 
     fn deployment_configuration(&self, service: &str) -> DeploymentConfiguration {
         let alarms = self.alarms.iter().find(|(name, ..)| *name == service);
+        let circuit_breaker = self.circuit_breaker.map(|enable| {
+            DeploymentCircuitBreaker::builder()
+                .enable(enable)
+                .rollback(true)
+                .build()
+        });
         DeploymentConfiguration::builder()
+            .set_deployment_circuit_breaker(circuit_breaker)
+            .set_strategy(self.strategy.clone())
             .set_alarms(alarms.map(|(_, names, enabled)| {
                 DeploymentAlarms::builder()
                     .set_alarm_names(Some(names.iter().map(|name| (*name).to_owned()).collect()))
@@ -902,10 +925,16 @@ async fn the_alarm_of_a_stack_that_is_not_deployed_to_is_none_of_the_pipelines_b
         services: vec![],
         ..world()
     };
+    let express = World {
+        services: vec![],
+        has_express_service: true,
+        ..world()
+    };
     for (world, said) in [
         (unlinked, "bluegreen:stacks"),
         (foreign, "CODE_DEPLOY"),
         (empty, "No ECS service"),
+        (express, "Express Mode"),
     ] {
         for plan in [
             world.plan(on_alarm("errors")).await.unwrap(),
@@ -1115,7 +1144,7 @@ async fn only_a_parameter_of_ours_that_holds_an_image_of_the_release_is_planned_
     world.parameters = vec![
         ("/bluegreen/demo/not-resolved", None),
         ("/shared/demo/image", Some(image("demo:v1"))),
-        ("/bluegreen/tools/image", Some(image("tools:v1"))),
+        ("/bluegreen/demo/tools", Some(image("tools:v1"))),
         ("/bluegreen/demo/subnets", Some("subnet-1".to_owned())),
         ("/bluegreen/demo/foreign", Some(foreign)),
     ];
@@ -1130,6 +1159,58 @@ async fn only_a_parameter_of_ours_that_holds_an_image_of_the_release_is_planned_
     assert_eq!(found.len(), 1);
 }
 
+/// Staging must not say what production's next update deploys.
+#[tokio::test]
+async fn a_parameter_of_another_stack_is_not_written_and_is_told_of() {
+    let mut world = world();
+    for name in [
+        "/bluegreen/shop/image",
+        "/bluegreen/demo-production/image",
+        "/bluegreen/demo",
+        "/bluegreen/image",
+    ] {
+        world.parameters = vec![(name, Some(image("demo:v1")))];
+        let plan = world.plan(by_tag()).await.unwrap();
+        assert!(plan.image_parameters.is_empty(), "{name}");
+        let [note] = &plan.notes[..] else {
+            panic!("{:?}", plan.notes);
+        };
+        for part in [name, "/bluegreen/demo/image"] {
+            assert!(note.contains(part), "{note}");
+        }
+        let rollback = json!({"stack": "demo", "action": "rollback"});
+        let plan = world.plan(rollback).await.unwrap();
+        assert!(plan.image_parameters.is_empty(), "{name}");
+    }
+    world.parameters = vec![("/bluegreen/demo/image", Some(image("demo:v1")))];
+    assert!(world.plan(by_tag()).await.unwrap().notes.is_empty());
+}
+
+/// <https://docs.aws.amazon.com/AmazonECS/latest/developerguide/deployment-circuit-breaker.html>
+#[tokio::test]
+async fn rolling_services_without_a_circuit_breaker_are_told_of() {
+    let mut world = world();
+    world.circuit_breaker = None;
+    let notes = world.plan(by_tag()).await.unwrap().notes;
+    let [note] = &notes[..] else {
+        panic!("{notes:?}");
+    };
+    for part in [
+        "service/demo/web",
+        "service/demo/worker",
+        "3600 seconds",
+        "circuit breaker",
+    ] {
+        assert!(note.contains(part), "{note}");
+    }
+    assert!(!note.contains("cache"), "{note}");
+    world.strategy = Some(DeploymentStrategy::BlueGreen);
+    assert!(world.plan(by_tag()).await.unwrap().notes.is_empty());
+    world.circuit_breaker = Some(false);
+    world.strategy = Some(DeploymentStrategy::Rolling);
+    assert_eq!(world.plan(by_tag()).await.unwrap().notes.len(), 1);
+}
+
 #[tokio::test]
 async fn a_rollback_plans_the_parameter_of_every_repository_that_it_may_go_back_in() {
     let mut world = world();
@@ -1139,12 +1220,12 @@ async fn a_rollback_plans_the_parameter_of_every_repository_that_it_may_go_back_
     world.repositories.push(("tools", "demo"));
     world
         .parameters
-        .push(("/bluegreen/tools/image", Some(image("tools:v1"))));
+        .push(("/bluegreen/demo/tools", Some(image("tools:v1"))));
     let rollback = json!({"stack": "demo", "action": "rollback"});
     let planned = world.plan(rollback).await.unwrap().image_parameters;
     assert_eq!(
         serde_json::to_value(planned).unwrap(),
-        json!({"demo": "/bluegreen/demo/image", "tools": "/bluegreen/tools/image"})
+        json!({"demo": "/bluegreen/demo/image", "tools": "/bluegreen/demo/tools"})
     );
 }
 
@@ -1430,6 +1511,178 @@ async fn a_service_that_ecs_does_not_deploy_is_unsupported() {
     let failure = world.refusal(by_tag()).await;
     assert_eq!(failure.error_type, "UnsupportedDeploymentController");
     assert!(failure.error_message.contains("CODE_DEPLOY"), "{failure:?}");
+}
+
+/// <https://github.com/kayac/ecspresso/issues/902>
+#[tokio::test]
+async fn a_service_in_express_mode_is_said_to_be_one_where_no_other_runs_the_image() {
+    let mut world = world();
+    world.has_express_service = true;
+    assert!(world.plan(by_tag()).await.is_ok());
+    let elsewhere = vec![("cache", vec![("redis", "redis:7".to_owned())])];
+    for services in [vec![], elsewhere] {
+        world.services = services;
+        let failure = world.refusal(by_tag()).await;
+        assert_eq!(failure.error_type, "UnsupportedService");
+        for part in [&*arn("express"), "Express Mode", "the stack demo"] {
+            assert!(failure.error_message.contains(part), "{failure:?}");
+        }
+    }
+}
+
+/// A world whose ECS answers as told.
+fn with_ecs(services: aws_smithy_mocks::Rule) -> Sources {
+    Sources {
+        ecs: mock_client!(aws_sdk_ecs, RuleMode::MatchAny, &[&services]),
+        ..world().sources()
+    }
+}
+
+#[tokio::test]
+async fn a_service_without_a_task_definition_is_unsupported() {
+    use aws_sdk_ecs::Client;
+    for (managed_by, said) in [
+        (None, "no task definition"),
+        (Some(ResourceManagementType::Customer), "no task definition"),
+        (Some(ResourceManagementType::Ecs), "Express Mode"),
+    ] {
+        let services = mock!(Client::describe_services).then_compute_output(move |request| {
+            let services = request.services().iter().map(|service| {
+                Service::builder()
+                    .service_arn(service)
+                    .status("ACTIVE")
+                    .set_resource_management_type(managed_by.clone())
+                    .build()
+            });
+            DescribeServicesOutput::builder()
+                .set_services(Some(services.collect()))
+                .build()
+        });
+        let failure = refusal(&with_ecs(services), by_tag()).await;
+        assert_eq!(failure.error_type, "UnsupportedService");
+        assert!(failure.error_message.contains(said), "{failure:?}");
+    }
+}
+
+/// The ARN of a service of before 2021.
+const OLD_ARN: &str = "arn:aws:ecs:us-east-1:123456789012:service/web";
+
+/// A stack with that service, in this world.
+fn with_old_service(services: aws_smithy_mocks::Rule, world: &World) -> Sources {
+    use aws_sdk_cloudformation::Client;
+    let stack = mock!(Client::describe_stacks).then_output(|| {
+        let stack = CfnStack::builder().stack_status(StackStatus::CreateComplete);
+        DescribeStacksOutput::builder()
+            .stacks(stack.build())
+            .build()
+    });
+    let resources = mock!(Client::list_stack_resources).then_output(|| {
+        let service = StackResourceSummary::builder()
+            .resource_type("AWS::ECS::Service")
+            .physical_resource_id(OLD_ARN);
+        ListStackResourcesOutput::builder()
+            .stack_resource_summaries(service.build())
+            .build()
+    });
+    let definition = mock!(aws_sdk_ecs::Client::describe_task_definition).then_output(|| {
+        let container = ContainerDefinition::builder()
+            .name("web")
+            .image(image("demo:v1"));
+        let definition = TaskDefinition::builder()
+            .task_definition_arn("web:1")
+            .container_definitions(container.build());
+        DescribeTaskDefinitionOutput::builder()
+            .task_definition(definition.build())
+            .build()
+    });
+    Sources {
+        cloudformation: mock_client!(
+            aws_sdk_cloudformation,
+            RuleMode::MatchAny,
+            &[&stack, &resources]
+        ),
+        ecs: mock_client!(aws_sdk_ecs, RuleMode::MatchAny, &[&services, &definition]),
+        ..world.sources()
+    }
+}
+
+/// Its cluster is not guessed at (<https://github.com/port-labs/ocean/issues/3940>).
+#[tokio::test]
+async fn a_service_whose_old_arn_names_no_cluster_is_told_of_unless_the_default_one_has_it() {
+    use aws_sdk_ecs::Client;
+    use aws_sdk_ecs::operation::describe_services::DescribeServicesError;
+    use aws_sdk_ecs::types::error::ClusterNotFoundException;
+    let unknown = || {
+        mock!(Client::describe_services)
+            .match_requests(|request| request.cluster().unwrap().ends_with(":cluster/default"))
+    };
+    let missing = unknown().then_output(|| DescribeServicesOutput::builder().build());
+    let no_cluster = unknown().then_error(|| {
+        let error = ClusterNotFoundException::builder()
+            .meta(
+                aws_sdk_ecs::error::ErrorMetadata::builder()
+                    .code("ClusterNotFoundException")
+                    .build(),
+            )
+            .build();
+        DescribeServicesError::ClusterNotFoundException(error)
+    });
+    for services in [missing, no_cluster] {
+        let sources = with_old_service(services, &world());
+        let failure = refusal(&sources, by_tag()).await;
+        assert_eq!(failure.error_type, "UnsupportedService");
+        for part in [OLD_ARN, "format of before 2021", "cluster default"] {
+            assert!(failure.error_message.contains(part), "{failure:?}");
+        }
+    }
+    // CloudFormation keeps the old ARN of a service that has got a new one.
+    let renewed = "arn:aws:ecs:us-east-1:123456789012:service/default/web";
+    for told in [OLD_ARN, renewed] {
+        let known = unknown().then_output(move || {
+            let service = Service::builder()
+                .service_arn(told)
+                .status("ACTIVE")
+                .task_definition("web:1");
+            DescribeServicesOutput::builder()
+                .services(service.build())
+                .build()
+        });
+        let sources = with_old_service(known, &world());
+        let plan = handle(&sources, event(by_tag())).await.unwrap();
+        assert_eq!(plan.services[0].service, told);
+    }
+}
+
+/// <https://github.com/matrix-org/dendrite/issues/806>
+#[tokio::test]
+async fn a_repository_of_several_images_that_tags_tell_apart_is_refused() {
+    let services = |web: &str, nginx: &str| {
+        vec![
+            ("web", vec![("web", image(web)), ("nginx", image(nginx))]),
+            ("worker", vec![("worker", image(web))]),
+        ]
+    };
+    let mut world = world();
+    world.outputs = vec![];
+    world.services = services("demo:web-12", "demo:nginx-3");
+    let failure = world.refusal(by_tag()).await;
+    assert_eq!(failure.error_type, "SeveralImages");
+    for part in [
+        "web has demo:web-12",
+        "nginx has demo:nginx-3",
+        "the repository demo",
+    ] {
+        assert!(failure.error_message.contains(part), "{failure:?}");
+    }
+    let digest = format!("demo@{DIGEST}");
+    for (web, nginx) in [
+        ("demo:v1", "demo:v1"),
+        ("demo:v1", &*digest),
+        (&*digest, "demo@sha256:0"),
+    ] {
+        world.services = services(web, nginx);
+        assert!(world.plan(by_tag()).await.is_ok(), "{web} {nginx}");
+    }
 }
 
 #[tokio::test]

@@ -1,7 +1,8 @@
 //! Which repository's image is released into the stack.
 
 use crate::failure::Failure;
-use crate::services::{AppService, ServiceArn};
+use crate::services::{AppService, EXPRESS_MODE, ServiceArn};
+use crate::stack::Stack;
 use aws_sdk_ecr::Client;
 use bluegreen_runtime::AwsRequestFailed;
 use std::collections::BTreeSet;
@@ -10,7 +11,7 @@ use std::collections::BTreeSet;
 /// several do.
 pub(crate) async fn choose(
     client: &Client,
-    stack: &str,
+    stack: &Stack,
     services: &[AppService],
     wanted: Option<&str>,
 ) -> Result<String, Failure> {
@@ -18,7 +19,7 @@ pub(crate) async fn choose(
     match linked.len() {
         1 => Ok(linked.remove(0)),
         _ => Err(Failure::AmbiguousRepository {
-            stack: stack.to_owned(),
+            stack: stack.name.clone(),
             repositories: linked.join(", "),
         }),
     }
@@ -28,7 +29,7 @@ pub(crate) async fn choose(
 /// must agree: a tag alone gives nobody a way into a stack.
 pub(crate) async fn linked(
     client: &Client,
-    stack: &str,
+    stack: &Stack,
     services: &[AppService],
     wanted: Option<&str>,
 ) -> Result<Vec<String>, Failure> {
@@ -46,14 +47,14 @@ pub(crate) async fn linked(
     };
     let mut linked = Vec::new();
     for repository in &run {
-        if names_stack(client, service, repository, stack).await? {
+        if names_stack(client, service, repository, &stack.name).await? {
             linked.push((*repository).to_owned());
         }
     }
     match linked.is_empty() {
         false => Ok(linked),
         true => Err(Failure::RepositoryNotLinked {
-            stack: stack.to_owned(),
+            stack: stack.name.clone(),
             repositories: run.into_iter().collect::<Vec<_>>().join(", "),
         }),
     }
@@ -72,9 +73,12 @@ pub(crate) async fn is_linked(
     }
 }
 
-fn no_services(stack: &str, wanted: Option<&str>) -> Failure {
+fn no_services(stack: &Stack, wanted: Option<&str>) -> Failure {
+    if let Some(service) = stack.express_services.first() {
+        return stack.unsupported(service, EXPRESS_MODE);
+    }
     Failure::NoServices {
-        stack: stack.to_owned(),
+        stack: stack.name.clone(),
         wanted: match wanted {
             Some(repository) => format!("the ECR repository {repository}"),
             None => "an ECR repository of this account and region".to_owned(),
@@ -101,4 +105,36 @@ async fn names_stack(
         Err(failure) if failure.code == "RepositoryNotFoundException" => Ok(false),
         Err(failure) => Err(failure),
     }
+}
+
+/// A repository may hold several images that its tags tell apart, `web-12` and `nginx-3`; a release
+/// would put the same one into each container
+/// (<https://github.com/matrix-org/dendrite/issues/806>).
+///
+/// By their digests nobody can tell them apart from one image of two releases, as a stack has them in which
+/// one service fell behind.
+///
+/// # Errors
+/// `SeveralImages` where containers name different tags.
+pub(crate) fn check_one_image(
+    stack: &Stack,
+    unit: &[AppService],
+    repository: &str,
+) -> Result<(), Failure> {
+    let named: Vec<(&str, &str)> = unit
+        .iter()
+        .flat_map(|service| service.tags_of(repository))
+        .collect();
+    let tags: BTreeSet<&str> = named.iter().map(|(_, tag)| *tag).collect();
+    if tags.len() < 2 {
+        return Ok(());
+    }
+    let images = named
+        .iter()
+        .map(|(container, tag)| format!("the container {container} has {repository}:{tag}"));
+    Err(Failure::SeveralImages {
+        stack: stack.name.clone(),
+        repository: repository.to_owned(),
+        images: images.collect::<Vec<_>>().join(", "),
+    })
 }

@@ -4,12 +4,20 @@ use crate::failure::Failure;
 use crate::stack::Stack;
 use aws_sdk_ecs::Client;
 use aws_sdk_ecs::types::{
-    Compatibility, CpuArchitecture, DeploymentControllerType, OsFamily, Service, TaskDefinition,
+    Compatibility, CpuArchitecture, DeploymentControllerType, DeploymentStrategy, OsFamily,
+    ResourceManagementType, Service, TaskDefinition,
 };
 use bluegreen_contract::{Container, ImageConfig, PlannedService, Platform, Revision};
 use bluegreen_ecr::{EcrImage, of_platform};
 use bluegreen_ecs::{Described, describe_task_definition, is_at_rest, pinned_to};
 use bluegreen_runtime::AwsRequestFailed;
+
+pub(crate) const EXPRESS_MODE: &str = "it is in Express Mode (AWS::ECS::ExpressGatewayService), where ECS alone makes task definitions. Make it an AWS::ECS::Service";
+const WITHOUT_TASK_DEFINITION: &str =
+    "ECS tells no task definition of it, so that nobody knows what it runs. Give it one";
+/// CloudFormation keeps the old ARN also when ECS has given the service a new one
+/// (<https://docs.aws.amazon.com/AmazonECS/latest/developerguide/service-arn-migration.html>).
+const OLD_ARN: &str = "its ARN has the format of before 2021, which does not name its cluster, and the cluster default has no such service. CloudFormation keeps this ARN as long as it has the service: let it make a new one, under another name";
 
 /// An active service with its current task definition.
 pub(crate) struct AppService {
@@ -17,6 +25,8 @@ pub(crate) struct AppService {
     /// Name of a deployment controller that is not ECS's own.
     foreign_controller: Option<String>,
     is_at_rest: bool,
+    /// ECS replaces its tasks one after the other, and goes on however many of the new ones fail.
+    rolls_without_circuit_breaker: bool,
     /// Names of the CloudWatch alarms that end a deployment of it.
     alarms: Vec<String>,
     /// `None` where another controller keeps it in task sets.
@@ -24,7 +34,7 @@ pub(crate) struct AppService {
 }
 
 /// The parts of `arn:PARTITION:ecs:REGION:ACCOUNT:service/CLUSTER/NAME`. The oldest services lack
-/// the cluster in their ARN; it is then taken to be the default one.
+/// the cluster in their ARN; they are looked for in the default one.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub(crate) struct ServiceArn {
     pub(crate) service: String,
@@ -32,6 +42,8 @@ pub(crate) struct ServiceArn {
     pub(crate) partition: String,
     pub(crate) region: String,
     pub(crate) account: String,
+    /// Whether the ARN says so.
+    names_cluster: bool,
 }
 
 impl ServiceArn {
@@ -48,16 +60,25 @@ impl ServiceArn {
             return None;
         };
         let path = resource.strip_prefix("service/")?;
-        let cluster = path
-            .split_once('/')
-            .map_or("default", |(cluster, _)| cluster);
+        let cluster = path.split_once('/').map(|(cluster, _)| cluster);
+        let names_cluster = cluster.is_some();
+        let cluster = cluster.unwrap_or("default");
         Some(ServiceArn {
             service: service.to_owned(),
             cluster: format!("arn:{partition}:ecs:{region}:{account}:cluster/{cluster}"),
             partition: partition.to_owned(),
             region: region.to_owned(),
             account: account.to_owned(),
+            names_cluster,
         })
+    }
+
+    /// The ARN that ECS gives a service of the old format when somebody asks for a new one.
+    fn renewed(&self) -> String {
+        match self.names_cluster {
+            true => self.service.clone(),
+            false => self.service.replacen(":service/", ":service/default/", 1),
+        }
     }
 }
 
@@ -96,6 +117,13 @@ impl AppService {
             .map(|(_, image)| image.repository)
     }
 
+    /// The containers whose image of this repository is named by a tag alone, each with the tag.
+    pub(crate) fn tags_of(&self, repository: &str) -> impl Iterator<Item = (&str, &str)> {
+        self.ecr_containers()
+            .filter(move |(_, image)| image.repository == repository && image.digest.is_none())
+            .filter_map(|(name, image)| Some((name, image.tag?)))
+    }
+
     /// Names of the containers with an image of one of the repositories.
     pub(crate) fn containers_of(&self, repositories: &[&str]) -> Vec<&str> {
         self.ecr_containers()
@@ -123,6 +151,10 @@ impl AppService {
                 .map(|config| config.entry_point.as_slice())
                 .unwrap_or_default(),
         }
+    }
+
+    pub(crate) fn rolls_without_circuit_breaker(&self) -> bool {
+        self.rolls_without_circuit_breaker
     }
 
     pub(crate) fn alarms(&self) -> impl Iterator<Item = &str> {
@@ -183,7 +215,7 @@ impl AppService {
 ///
 /// # Errors
 /// `UnsupportedDeploymentController` for a service of which nobody can say what it runs, since its
-/// task definition is with another controller.
+/// task definition is with another controller; `UnsupportedService` where ECS tells none either.
 pub(crate) async fn load(
     client: &Client,
     stack: &Stack,
@@ -196,6 +228,7 @@ pub(crate) async fn load(
             .map(|controller| controller.r#type())
             .filter(|controller| **controller != DeploymentControllerType::Ecs)
             .map(|controller| controller.as_str().to_owned());
+        let is_express = service.resource_management_type() == Some(&ResourceManagementType::Ecs);
         let revision = match service.task_definition() {
             Some(arn) => match known.iter().find(|known| known.task_definition == arn) {
                 Some(known) => Some(known.clone()),
@@ -207,11 +240,17 @@ pub(crate) async fn load(
             arn,
             foreign_controller,
             is_at_rest: is_at_rest(&service),
+            rolls_without_circuit_breaker: rolls_without_circuit_breaker(&service),
             alarms: alarms(&service),
             revision,
         };
         if service.revision.is_none() {
             service.check_controller()?;
+            let problem = match is_express {
+                true => EXPRESS_MODE,
+                false => WITHOUT_TASK_DEFINITION,
+            };
+            return Err(stack.unsupported(&service.arn.service, problem));
         }
         loaded.push(service);
     }
@@ -266,7 +305,7 @@ fn platform(revision: &TaskDefinition) -> Option<Platform> {
 async fn describe_all(
     client: &Client,
     stack: &Stack,
-) -> Result<Vec<(ServiceArn, Service)>, AwsRequestFailed> {
+) -> Result<Vec<(ServiceArn, Service)>, Failure> {
     let mut arns = Vec::with_capacity(stack.services.len());
     for service in &stack.services {
         arns.push(
@@ -277,16 +316,40 @@ async fn describe_all(
     let asked = arns
         .iter()
         .map(|arn| (arn.cluster.as_str(), arn.service.as_str()));
-    let mut described = bluegreen_ecs::describe_services(client, asked).await?;
+    let described = bluegreen_ecs::describe_services(client, asked).await;
+    let mut described = described.map_err(|failure| no_cluster(stack, &arns, failure))?;
     arns.into_iter()
-        .map(|arn| match described.remove(&arn.service) {
-            None => Err(missing(stack, &arn.service, "ECS does not know it")),
-            Some(service) if service.status().is_some_and(|status| status != "ACTIVE") => {
-                Err(missing(stack, &arn.service, "it is not active any more"))
+        .map(|arn| {
+            let known = described.remove(&arn.service);
+            let service = known.or_else(|| described.remove(&arn.renewed()));
+            match service {
+                None if !arn.names_cluster => Err(stack.unsupported(&arn.service, OLD_ARN)),
+                None => Err(missing(stack, &arn.service, "ECS does not know it").into()),
+                Some(service) if service.status().is_some_and(|status| status != "ACTIVE") => {
+                    Err(missing(stack, &arn.service, "it is not active any more").into())
+                }
+                Some(service) => Ok((as_told(arn, &service), service)),
             }
-            Some(service) => Ok((arn, service)),
         })
         .collect()
+}
+
+/// The ARN by which ECS knows the service.
+fn as_told(arn: ServiceArn, service: &Service) -> ServiceArn {
+    let told = service.service_arn().and_then(ServiceArn::parse);
+    told.unwrap_or(arn)
+}
+
+/// An account may have no cluster of the name `default`.
+fn no_cluster(stack: &Stack, arns: &[ServiceArn], failure: AwsRequestFailed) -> Failure {
+    let is_asked_for = |arn: &&ServiceArn| failure.resource.contains(&arn.service);
+    let mut old = arns.iter().filter(|arn| !arn.names_cluster);
+    match old.find(is_asked_for) {
+        Some(old) if failure.code == "ClusterNotFoundException" => {
+            stack.unsupported(&old.service, OLD_ARN)
+        }
+        _ => failure.into(),
+    }
 }
 
 /// The stack has a service that ECS does not have: somebody deleted it behind CloudFormation's back.
@@ -301,6 +364,17 @@ fn missing(stack: &Stack, service: &str, problem: &str) -> AwsRequestFailed {
         ),
         refused: true,
     }
+}
+
+/// Whether the circuit breaker acts in the other strategies too, AWS's pages do not agree on
+/// (<https://docs.aws.amazon.com/AmazonECS/latest/APIReference/API_DeploymentCircuitBreaker.html>).
+fn rolls_without_circuit_breaker(service: &Service) -> bool {
+    let configuration = service.deployment_configuration();
+    let strategy = configuration.and_then(|configuration| configuration.strategy());
+    let breaker =
+        configuration.and_then(|configuration| configuration.deployment_circuit_breaker());
+    strategy.is_none_or(|strategy| *strategy == DeploymentStrategy::Rolling)
+        && !breaker.is_some_and(|breaker| breaker.enable())
 }
 
 /// The alarms of the service's deployment configuration, where ECS heeds them.
@@ -333,14 +407,11 @@ mod tests {
     }
 
     #[test]
-    fn the_oldest_services_are_in_the_default_cluster() {
+    fn the_oldest_services_are_looked_for_in_the_default_cluster() {
         let arn = "arn:aws:ecs:us-east-1:123456789012:service/web";
-        assert!(
-            ServiceArn::parse(arn)
-                .unwrap()
-                .cluster
-                .ends_with(":cluster/default")
-        );
+        let parsed = ServiceArn::parse(arn).unwrap();
+        assert!(parsed.cluster.ends_with(":cluster/default"));
+        assert!(parsed.renewed().ends_with(":service/default/web"));
     }
 
     #[test]

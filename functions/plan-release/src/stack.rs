@@ -6,6 +6,9 @@ use bluegreen_runtime::{AwsRequestFailed, failed};
 use std::collections::HashMap;
 
 const SERVICE_TYPE: &str = "AWS::ECS::Service";
+/// A service in Express Mode: ECS makes its task definition and all around it by itself
+/// (<https://docs.aws.amazon.com/AmazonECS/latest/developerguide/express-service-work.html>).
+const EXPRESS_TYPE: &str = "AWS::ECS::ExpressGatewayService";
 
 /// A stack that nobody is changing.
 #[derive(Debug)]
@@ -18,6 +21,8 @@ pub(crate) struct Stack {
     pub(crate) stored: Vec<StoredParameter>,
     /// ARNs of its ECS services, in order.
     pub(crate) services: Vec<String>,
+    /// ARNs of its services in Express Mode, in order.
+    pub(crate) express_services: Vec<String>,
 }
 
 /// A parameter of the Parameter Store that is the value of a parameter of the template.
@@ -33,8 +38,10 @@ impl Stack {
         let (stack, services) = tokio::join!(describe(client, name), services(client, name));
         // Of a stack that is not there, the former says so.
         let stack = stack?;
+        let (services, express_services) = services?;
         Ok(Stack {
-            services: services?,
+            services,
+            express_services,
             ..stack
         })
     }
@@ -43,6 +50,15 @@ impl Stack {
     pub(crate) fn output(&self, name: &str) -> Option<&str> {
         let value = self.outputs.get(name).map(|value| value.trim());
         value.filter(|value| !value.is_empty())
+    }
+
+    /// The failure of a service that cannot be released.
+    pub(crate) fn unsupported(&self, service: &str, problem: &'static str) -> Failure {
+        Failure::UnsupportedService {
+            stack: self.name.clone(),
+            service: service.to_owned(),
+            problem,
+        }
     }
 
     /// The failure of an output that cannot be used.
@@ -96,6 +112,7 @@ async fn describe(client: &Client, name: &str) -> Result<Stack, Failure> {
         outputs: outputs.collect(),
         stored: stored.collect(),
         services: vec![],
+        express_services: vec![],
     })
 }
 
@@ -111,8 +128,12 @@ fn is_missing_stack(failure: &AwsRequestFailed) -> bool {
     failure.code == "ValidationError" && failure.message.contains("does not exist")
 }
 
-async fn services(client: &Client, name: &str) -> Result<Vec<String>, AwsRequestFailed> {
-    let mut services = Vec::new();
+/// The ARNs of the stack's services, and of those in Express Mode.
+async fn services(
+    client: &Client,
+    name: &str,
+) -> Result<(Vec<String>, Vec<String>), AwsRequestFailed> {
+    let mut resources = Vec::new();
     let mut next_token = None;
     loop {
         let page = client
@@ -122,25 +143,28 @@ async fn services(client: &Client, name: &str) -> Result<Vec<String>, AwsRequest
             .send()
             .await
             .map_err(failed("cloudformation:ListStackResources", name))?;
-        services.extend(
-            page.stack_resource_summaries()
-                .iter()
-                .filter(|resource| resource.resource_type() == Some(SERVICE_TYPE))
-                .filter(|resource| {
-                    resource
-                        .resource_status()
-                        .is_none_or(|status| !is_gone(status.as_str()))
-                })
-                .filter_map(|resource| resource.physical_resource_id())
-                .map(str::to_owned),
-        );
+        resources.extend(page.stack_resource_summaries.unwrap_or_default());
         next_token = page.next_token;
         if next_token.is_none() {
             break;
         }
     }
-    services.sort();
-    Ok(services)
+    let of_type = |wanted: &str| {
+        let found = resources.iter();
+        let mut found: Vec<String> = found
+            .filter(|resource| resource.resource_type() == Some(wanted))
+            .filter(|resource| {
+                resource
+                    .resource_status()
+                    .is_none_or(|status| !is_gone(status.as_str()))
+            })
+            .filter_map(|resource| resource.physical_resource_id())
+            .map(str::to_owned)
+            .collect();
+        found.sort();
+        found
+    };
+    Ok((of_type(SERVICE_TYPE), of_type(EXPRESS_TYPE)))
 }
 
 /// The stack does not hold the resource any more; a skipped one was left to itself.

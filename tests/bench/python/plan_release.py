@@ -381,7 +381,7 @@ def image_parameters(stack, unit, repositories):
     found = {}
     for name, value in stack.stored:
         match = task_definition.IMAGE.fullmatch(value)
-        if name.startswith("/bluegreen/") and match and match["repository"] in repositories:
+        if name.startswith(f"/bluegreen/{stack.name}/") and match and match["repository"] in repositories:
             if any(service.is_beside(match) for service in unit):
                 found[match["repository"]] = name
     return found
