@@ -618,6 +618,8 @@ class Pipeline(TemplateTest):
             ("Architecture", "riscv"),
             ("TaskRoles", "a role"),
             ("InfrastructureRoles", "a role"),
+            ("TaskRoles", "shop-*,a role"),
+            ("TaskRoles", "shop-*,,cafe-*"),
             ("LogRetentionDays", "2"),
             ("RecordRetentionDays", "29"),
             ("RecordRetentionDays", "3654"),
@@ -625,6 +627,43 @@ class Pipeline(TemplateTest):
         ):
             with self.subTest(parameter, value=value):
                 self.refused(f"{parameter} failed to satisfy", **{parameter: value})
+
+
+    def passed_roles(self, **parameters: str) -> list[list[str]]:
+        """What the functions that give roles to tasks may pass, in a stack of nothing else."""
+        pipeline, template = parsed(self.text()), {}
+        template["Parameters"] = {"TaskRoles": pipeline["Parameters"]["TaskRoles"]}
+        template["Resources"] = roles = {}
+        for name, role in pipeline["Resources"].items():
+            policies = role["Properties"].get("Policies", [])
+            for policy in policies:
+                statements = policy["PolicyDocument"]["Statement"]
+                passing = [it for it in statements if it["Action"] == "iam:PassRole"]
+                if passing:
+                    policy["PolicyDocument"]["Statement"] = passing
+                    roles[name] = role
+        deployed = self.deploy(self.stack, template, **parameters)
+        self.assertEqual(deployed["StackStatus"], "CREATE_COMPLETE", self.reasons())
+        iam, passed = self.client("iam"), []
+        for role in self.resources().values():
+            (name,) = iam.list_role_policies(RoleName=role)["PolicyNames"]
+            policy = iam.get_role_policy(RoleName=role, PolicyName=name)
+            (statement,) = policy["PolicyDocument"]["Statement"]
+            passed.append(statement["Resource"])
+        self.take_down()
+        return passed
+
+    def test_one_pipeline_serves_the_roles_of_every_application(self) -> None:
+        """https://docs.aws.amazon.com/AWSCloudFormation/latest/TemplateReference/intrinsic-function-reference-join.html"""
+        own = "arn:*:iam::*:role/bluegreen/*"
+        others = ["arn:*:iam::*:role/shop-*", "arn:*:iam::*:role/team/cafe"]
+        for given, passed in (
+            ({}, [own, own]),
+            ({"TaskRoles": "shop-*"}, [own, others[0]]),
+            ({"TaskRoles": "shop-*,team/cafe"}, [own, *others]),
+        ):
+            with self.subTest(given):
+                self.assertEqual(self.passed_roles(**given), [passed] * 3)
 
 
 class Cluster(TemplateTest):

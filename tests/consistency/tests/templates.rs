@@ -333,16 +333,20 @@ fn no_role_allows_an_action_by_a_wildcard() {
 /// (<https://docs.aws.amazon.com/AmazonECS/latest/developerguide/infrastructure_IAM_role.html>).
 #[test]
 fn a_role_is_passed_to_ecs_alone() {
-    let passes = |parameter: &str, service: &str| {
-        let arn = format!("arn:${{AWS::Partition}}:iam::${{AWS::AccountId}}:role/${{{parameter}}}");
+    let passes = |roles: Value, service: &str| {
         let condition = json!({"StringEquals": {"iam:PassedToService": service}});
         json!({
-            "Effect": "Allow", "Action": "iam:PassRole", "Resource": {"Fn::Sub": arn},
-            "Condition": condition
+            "Effect": "Allow", "Action": "iam:PassRole", "Resource": roles, "Condition": condition
         })
     };
-    let to_tasks = passes("TaskRoles", "ecs-tasks.amazonaws.com");
-    let to_ecs = passes("InfrastructureRoles", "ecs.amazonaws.com");
+    // The application's own, and which TaskRoles names beside them.
+    let roles = "arn:*:iam::*:role/bluegreen/*,arn:*:iam::*:role/${Others}";
+    let others = json!([",arn:*:iam::*:role/", {"Ref": "TaskRoles"}]);
+    let roles = json!([roles, {"Others": {"Fn::Join": others}}]);
+    let roles = json!({"Fn::Split": [",", {"Fn::Sub": roles}]});
+    let to_tasks = passes(roles, "ecs-tasks.amazonaws.com");
+    let volumes = "arn:${AWS::Partition}:iam::${AWS::AccountId}:role/${InfrastructureRoles}";
+    let to_ecs = passes(json!({"Fn::Sub": volumes}), "ecs.amazonaws.com");
     let mut of_volumes = Vec::new();
     for template in templates() {
         for (role, _) in template.resources("AWS::IAM::Role") {
