@@ -31,7 +31,7 @@
 //! [`LocalAws`](crate::client::LocalAws).
 
 use std::collections::{BTreeMap, BTreeSet};
-use std::sync::{Arc, PoisonError};
+use std::sync::Arc;
 
 use axum::body::Body;
 use axum::extract::{Path, Query, Request, State};
@@ -214,7 +214,7 @@ async fn do_not_limit_requests(State(gateway): State<Arc<Gateway>>) -> StatusCod
 }
 
 async fn set_modes(State(gateway): State<Arc<Gateway>>, Json(modes): Json<Modes>) -> StatusCode {
-    *gateway.modes.lock().unwrap_or_else(PoisonError::into_inner) = modes;
+    gateway.ecs.set_modes(modes);
     StatusCode::NO_CONTENT
 }
 

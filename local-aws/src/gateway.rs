@@ -1,6 +1,6 @@
 //! The one endpoint: every request of every service arrives here and is sent to whom it is for.
 
-use std::sync::{Arc, Mutex, PoisonError};
+use std::sync::Arc;
 use std::time::{Instant, SystemTime, UNIX_EPOCH};
 
 use axum::Router;
@@ -23,7 +23,6 @@ use crate::faults::{Answer, Faults, Strike};
 use crate::images::ImageStore;
 use crate::lambda::{self, Completion, InvokeError, LambdaService};
 use crate::load_balancer::LoadBalancers;
-use crate::modes::Modes;
 use crate::permissions::Asked;
 use crate::protocol::{ERROR_TYPE, REQUEST_ID, TRACE_ID};
 use crate::recorder::{Call, Recorder};
@@ -49,7 +48,6 @@ pub(crate) struct Gateway {
     pub(crate) faults: Arc<Faults>,
     pub(crate) request_limits: RequestLimits,
     pub(crate) stale_reads: StaleReads,
-    pub(crate) modes: Mutex<Modes>,
     /// Cancelled when a client asked the local AWS to end.
     pub(crate) shutdown: CancellationToken,
 }
@@ -205,7 +203,7 @@ async fn answer_ecs(gateway: &Gateway, call: &ApiCall) -> Result<Value, ApiError
     }
     match &call.parameters {
         Ok(parameters) => {
-            let modes = *gateway.modes.lock().unwrap_or_else(PoisonError::into_inner);
+            let modes = gateway.ecs.modes();
             if let Some(refusal) = modes.refusal(&call.operation, parameters) {
                 return Err(refusal);
             }

@@ -19,6 +19,12 @@ pub struct Modes {
     ///
     /// <https://docs.aws.amazon.com/AmazonECS/latest/APIReference/API_ListTasks.html>
     pub started_by_is_the_only_filter: bool,
+    /// The circuit breaker acts in rolling updates only, as its reference says, and is DISABLED where
+    /// traffic is shifted, whatever the service's configuration says. That holds for deployments that
+    /// begin from then on.
+    ///
+    /// <https://docs.aws.amazon.com/AmazonECS/latest/APIReference/API_DeploymentCircuitBreaker.html>
+    pub circuit_breaker_of_rolling_updates_only: bool,
 }
 
 impl Modes {

@@ -2,7 +2,7 @@
 
 use std::io::Write;
 use std::path::PathBuf;
-use std::sync::{Arc, Mutex};
+use std::sync::Arc;
 
 use anyhow::Context;
 use clap::Parser;
@@ -149,7 +149,6 @@ fn assemble(
         faults,
         request_limits,
         stale_reads: StaleReads::default(),
-        modes: Mutex::default(),
         shutdown,
     })
 }

@@ -108,6 +108,7 @@ fn main() -> ExitCode {
         services::the_desired_count_changes_without_a_deployment,
         services::a_deleted_service_drains_and_is_inactive,
         services::a_target_group_without_a_load_balancer_is_refused,
+        services::an_early_success_comes_before_or_after_the_old_tasks_are_cleaned_up,
         services::what_the_local_ecs_cannot_do_is_refused,
         tasks::a_task_ends_with_its_exit_code_and_its_output_is_logged_in_order,
         tasks::overrides_change_command_and_environment,

@@ -3,8 +3,9 @@
 use std::time::{Duration, Instant};
 
 use aws_sdk_ecs::types::{
-    DeploymentCircuitBreaker, DeploymentConfiguration, DeploymentEarlySuccessCriteria,
-    DeploymentRolloutState, ServiceDeploymentCircuitBreaker, VersionConsistency,
+    DeploymentCircuitBreaker, DeploymentConfiguration, DeploymentController,
+    DeploymentControllerType, DeploymentEarlySuccessCriteria, DeploymentRolloutState,
+    ServiceDeploymentCircuitBreaker, ServiceRevisionCleanup, VersionConsistency,
 };
 
 use crate::account::{Account, Balancer, CLUSTER, container, eventually};
@@ -485,19 +486,76 @@ pub(crate) async fn a_target_group_without_a_load_balancer_is_refused() {
     assert!(error.is_invalid_parameter_exception(), "{error}");
 }
 
+/// A task that ignores SIGTERM for so many seconds of AWS.
+const STUBBORN: i32 = 120;
+
+/// A rolling deployment that is complete when half of its tasks are healthy.
+fn early_success(cleanup: ServiceRevisionCleanup) -> DeploymentConfiguration {
+    let criteria = DeploymentEarlySuccessCriteria::builder()
+        .enable(true)
+        .healthy_percent(50)
+        .source_service_revision_cleanup(cleanup)
+        .build();
+    DeploymentConfiguration::builder()
+        .minimum_healthy_percent(50)
+        .maximum_percent(200)
+        .early_success_criteria(criteria)
+        .build()
+}
+
+/// <https://docs.aws.amazon.com/AmazonECS/latest/developerguide/early-success-criteria.html>
+pub(crate) async fn an_early_success_comes_before_or_after_the_old_tasks_are_cleaned_up() {
+    use ServiceRevisionCleanup::{Blocking, Deferred};
+    let account = Account::open();
+    let script = "#!/bin/sh\ntrap '' TERM\nwhile true; do sleep 1; done";
+    let image = account.push("stubborn", script, &[]).await;
+    for (name, cleanup, left) in [
+        ("early-blocking", Blocking, 0),
+        ("early-deferred", Deferred, 1),
+    ] {
+        let container = container(&image).stop_timeout(STUBBORN).build();
+        let definition = account.register(name, vec![container]).await;
+        account
+            .create_service(name, &definition, None)
+            .deployment_configuration(early_success(cleanup))
+            .send()
+            .await
+            .unwrap();
+        account.newest_deployment(name, "SUCCESSFUL").await;
+        let request = account.update_service(name).force_new_deployment(true);
+        request.send().await.unwrap();
+        let deployment = account.newest_deployment(name, "SUCCESSFUL").await;
+        let service = account.service(name).await;
+        let [primary, others @ ..] = service.deployments() else {
+            panic!("no deployment");
+        };
+        assert_eq!(others.len(), left, "{name}: {others:?}");
+        assert_eq!(primary.status(), Some("PRIMARY"));
+        let completed = DeploymentRolloutState::Completed;
+        assert_eq!(primary.rollout_state(), Some(&completed));
+        assert_eq!(service.current_service_deployment(), None);
+        let target = deployment.target_service_revision().unwrap();
+        assert!(target.running_task_count() >= 1);
+        eventually("all tasks of one deployment", async || {
+            let service = account.service(name).await;
+            let is_one = service.deployments().len() == 1;
+            (is_one && service.running_count() == 2).then_some(())
+        })
+        .await;
+        account.delete_service(name).await;
+    }
+}
+
 pub(crate) async fn what_the_local_ecs_cannot_do_is_refused() {
     let account = Account::open();
     let image = account.push_server("1", &[]).await;
     let definition = account.define("unsupported", &image).await;
-    let early = DeploymentEarlySuccessCriteria::builder()
-        .enable(true)
-        .build();
-    let early = DeploymentConfiguration::builder()
-        .early_success_criteria(early)
+    let controller = DeploymentController::builder()
+        .r#type(DeploymentControllerType::External)
         .build();
     let refused = account
         .create_service("unsupported", &definition, None)
-        .deployment_configuration(early)
+        .deployment_controller(controller.unwrap())
         .send()
         .await;
     let error = refused.unwrap_err().into_service_error();

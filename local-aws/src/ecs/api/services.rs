@@ -15,9 +15,11 @@ use crate::ecs::model::placement::Placement;
 use crate::ecs::model::service::{NewService, REVISION_FIELDS, Service, ServiceStatus};
 use crate::ecs::model::state::{ServiceKey, State};
 use crate::ecs::model::task::Tasks;
+use crate::ecs::model::task_definitions::TaskDefinition;
 use crate::ecs::model::values::{Object, Tag, parse, put, tags_to_json};
+use crate::ecs::rules::deploy;
 use crate::ecs::rules::services::{complete, validate};
-use crate::ecs::rules::{deploy, strategy};
+use crate::ecs::rules::strategy::{self, Strategy};
 
 /// Fields of requests that are not kept as they are.
 const REQUEST_FIELDS: [&str; 8] = [
@@ -281,7 +283,7 @@ impl Ecs {
                 client_token: parsed.client_token,
             },
         );
-        deploy::deploy(&mut service, &self.inner.names, definition);
+        self.deploy(&mut service, definition);
         let answer = service.to_json(&state.tasks, true);
         state.services.insert(key.clone(), service);
         drop(state);
@@ -342,12 +344,25 @@ impl Ecs {
             service.desired_count = desired;
         }
         if changed || parsed.force_new_deployment {
-            deploy::deploy(service, &self.inner.names, definition);
+            self.deploy(service, definition);
             deploy::keep_serving_as_before(service, before);
         }
         service.wake.notify_one();
         let service = state.service(&cluster, &parsed.service)?;
         Ok(json!({"service": service.to_json(&state.tasks, true)}))
+    }
+
+    /// Starts a deployment of what the service is now. The circuit breaker does not act in all of
+    /// them, in the mode that says so.
+    fn deploy(&self, service: &mut Service, definition: Arc<TaskDefinition>) {
+        deploy::deploy(service, &self.inner.names, definition);
+        let only_rolling = self.modes().circuit_breaker_of_rolling_updates_only;
+        if let Some(begun) = service.ongoing()
+            && only_rolling
+            && Strategy::of(&begun.configuration).is_side_by_side()
+        {
+            begun.breaker.enable = false;
+        }
     }
 
     pub(super) fn delete_service(&self, request: Value) -> Result<Value, ApiError> {
@@ -428,5 +443,69 @@ impl Ecs {
         answer.insert("serviceArns".to_owned(), json!(arns));
         put(&mut answer, "nextToken", next);
         Ok(Value::Object(answer))
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use std::time::Duration;
+
+    use super::*;
+    use crate::ecs::in_process;
+    use crate::modes::Modes;
+
+    /// Deploys a version of which no task runs, and waits until its deployment is told of as wanted.
+    async fn crashes(ecs: &Ecs, wanted: impl Fn(&Value) -> bool) -> Value {
+        in_process::register(ecs, "web").await;
+        let breaker = json!({"enable": true, "rollback": true});
+        let configuration = json!({
+            "strategy": "BLUE_GREEN",
+            "bakeTimeInMinutes": 0,
+            "deploymentCircuitBreaker": breaker,
+        });
+        let service = json!({"desiredCount": 0, "deploymentConfiguration": configuration});
+        in_process::create_service(ecs, &service).await;
+        let newest = async |wanted: &dyn Fn(&Value) -> bool| loop {
+            let newest = in_process::newest_deployment(ecs).await;
+            if wanted(&newest) {
+                return newest;
+            }
+            tokio::time::sleep(Duration::from_millis(10)).await;
+        };
+        newest(&|newest| newest["status"] == "SUCCESSFUL").await;
+        let update = json!({
+            "cluster": in_process::CLUSTER,
+            "service": "web",
+            "desiredCount": 1,
+            "forceNewDeployment": true,
+        });
+        ecs.call("UpdateService", update).await.unwrap();
+        newest(&wanted).await
+    }
+
+    #[tokio::test]
+    async fn the_circuit_breaker_acts_where_traffic_is_shifted_but_for_the_mode_that_says_otherwise()
+     {
+        let ecs = in_process::ecs(1000.0).await;
+        let taken_back = crashes(&ecs, |newest| newest["status"] == "ROLLBACK_SUCCESSFUL").await;
+        let breaker = &taken_back["deploymentCircuitBreaker"];
+        assert_eq!(breaker["status"], "TRIGGERED");
+
+        let ecs = in_process::ecs(1000.0).await;
+        ecs.set_modes(Modes {
+            circuit_breaker_of_rolling_updates_only: true,
+            ..Modes::default()
+        });
+        let failed = |newest: &Value| {
+            let breaker = &newest["deploymentCircuitBreaker"];
+            breaker["failureCount"].as_u64() > Some(3)
+        };
+        let goes_on = crashes(&ecs, failed).await;
+        assert_eq!(goes_on["status"], "IN_PROGRESS");
+        assert_eq!(goes_on["deploymentCircuitBreaker"]["status"], "DISABLED");
+        let request = json!({"cluster": in_process::CLUSTER, "services": ["web"]});
+        let told = ecs.call("DescribeServices", request).await.unwrap();
+        let primary = &told["services"][0]["deployments"][0];
+        assert!(primary["failedTasks"].as_u64() > Some(3), "{primary}");
     }
 }

@@ -10,6 +10,7 @@ use super::pauses::Pauses;
 use super::settings::Settings;
 use crate::ecs::model::names::Names;
 use crate::ecs::model::state::State;
+use crate::modes::Modes;
 
 /// The ECS control plane. Clones share one state.
 #[derive(Clone, Debug)]
@@ -23,6 +24,7 @@ pub(in crate::ecs) struct Inner {
     pub(in crate::ecs) names: Names,
     pub(in crate::ecs) state: Mutex<State>,
     pub(in crate::ecs) pauses: Pauses,
+    modes: Mutex<Modes>,
     /// All lives of tasks and all loops of services.
     pub(in crate::ecs) running: TaskTracker,
     /// Ends them at once.
@@ -50,10 +52,29 @@ impl Ecs {
                 names,
                 state: Mutex::new(state),
                 pauses: Pauses::default(),
+                modes: Mutex::default(),
                 running: TaskTracker::new(),
                 killed: CancellationToken::new(),
             }),
         }
+    }
+
+    /// What it does where AWS's documentation leaves that open.
+    pub(crate) fn modes(&self) -> Modes {
+        *self
+            .inner
+            .modes
+            .lock()
+            .unwrap_or_else(PoisonError::into_inner)
+    }
+
+    /// Lets it do that from now on.
+    pub(crate) fn set_modes(&self, modes: Modes) {
+        *self
+            .inner
+            .modes
+            .lock()
+            .unwrap_or_else(PoisonError::into_inner) = modes;
     }
 
     pub(in crate::ecs) fn lock(&self) -> MutexGuard<'_, State> {

@@ -454,13 +454,21 @@ mod tests {
 
     /// A service of two tasks that have a health check, and its key.
     async fn service() -> (Ecs, ServiceKey) {
+        service_with(&json!({})).await
+    }
+
+    /// The same; `more` adds to what it is.
+    async fn service_with(more: &serde_json::Value) -> (Ecs, ServiceKey) {
         let ecs = in_process::ecs(1.0).await;
         let check = json!({"healthCheck": {"command": ["CMD", "/check"]}});
         let definition = in_process::definition("web", &check);
         ecs.call("RegisterTaskDefinition", definition)
             .await
             .unwrap();
-        in_process::create_service(&ecs, &json!({"desiredCount": 2})).await;
+        let mut request = json!({"desiredCount": 2});
+        let more = more.as_object().unwrap().clone();
+        request.as_object_mut().unwrap().extend(more);
+        in_process::create_service(&ecs, &request).await;
         let key = (in_process::CLUSTER.to_owned(), "web".to_owned());
         ecs.look_at(&key);
         (ecs, key)
@@ -508,6 +516,37 @@ mod tests {
         let deployed = json!({"desiredCount": 2, "forceNewDeployment": true});
         assert_eq!(update(deployed).await, [2, 0]);
         assert_eq!(update(json!({"desiredCount": 3})).await, [3, 1]);
+    }
+
+    /// <https://docs.aws.amazon.com/AmazonECS/latest/developerguide/early-success-criteria.html>
+    #[tokio::test]
+    async fn a_part_of_the_tasks_completes_a_deployment_where_its_criteria_say_so() {
+        let criteria = |percent: u32| {
+            json!({"deploymentConfiguration": {
+                "minimumHealthyPercent": 50,
+                "earlySuccessCriteria": {
+                    "enable": true,
+                    "healthyPercent": percent,
+                    "sourceServiceRevisionCleanup": "BLOCKING",
+                },
+            }})
+        };
+        for (percent, status) in [(50, "SUCCESSFUL"), (51, "IN_PROGRESS")] {
+            let (ecs, key) = service_with(&criteria(percent)).await;
+            let mut healthy = 0;
+            for task in ecs.lock().tasks.values_mut().take(1) {
+                task.last_status = LastStatus::Running;
+                task.times.started = Some(now() - LONG_AGO);
+                task.containers[0].health = Some(HealthStatus::Healthy);
+                healthy += 1;
+            }
+            assert_eq!(healthy, 1);
+            ecs.look_at(&key);
+            let newest = in_process::newest_deployment(&ecs).await;
+            assert_eq!(newest["status"], status);
+            let target = &newest["targetServiceRevision"];
+            assert_eq!(target["requestedTaskCount"], 2);
+        }
     }
 
     #[tokio::test]

@@ -20,6 +20,7 @@ use crate::ecs::model::values::now;
 use crate::ecs::model::walk::{Phase, Shift, Side, Step, Walk, Work};
 use crate::ecs::rules::rollout::{self, Cause};
 use crate::ecs::rules::route::{STAGE_LIMIT, Situation};
+use crate::ecs::rules::strategy::EarlySuccess;
 use crate::ecs::rules::traffic;
 use crate::ecs::rules::view::View;
 
@@ -50,6 +51,8 @@ impl Walk {
     fn situation(&self, service: &Service, view: &View) -> Situation {
         let healthy = |side| self.id(side).map_or(0, |id| view.healthy_in(id));
         let others_alive = |side| self.id(side).map_or(0, |id| view.alive_beside(id));
+        let newest = service.history.back();
+        let early = newest.and_then(|newest| EarlySuccess::of(&newest.configuration));
         Situation {
             desired: service.desired_count,
             blue_healthy: healthy(Side::Blue),
@@ -57,6 +60,7 @@ impl Walk {
             all_healthy: view.healthy(),
             not_blue_alive: others_alive(Side::Blue),
             not_green_alive: others_alive(Side::Green),
+            enough: early.map(|early| early.enough(service.desired_count)),
         }
     }
 }

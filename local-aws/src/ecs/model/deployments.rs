@@ -68,6 +68,8 @@ pub(in crate::ecs) enum Scale {
     /// Those it has: none is started, none is stopped.
     Kept,
     Nothing,
+    /// None any more: the next deployment is successful, or about to be, beside those it still has.
+    CleanUp,
 }
 
 /// What slows the starting of tasks down.
@@ -114,6 +116,13 @@ pub(in crate::ecs) struct Deployment {
 }
 
 impl Deployment {
+    /// It rolls with the others, unless it is cleaned up beside them.
+    pub(in crate::ecs) fn roll(&mut self) {
+        if self.scale != Scale::CleanUp {
+            self.scale = Scale::Rolling;
+        }
+    }
+
     pub(in crate::ecs) fn set_rollout(&mut self, rollout: Rollout, reason: String) {
         if self.rollout != rollout {
             let change = RolloutChange::new(rollout, &reason);

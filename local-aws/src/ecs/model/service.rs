@@ -198,7 +198,7 @@ impl Service {
     /// Whether deployments have tasks of their own rather than replace each other's.
     pub(in crate::ecs) fn is_side_by_side(&self) -> bool {
         let mut deployments = self.deployments.iter();
-        deployments.any(|deployment| deployment.scale != Scale::Rolling)
+        deployments.any(|one| !matches!(one.scale, Scale::Rolling | Scale::CleanUp))
     }
 
     pub(in crate::ecs) fn position(&self, deployment_id: &str) -> Option<usize> {
@@ -238,7 +238,7 @@ impl Service {
             Scale::Full => self.desired_count,
             Scale::Rolling if position == 0 => self.desired_count,
             Scale::Nothing => 0,
-            Scale::Rolling | Scale::Kept => {
+            Scale::Rolling | Scale::Kept | Scale::CleanUp => {
                 let tasks = self.tasks_of(deployment, tasks);
                 tasks.filter(|task| task.wanted).count()
             }

@@ -10,8 +10,10 @@ use crate::ecs::model::service::Service;
 pub(in crate::ecs) struct Crew {
     /// The deployment that new tasks belong to.
     pub(in crate::ecs) id: String,
-    /// Whether it is all of the service's tasks.
+    /// Whether it is all of the service's tasks, but for those of `apart`.
     is_whole: bool,
+    /// The deployments that are cleaned up.
+    apart: Vec<String>,
     pub(in crate::ecs) limits: Limits,
     /// Whether the deployment is not completed.
     rolling: bool,
@@ -51,14 +53,18 @@ impl Crew {
     }
 
     pub(in crate::ecs) fn has(&self, deployment_id: &str) -> bool {
-        self.is_whole || self.id == deployment_id
+        let is_apart = || self.apart.iter().any(|apart| apart == deployment_id);
+        self.id == deployment_id || self.is_whole && !is_apart()
     }
 }
 
 pub(in crate::ecs) fn crews(service: &Service) -> Vec<Crew> {
     let side_by_side = service.is_side_by_side();
     let completed = service.completed_deployment();
-    let serving = completed.filter(|position| !side_by_side && *position > 0);
+    let is_cleaned_up = |one: &Deployment| one.scale == Scale::CleanUp;
+    let serving = completed.filter(|position| {
+        !side_by_side && *position > 0 && !is_cleaned_up(&service.deployments[*position])
+    });
     let serving = serving.map(|position| {
         let deployment = &service.deployments[position];
         Serving {
@@ -67,26 +73,31 @@ pub(in crate::ecs) fn crews(service: &Service) -> Vec<Crew> {
             pause: deployment.throttle.pause(),
         }
     });
+    let apart = service.deployments.iter().filter(|one| is_cleaned_up(one));
+    let apart: Vec<String> = apart.map(|one| one.id.clone()).collect();
     let crew = |deployment: &Deployment| {
         let limits = match deployment.scale {
             Scale::Rolling => limits(service),
             Scale::Full => Limits::new(service.desired_count, 100, 200),
-            Scale::Nothing => Limits::new(0, 100, 200),
+            Scale::Nothing | Scale::CleanUp => Limits::new(0, 100, 200),
             Scale::Kept => return None,
         };
         Some(Crew {
             id: deployment.id.clone(),
-            is_whole: !side_by_side,
+            is_whole: !side_by_side && !is_cleaned_up(deployment),
+            apart: apart.clone(),
             limits,
             rolling: deployment.rollout != Rollout::Completed,
             starts: deployment.rollout != Rollout::Failed,
             pause: deployment.throttle.pause(),
-            serving: serving.clone(),
+            serving: serving.clone().filter(|_| !is_cleaned_up(deployment)),
         })
     };
-    let deployments = service.deployments.iter();
-    let count = if side_by_side { usize::MAX } else { 1 };
-    deployments.take(count).filter_map(crew).collect()
+    let deployments = service.deployments.iter().enumerate();
+    deployments
+        .filter(|(position, one)| side_by_side || *position == 0 || is_cleaned_up(one))
+        .filter_map(|(_, deployment)| crew(deployment))
+        .collect()
 }
 
 fn limits(service: &Service) -> Limits {

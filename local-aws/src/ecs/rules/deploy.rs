@@ -168,15 +168,15 @@ fn prepare_walk(
         has_hooks: !hooks.is_empty(),
     });
     if route.is_empty() {
-        for deployment in &mut service.deployments {
-            deployment.scale = Scale::Rolling;
-        }
+        service.deployments.iter_mut().for_each(Deployment::roll);
         return None;
     }
     let blue = serving_deployment(service);
     for (position, deployment) in service.deployments.iter_mut().enumerate() {
         if Some(position) != blue {
-            deployment.scale = Scale::Kept;
+            if deployment.scale != Scale::CleanUp {
+                deployment.scale = Scale::Kept;
+            }
             continue;
         }
         deployment.scale = Scale::Full;

@@ -4,7 +4,7 @@ use std::time::Duration;
 
 use tokio::time::Instant;
 
-use super::strategy::{self, Strategy};
+use super::strategy::{self, EarlySuccess, Strategy};
 use super::view::View;
 use super::{circuit_breaker, rolling, route};
 use crate::clock::Clock;
@@ -273,6 +273,12 @@ fn roll_back(service: &mut Service, cause: &str, failure: Option<&str>) {
         return;
     };
     service.make_primary(position);
+    for deployment in &mut service.deployments {
+        // What was about to be cleaned up serves again.
+        if deployment.scale == Scale::CleanUp {
+            deployment.scale = Scale::Rolling;
+        }
+    }
     let target = &mut service.deployments[0];
     let (id, revision_arn) = (target.id.clone(), target.revision_arn.clone());
     target.failed_tasks = 0;
@@ -305,9 +311,7 @@ pub(in crate::ecs) fn begin_to_roll(service: &mut Service) {
         deployment.scale == Scale::Nothing && deployment.rollout != Rollout::InProgress
     };
     service.deployments.retain(|one| !given_way(one));
-    for deployment in &mut service.deployments {
-        deployment.scale = Scale::Rolling;
-    }
+    service.deployments.iter_mut().for_each(Deployment::roll);
     service.wake.notify_one();
 }
 
@@ -321,9 +325,7 @@ pub(in crate::ecs) fn arrive(service: &mut Service, state: &State) {
     if !rolls || ongoing.status == Status::RollbackInProgress {
         complete(service, state);
     }
-    for deployment in &mut service.deployments {
-        deployment.scale = Scale::Rolling;
-    }
+    service.deployments.iter_mut().for_each(Deployment::roll);
     service.wake.notify_one();
 }
 
@@ -331,6 +333,29 @@ pub(in crate::ecs) fn arrive(service: &mut Service, state: &State) {
 fn complete(service: &mut Service, state: &State) {
     keep_final_states(service, state);
     service.deployments.truncate(1);
+    succeed(service);
+}
+
+/// A rolling deployment has as many healthy tasks as its early success criteria want, and has
+/// baked: what is left of the others is cleaned up, before it is complete or afterwards.
+///
+/// <https://docs.aws.amazon.com/AmazonECS/latest/developerguide/early-success-criteria.html>
+fn complete_early(service: &mut Service, state: &State, early: EarlySuccess, others_alive: usize) {
+    let others = service.deployments.iter_mut().skip(1);
+    for deployment in others.filter(|one| one.scale != Scale::CleanUp) {
+        deployment.scale = Scale::CleanUp;
+        service.wake.notify_one();
+    }
+    if early.is_clean_up_deferred {
+        keep_final_states(service, state);
+        succeed(service);
+    } else if others_alive == 0 {
+        complete(service, state);
+    }
+}
+
+/// The primary deployment is complete.
+fn succeed(service: &mut Service) {
     let Some(primary) = service.deployments.first_mut() else {
         return;
     };
@@ -361,14 +386,21 @@ pub(in crate::ecs) fn conclude(
 ) -> Option<Duration> {
     let primary = service.deployments.first()?;
     let serving = view.healthy_in(&primary.id);
-    let settled = serving == service.desired_count
-        && view.wanted() == serving
-        && view.alive_beside(&primary.id) == 0;
+    let desired = service.desired_count;
+    let settled =
+        serving == desired && view.wanted() == serving && view.alive_beside(&primary.id) == 0;
     let rollout = primary.rollout;
+    let others_alive = view.alive_beside(&primary.id);
     let is_on_its_way = service.ongoing().is_some_and(|one| one.walk.is_some());
+    let early = early_success(service).filter(|early| serving >= early.enough(desired));
     let mut bakes = None;
     if is_on_its_way || service.is_side_by_side() {
         // Whether it is complete is a question of its way through the stages.
+    } else if let Some(early) = early.filter(|_| rollout == Rollout::InProgress) {
+        bakes = still_bakes(service, clock);
+        if bakes.is_none() {
+            complete_early(service, state, early, others_alive);
+        }
     } else if settled && rollout == Rollout::InProgress {
         bakes = still_bakes(service, clock);
         if bakes.is_none() {
@@ -409,6 +441,14 @@ fn still_bakes(service: &mut Service, clock: Clock) -> Option<Duration> {
     (!left.is_zero()).then_some(left)
 }
 
+/// The criteria by which the rolling deployment that goes on is complete before all its tasks are
+/// there. A rollback has none: that it has is not documented.
+fn early_success(service: &mut Service) -> Option<EarlySuccess> {
+    let ongoing = service.ongoing()?;
+    let is_rollback = ongoing.status == Status::RollbackInProgress;
+    EarlySuccess::of(&ongoing.configuration).filter(|_| !is_rollback)
+}
+
 /// A deployment that is neither the primary one nor one to roll back to goes with its last task.
 fn forget_finished_deployments(service: &mut Service, state: &State) {
     let finished: Vec<String> = service
@@ -416,7 +456,7 @@ fn forget_finished_deployments(service: &mut Service, state: &State) {
         .iter()
         .skip(1)
         .filter(|deployment| {
-            deployment.rollout != Rollout::Completed
+            (deployment.rollout != Rollout::Completed || deployment.scale == Scale::CleanUp)
                 && service
                     .tasks_of(deployment, &state.tasks)
                     .all(|task| task.last_status == LastStatus::Stopped)

@@ -152,6 +152,8 @@ pub(in crate::ecs) struct Situation {
     /// Tasks that run or drain, without those of blue and of green.
     pub(in crate::ecs) not_blue_alive: usize,
     pub(in crate::ecs) not_green_alive: usize,
+    /// So many healthy tasks of green are enough, where that is not all.
+    pub(in crate::ecs) enough: Option<usize>,
 }
 
 impl Situation {
@@ -169,7 +171,10 @@ impl Situation {
             }
             Work::StopAllBut(Side::Blue) => self.not_blue_alive == 0,
             Work::StopAllBut(Side::Green) => self.not_green_alive == 0,
-            Work::Roll => self.green_healthy >= self.desired && self.not_green_alive == 0,
+            Work::Roll => match self.enough {
+                Some(enough) => self.green_healthy >= enough,
+                None => self.green_healthy >= self.desired && self.not_green_alive == 0,
+            },
         }
     }
 }

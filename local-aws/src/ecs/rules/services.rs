@@ -54,9 +54,6 @@ pub(in crate::ecs) fn validate(
         ));
     }
     let configuration = &fields["deploymentConfiguration"];
-    if configuration["earlySuccessCriteria"]["enable"] == json!(true) {
-        return Err(ApiError::unsupported("earlySuccessCriteria"));
-    }
     strategy::validate(configuration)?;
     traffic::validate(fields, Strategy::of(configuration))?;
     for percent in ["maximumPercent", "minimumHealthyPercent"] {

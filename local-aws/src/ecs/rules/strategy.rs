@@ -73,6 +73,63 @@ impl Strategy {
     }
 }
 
+/// When a rolling deployment is complete before all its tasks are there.
+///
+/// <https://docs.aws.amazon.com/AmazonECS/latest/developerguide/early-success-criteria.html>
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(in crate::ecs) struct EarlySuccess {
+    healthy_percent: usize,
+    /// The tasks of the revision before are stopped when the deployment is complete, and not before.
+    pub(in crate::ecs) is_clean_up_deferred: bool,
+}
+
+impl EarlySuccess {
+    /// What a configuration says that [`validate`] accepts.
+    pub(in crate::ecs) fn of(configuration: &Value) -> Option<Self> {
+        Self::parse(configuration).unwrap_or_default()
+    }
+
+    /// So many of the desired tasks have to be healthy, and one at least.
+    pub(in crate::ecs) fn enough(self, desired: usize) -> usize {
+        let part = (desired * self.healthy_percent).div_ceil(100);
+        part.max(1).min(desired)
+    }
+
+    fn parse(configuration: &Value) -> Result<Option<Self>, ApiError> {
+        let criteria = &configuration["earlySuccessCriteria"];
+        if criteria["enable"] != json!(true) {
+            return Ok(None);
+        }
+        if Strategy::parse(configuration)? != Strategy::Rolling {
+            return Err(ApiError::invalid_parameter(
+                "earlySuccessCriteria are only valid when the deployment strategy is ROLLING.",
+            ));
+        }
+        let least = configuration["minimumHealthyPercent"].as_u64();
+        let percent = criteria["healthyPercent"].as_u64();
+        let percent = percent.filter(|percent| *percent <= 100 && Some(*percent) >= least);
+        let percent = percent.and_then(|percent| usize::try_from(percent).ok());
+        let healthy_percent = percent.ok_or_else(|| {
+            ApiError::invalid_parameter(
+                "Invalid healthyPercent: use a number from minimumHealthyPercent to 100.",
+            )
+        })?;
+        let is_clean_up_deferred = match criteria["sourceServiceRevisionCleanup"].as_str() {
+            Some("BLOCKING") => false,
+            Some("DEFERRED") => true,
+            _ => {
+                return Err(ApiError::invalid_parameter(
+                    "Invalid sourceServiceRevisionCleanup: use BLOCKING or DEFERRED.",
+                ));
+            }
+        };
+        Ok(Some(Self {
+            healthy_percent,
+            is_clean_up_deferred,
+        }))
+    }
+}
+
 /// How long both revisions go on running after the last shift; without a value not at all.
 pub(super) fn bake_time(configuration: &Value) -> Duration {
     minutes(configuration, "bakeTimeInMinutes").unwrap_or_default()
@@ -173,6 +230,7 @@ pub(in crate::ecs) fn validate(configuration: &Value) -> Result<(), ApiError> {
             "bakeTimeInMinutes must be provided when the deployment strategy is BLUE_GREEN.",
         ));
     }
+    EarlySuccess::parse(configuration)?;
     minutes(configuration, "bakeTimeInMinutes").map(|_| ())
 }
 
@@ -267,6 +325,52 @@ mod tests {
         let mixed = json!({"strategy": "CANARY", "linearConfiguration": {}});
         assert!(refusal(mixed).contains("only valid when the deployment strategy is LINEAR"));
         assert!(refusal(json!({"strategy": "GRADUAL"})).contains("GRADUAL"));
+    }
+
+    fn early(criteria: Value) -> Value {
+        completed(json!({"minimumHealthyPercent": 50, "earlySuccessCriteria": criteria}))
+    }
+
+    /// The examples of
+    /// <https://docs.aws.amazon.com/AmazonECS/latest/developerguide/early-success-criteria.html>.
+    #[test]
+    fn a_part_of_the_tasks_is_enough_for_an_early_success() {
+        for (percent, desired, enough) in [(50, 2, 1), (50, 3, 2), (80, 10, 8), (90, 100, 90)] {
+            let criteria = json!({
+                "enable": true,
+                "healthyPercent": percent,
+                "sourceServiceRevisionCleanup": "BLOCKING",
+            });
+            let configuration = early(criteria);
+            validate(&configuration).unwrap();
+            let early = EarlySuccess::of(&configuration).unwrap();
+            assert_eq!(early.enough(desired), enough);
+            assert!(!early.is_clean_up_deferred);
+        }
+        assert_eq!(EarlySuccess::of(&early(json!({"enable": false}))), None);
+        assert_eq!(EarlySuccess::of(&completed(json!({}))), None);
+    }
+
+    #[test]
+    fn criteria_of_an_early_success_are_whole_and_of_rolling_deployments() {
+        let refused = |criteria: Value| {
+            let refused = validate(&early(criteria)).unwrap_err();
+            refused.message
+        };
+        let of = |percent: Value, cleanup: Value| json!({"enable": true, "healthyPercent": percent, "sourceServiceRevisionCleanup": cleanup});
+        for percent in [json!(null), json!(49), json!(101)] {
+            let message = refused(of(percent, json!("DEFERRED")));
+            assert!(message.starts_with("Invalid healthyPercent"), "{message}");
+        }
+        for cleanup in [json!(null), json!("IMMEDIATE")] {
+            let message = refused(of(json!(50), cleanup));
+            assert!(message.starts_with("Invalid sourceService"), "{message}");
+        }
+        let shifting = json!({
+            "strategy": "CANARY",
+            "earlySuccessCriteria": of(json!(100), json!("DEFERRED")),
+        });
+        assert!(refusal(shifting).contains("ROLLING"));
     }
 
     #[test]
