@@ -145,7 +145,7 @@ pub struct Container {
     pub entry_point: Vec<String>,
 }
 
-/// Seconds that the stack allows, or else the pipeline.
+/// What the stack allows, or else the pipeline, in seconds where nothing else is said.
 #[derive(Debug, Clone, Copy, Default, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(rename_all = "camelCase", deny_unknown_fields)]
 pub struct Limits {
@@ -155,6 +155,14 @@ pub struct Limits {
     pub deployment_seconds: u32,
     /// After a release, for an alarm to undo it.
     pub rollback_window_seconds: u32,
+    /// Minutes, after ECS has finished, for the targets to become healthy.
+    #[serde(default = "target_health_minutes")]
+    pub target_health_minutes: u32,
+}
+
+/// Where nobody says another number of minutes.
+pub(crate) fn target_health_minutes() -> u32 {
+    10
 }
 
 /// What the state machine has to do.

@@ -98,6 +98,9 @@ pub struct DeregisteredRevisions {
 pub struct VerifyHealthInput {
     /// Name of the CloudFormation stack.
     pub stack: String,
+    /// Key of the release's record; absent in executions that are older than this field.
+    #[serde(default)]
+    pub record: Option<String>,
     pub execution: Execution,
     /// The answer of `update-service`, or of `roll-back`.
     pub update: UpdatedServices,
@@ -109,6 +112,9 @@ pub struct VerifyHealthInput {
     /// An `http` or `https` URL that has to answer with a status of 2xx.
     #[serde(default)]
     pub health_check_url: Option<String>,
+    /// Minutes, after ECS has finished, for the targets to become healthy.
+    #[serde(default = "crate::plan::target_health_minutes")]
+    pub target_health_minutes: u32,
 }
 
 /// Answer of `verify-health` and of `explain-failure`: always a final verdict.

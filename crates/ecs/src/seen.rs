@@ -4,6 +4,7 @@ use crate::deployments::{
     describe_deployments, goes_back_to, is_in_progress, target, task_definitions,
 };
 use crate::describe_services;
+use crate::early_success::cleans_up_later;
 use aws_sdk_ecs::Client;
 use aws_sdk_ecs::types::{Deployment, DeploymentRolloutState, Service, ServiceDeployment};
 use bluegreen_runtime::AwsRequestFailed;
@@ -128,13 +129,24 @@ pub fn rollout_state(deployment: &Deployment) -> DeploymentRolloutState {
     }
 }
 
-/// The state of the service's only deployment; `None` where there are several, or none.
+/// The state of the service's only deployment; `None` where there are several, or none. Beside one
+/// that cleans up after its success, tasks of the one before may run on for weeks: they are no part
+/// of it
+/// (<https://docs.aws.amazon.com/AmazonECS/latest/developerguide/early-success-criteria.html>).
 #[must_use]
 pub fn rollout(service: &Service) -> Option<DeploymentRolloutState> {
     match service.deployments() {
         [only] => Some(rollout_state(only)),
+        _ if cleans_up_later(service) => primary(service).map(rollout_state),
         _ => None,
     }
+}
+
+/// The deployment that has or will have all traffic.
+#[must_use]
+pub fn primary(service: &Service) -> Option<&Deployment> {
+    let mut deployments = service.deployments().iter();
+    deployments.find(|deployment| deployment.status() == Some("PRIMARY"))
 }
 
 /// ECS has replaced all tasks of the service and is not about to replace them.
@@ -173,7 +185,10 @@ mod tests {
     use aws_sdk_ecs::operation::describe_service_deployments::DescribeServiceDeploymentsOutput;
     use aws_sdk_ecs::operation::describe_service_revisions::DescribeServiceRevisionsOutput;
     use aws_sdk_ecs::operation::describe_services::DescribeServicesOutput;
-    use aws_sdk_ecs::types::{ServiceDeploymentStatus, ServiceRevision, ServiceRevisionSummary};
+    use aws_sdk_ecs::types::{
+        DeploymentConfiguration, DeploymentEarlySuccessCriteria, ServiceDeploymentStatus,
+        ServiceRevision, ServiceRevisionCleanup, ServiceRevisionSummary,
+    };
     use aws_smithy_mocks::{Rule, RuleMode, mock, mock_client};
 
     /// Service `web` has the deployment `d-web`, and so on; `still` has none.
@@ -284,6 +299,35 @@ mod tests {
             assert_eq!(rollout(&service), told, "{rollouts:?}");
             assert_eq!(is_at_rest(&service), at_rest, "{rollouts:?}");
         }
+    }
+
+    /// The case of <https://github.com/kayac/ecspresso/issues/1083>: after its success
+    /// `DescribeServices` tells of the tasks of the revision before until they are gone.
+    #[test]
+    fn tasks_whose_clean_up_is_deferred_do_not_keep_a_service_from_being_at_rest() {
+        use DeploymentRolloutState::{Completed, InProgress};
+        let service = |cleanup: ServiceRevisionCleanup, state: DeploymentRolloutState| {
+            let criteria = DeploymentEarlySuccessCriteria::builder()
+                .enable(true)
+                .healthy_percent(50)
+                .source_service_revision_cleanup(cleanup)
+                .build();
+            let configuration = DeploymentConfiguration::builder().early_success_criteria(criteria);
+            let deployment = |status: &str, state: DeploymentRolloutState| {
+                let deployment = Deployment::builder().status(status);
+                deployment.rollout_state(state).build()
+            };
+            Service::builder()
+                .deployment_configuration(configuration.build())
+                .deployments(deployment("ACTIVE", Completed))
+                .deployments(deployment("PRIMARY", state))
+                .build()
+        };
+        let deferred = |state| service(ServiceRevisionCleanup::Deferred, state);
+        assert!(is_at_rest(&deferred(Completed)));
+        assert!(!is_at_rest(&deferred(InProgress)));
+        let blocking = service(ServiceRevisionCleanup::Blocking, Completed);
+        assert!(!is_at_rest(&blocking));
     }
 
     /// ECS may leave `rolloutState` out

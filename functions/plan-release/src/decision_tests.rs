@@ -47,6 +47,7 @@ pub(crate) fn plan(action: Action) -> Plan {
         health_check_url: None,
         limits: Limits {
             rollback_window_seconds: 900,
+            target_health_minutes: 10,
             ..Limits::default()
         },
         update: None,

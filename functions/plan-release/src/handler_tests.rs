@@ -24,8 +24,8 @@ use aws_sdk_ecs::operation::describe_task_definition::DescribeTaskDefinitionOutp
 use aws_sdk_ecs::types::{
     Compatibility, ContainerDefinition, Deployment, DeploymentAlarms, DeploymentCircuitBreaker,
     DeploymentConfiguration, DeploymentController, DeploymentControllerType,
-    DeploymentRolloutState, DeploymentStrategy, ResourceManagementType, RuntimePlatform, Service,
-    TaskDefinition,
+    DeploymentEarlySuccessCriteria, DeploymentRolloutState, DeploymentStrategy,
+    ResourceManagementType, RuntimePlatform, Service, ServiceRevisionCleanup, TaskDefinition,
 };
 use aws_smithy_mocks::{RuleMode, mock, mock_client};
 use bluegreen_runtime::{Diagnostic, diagnostic};
@@ -42,6 +42,7 @@ const DEFAULTS: Limits = Limits {
     migration_seconds: 1800,
     deployment_seconds: 3600,
     rollback_window_seconds: 600,
+    target_health_minutes: 10,
 };
 const COMMAND: (&str, &str) = ("MigrationCommand", r#"["websvc","migrate"]"#);
 
@@ -63,6 +64,8 @@ struct World {
     has_express_service: bool,
     controller: DeploymentControllerType,
     rollout: DeploymentRolloutState,
+    /// Whether tasks of an earlier revision run, and that is no part of the deployment.
+    old_tasks: Option<bool>,
     /// Service, the alarms of its deployment configuration, and whether ECS heeds them.
     alarms: Vec<(&'static str, Vec<&'static str>, bool)>,
     /// Whether the services' circuit breaker is on; `None`: they have none.
@@ -102,6 +105,7 @@ fn world() -> World {
         has_express_service: false,
         controller: DeploymentControllerType::Ecs,
         rollout: DeploymentRolloutState::Completed,
+        old_tasks: None,
         alarms: vec![],
         circuit_breaker: Some(true),
         strategy: None,
@@ -258,7 +262,26 @@ impl World {
                     .build()
                     .unwrap()
             }))
+            .set_early_success_criteria(self.old_tasks.map(|deferred| {
+                DeploymentEarlySuccessCriteria::builder()
+                    .enable(true)
+                    .healthy_percent(50)
+                    .source_service_revision_cleanup(match deferred {
+                        true => ServiceRevisionCleanup::Deferred,
+                        false => ServiceRevisionCleanup::Blocking,
+                    })
+                    .build()
+            }))
             .build()
+    }
+
+    fn deployments(&self) -> Vec<Deployment> {
+        let deployment = |status: &str| {
+            let deployment = Deployment::builder().status(status);
+            deployment.rollout_state(self.rollout.clone()).build()
+        };
+        let old = self.old_tasks.map(|_| deployment("ACTIVE"));
+        std::iter::once(deployment("PRIMARY")).chain(old).collect()
     }
 
     fn ecs(&self) -> aws_sdk_ecs::Client {
@@ -283,12 +306,7 @@ impl World {
                                 .build()
                                 .unwrap(),
                         )
-                        .deployments(
-                            Deployment::builder()
-                                .status("PRIMARY")
-                                .rollout_state(world.rollout.clone())
-                                .build(),
-                        )
+                        .set_deployments(Some(world.deployments()))
                         .build()
                 });
                 DescribeServicesOutput::builder()
@@ -543,7 +561,8 @@ async fn a_tag_is_planned_as_a_digest_for_all_services_of_the_repository() {
             },
             "migrations": null, "postDeploy": null, "alarms": [], "healthCheckUrl": null,
             "limits": {
-                "migrationSeconds": 1800, "deploymentSeconds": 3600, "rollbackWindowSeconds": 600
+                "migrationSeconds": 1800, "deploymentSeconds": 3600, "rollbackWindowSeconds": 600,
+                "targetHealthMinutes": 10
             },
             "update": null,
             "revisions": [
@@ -1071,7 +1090,8 @@ async fn a_rollback_is_planned_for_the_services_as_they_are_now() {
             "migration": null, "migrations": null, "postDeploy": null, "alarms": ["demo-5xx"],
             "healthCheckUrl": "https://demo.example.com/health",
             "limits": {
-                "migrationSeconds": 1800, "deploymentSeconds": 3600, "rollbackWindowSeconds": 900
+                "migrationSeconds": 1800, "deploymentSeconds": 3600, "rollbackWindowSeconds": 900,
+                "targetHealthMinutes": 10
             },
             "update": null,
             "revisions": [
@@ -1251,6 +1271,17 @@ async fn a_deployment_that_is_not_complete_is_not_running() {
     world.rollout = DeploymentRolloutState::Failed;
     let plan = world.plan(by_tag()).await.unwrap();
     assert_eq!(plan.action, Action::Migrate);
+}
+
+/// ECS calls a deployment SUCCESSFUL and leaves the tasks of the revision before for up to two weeks
+/// (<https://github.com/kayac/ecspresso/issues/1083>).
+#[tokio::test]
+async fn a_service_whose_clean_up_is_deferred_runs_its_image() {
+    for (deferred, action) in [(true, Action::Verify), (false, Action::Migrate)] {
+        let mut world = world().all_run(&pinned());
+        world.old_tasks = Some(deferred);
+        assert_eq!(world.plan(by_tag()).await.unwrap().action, action);
+    }
 }
 
 #[tokio::test]

@@ -14,11 +14,14 @@ const DAY: u32 = 24 * HOUR;
 const COMMAND: RangeInclusive<u32> = SHORTEST..=DAY;
 const DEPLOYMENT: RangeInclusive<u32> = SHORTEST..=2 * DAY;
 const WINDOW: RangeInclusive<u32> = 0..=7 * DAY;
+/// Minutes.
+const TARGETS: RangeInclusive<u32> = 0..=720;
 
 const MIGRATION_TIMEOUT: &str = "MigrationTimeoutSeconds";
 const DEPLOYMENT_TIMEOUT: &str = "DeploymentTimeoutSeconds";
 const POST_DEPLOY_TIMEOUT: &str = "PostDeployTimeoutSeconds";
 const ROLLBACK_WINDOW: &str = "RollbackWindowSeconds";
+const TARGET_HEALTH: &str = "TargetHealthMinutes";
 const HEALTH_CHECK_URL: &str = "HealthCheckUrl";
 
 /// What the stack allows, or else the pipeline.
@@ -30,26 +33,28 @@ pub(crate) struct Allowed {
 
 /// What the pipeline allows where a stack says nothing, from the variables
 /// `MIGRATION_TIMEOUT_SECONDS`, which goes for a post-deploy command too,
-/// `DEPLOYMENT_TIMEOUT_SECONDS` and `ROLLBACK_WINDOW_SECONDS`.
+/// `DEPLOYMENT_TIMEOUT_SECONDS`, `ROLLBACK_WINDOW_SECONDS` and `TARGET_HEALTH_MINUTES`.
 ///
 /// # Errors
 /// [`BadEnvironment`] where one is missing or not within the bounds of the stack's output.
 pub(crate) fn defaults_from_env() -> Result<Limits, BadEnvironment> {
-    let seconds = bluegreen_runtime::required_number;
+    let number = bluegreen_runtime::required_number;
     Ok(Limits {
-        migration_seconds: seconds("MIGRATION_TIMEOUT_SECONDS", COMMAND)?,
-        deployment_seconds: seconds("DEPLOYMENT_TIMEOUT_SECONDS", DEPLOYMENT)?,
-        rollback_window_seconds: seconds("ROLLBACK_WINDOW_SECONDS", WINDOW)?,
+        migration_seconds: number("MIGRATION_TIMEOUT_SECONDS", COMMAND)?,
+        deployment_seconds: number("DEPLOYMENT_TIMEOUT_SECONDS", DEPLOYMENT)?,
+        rollback_window_seconds: number("ROLLBACK_WINDOW_SECONDS", WINDOW)?,
+        target_health_minutes: number("TARGET_HEALTH_MINUTES", TARGETS)?,
     })
 }
 
 /// # Errors
-/// `InvalidStackOutput` for an output that is no number of seconds within its bounds.
+/// `InvalidStackOutput` for an output that is no number of seconds, or minutes, within its bounds.
 pub(crate) fn allowed(stack: &Stack, defaults: &Limits) -> Result<Allowed, Failure> {
     let Limits {
         migration_seconds: command,
         deployment_seconds: deployment,
         rollback_window_seconds: window,
+        target_health_minutes: targets,
     } = *defaults;
     Ok(Allowed {
         limits: Limits {
@@ -57,6 +62,8 @@ pub(crate) fn allowed(stack: &Stack, defaults: &Limits) -> Result<Allowed, Failu
             deployment_seconds: seconds(stack, DEPLOYMENT_TIMEOUT, DEPLOYMENT)?
                 .unwrap_or(deployment),
             rollback_window_seconds: seconds(stack, ROLLBACK_WINDOW, WINDOW)?.unwrap_or(window),
+            target_health_minutes: number(stack, TARGET_HEALTH, TARGETS, "minutes")?
+                .unwrap_or(targets),
         },
         post_deploy_seconds: seconds(stack, POST_DEPLOY_TIMEOUT, COMMAND)?.unwrap_or(command),
     })
@@ -133,6 +140,7 @@ mod tests {
         migration_seconds: 1800,
         deployment_seconds: 3600,
         rollback_window_seconds: 600,
+        target_health_minutes: 10,
     };
 
     #[test]
@@ -155,6 +163,7 @@ mod tests {
             (DEPLOYMENT_TIMEOUT, "6"),
             (POST_DEPLOY_TIMEOUT, " 7 "),
             (ROLLBACK_WINDOW, "0"),
+            (TARGET_HEALTH, "0"),
         ]);
         assert_eq!(
             allowed(&lowest, &DEFAULTS).unwrap(),
@@ -163,6 +172,7 @@ mod tests {
                     migration_seconds: 5,
                     deployment_seconds: 6,
                     rollback_window_seconds: 0,
+                    target_health_minutes: 0,
                 },
                 post_deploy_seconds: 7
             }
@@ -172,6 +182,7 @@ mod tests {
             (DEPLOYMENT_TIMEOUT, "172800"),
             (POST_DEPLOY_TIMEOUT, "86400"),
             (ROLLBACK_WINDOW, "604800"),
+            (TARGET_HEALTH, "720"),
         ]);
         assert!(allowed(&highest, &DEFAULTS).is_ok());
     }
@@ -192,6 +203,7 @@ mod tests {
             (POST_DEPLOY_TIMEOUT, "1h"),
             (ROLLBACK_WINDOW, "-1"),
             (ROLLBACK_WINDOW, "604801"),
+            (TARGET_HEALTH, "721"),
         ] {
             let failure = allowed(&stack(&[(output, text)]), &DEFAULTS).unwrap_err();
             assert_eq!(<&str>::from(&failure), "InvalidStackOutput");

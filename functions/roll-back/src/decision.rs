@@ -81,7 +81,10 @@ fn update(service: &Service, wanted: &str) -> Step {
 #[cfg(test)]
 mod tests {
     use super::*;
-    use aws_sdk_ecs::types::{Deployment, DeploymentRolloutState, ServiceDeploymentStatus};
+    use aws_sdk_ecs::types::{
+        Deployment, DeploymentConfiguration, DeploymentEarlySuccessCriteria,
+        DeploymentRolloutState, ServiceDeploymentStatus, ServiceRevisionCleanup,
+    };
 
     fn deployment(status: &str) -> ServiceDeployment {
         ServiceDeployment::builder()
@@ -168,6 +171,33 @@ mod tests {
         assert_eq!(resting(&service("web:7", Completed)), Step::Leave);
         assert_eq!(resting(&service("web:8", Completed)), Step::Update);
         assert_eq!(resting(&service("web:7", Failed)), Step::Again);
+    }
+
+    /// Tasks of another revision may run for two weeks after ECS's success
+    /// (<https://github.com/kayac/ecspresso/issues/1083>).
+    #[test]
+    fn a_service_whose_clean_up_is_deferred_is_at_rest() {
+        use DeploymentRolloutState::{Completed, InProgress};
+        let service = |state: DeploymentRolloutState| {
+            let criteria = DeploymentEarlySuccessCriteria::builder()
+                .enable(true)
+                .healthy_percent(50)
+                .source_service_revision_cleanup(ServiceRevisionCleanup::Deferred);
+            let configuration =
+                DeploymentConfiguration::builder().early_success_criteria(criteria.build());
+            let deployment = |status: &str, state| {
+                let deployment = Deployment::builder().status(status);
+                deployment.rollout_state(state).build()
+            };
+            Service::builder()
+                .task_definition("web:7")
+                .deployment_configuration(configuration.build())
+                .deployments(deployment("PRIMARY", state))
+                .deployments(deployment("ACTIVE", Completed))
+                .build()
+        };
+        assert_eq!(resting(&service(Completed)), Step::Leave);
+        assert_eq!(resting(&service(InProgress)), Step::Again);
     }
 
     #[test]

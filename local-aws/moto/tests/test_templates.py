@@ -612,6 +612,8 @@ class Pipeline(TemplateTest):
             ("DeploymentTimeoutSeconds", "172801"),
             ("RollbackWindowSeconds", "-1"),
             ("RollbackWindowSeconds", "604801"),
+            ("TargetHealthMinutes", "-1"),
+            ("TargetHealthMinutes", "721"),
             ("ReconcileMinutes", "1"),
             ("ReconcileMinutes", "1441"),
             ("AlarmTopicArn", "topic"),
@@ -731,6 +733,8 @@ class Cluster(TemplateTest):
             ("PostDeployTimeoutSeconds", "1h"),
             ("RollbackWindowSeconds", "-1"),
             ("RollbackWindowSeconds", "604801"),
+            ("TargetHealthMinutes", "-1"),
+            ("TargetHealthMinutes", "721"),
             ("InService", "yes"),
             ("DesiredCount", "-1"),
             ("WorkerCount", "5001"),
@@ -772,7 +776,7 @@ class Cluster(TemplateTest):
                     with self.subTest(parameter, text=text):
                         self.assertTrue(pattern.match(text))
 
-    def test_every_number_of_seconds_within_the_limits_is_taken(self) -> None:
+    def test_every_number_within_the_limits_is_taken(self) -> None:
         parameters = parsed(self.text())["Parameters"]
         day = 86_400
         for parameter, least, most in (
@@ -780,6 +784,7 @@ class Cluster(TemplateTest):
             ("DeploymentTimeoutSeconds", 5, 2 * day),
             ("PostDeployTimeoutSeconds", 5, day),
             ("RollbackWindowSeconds", 0, 7 * day),
+            ("TargetHealthMinutes", 0, 720),
         ):
             pattern = re.compile(parameters[parameter]["AllowedPattern"])
             taken = [it for it in range(10 * day) if pattern.match(str(it))]

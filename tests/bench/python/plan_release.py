@@ -42,12 +42,13 @@ FIELDS = {
     "rollback": ("to", "startedBy", "alarm"),
 }
 DAY = 24 * 3600
-# The stack's output for each limit, with its lowest and its highest number of seconds.
+# The stack's output for each limit, with its lowest and its highest number.
 LIMITS = {
     "migrationSeconds": ("MigrationTimeoutSeconds", 5, DAY),
     "deploymentSeconds": ("DeploymentTimeoutSeconds", 5, 2 * DAY),
     "postDeploySeconds": ("PostDeployTimeoutSeconds", 5, DAY),
     "rollbackWindowSeconds": ("RollbackWindowSeconds", 0, 7 * DAY),
+    "targetHealthMinutes": ("TargetHealthMinutes", 0, 720),
 }
 # What the pipeline allows where the stack says nothing.
 DEFAULTS = {
@@ -55,6 +56,7 @@ DEFAULTS = {
     "deploymentSeconds": int(os.environ["DEPLOYMENT_TIMEOUT_SECONDS"]),
     "postDeploySeconds": int(os.environ["MIGRATION_TIMEOUT_SECONDS"]),
     "rollbackWindowSeconds": int(os.environ["ROLLBACK_WINDOW_SECONDS"]),
+    "targetHealthMinutes": int(os.environ["TARGET_HEALTH_MINUTES"]),
 }
 COMMANDS = {"migration": "MigrationCommand", "postDeploy": "PostDeployCommand"}
 SIZES = {
@@ -503,8 +505,7 @@ class Service:
         self.controller = described.get("deploymentController", {}).get("type", "ECS")
         alarms = described.get("deploymentConfiguration", {}).get("alarms", {})
         self.alarms = alarms.get("alarmNames", []) if alarms.get("enable") else []
-        deployments = described["deployments"]
-        self.is_settled = len(deployments) == 1 and deployments[0].get("rolloutState") == "COMPLETED"
+        self.is_settled = services.rollout(described) == "COMPLETED"
         if "taskDefinition" not in described:
             self.check_controller()
         definition = described["taskDefinition"]

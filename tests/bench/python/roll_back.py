@@ -86,8 +86,7 @@ class Seen:
         update = AGAIN if has_it else UPDATE
         deployment = self.deployments.get(wanted["service"])
         if deployment is None:
-            rollouts = [one.get("rolloutState") for one in service["deployments"]]
-            return LEAVE if has_it and rollouts == ["COMPLETED"] else update
+            return LEAVE if has_it and services.rollout(service) == "COMPLETED" else update
         status = deployment["status"]
         is_back = self.task_definitions.get(services.goes_back_to(deployment)) == revision
         is_forward = self.task_definitions.get(services.target(deployment)) == revision

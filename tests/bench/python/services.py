@@ -63,6 +63,31 @@ def only_revision(service):
     return revisions[0]["arn"], deployments[0]["taskDefinition"]
 
 
+def rollout(service):
+    """The state of its only deployment. Beside one that cleans up after its success, others are no part of it."""
+    deployments = service["deployments"]
+    if criteria(service).get("sourceServiceRevisionCleanup") == "DEFERRED":
+        deployments = [one for one in deployments if one["status"] == "PRIMARY"]
+    return deployments[0].get("rolloutState") if len(deployments) == 1 else None
+
+
+def criteria(service):
+    """Of an early success; empty where there are none."""
+    known = service.get("deploymentConfiguration", {}).get("earlySuccessCriteria", {})
+    return known if known.get("enable") else {}
+
+
+def enough_tasks(service, desired):
+    """How many of the desired tasks have to be healthy before a deployment is successful."""
+    percent = criteria(service).get("healthyPercent", 100)
+    return min(max(-(-desired * percent // 100), 1), desired)
+
+
+def is_enough(service, running, desired):
+    early = criteria(service) and running >= enough_tasks(service, desired)
+    return running == desired or bool(early)
+
+
 def describe_deployments(arns):
     """The deployments that ECS knows, by their ARN."""
     found = {}

@@ -176,6 +176,7 @@ impl Subject {
             .env("MIGRATION_TIMEOUT_SECONDS", "1800")
             .env("DEPLOYMENT_TIMEOUT_SECONDS", "3600")
             .env("ROLLBACK_WINDOW_SECONDS", "600")
+            .env("TARGET_HEALTH_MINUTES", "10")
             .stdin(Stdio::null())
             .stdout(log.try_clone()?)
             .stderr(log)
