@@ -117,11 +117,16 @@ fn row(record: &Record) -> [String; 8] {
             .map(|seconds| seconds.to_string())
             .unwrap_or_default(),
         record.verdict.clone(),
-        text(&record.cause)
-            .lines()
-            .next()
-            .unwrap_or_default()
-            .to_owned(),
+        text(
+            record
+                .cause
+                .as_ref()
+                .map_or(&record.awaits, |_| &record.cause),
+        )
+        .lines()
+        .next()
+        .unwrap_or_default()
+        .to_owned(),
     ]
 }
 
@@ -212,6 +217,25 @@ mod tests {
         };
         let row = row(&record);
         assert_eq!((row[3].as_str(), row[5].as_str()), ("v2", ""));
+    }
+
+    #[test]
+    fn what_a_release_in_progress_waits_for_stands_in_the_place_of_its_cause() {
+        let command = "aws ecs continue-service-deployment";
+        let waits = Record {
+            verdict: "inProgress".to_owned(),
+            cause: None,
+            awaits: Some(format!(
+                "Service demo/web: its deployment pauses: {command}"
+            )),
+            ..failed_release()
+        };
+        assert!(row(&waits)[7].ends_with(command), "{waits:?}");
+        let over = Record {
+            awaits: waits.awaits,
+            ..failed_release()
+        };
+        assert_eq!(row(&over)[7], "The migration exited 1.");
     }
 
     #[test]

@@ -65,6 +65,10 @@ pub struct Record {
     pub migrations: Option<String>,
     /// Name of that other release's execution.
     pub migrations_of: Option<String>,
+    /// What its deployment waits for that somebody has to do, in sentences.
+    pub awaits: Option<String>,
+    /// When its deployment was first seen to go on after that, milliseconds since 1970.
+    pub resumed_at: Option<i64>,
     pub cause: Option<String>,
     pub error: Option<String>,
     pub seconds: Option<Seconds>,
@@ -125,6 +129,8 @@ impl Record {
                 .unwrap_or_default(),
             migrations: text(item, "migrations"),
             migrations_of: text(item, "migrationsOf"),
+            awaits: text(item, "awaits"),
+            resumed_at: number(item, "resumedAt"),
             cause: text(item, "cause"),
             error: text(item, "error"),
             seconds: serde_json::from_str(&parsed("seconds")).ok(),

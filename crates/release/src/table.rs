@@ -232,6 +232,27 @@ impl Table {
         .await
     }
 
+    /// Notes what the deployment of a release waits for that somebody has to do, or that it goes on
+    /// since `now`, in milliseconds since 1970. `record` is the key of the release's record.
+    ///
+    /// # Errors
+    /// [`TableFailure`].
+    pub async fn awaits(
+        &self,
+        stack: &str,
+        record: &str,
+        execution: &Execution,
+        awaits: Option<&str>,
+        now: i64,
+    ) -> Result<(), TableFailure> {
+        self.change_own(stack, execution, async |turn| {
+            Ok::<_, TableFailure>(transactions::awaits(
+                turn, stack, record, execution, awaits, now,
+            ))
+        })
+        .await
+    }
+
     /// Notes that nothing of an earlier release is in progress any more.
     ///
     /// # Errors

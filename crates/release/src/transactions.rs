@@ -127,6 +127,8 @@ const HELD: [&str; 7] = [
     "heldOrder",
     "heldFor",
 ];
+/// What somebody has to do before a deployment goes on.
+const AWAITS: &str = "awaits";
 const IN_LINE: [&str; 4] = ["waiting", "waitingOrder", "waitingDigest", "waitingFor"];
 
 /// Takes the place in line, if it still is as it was seen.
@@ -223,7 +225,8 @@ pub fn begin(
         .set_some("before", beginning.before.map(json))
         .set_some("services", beginning.services.map(json))
         .and(beginning.target.map(restoring).unwrap_or_default())
-        .and(brought_by(release));
+        .and(brought_by(release))
+        .remove([AWAITS]);
     if touches {
         attributes = attributes.first("touched", execution.redrives);
     }
@@ -324,6 +327,38 @@ pub fn migrated(
         .set_some("migrationsOf", other.filter(|it| *it != execution.name()));
     transaction.changes.push(on_record(release, of_record));
     Some(transaction)
+}
+
+/// Notes what the deployment of a release waits for that somebody has to do, or that it goes on;
+/// `None`: this try has not the turn. `record` is the key of the release's record.
+#[must_use]
+pub fn awaits(
+    turn: &Turn,
+    stack: &str,
+    record: &str,
+    execution: &Execution,
+    awaits: Option<&str>,
+    now: i64,
+) -> Option<Transaction> {
+    let holder = own(turn, execution)?;
+    let attributes = match awaits {
+        Some(awaits) => Attributes::default().set(AWAITS, awaits),
+        None => Attributes::default().set("resumedAt", now).remove([AWAITS]),
+    };
+    let note = Change {
+        item: record.to_owned(),
+        conditions: vec![],
+        effect: Effect::Update(attributes),
+    };
+    let has_turn = Change {
+        item: TURN.to_owned(),
+        conditions: as_held(holder),
+        effect: Effect::Check,
+    };
+    Some(Transaction {
+        stack: stack.to_owned(),
+        changes: vec![note, has_turn],
+    })
 }
 
 /// Notes that nothing of an earlier release is in progress any more; `None`: this try has not the
@@ -472,7 +507,8 @@ fn close(
         .set("verdict", end.verdict)
         .set("cause", end.cause)
         .set_some("error", end.error)
-        .set("seconds", json(end.seconds));
+        .set("seconds", json(end.seconds))
+        .remove([AWAITS]);
     let effect = Effect::Update(attributes);
     Some(Change {
         item,
@@ -492,6 +528,7 @@ fn open(record: Option<&Record>, me: &TakeTurnInput, now: i64, retention: Retent
             turn_taken
                 .set("verdict", verdict::IN_PROGRESS)
                 .remove(["cause", "error", "finishedAt", "seconds", "rolledBackBy"])
+                .remove([AWAITS, "resumedAt"])
                 .and(facts(&me.release, &me.execution, now, retention).all_first()),
         ),
     };

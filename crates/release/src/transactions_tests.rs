@@ -849,6 +849,38 @@ mod serving {
         assert!(!note(&again));
     }
 
+    /// A pause may last for days, and a person has to know what to do
+    /// (<https://docs.aws.amazon.com/AmazonECS/latest/developerguide/pause-lifecycle-hooks.html>).
+    #[test]
+    fn what_a_deployment_waits_for_stands_in_the_record_until_it_goes_on_or_ends() {
+        let note = |memory: &mut Memory, me: &TakeTurnInput, awaits_: Option<&str>| {
+            let release = &me.release;
+            let (stack, record) = (&release.stack, &release.record);
+            let turn = memory.turn();
+            let noted = awaits(&turn, stack, record, &me.execution, awaits_, NOW);
+            noted.is_some_and(|noted| memory.write(&noted))
+        };
+        let told = |memory: &Memory| {
+            let record = memory.record(&web().release.record).unwrap();
+            (record.awaits, record.resumed_at)
+        };
+        let mut memory = Memory::default();
+        assert!(takes(&mut memory, &web()));
+        assert!(!note(&mut memory, &newer(), Some("You.")));
+        assert!(note(&mut memory, &web(), Some("You.")));
+        assert_eq!(told(&memory), (Some("You.".to_owned()), None));
+        assert!(note(&mut memory, &web(), None));
+        assert_eq!(told(&memory), (None, Some(NOW)));
+
+        assert!(note(&mut memory, &web(), Some("You.")));
+        assert!(begins(&mut memory, &web(), Changing::Rollback));
+        assert_eq!(told(&memory).0, None);
+
+        assert!(note(&mut memory, &web(), Some("You.")));
+        assert!(ends(&mut memory, &web(), "failed", false));
+        assert_eq!(told(&memory).0, None);
+    }
+
     #[test]
     fn what_was_left_behind_is_settled_by_who_has_the_turn() {
         let mut memory = Memory::default();

@@ -244,7 +244,7 @@ def close(event, ended, answer, now):
             finishedAt=table.rfc3339(now),
         )
         facts = table.facts(release, execution, take_turn.RETENTION_DAYS)
-        return update.set_first(**facts)
+        return update.set_first(**facts).remove("awaits")
 
     table.change(stack, decide)
 

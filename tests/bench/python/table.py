@@ -256,6 +256,7 @@ def begin(release, execution, changing, call, before=None, services=None):
         )
         if changing == "rollback" or services is not None:
             record.set_first(touched=execution["redrives"])
+        record.remove("awaits")
         of_turn = alone(turn, release["stack"], call)
         return [of_turn.remove("migrated") if changing == "migration" else of_turn, record]
 
@@ -325,6 +326,20 @@ def migrated(release, execution, migrations, command):
         return [of_turn(turn, release["stack"]).set(migrated=has), record]
 
     change_own(release["stack"], execution, decide)
+
+
+def awaits(stack, key, execution, text):
+    """What the deployment of a release waits for; None: it goes on."""
+
+    def decide(turn):
+        record = Update(stack, key)
+        if text is None:
+            record.set(resumedAt=now()).remove("awaits")
+        else:
+            record.set(awaits=text)
+        return [record, of_turn(turn, stack)]
+
+    change_own(stack, execution, decide)
 
 
 def settled(stack, execution):

@@ -179,7 +179,8 @@ class Seen:
             return own
         facts = table.facts(self.release, self.me["execution"], RETENTION_DAYS)
         own.set(verdict="inProgress", turnAt=now).set_first(**facts)
-        return own.remove("cause", "error", "finishedAt", "seconds", "rolledBackBy")
+        own.remove("cause", "error", "finishedAt", "seconds", "rolledBackBy")
+        return own.remove("awaits", "resumedAt")
 
     def abandon(self, now):
         """Closes the record of the dead release, if it is open."""
