@@ -41,7 +41,7 @@ EVERY_RESOURCE = {
 }
 
 # How often a state that waits was tried before, and the seconds until it asks again.
-HEARTBEATS = {0: 60, 60: 60, 61: 61, 1_000: 1_000}
+HEARTBEATS = {0: 60, 30: 60, 31: 62, 1_000: 2_000}
 # A rollback that an alarm makes ECS take back is begun anew, so often in all as is said there.
 ROLLBACKS = ("VerifyRollback", ROOT / "functions/verify-health/src/conclusion.rs", r"const TRIES: u32 = (\d+);")
 

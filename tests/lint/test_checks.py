@@ -140,12 +140,12 @@ def waiting(heartbeat: str, **more: object) -> dict:
 
 
 class Waits(unittest.TestCase):
-    GROWING = "{% $max([60, $states.context.State.RetryCount]) %}"
+    GROWING = "{% $max([60, 2 * $states.context.State.RetryCount]) %}"
     STEADY = "{% $max([60, 1]) %}"
 
     def test_a_heartbeat_that_does_not_grow_is_named(self) -> None:
         found = check.heartbeats(machine(First=waiting(self.STEADY)))
-        self.assertIn("asks again after 60 s instead of 61 s", next(found))
+        self.assertIn("asks again after 60 s instead of 62 s", next(found))
         self.assertEqual(list(check.heartbeats(machine(First=waiting(self.GROWING)))), [])
 
     def test_waits_that_fill_the_history_are_named(self) -> None:

@@ -32,8 +32,8 @@ const TRANSACTION: usize = 100;
 /// How often a batch is sent before its unprocessed items are a failure, and the first pause.
 const TRIES: u32 = 7;
 const PAUSE: Duration = Duration::from_millis(50);
-/// An execution lives 16 days at most.
-const KEPT: Duration = Duration::from_secs(17 * 24 * 60 * 60);
+/// An execution lives 32 days at most.
+const KEPT: Duration = Duration::from_secs(33 * 24 * 60 * 60);
 
 /// Those who wait for a function's answer.
 #[derive(Debug, Clone)]

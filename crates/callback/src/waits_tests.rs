@@ -90,7 +90,7 @@ async fn the_token_is_kept_with_the_question_until_no_execution_can_live_any_mor
                 && item["token"] == text("token-1")
                 && item["asked"] == text(r#"{"task":"arn:task"}"#)
                 && item["awaits"] == AttributeValue::L(vec![text("arn:task")])
-                && (expires - now.as_secs()).abs_diff(17 * 24 * 60 * 60) < 60
+                && (expires - now.as_secs()).abs_diff(33 * 24 * 60 * 60) < 60
         })
         .then_output(|| PutItemOutput::builder().build());
     let pointer = mock!(DynamoDb::batch_write_item)

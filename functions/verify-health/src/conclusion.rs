@@ -4,6 +4,7 @@
 //! |---|---|
 //! | in progress, the deadline is over | stalled |
 //! | in progress | not yet |
+//! | ECS has finished, targets may yet become healthy | not yet |
 //! | anything else | that |
 //!
 //! | after a rollback | |
@@ -28,21 +29,32 @@ const STALE: i64 = 10_000;
 /// Characters of a cause, which tells of each of many services.
 const CAUSE: usize = 10_000;
 
-/// `None`: not yet. `now` is in milliseconds since 1970.
-pub(crate) fn of_release(update: &UpdatedServices, found: Found, now: i64) -> Option<Health> {
+/// `None`: not yet. `deadline`, which is later than the update's where deployments have paused, and
+/// `now` are in milliseconds since 1970.
+pub(crate) fn of_release(
+    update: &UpdatedServices,
+    found: Found,
+    deadline: i64,
+    now: i64,
+) -> Option<Health> {
     match found.verdict {
-        Verdict::InProgress => overdue(update, "deployment", &found, now),
+        Verdict::InProgress => overdue(update, "deployment", &found, deadline, now),
         verdict => Some(told(verdict, found.cause, now)),
     }
 }
 
-/// `None`: not yet. `now` is in milliseconds since 1970.
-pub(crate) fn of_rollback(update: &UpdatedServices, found: Found, now: i64) -> Option<Health> {
+/// As [`of_release`].
+pub(crate) fn of_rollback(
+    update: &UpdatedServices,
+    found: Found,
+    deadline: i64,
+    now: i64,
+) -> Option<Health> {
     match found.verdict {
-        Verdict::InProgress => overdue(update, "rollback", &found, now),
+        Verdict::InProgress => overdue(update, "rollback", &found, deadline, now),
         Verdict::RolledBack if update.tries > 1 && now - update.at < STALE => None,
         Verdict::RolledBack
-            if taken_back_by_alarms(&found) && update.tries < TRIES && now <= update.deadline =>
+            if taken_back_by_alarms(&found) && update.tries < TRIES && now <= deadline =>
         {
             Some(told(Verdict::Again, found.cause, now))
         }
@@ -50,13 +62,23 @@ pub(crate) fn of_rollback(update: &UpdatedServices, found: Found, now: i64) -> O
     }
 }
 
-fn overdue(update: &UpdatedServices, what: &str, found: &Found, now: i64) -> Option<Health> {
+fn overdue(
+    update: &UpdatedServices,
+    what: &str,
+    found: &Found,
+    deadline: i64,
+    now: i64,
+) -> Option<Health> {
     let seconds = (update.deadline - update.at) / 1000;
+    let since = match deadline > update.deadline {
+        true => " after its pause",
+        false => "",
+    };
     let cause = format!(
-        "The {what} was not finished within {seconds} seconds. {}",
+        "The {what} was not finished within {seconds} seconds{since}. {}",
         found.cause
     );
-    (now > update.deadline).then(|| told(Verdict::Stalled, cause, now))
+    (now > deadline).then(|| told(Verdict::Stalled, cause, now))
 }
 
 fn taken_back_by_alarms(found: &Found) -> bool {
@@ -98,6 +120,7 @@ mod tests {
             reason: "It is so.".to_owned(),
             alarms: alarms.iter().map(|&alarm| alarm.to_owned()).collect(),
             is_over: false,
+            finished_at: None,
         }
     }
 
@@ -105,13 +128,14 @@ mod tests {
         of_release(
             &update(1),
             verdict::of_release(vec![service(verdict, &[])]),
+            DEADLINE,
             now,
         )
     }
 
     fn rollback(services: &[ServiceHealth], tries: u32, now: i64) -> Option<Verdict> {
         let found = verdict::of_rollback(services.to_vec());
-        of_rollback(&update(tries), found, now).map(|health| health.verdict)
+        of_rollback(&update(tries), found, DEADLINE, now).map(|health| health.verdict)
     }
 
     #[test]
@@ -136,6 +160,26 @@ mod tests {
             health.cause,
             "The deployment was not finished within 600 seconds. Service web: It is so."
         );
+    }
+
+    #[test]
+    fn what_has_paused_has_its_time_once_more() {
+        let later = DEADLINE + 1_000_000;
+        let release = |now| {
+            let found = verdict::of_release(vec![service(InProgress, &[])]);
+            of_release(&update(1), found, later, now)
+        };
+        assert_eq!(release(later), None);
+        let health = release(later + 1).unwrap();
+        assert_eq!(health.verdict, Stalled);
+        let told = "within 600 seconds after its pause.";
+        assert!(health.cause.contains(told), "{}", health.cause);
+        let rollback = |now| {
+            let found = verdict::of_rollback(vec![service(InProgress, &[])]);
+            of_rollback(&update(1), found, later, now).map(|health| health.verdict)
+        };
+        assert_eq!(rollback(later), None);
+        assert_eq!(rollback(later + 1), Some(Stalled));
     }
 
     #[test]

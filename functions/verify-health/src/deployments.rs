@@ -4,11 +4,11 @@ use crate::verdict::Tasks;
 use aws_sdk_ecs::Client;
 use aws_sdk_ecs::primitives::DateTime;
 use aws_sdk_ecs::types::{
-    CreatedAt, Deployment, DeploymentRolloutState, Service, ServiceDeployment,
-    ServiceDeploymentBrief, ServiceDeploymentStatus,
+    CreatedAt, DeploymentRolloutState, Service, ServiceDeployment, ServiceDeploymentBrief,
+    ServiceDeploymentStatus,
 };
 use bluegreen_contract::{UpdatedService, UpdatedServices};
-use bluegreen_ecs::{DEPLOYMENTS_BATCH, Seen, rollout_state};
+use bluegreen_ecs::{DEPLOYMENTS_BATCH, Seen, is_enough, primary, rollout_state};
 use bluegreen_runtime::{AwsRequestFailed, failed};
 use std::collections::HashMap;
 
@@ -33,17 +33,21 @@ pub(crate) fn may_be_untold(update: &UpdatedServices, now: i64) -> bool {
 /// The tasks of the deployment that has or will have all traffic.
 pub(crate) fn tasks(service: &Service) -> Option<Tasks> {
     let primary = primary(service)?;
+    let (running, desired) = (primary.running_count(), primary.desired_count());
     Some(Tasks {
         task_definition: primary.task_definition()?.to_owned(),
-        running: primary.running_count(),
-        desired: primary.desired_count(),
+        running,
+        desired,
+        are_enough: is_enough(service, running, desired),
     })
 }
 
 /// Whether ECS is replacing the service's tasks by those of the wanted revision, as the service
-/// itself tells.
+/// itself tells, and none of these has failed.
 pub(crate) fn is_moving(service: &Service, wanted: &UpdatedService) -> bool {
+    let has_failed = primary(service).is_some_and(|primary| primary.failed_tasks() > 0);
     service.current_service_deployment().is_some()
+        && !has_failed
         && has_rollout(service, wanted, &DeploymentRolloutState::InProgress)
 }
 
@@ -58,11 +62,6 @@ fn has_rollout(service: &Service, wanted: &UpdatedService, state: &DeploymentRol
         primary.task_definition() == Some(&wanted.task_definition)
             && rollout_state(primary) == *state
     })
-}
-
-fn primary(service: &Service) -> Option<&Deployment> {
-    let mut deployments = service.deployments().iter();
-    deployments.find(|deployment| deployment.status() == Some("PRIMARY"))
 }
 
 /// A service deployment and the one that came after it.
@@ -135,6 +134,7 @@ fn successful(brief: &ServiceDeploymentBrief) -> ServiceDeployment {
     ServiceDeployment::builder()
         .set_service_deployment_arn(brief.service_deployment_arn.clone())
         .set_status(brief.status.clone())
+        .set_finished_at(brief.finished_at)
         .build()
 }
 

@@ -1,8 +1,9 @@
+use crate::circuit_breaker::too_many_failures;
 use crate::conclusion;
 use crate::deployments::{self, has_moved, is_moving, may_be_untold};
 use crate::failure::Failure;
 use crate::verdict::{self, Found, Observation, ServiceHealth, has_failed_by};
-use crate::{rollback, smoke, targets};
+use crate::{pause, rollback, smoke, targets};
 use aws_sdk_ecs::types::Service;
 use bluegreen_callback::{Call, Event, Waits, drive};
 use bluegreen_contract::{
@@ -10,11 +11,13 @@ use bluegreen_contract::{
     check_health_check_url,
 };
 use bluegreen_ecs::Seen;
+use bluegreen_release::Table;
 use bluegreen_runtime::{AwsRequestFailed, Web};
 use serde_json::Value;
 
 /// What is asked about the services and about the application that they are.
 pub(crate) struct Clients {
+    pub(crate) table: Table,
     pub(crate) waits: Waits,
     pub(crate) ecs: aws_sdk_ecs::Client,
     pub(crate) elb: aws_sdk_elasticloadbalancingv2::Client,
@@ -30,7 +33,10 @@ pub(crate) async fn handle(
     clock: impl Fn() -> i64,
 ) -> Result<(), Failure> {
     let call = Call::parse(payload)?;
-    let told = matches!(call, Call::Told(_));
+    let (told, of_hook) = match &call {
+        Call::Told(event) => (true, event.detail_type == HOOK),
+        Call::Asked { .. } => (false, false),
+    };
     drive(
         &clients.waits,
         call,
@@ -41,7 +47,7 @@ pub(crate) async fn handle(
             let now = clock();
             match !told && is_too_young_to_end(&asked.update, now) {
                 true => check(asked).map(|()| None).map_err(Failure::from),
-                false => look(clients, asked, now).await,
+                false => look(clients, asked, of_hook, now).await,
             }
         },
     )
@@ -61,23 +67,27 @@ fn awaited(asked: &VerifyHealthInput) -> Vec<String> {
     services.map(|service| service.service.clone()).collect()
 }
 
+const DEPLOYMENT: &str = "ECS Deployment State Change";
+const HOOK: &str = "ECS Hook State Change";
+
 /// ARN of the service of which an event tells: a deployment's event names it as its resource, a
 /// hook's in its detail
 /// (<https://docs.aws.amazon.com/AmazonECS/latest/developerguide/ecs_service_deployment_events.html>,
 /// <https://docs.aws.amazon.com/AmazonECS/latest/developerguide/ecs_hook_state_change_events.html>).
 fn service_of(event: &Event) -> Option<String> {
     match event.detail_type.as_str() {
-        "ECS Deployment State Change" => event.resources.as_ref()?.first().cloned(),
-        "ECS Hook State Change" => event.detail["serviceArn"].as_str().map(str::to_owned),
+        DEPLOYMENT => event.resources.as_ref()?.first().cloned(),
+        HOOK => event.detail["serviceArn"].as_str().map(str::to_owned),
         _ => None,
     }
 }
 
-/// Looks at the deployment of every service; `None`: there is no final verdict yet. `now` is in
-/// milliseconds since 1970.
+/// Looks at the deployment of every service; `None`: there is no final verdict yet. A hook may
+/// await somebody, of which no service tells. `now` is in milliseconds since 1970.
 pub(crate) async fn look(
     clients: &Clients,
     input: &VerifyHealthInput,
+    of_hook: bool,
     now: i64,
 ) -> Result<Option<Health>, Failure> {
     check(input)?;
@@ -95,17 +105,18 @@ pub(crate) async fn look(
             service.is_some_and(|service| is_moving(service, wanted))
         })
     };
-    if may_be_untold(update, now) && now <= update.deadline && all_move() {
+    if !of_hook && may_be_untold(update, now) && now <= update.deadline && all_move() {
         return Ok(None);
     }
     let seen = Seen::of(&clients.ecs, services).await?;
+    let deadline = pause::deadline(&clients.table, input, &seen, now).await?;
     if input.rollback {
-        let services = rollback::verify(&clients.ecs, update, &seen, now).await?;
+        let services = rollback::verify(&clients.ecs, update, &seen, deadline, now).await?;
         let found = verdict::of_rollback(services);
-        return Ok(conclusion::of_rollback(update, found, now));
+        return Ok(conclusion::of_rollback(update, found, deadline, now));
     }
     let found = of_release(clients, input, &seen, now).await?;
-    Ok(conclusion::of_release(update, found, now))
+    Ok(found.and_then(|found| conclusion::of_release(update, found, deadline, now)))
 }
 
 fn check(input: &VerifyHealthInput) -> Result<(), InvalidInput> {
@@ -119,25 +130,34 @@ fn check(input: &VerifyHealthInput) -> Result<(), InvalidInput> {
     }
 }
 
+/// `None`: ECS has finished, and targets may yet become healthy.
 async fn of_release(
     clients: &Clients,
     input: &VerifyHealthInput,
     seen: &Seen,
     now: i64,
-) -> Result<Found, Failure> {
+) -> Result<Option<Found>, Failure> {
     let found = of_deployments(clients, input, seen, now).await?;
     if found.verdict != Verdict::Succeeded {
-        return Ok(found);
+        return Ok(Some(found));
     }
-    let problem = of_application(clients, input, &found.services, seen).await?;
-    Ok(match problem {
-        None => found,
-        Some((verdict, cause)) => Found {
-            verdict,
-            cause,
-            ..found
-        },
-    })
+    let (verdict, cause) = match of_application(clients, input, &found.services, seen, now).await? {
+        Application::Well => (Verdict::Succeeded, found.cause),
+        Application::WellBut(slow) => (Verdict::Succeeded, format!("{} {slow}", found.cause)),
+        Application::Unwell(problem) => (Verdict::Unhealthy, problem),
+        Application::Undecided(slow) => {
+            tracing::info!(
+                slow,
+                "the deployment is complete, and targets are waited for"
+            );
+            return Ok(None);
+        }
+    };
+    Ok(Some(Found {
+        verdict,
+        cause,
+        ..found
+    }))
 }
 
 /// The verdict of ECS. A service that runs the revision already neither fails the release nor
@@ -185,6 +205,9 @@ async fn judge(
                     task_definition: &service.task_definition,
                     newer: found.newer.as_deref(),
                     tasks: seen.service(&service.service).and_then(deployments::tasks),
+                    failures: seen
+                        .service(&service.service)
+                        .and_then(|it| too_many_failures(it, service, &found.deployment)),
                 },
             ),
             None if may_be_untold(&input.update, now) => verdict::not_told_yet(service),
@@ -195,13 +218,25 @@ async fn judge(
 }
 
 /// What ECS does not look at: the traffic, the alarms now that ECS is done, and whether the
-/// application answers. `None` where all is well.
+/// application answers.
+enum Application {
+    Well,
+    /// Some targets are not healthy, and are not waited for any longer.
+    WellBut(String),
+    /// Targets may yet become healthy.
+    Undecided(String),
+    Unwell(String),
+}
+
+/// Targets that become healthy too late do not make a version a bad one, which ECS itself has found
+/// healthy: what they keep from answering, the alarms and the health check tell.
 async fn of_application(
     clients: &Clients,
     input: &VerifyHealthInput,
     judged: &[ServiceHealth],
     seen: &Seen,
-) -> Result<Option<(Verdict, String)>, AwsRequestFailed> {
+    now: i64,
+) -> Result<Application, AwsRequestFailed> {
     // Where a newer deployment has begun, what the application shows is not this release's.
     let is_over = judged.iter().any(|service| service.is_over);
     let services: Vec<&Service> = input
@@ -210,30 +245,46 @@ async fn of_application(
         .iter()
         .filter_map(|service| seen.service(&service.service))
         .collect();
-    if !is_over {
-        let lacking = targets::lacking(&clients.elb, &services).await?;
-        if !lacking.is_empty() {
-            let cause = format!("The deployment is complete, but {}", lacking.join(" "));
-            return Ok(Some((Verdict::InProgress, cause)));
-        }
+    let lacking = match is_over {
+        true => vec![],
+        false => targets::lacking(&clients.elb, &services).await?,
+    };
+    let slow = lacking.join(" ");
+    if !lacking.is_empty() && now <= targets_have_until(input, judged) {
+        return Ok(Application::Undecided(slow));
     }
     let alarms = bluegreen_alarms::in_alarm(&clients.cloudwatch, &input.alarms).await?;
     if !alarms.is_empty() {
-        let cause = format!(
+        return Ok(Application::Unwell(format!(
             "The deployment is complete, but these alarms of stack {} are in ALARM: {}.",
             input.stack,
             alarms.join(", ")
-        );
-        return Ok(Some((Verdict::Unhealthy, cause)));
+        )));
     }
-    let Some(url) = &input.health_check_url else {
-        return Ok(None);
-    };
-    if is_over || answers_nobody(&services) {
-        return Ok(None);
+    if let Some(url) = &input.health_check_url
+        && !is_over
+        && !answers_nobody(&services)
+        && let Some(problem) = smoke::failing(&clients.web, url).await
+    {
+        return Ok(Application::Unwell(problem));
     }
-    let problem = smoke::failing(&clients.web, url).await;
-    Ok(problem.map(|problem| (Verdict::Unhealthy, problem)))
+    Ok(match lacking.is_empty() {
+        true => Application::Well,
+        false => Application::WellBut(format!(
+            "{} minutes later {slow} They are not waited for any longer.",
+            input.target_health_minutes
+        )),
+    })
+}
+
+/// Milliseconds since 1970. Where ECS does not tell when it had finished, it had by the deadline.
+fn targets_have_until(input: &VerifyHealthInput, judged: &[ServiceHealth]) -> i64 {
+    let finished = judged
+        .iter()
+        .filter_map(|service| service.finished_at)
+        .max();
+    let finished = finished.unwrap_or(input.update.deadline);
+    finished + i64::from(input.target_health_minutes) * 60_000
 }
 
 /// Whether all services that may answer are scaled to zero: those behind load balancers, or any where

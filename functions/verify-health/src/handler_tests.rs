@@ -2,9 +2,12 @@ use super::*;
 use aws_sdk_cloudwatch::operation::describe_alarms::DescribeAlarmsOutput;
 use aws_sdk_cloudwatch::types::MetricAlarm;
 use aws_sdk_dynamodb::operation::batch_write_item::BatchWriteItemOutput;
+use aws_sdk_dynamodb::operation::get_item::GetItemOutput;
 use aws_sdk_dynamodb::operation::put_item::PutItemOutput;
 use aws_sdk_dynamodb::operation::query::QueryOutput;
-use aws_sdk_dynamodb::operation::transact_write_items::TransactWriteItemsOutput;
+use aws_sdk_dynamodb::operation::transact_write_items::{
+    TransactWriteItemsError, TransactWriteItemsOutput,
+};
 use aws_sdk_dynamodb::operation::update_item::UpdateItemOutput;
 use aws_sdk_dynamodb::types::AttributeValue;
 use aws_sdk_ecs::Client;
@@ -15,11 +18,15 @@ use aws_sdk_ecs::operation::list_service_deployments::{
     ListServiceDeploymentsError, ListServiceDeploymentsOutput,
 };
 use aws_sdk_ecs::primitives::DateTime;
+use aws_sdk_ecs::types::builders::ServiceDeploymentBuilder;
 use aws_sdk_ecs::types::{
-    Deployment, DeploymentRolloutState, LoadBalancer, Service, ServiceCurrentRevisionSummary,
-    ServiceDeployment, ServiceDeploymentAlarms, ServiceDeploymentBrief,
+    Deployment, DeploymentConfiguration, DeploymentEarlySuccessCriteria,
+    DeploymentLifecycleHookAction, DeploymentLifecycleHookDetail, DeploymentLifecycleHookStatus,
+    DeploymentLifecycleHookTargetType, DeploymentRolloutState, DeploymentStrategy, LoadBalancer,
+    Service, ServiceCurrentRevisionSummary, ServiceDeployment, ServiceDeploymentAlarms,
+    ServiceDeploymentBrief, ServiceDeploymentLifecycleStage,
     ServiceDeploymentRollbackMonitorsStatus as Monitor, ServiceDeploymentStatus, ServiceRevision,
-    ServiceRevisionSummary,
+    ServiceRevisionCleanup, ServiceRevisionSummary,
 };
 use aws_sdk_elasticloadbalancingv2::operation::describe_target_health::DescribeTargetHealthOutput;
 use aws_sdk_elasticloadbalancingv2::types::{
@@ -102,6 +109,24 @@ fn revisions() -> Rule {
 
 fn deployment_is(status: &'static str) -> Rule {
     deployment_is_ended(status, None)
+}
+
+/// It is in progress, and more is said of it.
+fn deployment_with(
+    more: impl Fn(ServiceDeploymentBuilder) -> ServiceDeploymentBuilder + Send + Sync + 'static,
+) -> Rule {
+    mock!(Client::describe_service_deployments)
+        .match_requests(|request| request.service_deployment_arns() == ["d8".to_owned()])
+        .then_output(move || {
+            let target = ServiceRevisionSummary::builder().arn("r8").build();
+            let deployment = ServiceDeployment::builder()
+                .service_deployment_arn("d8")
+                .status(ServiceDeploymentStatus::InProgress)
+                .target_service_revision(target);
+            DescribeServiceDeploymentsOutput::builder()
+                .service_deployments(more(deployment).build())
+                .build()
+        })
 }
 
 fn deployment_is_ended(status: &'static str, by: Option<ServiceDeploymentAlarms>) -> Rule {
@@ -187,12 +212,18 @@ fn target_group(healthy: usize) -> aws_sdk_elasticloadbalancingv2::Client {
 /// ECS as the rules say, an application that is well, and nobody who waits.
 fn clients(rules: &[&Rule]) -> Clients {
     Clients {
+        table: table(&[]),
         waits: waits(&[], &[]),
         ecs: mock_client!(aws_sdk_ecs, RuleMode::MatchAny, rules),
         elb: target_group(2),
         cloudwatch: mock_client!(aws_sdk_cloudwatch, RuleMode::MatchAny, &[]),
         web: Web::beside("http://127.0.0.1:4566").unwrap(),
     }
+}
+
+fn table(dynamodb: &[&Rule]) -> Table {
+    let client = mock_client!(aws_sdk_dynamodb, RuleMode::MatchAny, dynamodb);
+    Table::new(client, "releases".to_owned())
 }
 
 fn waits(dynamodb: &[&Rule], sfn: &[&Rule]) -> Waits {
@@ -242,7 +273,7 @@ async fn application(status: &'static str) -> String {
 }
 
 async fn at(clients: &Clients, asked: Value, now: i64) -> Result<Option<Health>, Failure> {
-    look(clients, &parse(asked).unwrap(), now).await
+    look(clients, &parse(asked).unwrap(), false, now).await
 }
 
 async fn health(clients: &Clients, asked: Value) -> Health {
@@ -274,6 +305,40 @@ async fn a_completed_deployment_is_succeeded() {
             "at": LATER
         })
     );
+}
+
+/// The case of <https://github.com/kayac/ecspresso/issues/1080>: SUCCESSFUL with two of three tasks,
+/// and the three of the revision before still run.
+#[tokio::test]
+async fn a_deployment_that_ecs_calls_successful_early_is_succeeded() {
+    let early = || {
+        let criteria = DeploymentEarlySuccessCriteria::builder()
+            .enable(true)
+            .healthy_percent(50)
+            .source_service_revision_cleanup(ServiceRevisionCleanup::Deferred);
+        let configuration =
+            DeploymentConfiguration::builder().early_success_criteria(criteria.build());
+        let mut service = service("web:8");
+        service.deployment_configuration = Some(configuration.build());
+        service.desired_count = 3;
+        service.running_count = 5;
+        let deployments = service.deployments.get_or_insert_default();
+        deployments[0].desired_count = 3;
+        let before = Deployment::builder().status("ACTIVE").running_count(3);
+        deployments.push(before.task_definition("web:7").build());
+        service
+    };
+    let (revisions, service) = (revisions(), service_is(early));
+    let successful = mock!(Client::list_service_deployments).then_output(|| {
+        let mut page = page(&[7, 8], None);
+        for brief in page.service_deployments.iter_mut().flatten() {
+            brief.status = Some(ServiceDeploymentStatus::Successful);
+        }
+        page
+    });
+    let health = health(&clients(&[&successful, &revisions, &service]), asked()).await;
+    assert_eq!(health.verdict, Verdict::Succeeded, "{}", health.cause);
+    assert!(health.cause.contains("2 of 3 tasks"), "{}", health.cause);
 }
 
 #[tokio::test]
@@ -355,8 +420,259 @@ async fn traffic_that_does_not_reach_all_tasks_yet_is_waited_for() {
     let rules = completed();
     let mut clients = clients(&rules.each_ref());
     clients.elb = target_group(1);
-    let cause = undecided(&clients, asked()).await;
-    assert!(cause.contains("1 of 2 targets of group"), "{cause}");
+    assert_eq!(at(&clients, asked(), LATER).await.unwrap(), None);
+}
+
+/// A good version is not rolled back for them: ECS itself has found its tasks healthy.
+#[tokio::test]
+async fn targets_that_are_slow_to_become_healthy_are_waited_for_in_a_time_of_their_own() {
+    const MINUTES: i64 = 60_000;
+    let (revisions, service) = (revisions(), service_runs("web:8"));
+    let finished = |at: Option<i64>| {
+        mock!(Client::list_service_deployments).then_output(move || {
+            let mut page = page(&[7, 8], None);
+            for brief in page.service_deployments.iter_mut().flatten() {
+                brief.status = Some(ServiceDeploymentStatus::Successful);
+                brief.finished_at = at.map(DateTime::from_millis);
+            }
+            page
+        })
+    };
+    for (finished_at, minutes, until) in [
+        // Two hours may have passed by then, and more.
+        (Some(DEADLINE - 1), None, DEADLINE - 1 + 10 * MINUTES),
+        (Some(LATER), Some(3), LATER + 3 * MINUTES),
+        (None, None, DEADLINE + 10 * MINUTES),
+    ] {
+        let history = finished(finished_at);
+        let mut clients = clients(&[&history, &revisions, &service]);
+        clients.elb = target_group(1);
+        let mut asked = asked();
+        if let Some(minutes) = minutes {
+            asked["targetHealthMinutes"] = json!(minutes);
+        }
+        assert_eq!(at(&clients, asked.clone(), until).await.unwrap(), None);
+        let health = at(&clients, asked.clone(), until + 1)
+            .await
+            .unwrap()
+            .unwrap();
+        assert_eq!(health.verdict, Verdict::Succeeded);
+        let told = "1 of 2 targets of group are healthy";
+        assert!(health.cause.contains(told), "{}", health.cause);
+
+        clients.cloudwatch = alarms(&["5xx"]);
+        asked["alarms"] = json!(["5xx"]);
+        let health = at(&clients, asked, until + 1).await.unwrap().unwrap();
+        assert_eq!(health.verdict, Verdict::Unhealthy);
+    }
+}
+
+/// A version that crashes in a deployment that shifts traffic, where by
+/// <https://docs.aws.amazon.com/AmazonECS/latest/APIReference/API_DeploymentCircuitBreaker.html> ECS's
+/// circuit breaker does not act.
+#[tokio::test]
+async fn a_version_that_crashes_is_stalled_where_ecs_does_not_count_its_failures() {
+    for (strategy, failed, verdict) in [
+        (DeploymentStrategy::BlueGreen, 3, Some(Verdict::Stalled)),
+        (DeploymentStrategy::BlueGreen, 2, None),
+        (DeploymentStrategy::Rolling, 3, None),
+    ] {
+        let service = service_is(move || {
+            let mut service = service("web:8");
+            service.current_service_deployment = Some("d8".to_owned());
+            for deployment in service.deployments.iter_mut().flatten() {
+                deployment.failed_tasks = failed;
+            }
+            service
+        });
+        let configuration = DeploymentConfiguration::builder()
+            .strategy(strategy)
+            .build();
+        let deployment = deployment_with(move |deployment| {
+            deployment.deployment_configuration(configuration.clone())
+        });
+        let revisions = revisions();
+        let clients = clients(&[&service, &deployment, &revisions]);
+        let health = at(&clients, asked(), LATER).await.unwrap();
+        assert_eq!(health.as_ref().map(|health| health.verdict), verdict);
+        if let Some(health) = health {
+            assert!(health.cause.contains("3 tasks"), "{}", health.cause);
+        }
+        let mut back = asked();
+        back["rollback"] = json!(true);
+        assert_eq!(at(&clients, back, LATER).await.unwrap(), None);
+    }
+}
+
+const RECORD: &str = "release#2026-01-30T12:00:00.000Z#1";
+/// When the pause of the deployment times out: long after the deadline.
+const EXPIRES: i64 = DEADLINE + 86_400_000;
+
+/// The deployment with a pause after its test traffic was shifted
+/// (<https://docs.aws.amazon.com/AmazonECS/latest/developerguide/pause-lifecycle-hooks.html>).
+fn pauses(status: &'static str) -> Rule {
+    deployment_with(move |deployment| {
+        let hook = DeploymentLifecycleHookDetail::builder()
+            .hook_id("ecs-pause-e7")
+            .target_type(DeploymentLifecycleHookTargetType::Pause)
+            .status(DeploymentLifecycleHookStatus::from(status))
+            .expires_at(DateTime::from_millis(EXPIRES))
+            .timeout_action(DeploymentLifecycleHookAction::Rollback);
+        deployment
+            .lifecycle_stage(ServiceDeploymentLifecycleStage::PostTestTrafficShift)
+            .lifecycle_hook_details(hook.build())
+    })
+}
+
+/// The turn is the execution's, and the record of its release has these attributes.
+fn record(attributes: &[(&'static str, AttributeValue)]) -> Rule {
+    let attributes = attributes.to_vec();
+    mock!(aws_sdk_dynamodb::Client::get_item).then_compute_output(move |request| {
+        let text = |text: &str| AttributeValue::S(text.to_owned());
+        let key = request.key().unwrap()["item"].as_s().unwrap().clone();
+        let item = GetItemOutput::builder().item("item", text(&key));
+        match key.as_str() {
+            "turn" => item.item("holder", text(EXECUTION)).build(),
+            _ => attributes
+                .iter()
+                .fold(item, |item, (name, value)| item.item(*name, value.clone()))
+                .item("verdict", text("inProgress"))
+                .build(),
+        }
+    })
+}
+
+/// The record is told something that these are parts of.
+fn notes(parts: &'static [&'static str]) -> Rule {
+    mock!(aws_sdk_dynamodb::Client::transact_write_items)
+        .match_requests(move |request| {
+            let sent = format!("{:?}", request.transact_items());
+            sent.contains(RECORD) && parts.iter().all(|part| sent.contains(part))
+        })
+        .then_output(|| TransactWriteItemsOutput::builder().build())
+}
+
+fn asked_with_record() -> Value {
+    let mut asked = asked();
+    asked["record"] = json!(RECORD);
+    asked
+}
+
+/// What was a stall two hours after the update
+/// (<https://github.com/hashicorp/terraform-provider-aws/issues/48128>).
+#[tokio::test]
+async fn while_a_hook_awaits_an_action_the_deployment_is_not_overdue() {
+    let command = "aws ecs continue-service-deployment --service-deployment-arn d8 --hook-id ecs-pause-e7 --action CONTINUE";
+    let (service, deployment, revisions) =
+        (service_moves(), pauses("AWAITING_ACTION"), revisions());
+    let (record, notes) = (record(&[]), notes(&["ecs-pause-e7", "awaits"]));
+    let mut clients = clients(&[&service, &deployment, &revisions]);
+    clients.table = table(&[&record, &notes]);
+    let seconds = DEADLINE - BEGAN;
+    for now in [LATER, DEADLINE + 1, EXPIRES, EXPIRES + seconds] {
+        let looked = at(&clients, asked_with_record(), now).await.unwrap();
+        assert_eq!(looked, None, "{now}");
+    }
+    assert_eq!(notes.num_calls(), 4, "nobody has noted it");
+    let overdue = at(&clients, asked_with_record(), EXPIRES + seconds + 1);
+    let overdue = overdue.await.unwrap().unwrap();
+    assert_eq!(overdue.verdict, Verdict::Stalled);
+    for told in [command, "POST_TEST_TRAFFIC_SHIFT", "1970-01-02T00:26:40Z"] {
+        assert!(overdue.cause.contains(told), "{}", overdue.cause);
+    }
+}
+
+#[tokio::test]
+async fn what_is_noted_already_is_not_noted_again_and_a_failure_to_is_none() {
+    let text = "Service demo/web: Its deployment pauses until somebody lets it go on: aws ecs continue-service-deployment --service-deployment-arn d8 --hook-id ecs-pause-e7 --action CONTINUE. If nobody does by 1970-01-02T00:26:40Z, ECS rolls it back.";
+    let (service, deployment, revisions) =
+        (service_moves(), pauses("AWAITING_ACTION"), revisions());
+    let mut clients = clients(&[&service, &deployment, &revisions]);
+    let noted = record(&[("awaits", AttributeValue::S(text.to_owned()))]);
+    clients.table = table(&[&noted]);
+    let looked = at(&clients, asked_with_record(), DEADLINE + 1).await;
+    assert_eq!(looked.unwrap(), None);
+
+    let refuses = mock!(aws_sdk_dynamodb::Client::transact_write_items).then_error(|| {
+        TransactWriteItemsError::generic(
+            aws_sdk_dynamodb::error::ErrorMetadata::builder()
+                .code("AccessDeniedException")
+                .build(),
+        )
+    });
+    let record = record(&[]);
+    clients.table = table(&[&record, &refuses]);
+    let looked = at(&clients, asked_with_record(), DEADLINE + 1).await;
+    assert_eq!(looked.unwrap(), None);
+    assert_eq!(refuses.num_calls(), 1);
+}
+
+#[tokio::test]
+async fn a_deployment_that_has_paused_has_its_time_once_more() {
+    let (service, deployment, revisions) = (service_moves(), pauses("SUCCEEDED"), revisions());
+    let mut clients = clients(&[&service, &deployment, &revisions]);
+    let resumed = DEADLINE + 50_000;
+    let (paused, notes) = (
+        record(&[("awaits", AttributeValue::S("You.".to_owned()))]),
+        notes(&["resumedAt", "REMOVE"]),
+    );
+    clients.table = table(&[&paused, &notes]);
+    let looked = at(&clients, asked_with_record(), resumed).await.unwrap();
+    assert_eq!(looked, None);
+    assert_eq!(notes.num_calls(), 1);
+
+    let until = resumed + (DEADLINE - BEGAN);
+    let goes_on = record(&[("resumedAt", AttributeValue::N(resumed.to_string()))]);
+    clients.table = table(&[&goes_on]);
+    let looked = at(&clients, asked_with_record(), until).await.unwrap();
+    assert_eq!(looked, None);
+    let overdue = at(&clients, asked_with_record(), until + 1).await.unwrap();
+    assert_eq!(overdue.unwrap().verdict, Verdict::Stalled);
+}
+
+#[tokio::test]
+async fn a_pause_that_nobody_ended_is_named_by_the_cause() {
+    let deployment = || {
+        let hook = DeploymentLifecycleHookDetail::builder()
+            .hook_id("ecs-pause-e7")
+            .target_type(DeploymentLifecycleHookTargetType::Pause)
+            .status(DeploymentLifecycleHookStatus::TimedOut);
+        ServiceDeployment::builder()
+            .service_deployment_arn("d8")
+            .status(ServiceDeploymentStatus::RollbackSuccessful)
+            .lifecycle_hook_details(hook.build())
+            .build()
+    };
+    let details = mock!(Client::describe_service_deployments).then_output(move || {
+        DescribeServiceDeploymentsOutput::builder()
+            .service_deployments(deployment())
+            .build()
+    });
+    let rules = [history(&[7, 8]), revisions(), service_runs("web:7")];
+    let [history, revisions, service] = rules.each_ref();
+    let health = health(&clients(&[history, revisions, service, &details]), asked()).await;
+    assert_eq!(health.verdict, Verdict::RolledBack);
+    let told = "Nobody ended its pause at the hook ecs-pause-e7 in time.";
+    assert!(health.cause.contains(told), "{}", health.cause);
+}
+
+/// Of a hook that awaits somebody no service tells, not in the first minute either.
+#[tokio::test]
+async fn what_a_hook_awaits_is_noted_as_soon_as_an_event_tells_of_it() {
+    let (service, deployment, revisions) = (
+        service_rolls_out(Some("d8")),
+        pauses("AWAITING_ACTION"),
+        revisions(),
+    );
+    let (record, notes) = (record(&[]), notes(&["ecs-pause-e7"]));
+    let mut clients = clients(&[&service, &deployment, &revisions]);
+    clients.table = table(&[&record, &notes]);
+    let asked: VerifyHealthInput = parse(asked_with_record()).unwrap();
+    for (of_hook, calls) in [(false, 0), (true, 1)] {
+        let looked = look(&clients, &asked, of_hook, BEGAN + 2_000).await;
+        assert_eq!(looked.unwrap(), None);
+        assert_eq!(notes.num_calls(), calls);
+    }
 }
 
 #[tokio::test]
@@ -575,6 +891,28 @@ async fn soon_after_the_update_one_call_shows_that_it_is_not_complete() {
     let soon = at(&clients(&[&service]), asked(), BEGAN + 1_000).await;
     assert_eq!(soon.unwrap(), None);
     assert_eq!(service.num_calls(), 1);
+}
+
+#[tokio::test]
+async fn soon_after_the_update_all_is_asked_where_tasks_have_failed() {
+    let service = service_is(|| {
+        let mut service = service("web:8");
+        service.current_service_deployment = Some("d8".to_owned());
+        for deployment in service.deployments.iter_mut().flatten() {
+            deployment.rollout_state = Some(DeploymentRolloutState::InProgress);
+            deployment.failed_tasks = 3;
+        }
+        service
+    });
+    let configuration = DeploymentConfiguration::builder();
+    let configuration = configuration.strategy(DeploymentStrategy::Canary).build();
+    let deployment = deployment_with(move |deployment| {
+        deployment.deployment_configuration(configuration.clone())
+    });
+    let revisions = revisions();
+    let clients = clients(&[&service, &deployment, &revisions]);
+    let soon = at(&clients, asked(), BEGAN + 1_000).await.unwrap();
+    assert_eq!(soon.unwrap().verdict, Verdict::Stalled);
 }
 
 #[tokio::test]

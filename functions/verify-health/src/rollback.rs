@@ -7,9 +7,9 @@ use crate::deployments;
 use crate::failure::Failure;
 use crate::verdict::{self, Observation, ServiceHealth};
 use aws_sdk_ecs::Client;
-use aws_sdk_ecs::types::{DeploymentRolloutState, Service, ServiceDeployment};
+use aws_sdk_ecs::types::{Deployment, DeploymentRolloutState, Service, ServiceDeployment};
 use bluegreen_contract::{UpdatedService, UpdatedServices, Verdict};
-use bluegreen_ecs::{Seen, status};
+use bluegreen_ecs::{Seen, is_enough, primary, status};
 
 /// What became of the services. While one is known to be in progress, nobody is asked about those
 /// that are neither in progress nor back: nothing is decided before all are.
@@ -21,6 +21,7 @@ pub(crate) async fn verify(
     client: &Client,
     update: &UpdatedServices,
     seen: &Seen,
+    deadline: i64,
     now: i64,
 ) -> Result<Vec<ServiceHealth>, Failure> {
     let mut services = Vec::with_capacity(update.services.len());
@@ -32,7 +33,7 @@ pub(crate) async fn verify(
         }
     }
     let is_undecided = |service: &ServiceHealth| service.verdict == Verdict::InProgress;
-    if now <= update.deadline && services.iter().any(is_undecided) {
+    if now <= deadline && services.iter().any(is_undecided) {
         return Ok(services);
     }
     let newest = deployments::newest(client, &elsewhere, update.at).await?;
@@ -74,6 +75,7 @@ fn of_deployment(deployment: &ServiceDeployment, wanted: &UpdatedService) -> Ser
             task_definition: &wanted.task_definition,
             newer: None,
             tasks: None,
+            failures: None,
         },
     );
     ServiceHealth {
@@ -92,11 +94,17 @@ fn at_rest(service: &Service, wanted: &UpdatedService) -> Option<ServiceHealth> 
     let state = rollout
         .as_ref()
         .map_or("IN_PROGRESS", DeploymentRolloutState::as_str);
-    let (running, desired) = (service.running_count(), service.desired_count());
+    let (running, desired) = (running(service), service.desired_count());
     let (verdict, reason) = match &rollout {
         Some(DeploymentRolloutState::Completed) if running == desired => (
             Verdict::Succeeded,
             format!("All {running} tasks run {revision} again."),
+        ),
+        Some(DeploymentRolloutState::Completed) if is_enough(service, running, desired) => (
+            Verdict::Succeeded,
+            format!(
+                "{running} of {desired} tasks run {revision} again, which is enough by its early success criteria."
+            ),
         ),
         Some(DeploymentRolloutState::Failed) => (
             Verdict::Stalled,
@@ -117,13 +125,25 @@ fn at_rest(service: &Service, wanted: &UpdatedService) -> Option<ServiceHealth> 
         reason,
         alarms: vec![],
         is_over: false,
+        finished_at: None,
     })
+}
+
+/// Tasks of the revision that the service has. Others may run beside them where their clean-up is
+/// deferred.
+fn running(service: &Service) -> i32 {
+    match service.deployments() {
+        [_, _, ..] => primary(service).map_or(0, Deployment::running_count),
+        _ => service.running_count(),
+    }
 }
 
 #[cfg(test)]
 mod tests {
     use super::*;
-    use aws_sdk_ecs::types::Deployment;
+    use aws_sdk_ecs::types::{
+        DeploymentConfiguration, DeploymentEarlySuccessCriteria, ServiceRevisionCleanup,
+    };
 
     fn wanted() -> UpdatedService {
         UpdatedService {
@@ -159,6 +179,38 @@ mod tests {
             Some(Verdict::InProgress)
         );
         assert_eq!(judge(&[Failed], 1), Some(Verdict::Stalled));
+    }
+
+    /// Three tasks are wanted, two run the revision again, and those of the other one may run for
+    /// two weeks (<https://github.com/kayac/ecspresso/issues/1083>).
+    #[test]
+    fn a_service_is_back_when_as_many_tasks_run_the_revision_as_its_criteria_want() {
+        use DeploymentRolloutState::{Completed, InProgress};
+        let judge = |state: DeploymentRolloutState, running| {
+            let criteria = DeploymentEarlySuccessCriteria::builder()
+                .enable(true)
+                .healthy_percent(50)
+                .source_service_revision_cleanup(ServiceRevisionCleanup::Deferred);
+            let configuration =
+                DeploymentConfiguration::builder().early_success_criteria(criteria.build());
+            let deployment = |status: &str, state, running| {
+                let deployment = Deployment::builder().status(status).rollout_state(state);
+                deployment.running_count(running).build()
+            };
+            let service = Service::builder()
+                .task_definition("web:7")
+                .deployment_configuration(configuration.build())
+                .running_count(running + 3)
+                .desired_count(3)
+                .deployments(deployment("PRIMARY", state, running))
+                .deployments(deployment("ACTIVE", Completed, 3))
+                .build();
+            at_rest(&service, &wanted()).map(|health| health.verdict)
+        };
+        assert_eq!(judge(Completed, 2), Some(Verdict::Succeeded));
+        assert_eq!(judge(Completed, 3), Some(Verdict::Succeeded));
+        assert_eq!(judge(Completed, 1), Some(Verdict::InProgress));
+        assert_eq!(judge(InProgress, 3), Some(Verdict::InProgress));
     }
 
     #[test]

@@ -2,13 +2,17 @@
 
 use aws_sdk_ecs::types::{LoadBalancer, Service};
 use aws_sdk_elasticloadbalancingv2::Client;
-use aws_sdk_elasticloadbalancingv2::types::TargetHealthStateEnum;
+use aws_sdk_elasticloadbalancingv2::types::{TargetHealthDescription, TargetHealthStateEnum};
+use bluegreen_ecs::enough_tasks;
 use bluegreen_runtime::{AwsRequestFailed, failed};
 use std::collections::BTreeMap;
 
 /// ARNs of target groups of which one has to have the targets: a service that shifts traffic has
 /// two, and they change places from one deployment to the next.
 type Groups = Vec<String>;
+
+/// Targets that a sentence names.
+const NAMED: usize = 5;
 
 /// A sentence for every target group that lacks healthy targets.
 pub(crate) async fn lacking(
@@ -18,15 +22,24 @@ pub(crate) async fn lacking(
     let mut lacking = Vec::new();
     for (groups, wanted) in wanted(services) {
         let mut most = 0;
+        let mut others = Vec::new();
         for group in &groups {
-            most = most.max(healthy(client, group).await?);
+            let targets = targets(client, group).await?;
+            let healthy = targets.iter().filter(|target| is_healthy(target)).count();
+            most = most.max(i32::try_from(healthy).unwrap_or(i32::MAX));
             if most >= wanted {
                 break;
             }
+            others.extend(targets.iter().filter_map(not_healthy));
         }
         if most < wanted {
+            others.truncate(NAMED);
+            let which = match others.is_empty() {
+                true => String::new(),
+                false => format!("; not healthy: {}", others.join(", ")),
+            };
             lacking.push(format!(
-                "{most} of {wanted} targets of {} are healthy.",
+                "{most} of {wanted} targets of {} are healthy{which}.",
                 groups.join(" and ")
             ));
         }
@@ -34,7 +47,7 @@ pub(crate) async fn lacking(
     Ok(lacking)
 }
 
-/// The number of targets in each target group. Several services, and several containers of one,
+/// The number of healthy targets that each target group has to have. Several services, and several containers of one,
 /// may share a group.
 fn wanted(services: &[&Service]) -> BTreeMap<Groups, i32> {
     let mut wanted = BTreeMap::new();
@@ -42,7 +55,8 @@ fn wanted(services: &[&Service]) -> BTreeMap<Groups, i32> {
         for balancer in service.load_balancers() {
             let groups = groups(balancer);
             if !groups.is_empty() {
-                *wanted.entry(groups).or_default() += service.desired_count();
+                *wanted.entry(groups).or_default() +=
+                    enough_tasks(service, service.desired_count());
             }
         }
     }
@@ -65,28 +79,49 @@ fn groups(balancer: &LoadBalancer) -> Groups {
     groups
 }
 
-async fn healthy(client: &Client, group: &str) -> Result<i32, AwsRequestFailed> {
+async fn targets(
+    client: &Client,
+    group: &str,
+) -> Result<Vec<TargetHealthDescription>, AwsRequestFailed> {
     let answer = client
         .describe_target_health()
         .target_group_arn(group)
         .send()
         .await
         .map_err(failed("elasticloadbalancing:DescribeTargetHealth", group))?;
-    let healthy = answer.target_health_descriptions().iter().filter(|target| {
-        target
-            .target_health()
-            .and_then(|health| health.state())
-            .is_some_and(|state| *state == TargetHealthStateEnum::Healthy)
-    });
-    Ok(i32::try_from(healthy.count()).unwrap_or(i32::MAX))
+    Ok(answer.target_health_descriptions.unwrap_or_default())
+}
+
+fn state(target: &TargetHealthDescription) -> Option<&TargetHealthStateEnum> {
+    target.target_health()?.state()
+}
+
+fn is_healthy(target: &TargetHealthDescription) -> bool {
+    state(target) == Some(&TargetHealthStateEnum::Healthy)
+}
+
+/// `10.0.1.7:8080 (initial)` for a target that is not healthy and that is to stay.
+fn not_healthy(target: &TargetHealthDescription) -> Option<String> {
+    use TargetHealthStateEnum::{Draining, Healthy};
+    let state = state(target).filter(|state| !matches!(state, Draining | Healthy))?;
+    let known = target.target()?;
+    let port = known.port().map(|port| format!(":{port}"));
+    Some(format!(
+        "{}{} ({})",
+        known.id()?,
+        port.unwrap_or_default(),
+        state.as_str()
+    ))
 }
 
 #[cfg(test)]
 mod tests {
     use super::*;
-    use aws_sdk_ecs::types::AdvancedConfiguration;
+    use aws_sdk_ecs::types::{
+        AdvancedConfiguration, DeploymentConfiguration, DeploymentEarlySuccessCriteria,
+    };
     use aws_sdk_elasticloadbalancingv2::operation::describe_target_health::DescribeTargetHealthOutput;
-    use aws_sdk_elasticloadbalancingv2::types::{TargetHealth, TargetHealthDescription};
+    use aws_sdk_elasticloadbalancingv2::types::{TargetDescription, TargetHealth};
     use aws_smithy_mocks::{RuleMode, mock, mock_client};
 
     fn balancer(group: &str, alternate: Option<&str>) -> LoadBalancer {
@@ -118,8 +153,10 @@ mod tests {
                 .iter()
                 .find(|(group, _)| request.target_group_arn() == Some(*group))
                 .unwrap();
-            let targets = states.iter().map(|state| {
+            let targets = states.iter().enumerate().map(|(number, state)| {
+                let known = TargetDescription::builder().id(format!("10.0.0.{number}"));
                 TargetHealthDescription::builder()
+                    .target(known.port(80).build())
                     .target_health(
                         TargetHealth::builder()
                             .state(TargetHealthStateEnum::from(*state))
@@ -140,13 +177,18 @@ mod tests {
         let service = service(2, vec![balancer("g", None)]);
         let enough = vec![("g", vec!["healthy", "healthy", "draining"])];
         assert!(lacks(enough, &[&service]).await.is_empty());
-        for states in [
-            vec!["healthy", "initial"],
-            vec!["healthy", "unhealthy"],
-            vec![],
+        for (states, sentence) in [
+            (
+                vec!["healthy", "initial", "draining"],
+                "1 of 2 targets of g are healthy; not healthy: 10.0.0.1:80 (initial).",
+            ),
+            (
+                vec!["unhealthy", "unhealthy"],
+                "0 of 2 targets of g are healthy; not healthy: 10.0.0.0:80 (unhealthy), 10.0.0.1:80 (unhealthy).",
+            ),
+            (vec![], "0 of 2 targets of g are healthy."),
         ] {
-            let lacking = lacks(vec![("g", states)], &[&service]).await;
-            assert!(lacking[0].contains("of 2 targets of g"), "{lacking:?}");
+            assert_eq!(lacks(vec![("g", states)], &[&service]).await, [sentence]);
         }
     }
 
@@ -168,6 +210,24 @@ mod tests {
         );
         let lacking = lacks(vec![("g", vec!["healthy", "healthy"])], &[&web, &worker]).await;
         assert_eq!(lacking, ["2 of 3 targets of g are healthy."]);
+    }
+
+    #[tokio::test]
+    async fn as_many_targets_are_enough_as_tasks_are_enough_for_ecs() {
+        let criteria = DeploymentEarlySuccessCriteria::builder()
+            .enable(true)
+            .healthy_percent(50)
+            .build();
+        let mut service = service(3, vec![balancer("g", None)]);
+        service.deployment_configuration = Some(
+            DeploymentConfiguration::builder()
+                .early_success_criteria(criteria)
+                .build(),
+        );
+        let two = vec![("g", vec!["healthy", "healthy", "initial"])];
+        assert!(lacks(two, &[&service]).await.is_empty());
+        let one = lacks(vec![("g", vec!["healthy", "initial"])], &[&service]).await;
+        assert!(one[0].starts_with("1 of 2 targets of g"), "{one:?}");
     }
 
     #[tokio::test]

@@ -1,5 +1,7 @@
 //! From what ECS says of a deployment to a verdict.
 
+use crate::circuit_breaker::TooManyFailures;
+use crate::pause;
 use aws_sdk_ecs::types::{ServiceDeployment, ServiceDeploymentRollbackMonitorsStatus as Monitor};
 use bluegreen_contract::{UpdatedService, Verdict};
 use bluegreen_ecs::status;
@@ -26,6 +28,8 @@ pub(crate) struct ServiceHealth {
     pub(crate) alarms: Vec<String>,
     /// A later deployment of the service has begun.
     pub(crate) is_over: bool,
+    /// When ECS had finished its deployment, as far as it tells; milliseconds since 1970.
+    pub(crate) finished_at: Option<i64>,
 }
 
 /// What is known of a service and of its deployment.
@@ -37,6 +41,8 @@ pub(crate) struct Observation<'a> {
     pub(crate) newer: Option<&'a str>,
     /// Looked at only where ECS calls the deployment successful.
     pub(crate) tasks: Option<Tasks>,
+    /// Looked at only while the deployment is in progress and ECS has not found that it failed.
+    pub(crate) failures: Option<TooManyFailures>,
 }
 
 /// The tasks of a service's primary deployment.
@@ -46,6 +52,8 @@ pub(crate) struct Tasks {
     pub(crate) task_definition: String,
     pub(crate) running: i32,
     pub(crate) desired: i32,
+    /// So many are enough for ECS to call the deployment successful.
+    pub(crate) are_enough: bool,
 }
 
 /// The verdict on one deployment and a sentence that gives the reason.
@@ -79,6 +87,10 @@ pub(crate) fn of_deployment(observation: &Observation<'_>) -> (Verdict, String) 
                 said(deployment)
             ),
         ),
+        "PENDING" | "IN_PROGRESS" if !has_failed(deployment) => match observation.failures {
+            Some(failures) => (Verdict::Stalled, uncounted(deployment, failures)),
+            None => (Verdict::InProgress, progress(deployment)),
+        },
         _ => (Verdict::InProgress, progress(deployment)),
     }
 }
@@ -101,6 +113,17 @@ fn successful(observation: &Observation<'_>) -> (Verdict, String) {
         }) if running == desired => (
             Verdict::Succeeded,
             format!("The deployment is complete and all {running} tasks run the new revision."),
+        ),
+        Some(Tasks {
+            running,
+            desired,
+            are_enough: true,
+            ..
+        }) => (
+            Verdict::Succeeded,
+            format!(
+                "The deployment is complete: by its early success criteria the {running} of {desired} tasks that run the new revision are enough."
+            ),
         ),
         Some(Tasks {
             running, desired, ..
@@ -176,6 +199,10 @@ pub(crate) fn of_service(service: &UpdatedService, observation: &Observation<'_>
             .unwrap_or_default()
             .to_vec(),
         is_over: observation.newer.is_some(),
+        finished_at: observation
+            .deployment
+            .finished_at()
+            .and_then(|at| at.to_millis().ok()),
     }
 }
 
@@ -190,6 +217,7 @@ pub(crate) fn not_told_yet(service: &UpdatedService) -> ServiceHealth {
         ),
         alarms: vec![],
         is_over: false,
+        finished_at: None,
     }
 }
 
@@ -206,6 +234,15 @@ fn failure(deployment: &ServiceDeployment) -> String {
         ),
         None => "The deployment failed.".to_owned(),
     }
+}
+
+/// What made the deployment fail without ECS's having said so, in sentences.
+fn uncounted(deployment: &ServiceDeployment, failures: TooManyFailures) -> String {
+    let TooManyFailures { failed, threshold } = failures;
+    format!(
+        "The deployment failed: {failed} tasks in a row did not become healthy, and the circuit breaker's threshold is {threshold}. ECS has not ended the deployment: its circuit breaker may not act where traffic is shifted. {}",
+        progress(deployment)
+    )
 }
 
 /// Whether ECS may yet roll back a deployment that has failed.
@@ -244,14 +281,17 @@ fn progress(deployment: &ServiceDeployment) -> String {
             )
         })
         .unwrap_or_default();
+    let pauses = pause::pauses(deployment).map(|pause| format!(" {pause}"));
     format!(
-        "The deployment is {}{stage}{tasks}.{}",
+        "The deployment is {}{stage}{tasks}.{}{}",
         status(deployment),
+        pauses.collect::<String>(),
         said(deployment)
     )
 }
 
-/// ECS's own reasons, each as a sentence after a space.
+/// What ECS says of it, each as a sentence after a space: where nobody ended its pause, and ECS's own
+/// reasons.
 fn said(deployment: &ServiceDeployment) -> String {
     let rollback = deployment.rollback().and_then(|rollback| rollback.reason());
     let mut reasons: Vec<&str> = [rollback, deployment.status_reason()]
@@ -261,9 +301,10 @@ fn said(deployment: &ServiceDeployment) -> String {
         .filter(|reason| !reason.is_empty())
         .collect();
     reasons.dedup();
-    reasons
-        .iter()
-        .map(|reason| format!(" ECS says: {reason}."))
+    let reasons = reasons.iter().map(|reason| format!(" ECS says: {reason}."));
+    pause::timed_out(deployment)
+        .map(|hook| format!(" Nobody ended its pause at the hook {hook} in time."))
+        .chain(reasons)
         .collect()
 }
 
@@ -311,7 +352,7 @@ fn of_all(verdict: Verdict, services: Vec<ServiceHealth>) -> Found {
 }
 
 /// `cluster/service` from the service's ARN.
-fn name(service: &str) -> &str {
+pub(crate) fn name(service: &str) -> &str {
     service
         .split_once(":service/")
         .map_or(service, |(_, name)| name)

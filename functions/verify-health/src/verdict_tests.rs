@@ -45,6 +45,7 @@ fn judge(
         task_definition: REVISION,
         newer,
         tasks,
+        failures: None,
     })
 }
 
@@ -53,6 +54,7 @@ fn running(task_definition: &str, running: i32, desired: i32) -> Option<Tasks> {
         task_definition: task_definition.to_owned(),
         running,
         desired,
+        are_enough: running == desired,
     })
 }
 
@@ -99,6 +101,23 @@ fn success_is_successful_and_all_tasks_running_the_revision() {
     assert_eq!(judge(running(REVISION, 1, 2)), Verdict::InProgress);
     assert_eq!(judge(running("web:7", 2, 2)), Verdict::InProgress);
     assert_eq!(judge(None), Verdict::InProgress);
+}
+
+/// ECS calls a deployment SUCCESSFUL when a part of its tasks is healthy
+/// (<https://github.com/kayac/ecspresso/issues/1080>).
+#[test]
+fn a_part_of_the_tasks_is_success_where_ecs_wants_no_more() {
+    let early = |task_definition| {
+        let tasks = running(task_definition, 2, 3).map(|tasks| Tasks {
+            are_enough: true,
+            ..tasks
+        });
+        judge(deployment("SUCCESSFUL"), None, tasks)
+    };
+    let (verdict, reason) = early(REVISION);
+    assert_eq!(verdict, Verdict::Succeeded);
+    assert!(reason.contains("2 of 3 tasks"), "{reason}");
+    assert_eq!(early("web:7").0, Verdict::InProgress);
 }
 
 #[test]
@@ -241,6 +260,7 @@ fn health(service: &str, verdict: Verdict) -> ServiceHealth {
         reason: format!("{service} is so."),
         alarms: vec![],
         is_over: false,
+        finished_at: None,
     }
 }
 
@@ -312,6 +332,7 @@ fn a_service_is_told_with_the_alarms_that_ended_its_deployment() {
                 task_definition: REVISION,
                 newer: Some("newer"),
                 tasks: None,
+                failures: None,
             },
         );
         assert_eq!(told.verdict, Verdict::RolledBack);

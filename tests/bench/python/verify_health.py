@@ -10,7 +10,7 @@ import services
 import table
 import waits
 from clients import client
-from failures import AwsRequests, InvalidInput, check
+from failures import AwsRequestFailed, AwsRequests, InvalidInput, check
 
 ecs = services.ecs
 elb = client("elbv2")
@@ -30,6 +30,9 @@ UNTOLD_MS = 60_000
 YOUNG_MS = 500
 STALE_MS = 10_000
 RECENT_MS = 24 * 60 * 60 * 1000
+MINUTE_MS = 60 * 1000
+AWAITS = 10_000
+HOOK = "ECS Hook State Change"
 ROLLBACKS = 5
 TRIES = 3
 PAUSE_SECONDS = 1
@@ -46,7 +49,7 @@ def handler(event, context):
         event,
         awaited=lambda asked: [service["service"] for service in asked["update"]["services"]],
         told=service_of,
-        look=lambda asked: None if is_too_young(event, asked) else look(asked),
+        look=lambda asked: None if is_too_young(event, asked) else look(asked, event),
     )
 
 
@@ -60,11 +63,11 @@ def is_too_young(event, asked):
 def service_of(event):
     if event["detail-type"] == "ECS Deployment State Change":
         return event["resources"][0]
-    is_hook = event["detail-type"] == "ECS Hook State Change"
+    is_hook = event["detail-type"] == HOOK
     return event["detail"].get("serviceArn") if is_hook else None
 
 
-def look(asked):
+def look(asked, event):
     """None: there is no final verdict yet."""
     update, url, now = asked["update"], asked.get("healthCheckUrl"), table.now()
     wanted = update["services"]
@@ -74,19 +77,71 @@ def look(asked):
         raise InvalidInput(f"`healthCheckUrl`: `{url}` is none that can be asked")
     described = services.describe(wanted)
     is_young = now < update["at"] + UNTOLD_MS
-    if is_young and all(is_moving(described.get(one["service"]), one) for one in wanted):
+    moves = all(is_moving(described.get(one["service"]), one) for one in wanted)
+    if event.get("detail-type") != HOOK and is_young and moves:
         return None
     seen = Seen(described)
+    seconds = (update["deadline"] - update["at"]) // 1000
+    update = {**update, "deadline": deadline(asked, seen, now), "seconds": seconds}
     if asked["rollback"]:
         return after_rollback(update, of_rollback(update, seen, now, is_young), now)
     found = of_release(update, seen, is_young)
     if found["verdict"] == "succeeded":
-        problem = of_application(asked, seen, found["services"])
-        if problem:
-            found = {**found, "verdict": problem[0], "cause": problem[1]}
+        verdict, cause = of_application(asked, seen, found["services"], now)
+        if verdict is None:
+            return None
+        found = {**found, "verdict": verdict, "cause": cause or found["cause"]}
     if found["verdict"] == "inProgress":
         return overdue(update, "deployment", found, now)
     return answer(found, now)
+
+
+def deadline(asked, seen, now):
+    """A deployment that pauses at a hook has its time once more afterwards; the record tells of it."""
+    update = asked["update"]
+    moving = {
+        one["service"]: seen.in_progress[one["service"]]
+        for one in update["services"]
+        if one["service"] in seen.in_progress
+    }
+    if not any(any(pauses(deployment)) for deployment in moving.values()):
+        return update["deadline"]
+    waiting = [
+        (service, deployment, hook)
+        for service, deployment in moving.items()
+        for hook in pauses(deployment)
+        if hook["status"] == "AWAITING_ACTION"
+    ]
+    text = " ".join(f"Service {name}: {sentence(*pause)}" for name, *pause in waiting)[:AWAITS]
+    noted = note(asked, text or None, now)
+    begins = noted
+    if waiting:
+        begins = max(int(hook["expiresAt"].timestamp() * 1000) for *_, hook in waiting)
+    time = update["deadline"] - update["at"]
+    return max(update["deadline"], (begins or update["at"]) + time)
+
+
+def pauses(deployment):
+    hooks = deployment.get("lifecycleHookDetails", [])
+    return [hook for hook in hooks if hook.get("targetType") == "PAUSE"]
+
+
+def sentence(deployment, hook):
+    arn, hook_id = deployment["serviceDeploymentArn"], hook["hookId"]
+    command = "aws ecs continue-service-deployment --action CONTINUE"
+    return f"{command} --service-deployment-arn {arn} --hook-id {hook_id}: by {hook['expiresAt']}."
+
+
+def note(asked, text, now):
+    """Since when the deployments go on again."""
+    record = asked.get("record") and table.record(asked["stack"], asked["record"])
+    if not record or record.get("awaits") == text:
+        return (record or {}).get("resumedAt")
+    try:
+        table.awaits(asked["stack"], asked["record"], asked["execution"], text)
+    except (AwsRequestFailed, table.ExecutionRedriven) as failure:
+        print(failure)
+    return now
 
 
 def answer(found, now, verdict=None):
@@ -96,8 +151,7 @@ def answer(found, now, verdict=None):
 def overdue(update, what, found, now):
     if now <= update["deadline"]:
         return None
-    seconds = (update["deadline"] - update["at"]) // 1000
-    cause = f"The {what} was not finished within {seconds} seconds. {found['cause']}"
+    cause = f"The {what} was not finished within {update['seconds']} seconds. {found['cause']}"
     return answer({**found, "cause": cause}, now, "stalled")
 
 
@@ -134,7 +188,8 @@ def has_rollout(primary, wanted, state):
 
 def is_moving(described, wanted):
     has_deployment = "currentServiceDeployment" in (described or {})
-    return has_deployment and has_rollout(primary_of(described), wanted, "IN_PROGRESS")
+    has_failed = (primary_of(described) or {}).get("failedTasks", 0) > 0
+    return has_deployment and not has_failed and has_rollout(primary_of(described), wanted, "IN_PROGRESS")
 
 
 def of_release(update, seen, is_young):
@@ -157,27 +212,59 @@ def judge_all(wanted, seen, at, is_young):
             yield untold(service, is_young)
             continue
         detail, newer = found
-        tasks = primary_of(seen.services.get(service["service"]))
-        verdict, reason = judge(detail, newer, service, tasks)
-        yield health(service, verdict, reason, alarms_of(detail), newer is not None)
+        described = seen.services.get(service["service"])
+        failed = too_many_failures(described, service, detail)
+        verdict, reason = failed or judge(detail, newer, service, described)
+        one = health(service, verdict, reason, alarms_of(detail), newer is not None)
+        yield {**one, "finishedAt": detail.get("finishedAt")}
 
 
-def of_application(asked, seen, healths):
-    """Verdict and cause where something is wrong that ECS does not look at."""
+def too_many_failures(described, service, detail):
+    """Where traffic is shifted ECS's circuit breaker may not act."""
+    configuration = detail.get("deploymentConfiguration", {})
+    primary = primary_of(described)
+    if detail["status"] not in ("PENDING", "IN_PROGRESS") or has_failed(detail) or primary is None:
+        return None
+    is_shifted = configuration.get("strategy", "ROLLING") != "ROLLING"
+    if not is_shifted or primary["taskDefinition"] != service["taskDefinition"]:
+        return None
+    failed, most = primary.get("failedTasks", 0), threshold(configuration, described)
+    return ("stalled", f"{failed} tasks failed, of {most}.") if failed >= most else None
+
+
+def threshold(configuration, described):
+    breaker = configuration.get("deploymentCircuitBreaker", {})
+    configured = breaker.get("thresholdConfiguration", {"type": "BOUNDED_PERCENT", "value": 50})
+    part = -(-described["desiredCount"] * configured["value"] // 100)
+    if configured["type"] == "COUNT":
+        return max(configured["value"], 1)
+    return max(part, 1) if configured["type"] == "UNBOUNDED_PERCENT" else min(max(part, 3), 200)
+
+
+def of_application(asked, seen, healths, now):
+    """Verdict and cause, by what ECS does not look at; None: targets may yet become healthy."""
     is_over = any(one["isOver"] for one in healths)
     wanted = (seen.services.get(one["service"]) for one in asked["update"]["services"])
     described = [service for service in wanted if service]
     lacking = [] if is_over else lacking_targets(described)
-    if lacking:
-        return "inProgress", " ".join(lacking)
+    slow = " ".join(lacking)
+    if lacking and now <= targets_have_until(asked, healths):
+        return None, slow
     in_alarm = alarms.in_alarm(asked.get("alarms", []))
     if in_alarm:
         return "unhealthy", f"These alarms are in ALARM: {', '.join(in_alarm)}."
     url = asked.get("healthCheckUrl")
-    if not url or is_over or not any(service["desiredCount"] for service in described):
-        return None
-    problem = failing(url)
-    return ("unhealthy", problem) if problem else None
+    if url and not is_over and any(service["desiredCount"] for service in described):
+        problem = failing(url)
+        if problem:
+            return "unhealthy", problem
+    return "succeeded", slow
+
+
+def targets_have_until(asked, healths):
+    finished = [one["finishedAt"] for one in healths if one.get("finishedAt")]
+    at = int(max(finished).timestamp() * 1000) if finished else asked["update"]["deadline"]
+    return at + asked.get("targetHealthMinutes", 10) * MINUTE_MS
 
 
 def health(service, verdict, reason, alarms=(), is_over=False):
@@ -296,10 +383,11 @@ def at_rest(described, service):
     revision = service["taskDefinition"]
     if described.get("taskDefinition") != revision:
         return None
-    rollouts = [deployment.get("rolloutState") for deployment in described["deployments"]]
-    state = (rollouts[0] if len(rollouts) == 1 else None) or "IN_PROGRESS"
+    state = services.rollout(described) or "IN_PROGRESS"
     running, desired = described["runningCount"], described["desiredCount"]
-    if state == "COMPLETED" and running == desired:
+    if len(described["deployments"]) > 1:
+        running = (primary_of(described) or {}).get("runningCount", 0)
+    if state == "COMPLETED" and services.is_enough(described, running, desired):
         return "succeeded", f"All {running} tasks run {revision} again."
     verdict = "stalled" if state == "FAILED" else "inProgress"
     return verdict, f"The rollback is {state} with {running} of {desired} tasks."
@@ -330,7 +418,8 @@ def lacking_targets(described):
             alternate = balancer.get("advancedConfiguration", {}).get("alternateTargetGroupArn")
             groups = tuple(sorted(filter(None, (balancer.get("targetGroupArn"), alternate))))
             if groups:
-                wanted[groups] = wanted.get(groups, 0) + service["desiredCount"]
+                enough = services.enough_tasks(service, service["desiredCount"])
+                wanted[groups] = wanted.get(groups, 0) + enough
     lacking = []
     for groups, number in sorted(wanted.items()):
         most = 0
@@ -374,10 +463,10 @@ def failing(url):
     return f"The health check {url} failed {TRIES} times, at last because {problem}."
 
 
-def judge(detail, newer, service, tasks):
+def judge(detail, newer, service, described):
     status = detail["status"]
     if status == "SUCCESSFUL":
-        return judge_complete(newer, service, tasks)
+        return judge_complete(newer, service, described)
     if status == "STOPPED":
         if "rollback" in detail:
             return "rolledBack", "ECS had begun to roll it back when it was stopped."
@@ -395,14 +484,15 @@ def judge(detail, newer, service, tasks):
     return "inProgress", f"The deployment is {status}."
 
 
-def judge_complete(newer, service, tasks):
+def judge_complete(newer, service, described):
     if newer:
         return "succeeded", f"The deployment was completed; {newer} has begun since."
+    tasks = primary_of(described)
     if tasks is None or tasks["taskDefinition"] != service["taskDefinition"]:
         return "inProgress", "The deployment is complete, but the service runs another revision."
     running, desired = tasks["runningCount"], tasks["desiredCount"]
-    if running == desired:
-        return "succeeded", f"The deployment is complete and all {running} tasks run it."
+    if services.is_enough(described, running, desired):
+        return "succeeded", f"The deployment is complete and {running} tasks run it."
     return "inProgress", f"The deployment is complete, but {running} of {desired} tasks run."
 
 

@@ -12,7 +12,7 @@ states = client("stepfunctions")
 
 TABLE = os.environ["WAITS_TABLE"]
 BATCH = 25
-KEPT_SECONDS = 17 * 86_400
+KEPT_SECONDS = 33 * 86_400
 OLD_TOKENS = ("TaskTimedOut", "TaskDoesNotExist", "InvalidToken")
 
 

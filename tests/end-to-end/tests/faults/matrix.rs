@@ -324,7 +324,7 @@ const STRATEGIES_DIFFER: [&str; 5] = [
 ];
 
 /// Calls that a function may make, and does not on the way that leads to its state.
-const NOT_ON_THE_WAY: [(&str, &str); 16] = [
+const NOT_ON_THE_WAY: [(&str, &str); 20] = [
     // The turn, and alarms, are looked at with the turn in hand.
     ("PlanRelease", "dynamodb:GetItem"),
     ("PlanRelease", "monitoring:DescribeAlarms"),
@@ -342,6 +342,11 @@ const NOT_ON_THE_WAY: [(&str, &str); 16] = [
     ("CheckExitCode", "logs:GetLogEvents"),
     ("CheckPostDeploy", "ecs:DescribeTaskDefinition"),
     ("CheckPostDeploy", "logs:GetLogEvents"),
+    // No deployment on the ways pauses at a hook, of which the record would tell.
+    ("VerifyHealth", "dynamodb:GetItem"),
+    ("VerifyHealth", TRANSACTION),
+    ("VerifyRollback", "dynamodb:GetItem"),
+    ("VerifyRollback", TRANSACTION),
     // What an earlier release leaves on the ways there is a migration.
     ("SettleRelease", "ecs:StopServiceDeployment"),
     // A release that is gone back to was found healthy when it was deployed.
@@ -378,6 +383,9 @@ fn senseless(
         }
         Conflict | ConditionFailed if !state.has_transactions() => {
             return Some("the state's function writes nothing into the table of releases");
+        }
+        Conflict | ConditionFailed if NOT_ON_THE_WAY.contains(&(&*state.name, TRANSACTION)) => {
+            return Some("the state's function writes nothing into the table of releases there");
         }
         Conflict | ConditionFailed if way == Way::Ousted => {
             return Some("who gives way writes nothing");
