@@ -112,7 +112,8 @@ impl Account {
     }
 
     /// Lets ECS be from now on as its documentation has it where clients that are in use take it to be
-    /// otherwise: it tells the state of rolling updates only, and takes no filter beside `startedBy`.
+    /// otherwise: it tells the state of rolling updates only, its circuit breaker acts in no others, and it
+    /// takes no filter beside `startedBy`.
     ///
     /// # Errors
     /// The local AWS does not answer.
@@ -120,6 +121,7 @@ impl Account {
         let modes = Modes {
             rollout_state_of_rolling_updates_only: true,
             started_by_is_the_only_filter: true,
+            circuit_breaker_of_rolling_updates_only: true,
         };
         self.aws.set_modes(modes).await?;
         self.tells_all_rollouts = false;
@@ -566,6 +568,26 @@ impl Account {
             if Instant::now() > deadline {
                 let (arn, end) = (execution.arn(), execution.ended().await?);
                 bail!("{arn} is not in line: {turn}; it ended as {end:?}");
+            }
+            tokio::time::sleep(POLL).await;
+        }
+    }
+
+    /// Waits until the record of the stack's newest release says what its deployment waits for that a
+    /// person has to do, and answers that.
+    ///
+    /// # Errors
+    /// It does not say it within a minute.
+    pub async fn what_a_release_awaits(&self, stack: &str) -> Result<String> {
+        let deadline = Instant::now() + NOTICE_PATIENCE;
+        loop {
+            let records = self.releases(stack).await?;
+            let newest = records.first().context("no release left a record")?;
+            if let Some(awaits) = newest["awaits"].as_str() {
+                return Ok(awaits.to_owned());
+            }
+            if Instant::now() > deadline {
+                bail!("the newest release waits for nobody: {newest}");
             }
             tokio::time::sleep(POLL).await;
         }

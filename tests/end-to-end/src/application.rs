@@ -2,7 +2,7 @@
 
 use std::collections::BTreeMap;
 use std::path::PathBuf;
-use std::time::Duration;
+use std::time::{Duration, Instant};
 
 use anyhow::{Context, Result, bail, ensure};
 use aws_sdk_ecs::client::Waiters;
@@ -23,6 +23,7 @@ const STACKS_AT_ONCE: usize = 4;
 
 /// How long a service may take that a person has updated.
 const STABLE_WITHIN: Duration = Duration::from_secs(60);
+const POLL: Duration = Duration::from_millis(50);
 
 /// An application: stack and database of one name, and a repository.
 #[derive(Debug)]
@@ -456,6 +457,22 @@ impl<'a> Application<'a> {
             }
         }
         Ok(started)
+    }
+
+    /// Waits until the service has started a task with this image.
+    ///
+    /// # Errors
+    /// It does not within a minute.
+    pub async fn starts_a_task_of(&self, digest: &str) -> Result<()> {
+        let deadline = Instant::now() + STABLE_WITHIN;
+        loop {
+            let started = self.started_tasks().await?;
+            if started.values().any(|image| image.ends_with(digest)) {
+                return Ok(());
+            }
+            ensure!(Instant::now() < deadline, "it has started {started:?}");
+            tokio::time::sleep(POLL).await;
+        }
     }
 
     /// The tasks of the cluster that run and are no part of a service: migrations.

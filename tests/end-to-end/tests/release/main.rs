@@ -59,6 +59,8 @@ fn main() -> ExitCode {
         strategies::blue_green_changes_all_requests_at_once_and_a_crashing_version_gets_none,
         events::an_event_that_cannot_be_processed_is_kept_and_raises_an_alarm,
         limits::a_stack_has_limits_of_its_own,
+        strategies::a_release_pauses_at_a_hook_until_a_person_lets_it_go_on,
+        released::a_release_is_over_when_ecs_calls_a_part_of_its_tasks_a_success,
         rolled_back::of_two_services_of_which_one_fails_both_go_back,
         rolled_back::a_deployment_that_takes_longer_than_its_stack_allows_is_taken_back,
         rolled_back::a_health_check_url_that_fails_after_healthy_targets_takes_the_release_back,
@@ -113,7 +115,7 @@ fn main() -> ExitCode {
     ));
     trials.extend(stories!(world, reticent:
         strategies::a_canary_takes_a_share_first_and_an_alarm_takes_it_back,
-        strategies::blue_green_changes_all_requests_at_once_and_a_crashing_version_gets_none,
+        strategies::a_version_that_crashes_is_taken_back_where_ecs_does_not_count_its_failures,
         strategies::a_blue_green_release_is_known_to_run_and_taken_back_by_a_person,
         left_behind::a_migration_whose_start_nobody_heard_of_is_found_and_not_started_again,
     ));

@@ -1,9 +1,15 @@
 //! Releases that reach the visitors.
 
 use anyhow::Result;
+use aws_sdk_ecs::types::{
+    DeploymentConfiguration, DeploymentEarlySuccessCriteria, ServiceRevisionCleanup,
+};
 use end_to_end::account::Account;
 use end_to_end::application::{Application, ServiceState, Settings};
 use sample::image::{Image, VersionSpec};
+
+/// More tasks than are ever tried.
+const FOR_EVER: usize = 10_000;
 
 /// Creates an application that runs version 1, and answers version 1's image as well.
 pub(crate) async fn running<'a>(
@@ -176,5 +182,59 @@ pub(crate) async fn what_the_sdk_does_not_know_of_a_task_definition_survives_a_r
         unchanged[made_by_ecs] = current[made_by_ecs].clone();
     }
     assert_eq!(current, unchanged);
+    Ok(())
+}
+
+/// Half of the tasks are success for ECS, the other half finds no capacity, and the tasks of version 1
+/// drain for a while.
+///
+/// <https://docs.aws.amazon.com/AmazonECS/latest/developerguide/early-success-criteria.html>
+pub(crate) async fn a_release_is_over_when_ecs_calls_a_part_of_its_tasks_a_success(
+    account: &Account,
+) -> Result<()> {
+    let parameters = [
+        ("DeregistrationDelaySeconds", "300"),
+        ("HealthCheckIntervalSeconds", "30"),
+    ];
+    let (application, _) = running_with(account, "early", &parameters).await?;
+    let criteria = DeploymentEarlySuccessCriteria::builder()
+        .enable(true)
+        .healthy_percent(50)
+        .source_service_revision_cleanup(ServiceRevisionCleanup::Deferred);
+    // One task gives way to one, so that the second one is started when the first is healthy.
+    let configuration = DeploymentConfiguration::builder()
+        .minimum_healthy_percent(50)
+        .maximum_percent(100)
+        .early_success_criteria(criteria.build());
+    aws_sdk_ecs::Client::new(account.config())
+        .update_service()
+        .cluster(application.cluster())
+        .service(application.service())
+        .deployment_configuration(configuration.build())
+        .send()
+        .await?;
+    let visitor = application.visitor();
+    visitor.sees("Posts").await?;
+
+    let meow = VersionSpec::meow().build(account.websvc())?;
+    let execution = application.push_and_notice("v2", &meow).await?;
+    application.starts_a_task_of(&meow.digest()).await?;
+    let aws = account.aws();
+    aws.lack_capacity(application.cluster(), FOR_EVER).await?;
+    let end = execution.end().await?;
+
+    assert_eq!(end.output["verdict"], "succeeded", "{end:?}");
+    let reason = end.output["reason"].as_str().unwrap_or_default();
+    assert!(reason.contains("1 of 2 tasks"), "{end:?}");
+    let state = application.service_state().await?;
+    assert!(state.image.ends_with(&meow.digest()), "{state:?}");
+    assert_eq!((&*state.rollout, state.desired), ("COMPLETED", 2));
+    visitor.sees("MEOW MEOW").await?;
+    // It is known to run, whatever of version 1 still drains.
+    let again = serde_json::json!({ "stack": "early", "tag": "v2" });
+    let end = account.start_execution(again).await?.end().await?;
+    assert_eq!(end.output["verdict"], "nothingToDeploy", "{end:?}");
+    let visits = visitor.leave().await;
+    assert_eq!(visits.failed, 0, "{visits:?}");
     Ok(())
 }

@@ -77,7 +77,7 @@ impl World {
     }
 
     /// An account whose ECS leaves out what by its documentation it may, and the check of its answers
-    /// would miss; and refuses what it may.
+    /// would miss; and refuses what it may. Its circuit breaker acts in rolling updates only.
     pub(crate) async fn reticent(&self) -> Result<&Account> {
         self.reticent
             .get_or_try_init(async || {
