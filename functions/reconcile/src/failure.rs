@@ -6,7 +6,7 @@ pub(crate) enum Failure {
     /// What could be looked at was; the next search tries the rest again.
     #[error("{failure} {unfinished}Releases that were started all the same: {started}.")]
     AwsRequestFailed {
-        failure: AwsRequestFailed,
+        failure: Box<AwsRequestFailed>,
         /// A sentence and a space, where there was no time for some repositories either.
         unfinished: String,
         started: String,

@@ -84,7 +84,7 @@ fn told(found: Found, repositories: usize) -> Result<Answer, Failure> {
     };
     match first_failure {
         Some(failure) => Err(Failure::AwsRequestFailed {
-            failure,
+            failure: Box::new(failure),
             unfinished,
             started,
         }),

@@ -637,10 +637,9 @@ class Pipeline(TemplateTest):
         template["Parameters"] = {"TaskRoles": pipeline["Parameters"]["TaskRoles"]}
         template["Resources"] = roles = {}
         for name, role in pipeline["Resources"].items():
-            policies = role["Properties"].get("Policies", [])
-            for policy in policies:
-                statements = policy["PolicyDocument"]["Statement"]
-                passing = [it for it in statements if it["Action"] == "iam:PassRole"]
+            for policy in role["Properties"].get("Policies", []):
+                statements = policy.get("PolicyDocument", {}).get("Statement", [])
+                passing = [it for it in statements if it.get("Action") == "iam:PassRole"]
                 if passing:
                     policy["PolicyDocument"]["Statement"] = passing
                     roles[name] = role
