@@ -7,10 +7,20 @@
 use std::process::ExitCode;
 
 use clap::Parser;
+use local_aws::containers::own_root;
 use tracing_subscriber::EnvFilter;
 
+fn main() -> ExitCode {
+    let mut arguments = std::env::args_os().skip(1);
+    // While this process has no other threads.
+    if arguments.next().is_some_and(|it| it == own_root::ARGUMENT) {
+        return own_root::run(arguments);
+    }
+    serve()
+}
+
 #[tokio::main]
-async fn main() -> ExitCode {
+async fn serve() -> ExitCode {
     let filter = EnvFilter::try_from_default_env().unwrap_or_else(|_| EnvFilter::new("info"));
     tracing_subscriber::fmt()
         .with_env_filter(filter)

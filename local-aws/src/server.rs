@@ -13,6 +13,7 @@ use tokio_util::sync::CancellationToken;
 use crate::client::{ACCOUNT, REGION, sdk_config};
 use crate::clock::Clock;
 use crate::connections;
+use crate::containers::own_root;
 use crate::ecs::{Ecs, Settings};
 use crate::event_bus::EventBus;
 use crate::faults::Faults;
@@ -65,6 +66,7 @@ pub async fn run(arguments: Arguments) -> anyhow::Result<()> {
     let asked_to_end = CancellationToken::new();
     watch_for_the_end(asked_to_end.clone())?;
 
+    own_root::enable(std::env::current_exe()?).await;
     let clock = Clock::new(arguments.speed);
     let mut moto = tokio::select! {
         moto = Moto::start(&arguments.venv, &state, port, clock) => moto?,

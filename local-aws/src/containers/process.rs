@@ -4,7 +4,7 @@ use std::io;
 use std::os::fd::OwnedFd;
 use std::os::unix::fs::PermissionsExt;
 use std::os::unix::process::ExitStatusExt;
-use std::path::{Component, Path, PathBuf};
+use std::path::{Path, PathBuf};
 use std::process::{ExitStatus, Stdio};
 
 use nix::sys::signal::{Signal, kill, killpg};
@@ -13,6 +13,9 @@ use thiserror::Error;
 use tokio::net::unix::pipe;
 use tokio::process::{Child, Command};
 
+use super::loading::{Files, files_of};
+use super::own_root;
+use crate::images::root::inside;
 use crate::processes;
 
 /// The search path of an image that sets none.
@@ -52,20 +55,31 @@ impl Process {
             return Err(StartError("no command specified".to_owned()));
         };
         let path = container_path(&spec.environment);
-        let directory = inside(&spec.root, &spec.working_directory);
-        let program = find_program(&spec.root, &directory, path, name)?;
+        let directory = resolved(&spec.root, &spec.working_directory)?;
+        let program = find_program(&spec.root, &spec.working_directory, path, name)?;
         if !directory.is_dir() {
             return Err(StartError(format!(
                 "working directory {:?} does not exist in the image",
                 spec.working_directory
             )));
         }
-        let mut command = processes::command(&program);
+        let files = files_of(&spec.root, &program, own_root::is_enabled());
+        let own_root = match files.map_err(|problem| not_executed(name, &problem))? {
+            Files::Image => own_root::command(&spec.root, &spec.working_directory, name),
+            Files::Machine => None,
+        };
+        let (mut command, path) = match own_root {
+            Some(command) => (command, path.into()),
+            None => {
+                let mut command = processes::command(&program);
+                command.current_dir(&directory);
+                (command, search_path(&spec.root, path))
+            }
+        };
         command
             .args(arguments)
-            .current_dir(&directory)
             .envs(spec.environment.iter().map(|(name, value)| (name, value)))
-            .env("PATH", search_path(&spec.root, path))
+            .env("PATH", path)
             .stdin(Stdio::null());
         Self::spawn(command).map_err(|error| StartError(format!("{name}: {error}")))
     }
@@ -138,19 +152,15 @@ fn exit_code(status: ExitStatus) -> i32 {
     }
 }
 
-/// A path inside the container as a path of this machine; `..` cannot leave the image.
-fn inside(root: &Path, path: &str) -> PathBuf {
-    let mut inside = PathBuf::new();
-    for part in Path::new(path).components() {
-        match part {
-            Component::Normal(name) => inside.push(name),
-            Component::ParentDir => {
-                inside.pop();
-            }
-            _ => {}
-        }
-    }
-    root.join(inside)
+/// A path inside the container as a path of this machine.
+fn resolved(root: &Path, path: &str) -> Result<PathBuf, StartError> {
+    inside(root, Path::new(path)).map_err(|error| not_executed(path, &error.to_string()))
+}
+
+fn not_executed(name: &str, problem: &str) -> StartError {
+    StartError(format!(
+        "failed to create task for container: exec: {name:?}: {problem}"
+    ))
 }
 
 fn container_path(environment: &[(String, String)]) -> &str {
@@ -166,7 +176,7 @@ fn search_path(root: &Path, container_path: &str) -> std::ffi::OsString {
     let ours = std::env::var_os("PATH").unwrap_or_default();
     let container = container_path
         .split(':')
-        .map(|directory| inside(root, directory));
+        .filter_map(|directory| inside(root, Path::new(directory)).ok());
     let all: Vec<PathBuf> = container.chain(std::env::split_paths(&ours)).collect();
     std::env::join_paths(all).unwrap_or(ours)
 }
@@ -174,33 +184,30 @@ fn search_path(root: &Path, container_path: &str) -> std::ffi::OsString {
 /// Looks a program up in the image: a path as it stands, a bare name along the search path.
 fn find_program(
     root: &Path,
-    directory: &Path,
+    directory: &str,
     container_path: &str,
     name: &str,
 ) -> Result<PathBuf, StartError> {
-    let candidates: Vec<PathBuf> = if name.starts_with('/') {
-        vec![inside(root, name)]
-    } else if name.contains('/') {
-        vec![directory.join(name)]
+    let candidates: Vec<PathBuf> = if name.contains('/') {
+        // A name that begins with a slash takes the directory's place.
+        let path = Path::new(directory).join(name);
+        vec![resolved(root, &path.display().to_string())?]
     } else {
-        container_path
-            .split(':')
-            .map(|path| inside(root, path).join(name))
-            .collect()
+        let directories = container_path.split(':');
+        let paths = directories.map(|path| resolved(root, &format!("{path}/{name}")));
+        paths.collect::<Result<_, _>>()?
     };
     if let Some(found) = candidates.iter().find(|path| is_executable(path)) {
         return Ok(found.clone());
     }
     let problem = if candidates.iter().any(|path| path.is_file()) {
-        "permission denied".to_owned()
+        "permission denied"
     } else if name.contains('/') {
-        "no such file or directory".to_owned()
+        "no such file or directory"
     } else {
-        "executable file not found in $PATH".to_owned()
+        "executable file not found in $PATH"
     };
-    Err(StartError(format!(
-        "failed to create task for container: exec: {name:?}: {problem}"
-    )))
+    Err(not_executed(name, problem))
 }
 
 fn is_executable(path: &Path) -> bool {
@@ -297,11 +304,26 @@ mod tests {
     }
 
     #[test]
-    fn a_path_cannot_leave_the_image() {
-        assert_eq!(
-            inside(Path::new("/r"), "/../../etc/passwd"),
-            Path::new("/r/etc/passwd")
-        );
-        assert_eq!(inside(Path::new("/r"), ""), Path::new("/r/"));
+    fn a_link_that_leads_out_of_the_image_leads_to_nothing() {
+        let root = image("exit 0");
+        let bin = root.path().join("usr/bin");
+        std::os::unix::fs::symlink("/bin/sh", bin.join("shell")).unwrap();
+        std::os::unix::fs::symlink("/usr/bin/app", bin.join("other")).unwrap();
+        assert!(Process::start(&spec(root.path(), &["shell"])).is_err());
+        let found = find_program(root.path(), "", DEFAULT_PATH, "other").unwrap();
+        assert_eq!(found, bin.join("app"));
+    }
+
+    #[test]
+    fn a_program_that_nothing_here_can_load_is_not_started() {
+        let root = image("exit 0");
+        let program = root.path().join("usr/bin/app");
+        std::fs::write(&program, "#!/no/such/shell\n").unwrap();
+        let error = Process::start(&spec(root.path(), &["app"])).unwrap_err();
+        let error = error.to_string();
+        let expected =
+            "CannotStartContainerError: failed to create task for container: exec: \"app\": ";
+        assert!(error.starts_with(expected), "{error}");
+        assert!(error.contains("/no/such/shell"), "{error}");
     }
 }

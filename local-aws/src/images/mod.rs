@@ -1,22 +1,23 @@
 //! Container images: blobs uploaded here, manifests kept by ECR.
 
+pub(crate) mod root;
+mod unpack;
+
 use std::collections::HashMap;
 use std::fs;
 use std::io;
-use std::path::{Component, Path, PathBuf};
+use std::path::{Path, PathBuf};
 use std::sync::Arc;
 
 use aws_sdk_ecr::types::ImageIdentifier;
 use bytes::Bytes;
 use serde::Deserialize;
 use sha2::{Digest, Sha256};
+use tempfile::NamedTempFile;
 use thiserror::Error;
 use tokio::sync::Mutex;
 
-const LAYER_MEDIA_TYPES: [&str; 2] = [
-    "application/vnd.oci.image.layer.v1.tar",
-    "application/vnd.docker.image.rootfs.diff.tar",
-];
+use self::unpack::{Compression, unpack_layer};
 
 /// Holds the blobs of all images and unpacks each image once. Clones share one store.
 #[derive(Clone, Debug)]
@@ -123,7 +124,7 @@ impl ImageStore {
         let hex = hex_of_digest(digest)
             .ok_or_else(|| PutBlobError::InvalidDigest(digest.to_owned()))?
             .to_owned();
-        let directory = self.inner.directory.join("blobs");
+        let store = self.clone();
         tokio::task::spawn_blocking(move || {
             let actual = sha256_hex(&bytes);
             if actual != hex {
@@ -132,14 +133,33 @@ impl ImageStore {
                     actual: format!("sha256:{actual}"),
                 });
             }
-            fs::create_dir_all(&directory)?;
-            let mut file = tempfile::NamedTempFile::new_in(&directory)?;
+            let mut file = store.new_blob()?;
             io::Write::write_all(&mut file, &bytes)?;
-            file.persist(directory.join(hex)).map_err(|e| e.error)?;
+            store.keep_blob(file, &hex)?;
             Ok(())
         })
         .await
         .map_err(io::Error::other)?
+    }
+
+    /// A file for a blob that is still to come. It is gone when it is dropped before it is kept.
+    pub(crate) fn new_blob(&self) -> io::Result<NamedTempFile> {
+        let directory = self.inner.directory.join("uploads");
+        fs::create_dir_all(&directory)?;
+        NamedTempFile::new_in(directory)
+    }
+
+    /// Keeps a blob, whole and checked, under the digits of its digest.
+    pub(crate) fn keep_blob(&self, file: NamedTempFile, hex: &str) -> io::Result<()> {
+        let directory = self.inner.directory.join("blobs");
+        fs::create_dir_all(&directory)?;
+        file.persist(directory.join(hex)).map_err(|e| e.error)?;
+        Ok(())
+    }
+
+    /// Removes what an earlier local AWS left unfinished here when it was killed.
+    pub(crate) fn clear_unfinished(&self) {
+        fs::remove_dir_all(self.inner.directory.join("uploads")).ok();
     }
 
     /// The blob of this digest, if it is there.
@@ -155,8 +175,8 @@ impl ImageStore {
         }
     }
 
-    /// `None` where that is no digest.
-    fn path_of_blob(&self, digest: &str) -> Option<PathBuf> {
+    /// Where a blob is, or would be; `None` where that is no digest.
+    pub(crate) fn path_of_blob(&self, digest: &str) -> Option<PathBuf> {
         Some(
             self.inner
                 .directory
@@ -305,7 +325,8 @@ impl Reference {
     }
 }
 
-fn hex_of_digest(digest: &str) -> Option<&str> {
+/// The digits of a digest, `sha256:…`; `None` where it is none.
+pub(crate) fn hex_of_digest(digest: &str) -> Option<&str> {
     let hex = digest.strip_prefix("sha256:")?;
     let valid = hex.len() == 64
         && hex
@@ -314,7 +335,7 @@ fn hex_of_digest(digest: &str) -> Option<&str> {
     valid.then_some(hex)
 }
 
-fn sha256_hex(content: &[u8]) -> String {
+pub(crate) fn sha256_hex(content: &[u8]) -> String {
     format!("{:x}", Bytes::copy_from_slice(&Sha256::digest(content)))
 }
 
@@ -360,14 +381,9 @@ fn unpack(directory: &Path, digest: &str, manifest: &Manifest) -> Result<Image, 
     if !root.is_dir() {
         let partial = tempfile::TempDir::new_in(&roots).map_err(|e| e.to_string())?;
         for layer in &manifest.layers {
-            if !LAYER_MEDIA_TYPES.contains(&layer.media_type.as_str()) {
-                return Err(format!(
-                    "unsupported layer media type {:?}",
-                    layer.media_type
-                ));
-            }
+            let compression = Compression::of(&layer.media_type)?;
             let path = blob(&layer.digest)?;
-            unpack_layer(&path, partial.path())
+            unpack_layer(&path, compression, partial.path())
                 .map_err(|e| format!("failed to extract layer {}: {e}", layer.digest))?;
         }
         fs::rename(partial.keep(), &root).map_err(|e| e.to_string())?;
@@ -385,53 +401,6 @@ fn unpack(directory: &Path, digest: &str, manifest: &Manifest) -> Result<Image, 
         command: config.cmd.unwrap_or_default(),
         working_directory: config.working_dir.unwrap_or_default(),
     })
-}
-
-/// Applies one layer, whiteouts (`.wh.NAME` deletes NAME) included.
-fn unpack_layer(layer: &Path, root: &Path) -> io::Result<()> {
-    let mut archive = tar::Archive::new(io::BufReader::new(fs::File::open(layer)?));
-    archive.set_preserve_permissions(true);
-    for entry in archive.entries()? {
-        let mut entry = entry?;
-        let path = entry.path()?.into_owned();
-        let whited_out = path
-            .file_name()
-            .and_then(|name| name.to_str())
-            .and_then(|name| name.strip_prefix(".wh."))
-            .map(ToOwned::to_owned);
-        match whited_out {
-            Some(name) if is_inside(&path) => {
-                let parent = root.join(path.parent().unwrap_or(Path::new("")));
-                remove(&parent, &name)?;
-            }
-            _ => {
-                entry.unpack_in(root)?;
-            }
-        }
-    }
-    Ok(())
-}
-
-fn is_inside(path: &Path) -> bool {
-    path.components()
-        .all(|part| matches!(part, Component::Normal(_) | Component::CurDir))
-}
-
-/// Removes `name` from `directory`; `.opq` (from `.wh..wh..opq`) means everything in it.
-fn remove(directory: &Path, name: &str) -> io::Result<()> {
-    if name == ".wh..opq" {
-        if directory.is_dir() {
-            fs::remove_dir_all(directory)?;
-            fs::create_dir(directory)?;
-        }
-        return Ok(());
-    }
-    let path = directory.join(name);
-    match fs::symlink_metadata(&path) {
-        Ok(metadata) if metadata.is_dir() => fs::remove_dir_all(path),
-        Ok(_) => fs::remove_file(path),
-        Err(_) => Ok(()),
-    }
 }
 
 #[cfg(test)]
@@ -477,33 +446,5 @@ mod tests {
         for text in ["", "demo@sha256:abc", "demo:", "registry.example/"] {
             assert_eq!(Reference::parse(text), None, "{text}");
         }
-    }
-
-    #[test]
-    fn a_later_layer_deletes_with_a_whiteout() {
-        let directory = tempfile::tempdir().unwrap();
-        let layer = |name: &str, files: &[(&str, &str)]| {
-            let path = directory.path().join(name);
-            let mut builder = tar::Builder::new(fs::File::create(&path).unwrap());
-            for (file, content) in files {
-                let mut header = tar::Header::new_gnu();
-                header.set_size(content.len() as u64);
-                header.set_mode(0o755);
-                builder
-                    .append_data(&mut header, file, content.as_bytes())
-                    .unwrap();
-            }
-            builder.into_inner().unwrap();
-            path
-        };
-        let first = layer("1", &[("app/old", "1"), ("app/kept", "1"), ("data/x", "1")]);
-        let second = layer("2", &[("app/.wh.old", ""), ("data/.wh..wh..opq", "")]);
-        let root = directory.path().join("root");
-        fs::create_dir(&root).unwrap();
-        unpack_layer(&first, &root).unwrap();
-        unpack_layer(&second, &root).unwrap();
-        assert!(root.join("app/kept").is_file());
-        assert!(!root.join("app/old").exists());
-        assert!(!root.join("data/x").exists());
     }
 }
