@@ -1,7 +1,8 @@
 #!/bin/sh
 # Makes sure that this machine has what no file of the project can bring: a C compiler (Rust links
 # with it) and Python's venv module. With the word "tests" also PostgreSQL's own programs, and jq,
-# which people use beside the AWS CLI; with the word "bench" valgrind, which counts instructions.
+# which people use beside the AWS CLI, and skopeo and buildah, which push images: without these two
+# some tests are ignored. With the word "bench" valgrind, which counts instructions.
 # prepare-machine.sh [PYTHON [tests | bench]]
 # Does nothing when all is there. On Debian and its kin it installs what is missing from the
 # distribution's packages; elsewhere it says what to install.
@@ -23,6 +24,16 @@ as_root() {
     else
         sudo "$@"
     fi
+}
+
+fail() {
+    echo "$1" >&2
+    exit 1
+}
+
+# What some tests need and nothing else does.
+without_optional() {
+    [ -z "$optional" ] || echo "Without$optional some tests are ignored. $1" >&2
 }
 
 # rustup's cargo fetches the toolchain that rust-toolchain.toml names; a distribution's cannot.
@@ -69,30 +80,48 @@ if [ "$purpose" = tests ]; then
         missing="$missing jq,"
     }
 fi
+optional=
+if [ "$purpose" = tests ]; then
+    for program in skopeo buildah; do
+        command -v "$program" >/dev/null || optional="$optional $program"
+    done
+fi
 if [ "$purpose" = bench ]; then
     command -v valgrind >/dev/null || {
         packages="$packages valgrind"
         missing="$missing valgrind,"
     }
 fi
-[ -n "$packages" ] || exit 0
 
 missing="Missing:${missing%,}."
 if ! command -v apt-get >/dev/null; then
-    echo "$missing Install what is missing with your system's packages, then try again." >&2
-    exit 1
+    without_optional "Install them with your system's packages."
+    [ -z "$packages" ] || fail "$missing Install what is missing with your system's packages, then try again."
+    exit 0
 fi
 if [ "$(id -u)" -ne 0 ] && ! command -v sudo >/dev/null; then
-    echo "$missing Run 'apt-get install$packages' as root, then try again." >&2
-    exit 1
+    without_optional "Run 'apt-get install$optional' as root."
+    [ -z "$packages" ] || fail "$missing Run 'apt-get install$packages' as root, then try again."
+    exit 0
 fi
+[ -n "$packages$optional" ] || exit 0
 
-echo "$missing Installing$packages ..." >&2
+if [ -n "$packages" ]; then
+    echo "$missing Installing$packages ..." >&2
+fi
 # Debian would make and start a database cluster with the package; nobody asked for one.
 no_cluster=/etc/postgresql-common/createcluster.d/no-main-cluster.conf
 as_root mkdir -p "$(dirname "$no_cluster")"
 echo "create_main_cluster = false" | as_root tee "$no_cluster" >/dev/null
 trap 'as_root rm -f "$no_cluster"' EXIT
-as_root apt-get update -qq
+install() {
+    as_root env DEBIAN_FRONTEND=noninteractive apt-get install -qq --yes --no-install-recommends "$@" >&2
+}
+as_root apt-get update -qq || [ -z "$packages" ]
 # shellcheck disable=SC2086 # one word a package
-as_root env DEBIAN_FRONTEND=noninteractive apt-get install -qq --yes --no-install-recommends $packages >&2
+[ -z "$packages" ] || install $packages
+if [ -n "$optional" ]; then
+    echo "Installing$optional, with which tests push images ..." >&2
+    # shellcheck disable=SC2086 # one word a package
+    install $optional || without_optional "Their packages cannot be had."
+fi

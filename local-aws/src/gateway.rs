@@ -26,6 +26,7 @@ use crate::load_balancer::LoadBalancers;
 use crate::permissions::Asked;
 use crate::protocol::{ERROR_TYPE, REQUEST_ID, TRACE_ID};
 use crate::recorder::{Call, Recorder};
+use crate::registry::{self, Registry};
 use crate::request_limits::RequestLimits;
 use crate::stale_reads::StaleReads;
 use crate::target_health;
@@ -42,6 +43,7 @@ pub(crate) struct Gateway {
     pub(crate) lambda: Arc<LambdaService>,
     pub(crate) load_balancers: LoadBalancers,
     pub(crate) images: ImageStore,
+    pub(crate) registry: Registry,
     pub(crate) moto: Proxy,
     pub(crate) recorder: Recorder,
     pub(crate) asked: Asked,
@@ -63,6 +65,7 @@ pub(crate) struct Proxy {
 pub(crate) fn router(gateway: Arc<Gateway>) -> Router {
     Router::new()
         .nest("/_local", control::router())
+        .merge(registry::router())
         .fallback(any(take))
         .with_state(gateway)
 }

@@ -21,6 +21,7 @@ pub mod permissions;
 mod processes;
 mod protocol;
 pub mod recorder;
+mod registry;
 mod request_limits;
 pub mod server;
 mod stale_reads;

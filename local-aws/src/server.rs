@@ -24,6 +24,7 @@ use crate::load_balancer::LoadBalancers;
 use crate::moto::Moto;
 use crate::permissions::Asked;
 use crate::recorder::Recorder;
+use crate::registry::Registry;
 use crate::request_limits::RequestLimits;
 use crate::stale_reads::StaleReads;
 
@@ -118,7 +119,8 @@ fn assemble(
 ) -> anyhow::Result<Gateway> {
     // Our own parts ask moto directly: one hop less, and no way to ask themselves.
     let config = sdk_config(&format!("http://{}", moto.authority()));
-    let images = ImageStore::new(&state, aws_sdk_ecr::Client::new(&config));
+    let ecr = aws_sdk_ecr::Client::new(&config);
+    let images = ImageStore::new(&state, ecr.clone());
     let load_balancers =
         LoadBalancers::new(clock, aws_sdk_elasticloadbalancingv2::Client::new(&config));
     load_balancers.publish_metrics(aws_sdk_cloudwatch::Client::new(&config));
@@ -144,6 +146,7 @@ fn assemble(
         ecs,
         lambda,
         load_balancers,
+        registry: Registry::new(endpoint, images.clone(), ecr),
         images,
         moto: Proxy::new(moto.authority()),
         recorder,

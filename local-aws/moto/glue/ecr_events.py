@@ -2,7 +2,8 @@
 
 Holes in moto 5.2.5: PutImage and BatchDeleteImage emit no event; the digest of an image pushed
 without one is the hash of its layers' digests, not of its manifest; an image whose only tag
-moves to another one is deleted, where in ECR it stays, untagged, and is found by its digest.
+moves to another one is deleted, where in ECR it stays, untagged, and is found by its digest; an
+image without a tag, such as one of an index, cannot be pushed where tags are immutable with exceptions.
 
 https://docs.aws.amazon.com/AmazonECR/latest/userguide/ecr-eventbridge.html
 """
@@ -11,7 +12,7 @@ import json
 from hashlib import sha256
 from typing import Any
 
-from moto.ecr.models import ECRBackend, Image
+from moto.ecr.models import ECRBackend, Image, Repository
 
 from glue import aws_events
 
@@ -53,8 +54,14 @@ def _take_tag(backend: ECRBackend, repository_name: str, tag: str, keep: str) ->
 
 def install() -> None:
     """Makes pushes and deletions events."""
+    resolve = ECRBackend._resolve_image_tag_mutability
     put = ECRBackend.put_image
     delete = ECRBackend.batch_delete_image
+
+    def resolve_image_tag_mutability(
+        self: ECRBackend, repository: Repository, tag: str | None
+    ) -> list[Image]:
+        return resolve(self, repository, tag) if tag else []
 
     def put_image(
         self: ECRBackend,
@@ -107,5 +114,6 @@ def install() -> None:
             )
         return answer
 
+    ECRBackend._resolve_image_tag_mutability = resolve_image_tag_mutability
     ECRBackend.put_image = put_image
     ECRBackend.batch_delete_image = batch_delete_image

@@ -73,6 +73,17 @@ class Events(GlueTest):
         self.assertEqual(detail["action-type"], "PUSH")
         self.assertNotIn("image-tag", detail)
 
+    def test_a_push_by_digest_where_only_some_tags_can_move(self) -> None:
+        self.client("ecr").put_image_tag_mutability(
+            repositoryName=self.repository,
+            imageTagMutability="IMMUTABLE_WITH_EXCLUSION",
+            imageTagMutabilityExclusionFilters=[
+                {"filterType": "WILDCARD", "filter": "latest"}
+            ],
+        )
+        self.push(manifest(6), imageDigest=digest(manifest(6)))
+        self.assertEqual(self.event()["detail"]["action-type"], "PUSH")
+
     def test_a_deletion(self) -> None:
         self.push(manifest(3), imageTag="v3")
         self.event()
