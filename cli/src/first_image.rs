@@ -52,8 +52,10 @@ pub async fn check(given: &Given) -> Result<()> {
 pub struct Repository {
     /// Its name.
     pub name: String,
-    /// Where images are pushed to.
+    /// By what task definitions name its images.
     pub uri: String,
+    /// Where images are pushed to: the same, but for the local AWS.
+    pub address: String,
 }
 
 /// Refuses to make a repository that is there already, which CloudFormation would say less helpfully.
@@ -108,7 +110,7 @@ pub async fn provide(
             world.say.line(format!(
                 "The application has an image already, {image}: APP and IMAGE are for the first \
                  one. Push the next to {}",
-                repository.uri
+                repository.address
             ));
         }
         return Ok(false);
@@ -163,12 +165,13 @@ fn missing(
 
 /// An image that a person names has to be one of the repository: no other is deployed later.
 async fn existing(world: &World, repository: &Repository, image: &str) -> Result<String> {
+    let image = &named_by_ecr(image, repository);
     let id = identifier(image, &repository.uri).with_context(|| {
         format!(
             "IMAGE={image} is not in the application's repository, from where the pipeline deploys. \
              Copy it there, and give that: docker pull {image}; docker tag {image} {uri}:v1; \
              docker push {uri}:v1; make up IMAGE={uri}:v1. The stacks that exist stay.",
-            uri = repository.uri
+            uri = repository.address
         )
     })?;
     aws_sdk_ecr::Client::new(&world.config)
@@ -179,6 +182,14 @@ async fn existing(world: &World, repository: &Repository, image: &str) -> Result
         .await
         .map_err(|error| failed(error, &format!("IMAGE={image} was not found")))?;
     Ok(image.to_owned())
+}
+
+/// The name by which ECR knows an image that a person names by the address it was pushed to.
+fn named_by_ecr(image: &str, repository: &Repository) -> String {
+    match image.strip_prefix(&repository.address) {
+        Some(rest) => format!("{}{rest}", repository.uri),
+        None => image.to_owned(),
+    }
 }
 
 /// What identifies an image of the repository: its tag or its digest.
@@ -232,7 +243,7 @@ async fn build(
     platform: &str,
 ) -> Result<String> {
     let second = jiff::Timestamp::now().strftime("first-%Y%m%d-%H%M%S");
-    let image = format!("{}:{second}", repository.uri);
+    let image = format!("{}:{second}", repository.address);
     world
         .say
         .line(format!("Building {image} from {}", app.display()));
@@ -242,7 +253,7 @@ async fn build(
         "--username",
         "AWS",
         "--password-stdin",
-        registry(&repository.uri),
+        registry(&repository.address),
     ];
     docker(&login, Some(&password))
         .await
@@ -255,7 +266,7 @@ async fn build(
     docker(&["push", &image], None).await.with_context(|| {
         format!("{image} could not be pushed. The stacks that exist stay: run make up again.")
     })?;
-    Ok(image)
+    Ok(format!("{}:{second}", repository.uri))
 }
 
 fn registry(uri: &str) -> &str {
@@ -356,6 +367,24 @@ mod tests {
     }
 
     #[test]
+    fn an_image_is_known_by_the_address_that_it_was_pushed_to() {
+        let repository = Repository {
+            name: "demo".to_owned(),
+            uri: URI.to_owned(),
+            address: "127.0.0.1:5000/demo".to_owned(),
+        };
+        let known = |image: &str| {
+            let image = named_by_ecr(image, &repository);
+            identifier(&image, URI).map(|_| image)
+        };
+        let expected = Some(format!("{URI}:v1"));
+        assert_eq!(known("127.0.0.1:5000/demo:v1"), expected);
+        assert_eq!(known(&format!("{URI}:v1")), expected);
+        assert_eq!(known("127.0.0.1:5000/demo-2:v1"), None);
+        assert_eq!(known("127.0.0.1:6000/demo:v1"), None);
+    }
+
+    #[test]
     fn of_the_images_the_one_pushed_last_is_taken_if_it_has_a_tag() {
         let image = |tags: &[&str], second| {
             let tags = tags.iter().map(|tag| (*tag).to_owned()).collect();
@@ -374,6 +403,7 @@ mod tests {
         let repository = Repository {
             name: "demo".to_owned(),
             uri: URI.to_owned(),
+            address: URI.to_owned(),
         };
         let told = missing(
             &"demo".parse().unwrap(),

@@ -259,6 +259,12 @@ impl Local {
         Ok([("ListenerPort".to_owned(), port.to_string())].into())
     }
 
+    /// Where images of a repository are pushed to. AWS's address, which its `RepositoryUri` has, leads to AWS.
+    pub(crate) fn address_of(&self, repository: &str) -> String {
+        let registry = self.endpoint.trim_start_matches("http://");
+        format!("{registry}/{repository}")
+    }
+
     /// Pushes the first version of the sample application, built without Docker.
     pub(crate) async fn push_sample(
         &self,

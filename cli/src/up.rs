@@ -136,10 +136,11 @@ impl<'a> Up<'a> {
         self.deploy(wanted, "image-repository", &[("RepositoryName", name)])
             .await?;
         let outputs = self.stacks.outputs(&stack).await?;
-        Ok(Repository {
-            name: output(&outputs, "RepositoryName")?,
-            uri: output(&outputs, "RepositoryUri")?,
-        })
+        let name = output(&outputs, "RepositoryName")?;
+        let uri = output(&outputs, "RepositoryUri")?;
+        let local = self.world.local.as_ref();
+        let address = local.map_or(uri.clone(), |local| local.address_of(&name));
+        Ok(Repository { name, uri, address })
     }
 
     async fn database(&mut self) -> Result<()> {
@@ -329,7 +330,7 @@ impl<'a> Up<'a> {
             say.line("Nothing was changed: everything was there, and as it should be.");
         }
         say.line(format!("{stack} answers at  {url}"));
-        say.line(format!("Push images to   {}", repository.uri));
+        say.line(format!("Push images to   {}", repository.address));
         if let Some(endpoint) = self.world.config.endpoint_url() {
             let region = self.world.region();
             // The local AWS takes any credentials.

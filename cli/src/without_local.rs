@@ -25,6 +25,10 @@ impl Local {
         match *self {}
     }
 
+    pub(crate) fn address_of(&self, _: &str) -> String {
+        match *self {}
+    }
+
     pub(crate) fn sample_parameters(&self, _: &str) -> Parameters {
         match *self {}
     }

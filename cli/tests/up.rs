@@ -278,6 +278,9 @@ async fn an_application_comes_up_goes_on_after_a_failure_changes_nothing_twice_a
     ] {
         assert!(told.contains(words), "{told}");
     }
+    let registry = aws.endpoint().trim_start_matches("http://");
+    let push = format!("Push images to   {registry}/demo\n");
+    assert!(told.contains(&push), "{told}");
     let sample = VersionSpec::posts().build(&sample::websvc::executable().unwrap());
     assert_served_only_after_its_migration(&world, &sample.unwrap().digest()).await;
     let outputs = world.stacks().outputs("demo").await.unwrap();

@@ -5,6 +5,7 @@
 //! repository and a database of its own. Without the usual harness, because somebody must close
 //! the account when the last story is over.
 
+mod by_registry;
 mod entry_points;
 mod events;
 mod left_behind;
@@ -122,10 +123,19 @@ fn main() -> ExitCode {
     trials.extend(stories!(world, passing:
         pipeline::its_stack_is_updated_and_deleted_and_leaves_the_records,
     ));
+    let problem = by_registry::problem();
+    if let Some(problem) = &problem {
+        eprintln!("The story with buildah is ignored: {problem}");
+    }
+    let built = stories!(world, usual:
+        by_registry::an_image_that_buildah_builds_on_the_first_one_is_released,
+    );
+    let built = built.into_iter();
+    trials.extend(built.map(|story| story.with_ignored_flag(problem.is_some())));
     let all = trials.len() as u64;
     let conclusion = libtest_mimic::run(&arguments, trials);
     // What was never asked for can be told only when every story was played.
-    let is_complete = conclusion.num_passed == all;
+    let is_complete = conclusion.num_passed + conclusion.num_ignored == all;
     // The stories are over, and with them all that held the world but this.
     match Arc::into_inner(world).map_or(Ok(()), |world| world.close(is_complete)) {
         Ok(()) => conclusion.exit_code(),
