@@ -7,7 +7,7 @@ are made in no order and even by reading a stack; an update sees neither a param
 says why; outputs are empty after a change set; a parameter's previous value is lost; a
 template's URL at an address instead of a name is not understood; `AWS::NoValue` stays in lists;
 a template is no longer valid where cfn-lint has but a warning; a stack is not found by the
-physical id of one of its resources.
+physical id of one of its resources; a list that is a parameter's default is one text.
 """
 
 import copy
@@ -455,6 +455,11 @@ def load(
     resources.resolved_parameters = {}
     resources.load_mapping()
     resources.load_parameters()
+    for name, slot in stack.template_dict.get("Parameters", {}).items():
+        value = resources.resolved_parameters[name]
+        if slot["Type"] == "CommaDelimitedList" and isinstance(value, str):
+            resources.resolved_parameters[name] = value.split(",")
+    resources._parsed_resources.update(resources.resolved_parameters)
     resources.load_conditions()
 
 

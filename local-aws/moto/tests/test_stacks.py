@@ -217,6 +217,14 @@ class Updates(GlueTest):
         }
         self.assertEqual(described, {"Names": "a,b", "Secret": "****", "Days": "14"})
 
+    def test_the_default_of_a_list_is_a_list(self) -> None:
+        body = template(
+            {"Group": group(unique("list"))},
+            Parameters={"Names": {"Type": "CommaDelimitedList", "Default": "a,b"}},
+            Outputs={"Joined": {"Value": {"Fn::Join": ["+", {"Ref": "Names"}]}}},
+        )
+        self.assertEqual(self.outputs(self.deploy(unique("list"), body)), {"Joined": "a+b"})
+
     def test_a_change_set_without_changes_fails_with_the_known_reason(self) -> None:
         name = unique("empty")
         body = template(

@@ -630,7 +630,6 @@ class Pipeline(TemplateTest):
             with self.subTest(parameter, value=value):
                 self.refused(f"{parameter} failed to satisfy", **{parameter: value})
 
-
     def passed_roles(self, **parameters: str) -> list[list[str]]:
         """What the functions that give roles to tasks may pass, in a stack of nothing else."""
         pipeline, template = parsed(self.text()), {}
@@ -642,7 +641,9 @@ class Pipeline(TemplateTest):
                 passing = [it for it in statements if it.get("Action") == "iam:PassRole"]
                 if passing:
                     policy["PolicyDocument"]["Statement"] = passing
+                    role["Properties"]["Policies"] = [policy]
                     roles[name] = role
+                    break
         deployed = self.deploy(self.stack, template, **parameters)
         self.assertEqual(deployed["StackStatus"], "CREATE_COMPLETE", self.reasons())
         iam, passed = self.client("iam"), []
