@@ -3,6 +3,10 @@
 use std::time::Duration;
 
 use anyhow::{Context, Result};
+use aws_sdk_ecs::types::{
+    DeploymentConfiguration, DeploymentLifecycleHook, DeploymentLifecycleHookStage,
+    DeploymentLifecycleHookTargetType, DeploymentStrategy,
+};
 use end_to_end::account::Account;
 use end_to_end::application::{Application, WATCHED};
 use end_to_end::execution::End;
@@ -171,7 +175,21 @@ pub(crate) async fn a_release_pauses_at_a_hook_until_a_person_lets_it_go_on(
         .create_application_with("pauses", &posts, &parameters)
         .await?;
     application.migrate_first_image().await?;
-    application.update_stack(&[("Hook", "PAUSE")]).await?;
+    // An update of the stack would be a deployment, which would pause.
+    let hook = DeploymentLifecycleHook::builder()
+        .target_type(DeploymentLifecycleHookTargetType::Pause)
+        .lifecycle_stages(DeploymentLifecycleHookStage::PostTestTrafficShift);
+    let configuration = DeploymentConfiguration::builder()
+        .strategy(DeploymentStrategy::BlueGreen)
+        .bake_time_in_minutes(0)
+        .lifecycle_hooks(hook.build());
+    aws_sdk_ecs::Client::new(account.config())
+        .update_service()
+        .cluster(application.cluster())
+        .service(application.service())
+        .deployment_configuration(configuration.build())
+        .send()
+        .await?;
     let visitor = application.visitor();
     visitor.sees("Posts").await?;
 
