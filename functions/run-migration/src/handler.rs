@@ -20,8 +20,8 @@ pub(crate) struct Clients {
     pub(crate) ecs: Client,
 }
 
-/// Proves that the command is the stack's and that this release has the turn, registers a revision with the image pinned, in a family of its
-/// own, and runs it once. `clock` tells the time in milliseconds since 1970.
+/// Proves that the command is the stack's and that this release has the turn, registers a revision with the
+/// image pinned, in a family of its own, and runs it once. `clock` tells the time in milliseconds since 1970.
 pub(crate) async fn handle(
     clients: &Clients,
     table: &Table,

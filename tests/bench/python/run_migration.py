@@ -175,7 +175,7 @@ def start(run, command):
             raise
     if not answer["tasks"]:
         reasons = "; ".join(failure.get("reason", "no reason") for failure in answer["failures"])
-        raise TaskNotStarted(f"ECS did not start the migration of {migration['service']}: {reasons}")
+        raise TaskNotStarted(f"ECS did not start the {command['purpose']} of {command['service']}: {reasons}")
     return answer["tasks"][0]["taskArn"], run["taskDefinition"]
 
 

@@ -10,7 +10,7 @@ import services
 import table
 import waits
 from clients import client
-from failures import AwsRequestFailed, AwsRequests, InvalidInput, check
+from failures import AwsRequestFailed, AwsRequests, InvalidInput
 
 ecs = services.ecs
 elb = client("elbv2")

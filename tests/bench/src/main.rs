@@ -67,10 +67,11 @@ async fn run(arguments: &Arguments) -> Result<ExitCode> {
             let agreed = bench.agree(name, arguments).await;
             agreed.with_context(|| format!("{name} and its counterpart"))?;
         }
-        println!(
+        writeln!(
+            std::io::stdout(),
             "{} functions do what their counterparts in Python do",
             names.len()
-        );
+        )?;
         return Ok(ExitCode::SUCCESS);
     }
     let mut functions = Vec::new();
