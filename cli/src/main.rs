@@ -119,16 +119,17 @@ async fn obey(world: &World, command: Command) -> Result<()> {
         Command::Down { stack, yes } => down::run(world, &stack, yes).await,
         Command::Releases { stack, json, limit } => {
             let records = releases::read(world, &stack, limit).await?;
+            let sfn = aws_sdk_sfn::Client::new(&world.config);
+            let running = releases::running(&sfn, &records).await;
             if json {
-                world
-                    .say
-                    .line(serde_json::to_string_pretty(&releases::json(&records)?)?);
+                let json = releases::json(&records, &running)?;
+                world.say.line(serde_json::to_string_pretty(&json)?);
             } else if records.is_empty() {
                 world
                     .say
                     .line(format!("Nothing was released to {} yet.", stack.as_str()));
             } else {
-                world.say.line(releases::table(&records));
+                world.say.line(releases::table(&records, &running));
             }
             Ok(())
         }

@@ -45,7 +45,8 @@ pub struct ExecutionInput {
     /// `false` deploys without the stack's migration. Default: `true`.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub migrate: Option<bool>,
-    /// Deploy although a later push was deployed already.
+    /// Deploy although a later push was deployed already, or roll back although ECR does not have the image
+    /// any more.
     #[serde(default, skip_serializing_if = "is_default")]
     pub force: bool,
     /// Deploy although alarms of the services are in ALARM: ECS then ignores them for the whole
@@ -142,7 +143,6 @@ impl ExecutionInput {
             ("digest", self.digest.is_some()),
             ("repository", self.repository.is_some()),
             ("migrate", self.migrate.is_some()),
-            ("force", self.force),
             ("ignoreAlarms", self.ignore_alarms),
             ("pushedAt", self.pushed_at.is_some()),
         ];
@@ -243,6 +243,7 @@ mod tests {
         for input in [
             json!({"stack": "demo", "action": "rollback"}),
             json!({"stack": "demo", "action": "rollback", "to": "demo-v1-1234", "startedBy": "me"}),
+            json!({"stack": "demo", "action": "rollback", "force": true}),
             json!({
                 "stack": "demo", "action": "rollback",
                 "alarm": {"name": "demo-5xx", "at": "2026-01-31T12:00:00Z"}
@@ -307,7 +308,6 @@ mod tests {
             ),
             ("rollback", "repository", json!("demo")),
             ("rollback", "migrate", json!(false)),
-            ("rollback", "force", json!(true)),
             ("rollback", "ignoreAlarms", json!(true)),
             ("rollback", "pushedAt", json!("2026-01-31T12:00:00Z")),
         ] {

@@ -35,8 +35,8 @@ pub use services::{
 };
 pub use text::{cut, printable, sentence};
 pub use turn::{
-    ChooseTargetInput, GoodRelease, ServingImage, SettleReleaseInput, SettledRelease,
-    TakeTurnInput, Target, WantedRevision,
+    ChooseTargetInput, Goal, GoodRelease, NamedRelease, ServingImage, SettleReleaseInput,
+    SettledRelease, TakeTurnInput, Target, WantedRevision,
 };
 
 use serde::de::DeserializeOwned;

@@ -43,6 +43,10 @@ pub struct Release {
     pub digest: Option<String>,
     /// `registry/repository@digest`, as it goes into the task definitions; `null` for a rollback.
     pub image: Option<String>,
+    /// The images of the repository that the services ran when the release was planned, each once, as their
+    /// revisions name them; for a rollback, of every repository that names the stack.
+    #[serde(default, skip_serializing_if = "Vec::is_empty")]
+    pub images_before: Vec<String>,
     /// The commit that the image was built from, as its label `org.opencontainers.image.revision` says.
     pub commit: Option<String>,
     /// Address of the commit, or else of the sources, as the label `org.opencontainers.image.source`
@@ -63,7 +67,8 @@ pub struct Release {
     pub to: Option<String>,
     /// The alarm that asks for a rollback.
     pub alarm: Option<crate::FiredAlarm>,
-    /// Deploy although a later push was deployed already.
+    /// Deploy although a later push was deployed already, or roll back although ECR does not have the image
+    /// any more.
     pub force: bool,
     /// Deploy although alarms of the services are in ALARM.
     pub ignore_alarms: bool,
@@ -77,6 +82,15 @@ impl Release {
         match (self.action, &self.repository) {
             (RequestedAction::Deploy, Some(repository)) => repository,
             _ => EVERY_REPOSITORY,
+        }
+    }
+
+    /// Who or what asked for it, as a sentence calls that.
+    #[must_use]
+    pub fn asked_by(&self) -> String {
+        match &self.alarm {
+            Some(alarm) => format!("the alarm {}", alarm.name),
+            None => self.started_by.clone(),
         }
     }
 }

@@ -51,13 +51,58 @@ pub struct Target {
     pub requested: bool,
     /// The release that the services go back to; `null`: to what ran before, whatever that is.
     pub release: Option<GoodRelease>,
-    /// What the table calls the last good release, whose image serves once the services are back.
+    /// Where there is no earlier release: the first one, before which the services ran what they go
+    /// back to. `null`: they go back to a release, or to what ran before the one that failed.
+    pub first: Option<NamedRelease>,
+    /// The release that is taken back; `null`: the one that failed itself, or nobody knows which.
+    pub taken_back: Option<NamedRelease>,
+    /// The image that serves once the services are back: that of the last good release, or what ran
+    /// before the first one. `null`: nobody knows, or there are several.
     pub serving: Option<ServingImage>,
     pub services: Vec<WantedRevision>,
     /// Those that stay in the database, newest first: `TAG (task ARN)`.
     pub migrations: Vec<String>,
     /// The table could not be read: nobody vouches for what ran before.
     pub unread: bool,
+}
+
+/// What a rollback that was asked for brings back.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Goal<'a> {
+    Release(&'a GoodRelease),
+    /// What ran before this one, which was the first.
+    Before(&'a NamedRelease),
+}
+
+impl Target {
+    /// What is brought back; `None`: what ran before the release that failed.
+    #[must_use]
+    pub fn goal(&self) -> Option<Goal<'_>> {
+        let release = self.release.as_ref().map(Goal::Release);
+        release.or_else(|| self.first.as_ref().map(Goal::Before))
+    }
+}
+
+impl Goal<'_> {
+    /// Name of the ECR repository.
+    #[must_use]
+    pub fn repository(&self) -> &str {
+        match self {
+            Self::Release(release) => &release.repository,
+            Self::Before(first) => &first.repository,
+        }
+    }
+}
+
+/// A release by what a person calls it.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "camelCase", deny_unknown_fields)]
+pub struct NamedRelease {
+    /// Key of its record.
+    pub record: String,
+    pub repository: String,
+    pub tag: Option<String>,
+    pub digest: Option<String>,
 }
 
 /// A release that succeeded.

@@ -1,5 +1,6 @@
 //! What an image in a repository says of itself.
 
+use crate::EcrImage;
 use aws_sdk_ecr::Client;
 use aws_sdk_ecr::types::{Image as Answered, ImageFailure as NotGot, ImageIdentifier};
 use bluegreen_contract::{ImageConfig, Platform};
@@ -15,6 +16,9 @@ const MANIFESTS: [&str; 4] = [
     "application/vnd.docker.distribution.manifest.v2+json",
     "application/vnd.docker.distribution.manifest.list.v2+json",
 ];
+/// BatchGetImage takes no more at once
+/// (<https://docs.aws.amazon.com/AmazonECR/latest/APIReference/API_BatchGetImage.html>).
+const IMAGES: usize = 100;
 /// No configuration of an image comes near.
 const CONFIG_BYTES: usize = 4 * 1024 * 1024;
 const DOWNLOAD_TIMEOUT: Duration = Duration::from_secs(20);
@@ -293,6 +297,62 @@ impl<'a> StoredImage<'a> {
     }
 }
 
+/// Those of the images that ECR does not have any more, or has put into its archive, from where nobody can
+/// pull them (<https://docs.aws.amazon.com/AmazonECR/latest/userguide/archive_restore_image.html>). What is
+/// in no private repository of ECR is not among them.
+///
+/// # Errors
+/// [`AwsRequestFailed`].
+pub async fn missing(client: &Client, images: &[String]) -> Result<Vec<String>, AwsRequestFailed> {
+    let mut by_repository: BTreeMap<&str, Vec<(&String, ImageIdentifier)>> = BTreeMap::new();
+    for image in images {
+        if let Some(parsed) = EcrImage::parse(image) {
+            let asked = by_repository.entry(parsed.repository).or_default();
+            asked.push((image, id_of(&parsed)));
+        }
+    }
+    let mut missing = Vec::new();
+    for (repository, asked) in by_repository {
+        for batch in asked.chunks(IMAGES) {
+            let ids = batch.iter().map(|(_, id)| id.clone()).collect();
+            let failures = match batch_get(client, repository, ids).await {
+                Ok((_, failures)) => Some(failures),
+                Err(failure) if failure.code == "RepositoryNotFoundException" => None,
+                Err(failure) => return Err(failure),
+            };
+            let is_missing = |id: &ImageIdentifier| match &failures {
+                Some(failures) => failures.iter().any(|it| is_out_of_reach(it, id)),
+                None => true,
+            };
+            let lost = batch.iter().filter(|(_, id)| is_missing(id));
+            missing.extend(lost.map(|(image, _)| (*image).clone()));
+        }
+    }
+    Ok(missing)
+}
+
+/// What a task that starts would ask for.
+fn id_of(image: &EcrImage<'_>) -> ImageIdentifier {
+    let id = ImageIdentifier::builder();
+    match image.digest {
+        Some(digest) => id.image_digest(digest),
+        None => id.image_tag(image.tag.unwrap_or("latest")),
+    }
+    .build()
+}
+
+/// Whether a failure says of this image that nobody can pull it.
+fn is_out_of_reach(failure: &NotGot, id: &ImageIdentifier) -> bool {
+    let code = failure.failure_code().map(|code| code.as_str());
+    let is_lost = matches!(code, Some("ImageNotFound" | "ImageInaccessible"));
+    let told = failure.image_id();
+    is_lost
+        && told.is_some_and(|told| match id.image_digest() {
+            Some(digest) => told.image_digest() == Some(digest),
+            None => told.image_tag() == id.image_tag(),
+        })
+}
+
 /// The one for a platform, or for any.
 pub fn of_platform<'a>(
     configs: &'a [ImageConfig],
@@ -396,5 +456,76 @@ fn unusable(repository: &str, digest: &str, problem: String) -> ImageFailure {
     ImageFailure::Unusable {
         image: format!("{repository}@{digest}"),
         problem,
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use aws_sdk_ecr::operation::batch_get_image::{BatchGetImageError, BatchGetImageOutput};
+    use aws_sdk_ecr::types::ImageFailureCode;
+    use aws_sdk_ecr::types::error::RepositoryNotFoundException;
+    use aws_smithy_mocks::{RuleMode, mock, mock_client};
+
+    const REGISTRY: &str = "123456789012.dkr.ecr.us-east-1.amazonaws.com";
+
+    fn images(names: &[&str]) -> Vec<String> {
+        let images = names.iter().map(|name| format!("{REGISTRY}/{name}"));
+        images.collect()
+    }
+
+    fn failure(code: ImageFailureCode, id: ImageIdentifier) -> NotGot {
+        NotGot::builder().image_id(id).failure_code(code).build()
+    }
+
+    #[tokio::test]
+    async fn images_that_were_deleted_or_archived_are_missing() {
+        let web = mock!(Client::batch_get_image)
+            .match_requests(|request| {
+                request.repository_name() == Some("web") && request.image_ids().len() == 5
+            })
+            .then_output(|| {
+                let digest = |digest| ImageIdentifier::builder().image_digest(digest).build();
+                let tag = |tag| ImageIdentifier::builder().image_tag(tag).build();
+                BatchGetImageOutput::builder()
+                    .failures(failure(ImageFailureCode::ImageNotFound, digest("sha256:1")))
+                    .failures(failure(ImageFailureCode::ImageInaccessible, tag("v2")))
+                    .failures(failure(ImageFailureCode::ImageNotFound, tag("latest")))
+                    .failures(failure(ImageFailureCode::KmsError, digest("sha256:3")))
+                    .build()
+            });
+        let gone = mock!(Client::batch_get_image)
+            .match_requests(|request| request.repository_name() == Some("gone"))
+            .then_error(|| {
+                let error = RepositoryNotFoundException::builder();
+                let metadata = aws_sdk_ecr::error::ErrorMetadata::builder();
+                let metadata = metadata.code("RepositoryNotFoundException").build();
+                BatchGetImageError::RepositoryNotFoundException(error.meta(metadata).build())
+            });
+        let client = mock_client!(aws_sdk_ecr, RuleMode::MatchAny, &[&web, &gone]);
+        let mut asked = images(&[
+            "web:v1@sha256:1",
+            "web:v2",
+            "web",
+            "web@sha256:3",
+            "web@sha256:4",
+            "gone:v1",
+        ]);
+        // Of another registry ECR knows nothing.
+        asked.push("public.ecr.aws/nginx/nginx:1".to_owned());
+
+        let missing = missing(&client, &asked).await.unwrap();
+
+        assert_eq!(
+            missing,
+            images(&["gone:v1", "web:v1@sha256:1", "web:v2", "web"])
+        );
+    }
+
+    #[tokio::test]
+    async fn without_an_image_of_ecr_nobody_is_asked() {
+        let client = mock_client!(aws_sdk_ecr, RuleMode::MatchAny, &[]);
+        let none = missing(&client, &["nginx".to_owned()]).await.unwrap();
+        assert_eq!(none, Vec::<String>::new());
     }
 }

@@ -9,6 +9,8 @@ mod tag_patterns;
 
 pub use artifact::{is_other_artifact, is_referrer};
 pub use image::EcrImage;
-pub use image_config::{ImageFailure, StoredImage, commit, commit_url, migrations, of_platform};
+pub use image_config::{
+    ImageFailure, StoredImage, commit, commit_url, migrations, missing, of_platform,
+};
 pub use stacks::stacks;
 pub use tag_patterns::patterns_take;

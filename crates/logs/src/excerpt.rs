@@ -4,6 +4,7 @@ use aws_sdk_cloudwatchlogs::Client;
 use aws_sdk_cloudwatchlogs::config::Region;
 use bluegreen_contract::{LogLocation, printable};
 use bluegreen_runtime::{AwsRequestFailed, failed};
+use std::fmt;
 use std::time::Duration;
 
 const LINES: usize = 20;
@@ -17,20 +18,51 @@ const PAUSE: Duration = Duration::from_millis(500);
 /// (<https://docs.aws.amazon.com/AmazonCloudWatchLogs/latest/APIReference/API_GetLogEvents.html>).
 const PAGES: u32 = 10;
 
-/// The last lines and a link to the rest. Whatever goes wrong with the log is said here instead:
-/// no verdict depends on it.
-pub async fn excerpt(client: &Client, log: Option<&LogLocation>) -> String {
+/// Words by which a line tells that something went wrong, in lower case.
+const OF_ERRORS: [&str; 6] = ["error", "exception", "fatal", "failed", "failure", "panic"];
+
+/// How a log ends.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Excerpt {
+    /// The line that says what went wrong, as far as it can be told from the others; `None` where no line
+    /// is known.
+    pub error: Option<String>,
+    text: String,
+}
+
+impl Excerpt {
+    /// A sentence in the place of a log that cannot be read.
+    #[must_use]
+    pub fn untold(text: String) -> Self {
+        Self { error: None, text }
+    }
+}
+
+/// The last lines and a link to the rest.
+impl fmt::Display for Excerpt {
+    fn fmt(&self, formatter: &mut fmt::Formatter<'_>) -> fmt::Result {
+        formatter.write_str(&self.text)
+    }
+}
+
+/// How a log ends. Whatever goes wrong with the log is said there instead: no verdict depends on it.
+pub async fn excerpt(client: &Client, log: Option<&LogLocation>) -> Excerpt {
     let Some(log) = log else {
-        return "Its output does not go to CloudWatch Logs.".to_owned();
+        return Excerpt::untold("Its output does not go to CloudWatch Logs.".to_owned());
     };
     let link = console_link(log);
     match last_lines(&of_region(client, &log.region), log).await {
-        Ok(lines) if lines.is_empty() => format!("Its log is empty so far: {link}"),
-        Ok(lines) => format!(
-            "The last lines of its log:\n{}\nThe whole log: {link}",
-            lines.join("\n")
-        ),
-        Err(failure) => format!("Its log could not be read ({failure}): {link}"),
+        Ok(lines) if lines.is_empty() => {
+            Excerpt::untold(format!("Its log is empty so far: {link}"))
+        }
+        Ok(lines) => Excerpt {
+            error: error_of(&lines).map(str::to_owned),
+            text: format!(
+                "The last lines of its log:\n{}\nThe whole log: {link}",
+                lines.join("\n")
+            ),
+        },
+        Err(failure) => Excerpt::untold(format!("Its log could not be read ({failure}): {link}")),
     }
 }
 
@@ -43,6 +75,18 @@ fn of_region(client: &Client, region: &str) -> Client {
     }
     let region = Region::new(region.to_owned());
     Client::from_conf(config.to_builder().region(region).build())
+}
+
+/// The last line that tells of an error: the first cause of several is told last. Frames of a stack say only
+/// where. Without such a line the last one.
+fn error_of(lines: &[String]) -> Option<&str> {
+    let lines = || lines.iter().map(|line| line.trim());
+    let tells = |line: &&str| {
+        let is_frame = line.starts_with("at ") || line.starts_with("File \"");
+        let line = line.to_lowercase();
+        !is_frame && OF_ERRORS.iter().any(|word| line.contains(word))
+    };
+    lines().rfind(tells).or_else(|| lines().next_back())
 }
 
 async fn last_lines(client: &Client, log: &LogLocation) -> Result<Vec<String>, AwsRequestFailed> {
@@ -212,7 +256,35 @@ mod tests {
             .build();
         let client = mock_client!(aws_sdk_cloudwatchlogs, RuleMode::MatchAny, &[&rule]);
         let excerpt = excerpt(&client, Some(&location("us-east-1"))).await;
-        assert!(excerpt.contains("late"), "{excerpt}");
+        assert!(excerpt.to_string().contains("late"), "{excerpt}");
+        assert_eq!(excerpt.error.as_deref(), Some("late"));
+    }
+
+    #[test]
+    fn the_line_that_says_what_went_wrong_is_found_among_those_that_say_where() {
+        for (log, expected) in [
+            (
+                "applying 0002\nrelation posts exists",
+                "relation posts exists",
+            ),
+            // Rails (<https://guides.rubyonrails.org/active_record_migrations.html>).
+            (
+                "rails aborted!\nStandardError: An error has occurred, all later migrations canceled:\n\
+                 PG::UndefinedTable: ERROR:  relation \"posts\" does not exist\n\
+                 /app/db/migrate/2_add.rb:3:in 'change'\nTasks: TOP => db:migrate\n\
+                 (See full trace by running task with --trace)",
+                "PG::UndefinedTable: ERROR:  relation \"posts\" does not exist",
+            ),
+            // Node (<https://nodejs.org/api/errors.html>).
+            (
+                "Error: connect ECONNREFUSED\n    at connect (node:net:1)\n    at f (/app/errors.js:2)",
+                "Error: connect ECONNREFUSED",
+            ),
+        ] {
+            let lines: Vec<String> = log.lines().map(str::to_owned).collect();
+            assert_eq!(error_of(&lines), Some(expected));
+        }
+        assert_eq!(error_of(&[]), None);
     }
 
     fn page(lines: &[&str], before: &str) -> GetLogEventsOutput {
@@ -240,7 +312,9 @@ mod tests {
         let client = mock_client!(aws_sdk_cloudwatchlogs, RuleMode::MatchAny, &[&rule]);
         let excerpt = excerpt(&client, Some(&location("us-east-1"))).await;
         assert!(
-            excerpt.contains("first\nsecond\nthird\nThe whole"),
+            excerpt
+                .to_string()
+                .contains("first\nsecond\nthird\nThe whole"),
             "{excerpt}"
         );
         assert_eq!(rule.num_calls(), 4);
@@ -300,7 +374,7 @@ mod tests {
                 move |config| config.interceptor(log.clone())
             );
             let excerpt = excerpt(&client, Some(&location(region))).await;
-            assert!(excerpt.contains("it crashed"), "{excerpt}");
+            assert!(excerpt.to_string().contains("it crashed"), "{excerpt}");
             let sent = sent.0.lock().unwrap();
             let host = format!("https://logs.{region}.");
             assert!(sent[0].starts_with(&host), "{sent:?}");
@@ -316,7 +390,8 @@ mod tests {
         let rule = rule.build();
         let client = mock_client!(aws_sdk_cloudwatchlogs, RuleMode::MatchAny, &[&rule]);
         let excerpt = excerpt(&client, Some(&location("us-east-1"))).await;
-        assert!(excerpt.contains("empty so far"), "{excerpt}");
+        assert!(excerpt.to_string().contains("empty so far"), "{excerpt}");
+        assert_eq!(excerpt.error, None);
         assert_eq!(rule.num_calls(), TRIES as usize);
     }
 }

@@ -3,5 +3,5 @@
 mod excerpt;
 mod location;
 
-pub use excerpt::excerpt;
+pub use excerpt::{Excerpt, excerpt};
 pub use location::location;

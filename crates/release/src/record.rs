@@ -52,10 +52,14 @@ pub struct Record {
     pub pushed_at: Option<String>,
     /// What the services were before it.
     pub before: Vec<PlannedService>,
+    /// The images that the services ran before it, each once.
+    pub images_before: Vec<String>,
     /// What it brought into the services, or was about to.
     pub services: Vec<WantedRevision>,
     /// Of a rollback: key of the record of the deployment that it restores.
     pub restores: Option<String>,
+    /// Of a rollback to what ran before the first release: key of the record of that release.
+    pub restores_before: Option<String>,
     /// ARN of the task that ran its migration.
     pub migration: Option<String>,
     /// The words that ran in its container.
@@ -118,12 +122,14 @@ impl Record {
             finished_at: text(item, "finishedAt"),
             pushed_at: text(item, "pushedAt"),
             before: serde_json::from_str(&parsed("before")).unwrap_or_default(),
+            images_before: serde_json::from_str(&parsed("imagesBefore")).unwrap_or_default(),
             services: serde_json::from_str::<Vec<Revision>>(&parsed("services"))
                 .unwrap_or_default()
                 .into_iter()
                 .map(WantedRevision::from)
                 .collect(),
             restores: text(item, "restores"),
+            restores_before: text(item, "restoresBefore"),
             migration: text(item, "migration"),
             migration_command: serde_json::from_str(&parsed("migrationCommand"))
                 .unwrap_or_default(),

@@ -19,6 +19,7 @@ pub(crate) fn push(execution: &str, repository: &str, order: &str) -> TakeTurnIn
             tag: Some("v2".to_owned()),
             image: Some(format!("registry/{repository}@{digest}")),
             digest: Some(digest),
+            images_before: vec![],
             commit: None,
             commit_url: None,
             record: format!("release#{START}#{}", bluegreen_contract::name_of(execution)),

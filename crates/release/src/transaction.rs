@@ -80,6 +80,17 @@ impl Attributes {
         self
     }
 
+    pub(crate) fn first_some(
+        self,
+        name: impl Into<String>,
+        value: Option<impl Into<Value>>,
+    ) -> Self {
+        match value {
+            Some(value) => self.first(name, value),
+            None => self,
+        }
+    }
+
     /// All that is set here is set only where the item does not have it yet.
     pub(crate) fn all_first(mut self) -> Self {
         self.first.append(&mut self.set);

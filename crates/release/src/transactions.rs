@@ -8,8 +8,8 @@ use crate::transaction::{Attributes, Change, Condition, Effect, Transaction};
 use crate::turn::{DEPLOYED, Holder, MIGRATED, Migrated, NO_DIGEST, TURN, Turn, VERIFIED};
 use crate::{Record, Retention, Seconds};
 use bluegreen_contract::{
-    Command, Execution, GoodRelease, Migrations, PlannedService, Release, RequestedAction,
-    TakeTurnInput, WantedRevision,
+    Command, Execution, Goal, Migrations, PlannedService, Release, RequestedAction, TakeTurnInput,
+    WantedRevision,
 };
 use bluegreen_runtime::LambdaCall;
 use serde::Serialize;
@@ -45,12 +45,13 @@ impl Changing {
 #[derive(Debug, Clone, Copy)]
 pub struct Beginning<'a> {
     pub changing: Changing,
-    /// What the services were before this release, where that is known.
+    /// What the services were before this release, where that is known. What was written before this
+    /// release first touched a service stays.
     pub before: Option<&'a [PlannedService]>,
     /// The revisions that the services are to run, where they are known.
     pub services: Option<&'a [WantedRevision]>,
-    /// The release that a requested rollback brings back.
-    pub target: Option<&'a GoodRelease>,
+    /// What a requested rollback brings back.
+    pub target: Option<Goal<'a>>,
     /// The call that changes it: until it is over nobody else gets the turn, and no other call of
     /// this release changes anything.
     pub call: &'a LambdaCall,
@@ -79,9 +80,9 @@ pub enum Serves<'a> {
         /// When the services were updated.
         from: i64,
     },
-    /// The release that a person or an alarm wanted back.
+    /// What a person or an alarm wanted back.
     Rollback {
-        target: &'a GoodRelease,
+        target: Goal<'a>,
         services: &'a [WantedRevision],
         /// When the rollback was begun.
         from: i64,
@@ -218,11 +219,13 @@ pub fn begin(
     let Some(mut transaction) = alone(turn, release, execution, beginning.call, now)? else {
         return Ok(None);
     };
+    let images = beginning.before.map(|_| release.images_before.as_slice());
     // To register a revision touches no service.
     let touches = beginning.changing == Changing::Rollback || beginning.services.is_some();
     let mut attributes = Attributes::default()
         .set("changing", beginning.changing.name())
-        .set_some("before", beginning.before.map(json))
+        .first_some("before", beginning.before.map(json))
+        .first_some("imagesBefore", images.map(json))
         .set_some("services", beginning.services.map(json))
         .and(beginning.target.map(restoring).unwrap_or_default())
         .and(brought_by(release))
@@ -403,7 +406,7 @@ pub fn serves(
             services,
             from,
         } => (
-            verified(Some(&target.repository), Some(&target.digest))
+            verified(Some(target.repository()), Some(digest_of(target)))
                 .and(current(release, from, now))
                 .set("rolledBackAt", now),
             own.and(succeeded(services, now)).and(restoring(target)),
@@ -419,7 +422,7 @@ pub fn serves(
         transaction.changes.push(on_record(release, of_record));
     }
     if let Serves::Rollback { target, .. } = serves {
-        let taken_back = former.and_then(|former| take_back(former, release, target));
+        let taken_back = former.and_then(|former| take_back(former, release, *target));
         transaction.changes.extend(taken_back);
     }
     Ok(Some(transaction))
@@ -520,7 +523,11 @@ fn close(
 /// The record of a release that has the turn from now on.
 fn open(record: Option<&Record>, me: &TakeTurnInput, now: i64, retention: Retention) -> Change {
     let seen = record.map(|record| record.verdict.as_str());
-    let turn_taken = Attributes::default().set("turnAt", now);
+    let mut turn_taken = Attributes::default().set("turnAt", now);
+    if record.is_some_and(|record| record.touched.is_none()) {
+        // An earlier try has touched no service, and others may have since.
+        turn_taken = turn_taken.remove(["before", "imagesBefore"]);
+    }
     let effect = match seen {
         // It is in service: what comes of this try does not undo that.
         Some(verdict::SUCCEEDED) => Effect::Update(turn_taken),
@@ -593,10 +600,14 @@ fn abandon(dead: &Dead<'_>, is_current: bool, now: i64, retention: Retention) ->
 
 /// The release that served until now is no good one any more, unless it is the one that serves
 /// again, or of another repository.
-fn take_back(former: &Record, release: &Release, target: &GoodRelease) -> Option<Change> {
+fn take_back(former: &Record, release: &Release, target: Goal<'_>) -> Option<Change> {
+    let serves_again = match target {
+        Goal::Release(target) => former.key == target.record,
+        Goal::Before(_) => false,
+    };
     let was_good = former.verdict == verdict::SUCCEEDED
-        && former.repository.as_deref() == Some(target.repository.as_str())
-        && former.key != target.record
+        && former.repository.as_deref() == Some(target.repository())
+        && !serves_again
         && former.key != release.record;
     was_good.then(|| Change {
         item: former.key.clone(),
@@ -604,9 +615,20 @@ fn take_back(former: &Record, release: &Release, target: &GoodRelease) -> Option
         effect: Effect::Update(
             Attributes::default()
                 .set("verdict", verdict::ROLLED_BACK)
-                .set("rolledBackBy", release.record.as_str()),
+                .set("rolledBackBy", release.record.as_str())
+                .set("cause", taken_back(former, release)),
         ),
     })
+}
+
+/// Why the release is no good one any more, before what was said of it when it still was.
+fn taken_back(former: &Record, release: &Release) -> String {
+    let (_, name) = release.record.rsplit_once('#').unwrap_or_default();
+    format!(
+        "It was taken back by {} ({name}).\n{}",
+        release.asked_by(),
+        former.cause.as_deref().unwrap_or_default()
+    )
 }
 
 /// The turn, if this try of the execution has it.
@@ -730,14 +752,29 @@ fn brought_by(release: &Release) -> Attributes {
     Attributes::default().set_some("image", release.image.as_deref())
 }
 
-/// What a rollback brings back.
-fn restoring(target: &GoodRelease) -> Attributes {
-    Attributes::default()
-        .set("restores", target.restores.as_str())
-        .set("repository", target.repository.as_str())
-        .set("digest", target.digest.as_str())
-        .set("image", target.image.as_str())
-        .set_some("tag", target.tag.as_deref())
+/// What a rollback brings back. A try before this one may have been about to bring back another thing.
+fn restoring(target: Goal<'_>) -> Attributes {
+    let attributes = Attributes::default().set("repository", target.repository());
+    match target {
+        Goal::Release(target) => attributes
+            .set("restores", target.restores.as_str())
+            .set("digest", target.digest.as_str())
+            .set("image", target.image.as_str())
+            .set_some("tag", target.tag.as_deref())
+            .remove(["restoresBefore"]),
+        Goal::Before(first) => attributes
+            .set("restoresBefore", first.record.as_str())
+            .remove(["restores", "digest", "image", "tag"]),
+    }
+}
+
+/// What is known to be healthy in all services: what ran before the first release is what came with the
+/// stack.
+fn digest_of(target: Goal<'_>) -> &str {
+    match target {
+        Goal::Release(target) => &target.digest,
+        Goal::Before(_) => NO_DIGEST,
+    }
 }
 
 fn succeeded(services: &[WantedRevision], now: i64) -> Attributes {

@@ -5,7 +5,7 @@ use crate::Value;
 use crate::memory::Memory;
 use crate::sample::{ME, NOW, OTHER, START, alarm, push, redriven, rollback};
 use crate::turn::CLOCKS_MS;
-use bluegreen_contract::{GoodRelease, Purpose, TaskSize};
+use bluegreen_contract::{GoodRelease, NamedRelease, Purpose, TaskSize};
 
 const RETENTION: Retention = Retention { days: 90 };
 const ORDER: &str = "2026-01-01T00:00:00#2026-01-01T00:00:05.000Z";
@@ -704,6 +704,74 @@ mod redrives {
     }
 }
 
+mod before {
+    use super::*;
+
+    fn planned(revision: &str) -> Vec<PlannedService> {
+        vec![PlannedService {
+            cluster: "c".to_owned(),
+            service: "web".to_owned(),
+            task_definition: revision.to_owned(),
+            containers: vec!["web".to_owned()],
+        }]
+    }
+
+    fn begins_from(memory: &mut Memory, me: &TakeTurnInput, changing: Changing, before: &str) {
+        let me = TakeTurnInput {
+            release: Release {
+                images_before: vec![format!("image of {before}")],
+                ..me.release.clone()
+            },
+            ..me.clone()
+        };
+        let (call, before, services) = (call("a call"), planned(before), services());
+        let touches = changing == Changing::Services;
+        let beginning = Beginning {
+            before: Some(&before),
+            services: touches.then_some(services.as_slice()),
+            ..beginning(changing, &call)
+        };
+        let begun = begin(&memory.turn(), &me.release, &me.execution, &beginning, NOW).unwrap();
+        assert!(memory.write(&begun.unwrap()));
+    }
+
+    fn assert_before(memory: &Memory, revision: &str) {
+        let record = memory.record(&web().release.record).unwrap();
+        assert_eq!(record.before, planned(revision));
+        assert_eq!(record.images_before, [format!("image of {revision}")]);
+    }
+
+    /// A rollback of the first release goes there: a later try of it sees its own image.
+    #[test]
+    fn what_ran_before_a_release_stays_once_it_has_touched_a_service() {
+        let mut memory = Memory::default();
+        assert!(takes(&mut memory, &web()));
+        begins_from(&mut memory, &web(), Changing::Migration, "web:1");
+        begins_from(&mut memory, &web(), Changing::Services, "web:1");
+        assert!(stand(&mut memory, &newer()));
+        assert!(takes_over(&mut memory, &newer()));
+        assert!(ends(&mut memory, &newer(), "failed", false));
+        let again = redriven(web(), 1);
+        assert!(takes(&mut memory, &again));
+        begins_from(&mut memory, &again, Changing::Services, "web:2");
+        assert_before(&memory, "web:1");
+    }
+
+    #[test]
+    fn it_is_seen_anew_where_another_release_came_between() {
+        let mut memory = Memory::default();
+        assert!(takes(&mut memory, &web()));
+        begins_from(&mut memory, &web(), Changing::Migration, "web:1");
+        assert!(stand(&mut memory, &newer()));
+        assert!(takes_over(&mut memory, &newer()));
+        assert!(ends(&mut memory, &newer(), "succeeded", false));
+        let again = redriven(web(), 1);
+        assert!(takes(&mut memory, &again));
+        begins_from(&mut memory, &again, Changing::Services, "web:2");
+        assert_before(&memory, "web:2");
+    }
+}
+
 mod serving {
     use super::*;
 
@@ -751,7 +819,7 @@ mod serving {
         let mut earlier = target(&web());
         earlier.record = "release#0#earlier".to_owned();
         let back = Serves::Rollback {
-            target: &earlier,
+            target: Goal::Release(&earlier),
             services: &services(),
             from: 9,
         };
@@ -770,7 +838,70 @@ mod serving {
         assert_eq!(record.restores.as_deref(), Some(earlier.restores.as_str()));
         let former = memory.record(&web().release.record).unwrap();
         assert_eq!(former.verdict, "rolledBack");
+        assert_eq!(
+            former.cause.as_deref(),
+            Some("It was taken back by a person (other).\nbecause")
+        );
         assert_eq!(former.rolled_back_by, Some(asked.release.record));
+    }
+
+    /// Of a service that was there before the pipeline.
+    #[test]
+    fn a_rollback_to_what_ran_before_the_first_release_vouches_for_no_image() {
+        let mut memory = Memory::default();
+        assert!(takes(&mut memory, &web()));
+        assert!(serves_now(&mut memory, &web(), &deployment(&services())));
+        assert!(ends(&mut memory, &web(), "succeeded", false));
+        let asked = alarm(OTHER, LATER);
+        assert!(takes(&mut memory, &asked));
+        let first = NamedRelease {
+            record: web().release.record,
+            repository: "web".to_owned(),
+            tag: Some("v2".to_owned()),
+            digest: web().release.digest,
+        };
+        // An earlier try was about to bring a release back.
+        let earlier = target(&web());
+        for goal in [Goal::Release(&earlier), Goal::Before(&first)] {
+            let call = call("a call");
+            let begins = Beginning {
+                target: Some(goal),
+                services: Some(&services()),
+                ..beginning(Changing::Rollback, &call)
+            };
+            let (release, execution) = (&asked.release, &asked.execution);
+            let begun = begin(&memory.turn(), release, execution, &begins, NOW).unwrap();
+            assert!(memory.write(&begun.unwrap()));
+        }
+        let back = Serves::Rollback {
+            target: Goal::Before(&first),
+            services: &services(),
+            from: 9,
+        };
+        assert!(serves_now(&mut memory, &asked, &back));
+        assert!(serves_now(&mut memory, &asked, &back), "again");
+
+        let turn = memory.turn();
+        assert_eq!(
+            (turn.verified("web"), turn.deployed("web")),
+            (None, Some(ORDER))
+        );
+        assert_eq!(turn.current.unwrap().record, asked.release.record);
+        let record = memory.record(&asked.release.record).unwrap();
+        assert_eq!(record.verdict, "succeeded");
+        assert_eq!(record.repository.as_deref(), Some("web"));
+        assert_eq!(record.restores_before, Some(web().release.record));
+        assert_eq!(
+            (record.restores, record.image, record.digest, record.tag),
+            (None, None, None, None)
+        );
+        assert_eq!(record.services, services());
+        let former = memory.record(&web().release.record).unwrap();
+        assert_eq!(former.verdict, "rolledBack");
+        assert_eq!(
+            former.cause.as_deref(),
+            Some("It was taken back by the alarm errors (other).\nbecause")
+        );
     }
 
     #[test]
@@ -782,7 +913,7 @@ mod serving {
         let asked = rollback(OTHER, LATER);
         assert!(takes(&mut memory, &asked));
         let back = Serves::Rollback {
-            target: &target(&web()),
+            target: Goal::Release(&target(&web())),
             services: &services(),
             from: 9,
         };
@@ -802,7 +933,7 @@ mod serving {
         let mut earlier = target(&web());
         earlier.record = "release#0#earlier".to_owned();
         let back = Serves::Rollback {
-            target: &earlier,
+            target: Goal::Release(&earlier),
             services: &services(),
             from: 9,
         };

@@ -7,20 +7,22 @@ pub(crate) enum Failure {
     #[error(transparent)]
     InvalidInput(#[from] InvalidInput),
     #[error(
-        "The {} failed: container {container} of task {task} exited with code {exit_code}. {circumstances}\n{log}", purpose.name()
+        "The {} failed with exit code {exit_code}{}\nContainer {container} of task {task} exited with code {exit_code}. {circumstances}\n{log}", purpose.name(), own(error.as_deref())
     )]
     MigrationFailed {
         purpose: Purpose,
         container: String,
         task: String,
         exit_code: i32,
+        /// What it said itself, or what ECS says of it.
+        error: Option<String>,
         /// Sentences: what ECS says of it, or what to do.
         circumstances: String,
         log: String,
     },
     /// Asked to end, many a program exits 0 with its work half done.
     #[error(
-        "The {name} was stopped from outside: container {container} of task {task} {}. {reasons} See what it did before you {}.\n{log}", exit.told(purpose.name()), again(*purpose), name = purpose.name()
+        "The {name} was stopped from outside. {reasons}\nContainer {container} of task {task} {}. See what it did before you {}.\n{log}", exit.told(purpose.name()), again(*purpose), name = purpose.name()
     )]
     MigrationStopped {
         purpose: Purpose,
@@ -39,7 +41,7 @@ pub(crate) enum Failure {
         reasons: String,
     },
     #[error(
-        "The {} never ran: container {container} of task {task} has no exit code. {reasons}", purpose.name()
+        "The {} never ran. {reasons}\nContainer {container} of task {task} has no exit code.", purpose.name()
     )]
     MigrationNotStarted {
         purpose: Purpose,
@@ -48,7 +50,7 @@ pub(crate) enum Failure {
         reasons: String,
     },
     #[error(
-        "The {name} of stack {stack} to {image} ran longer than {timeout_seconds} seconds (task {task}). {circumstances} Make the {name} shorter or raise {}, then {}.\n{log}", limit(*purpose), again(*purpose), name = purpose.name()
+        "The {name} ran longer than {timeout_seconds} seconds.\nIt was task {task} of stack {stack}, with the image {image}. {circumstances} Make the {name} shorter or raise {}, then {}.\n{log}", limit(*purpose), again(*purpose), name = purpose.name()
     )]
     MigrationTimedOut {
         purpose: Purpose,
@@ -82,6 +84,11 @@ impl Exit {
             }
         }
     }
+}
+
+/// Behind what happened: why, where that is known.
+fn own(error: Option<&str>) -> String {
+    error.map_or_else(|| ".".to_owned(), |error| format!(": {error}"))
 }
 
 /// The output of the app stack that says how long the command may run.

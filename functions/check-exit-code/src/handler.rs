@@ -40,7 +40,7 @@ pub(crate) async fn handle(clients: &Clients, event: Value) -> Result<ExitCode, 
             purpose,
             exit: Exit::Zero,
             reasons: reasons(stopped, container),
-            log: end_of_log(clients, &task).await,
+            log: end_of_log(clients, &task).await.to_string(),
             container: task.container,
             task: task.task_arn,
         }),
@@ -48,19 +48,25 @@ pub(crate) async fn handle(clients: &Clients, event: Value) -> Result<ExitCode, 
             exit_code: 0,
             at: ended.at,
         }),
-        Some(exit_code) => Err(Failure::MigrationFailed {
-            purpose,
-            circumstances: circumstances(purpose, stopped, container),
-            log: end_of_log(clients, &task).await,
-            container: task.container,
-            task: task.task_arn,
-            exit_code,
-        }),
+        Some(exit_code) => {
+            let log = end_of_log(clients, &task).await;
+            // What ended it from outside, it did not write into its log.
+            let reason = container.and_then(|container| container.reason.clone());
+            Err(Failure::MigrationFailed {
+                purpose,
+                circumstances: circumstances(purpose, stopped, container),
+                error: reason.or_else(|| log.error.clone()),
+                log: log.to_string(),
+                container: task.container,
+                task: task.task_arn,
+                exit_code,
+            })
+        }
         None if stopped.started_at.is_some() => Err(Failure::MigrationStopped {
             purpose,
             exit: Exit::Untold,
             reasons: reasons(stopped, container),
-            log: end_of_log(clients, &task).await,
+            log: end_of_log(clients, &task).await.to_string(),
             container: task.container,
             task: task.task_arn,
         }),
@@ -97,7 +103,7 @@ async fn timed_out(clients: &Clients, task: StartedTask, ended: &EndedTask) -> F
     Failure::MigrationTimedOut {
         purpose: task.purpose,
         circumstances: what_is_left(&task, ended),
-        log: end_of_log(clients, &task).await,
+        log: end_of_log(clients, &task).await.to_string(),
         stack: task.stack,
         image: task.image,
         task: task.task_arn,
@@ -340,6 +346,10 @@ mod tests {
         let failure = failure(&client, event(containers)).await;
 
         assert_eq!(failure.error_type, "MigrationFailed");
+        assert_eq!(
+            failure.error_message.lines().next(),
+            Some("The migration failed with exit code 1: relation exists")
+        );
         for part in [
             "web",
             "arn:task/1",
@@ -357,7 +367,8 @@ mod tests {
         let mut event = event(json!([{"name": "web", "exitCode": 137, "reason": killed}]));
         event["task"]["log"] = Value::Null;
         let message = failure(&without_logs(), event.clone()).await.error_message;
-        assert!(message.contains(killed), "{message}");
+        let first = format!("The migration failed with exit code 137: {killed}");
+        assert_eq!(message.lines().next(), Some(first.as_str()));
         assert!(!message.contains("Correct the migration"), "{message}");
 
         event["ended"]["stopped"]["containers"][0]["reason"] = Value::Null;
@@ -509,9 +520,9 @@ mod tests {
             assert_eq!(
                 failure.error_message,
                 format!(
-                    "The migration of stack demo to r/demo@sha256:0 ran longer than 600 seconds \
-                     (task arn:task/1). It was stopped and is not running any more; its container \
-                     web exited with code {exit_code}. It may have done part of its work. Make the \
+                    "The migration ran longer than 600 seconds.\n\
+                     It was task arn:task/1 of stack demo, with the image r/demo@sha256:0. \
+                     It was stopped and is not running any more; its container web exited with code {exit_code}. It may have done part of its work. Make the \
                      migration shorter or raise MigrationTimeoutSeconds, then deploy again.\n\
                      Its output does not go to CloudWatch Logs."
                 )

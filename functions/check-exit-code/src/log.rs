@@ -2,7 +2,7 @@
 
 use bluegreen_contract::StartedTask;
 use bluegreen_ecs::describe_task_definition;
-use bluegreen_logs::{excerpt, location};
+use bluegreen_logs::{Excerpt, excerpt, location};
 
 /// Who is asked.
 pub(crate) struct Clients {
@@ -12,18 +12,23 @@ pub(crate) struct Clients {
 
 /// The last lines, or why there are none. They become part of a cause, which many may read: so they are those
 /// of the log that the task definition names, and not of any that an event names.
-pub(crate) async fn end_of_log(clients: &Clients, task: &StartedTask) -> String {
+pub(crate) async fn end_of_log(clients: &Clients, task: &StartedTask) -> Excerpt {
     if task.log.is_none() {
         return excerpt(&clients.logs, None).await;
     }
     let described = match describe_task_definition(&clients.ecs, &task.task_definition).await {
         Ok(described) => described.task_definition,
-        Err(failure) => return format!("Where its log is could not be found out ({failure})."),
+        Err(failure) => {
+            let untold = format!("Where its log is could not be found out ({failure}).");
+            return Excerpt::untold(untold);
+        }
     };
     let own = location(&described, &task.container, &task.task_arn);
     if own != task.log {
         let revision = &task.task_definition;
-        return format!("Its log is not read: the task definition {revision} names another one.");
+        return Excerpt::untold(format!(
+            "Its log is not read: the task definition {revision} names another one."
+        ));
     }
     excerpt(&clients.logs, own.as_ref()).await
 }

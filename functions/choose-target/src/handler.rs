@@ -1,23 +1,33 @@
-use crate::failure::{Failure, Reason};
-use crate::target::{self, Choice, Releases, Why};
+use crate::failure::{Failure, Lost, Reason};
+use crate::target::{self, Choice, Release, Releases, Why};
 use bluegreen_contract::{
-    Action, ChooseTargetInput, GoodRelease, InvalidInput, ServingImage, Target, WantedRevision,
+    Action, ChooseTargetInput, InvalidInput, NamedRelease, ServingImage, Target, WantedRevision,
     parse,
 };
-use bluegreen_release::Table;
+use bluegreen_release::{Record, Records, Table};
 use bluegreen_runtime::AwsRequestFailed;
 use serde_json::Value;
 
+/// How many releases further back are asked about where the image of the chosen one is gone.
+const FURTHER_BACK: usize = 10;
+
+pub(crate) struct Clients {
+    pub(crate) table: Table,
+    pub(crate) ecr: aws_sdk_ecr::Client,
+}
+
 /// Chooses where the services go back to, by the records of the stack's releases.
-pub(crate) async fn handle(table: &Table, event: Value) -> Result<Target, Failure> {
+pub(crate) async fn handle(clients: &Clients, event: Value) -> Result<Target, Failure> {
     let input: ChooseTargetInput = parse(event)?;
     let target = match input.failed {
-        true => after_failure(table, &input).await?,
-        false => when_asked(table, &input).await?,
+        true => after_failure(&clients.table, &input).await?,
+        false => when_asked(clients, &input).await?,
     };
     let release = target.release.as_ref().map(|release| &release.record);
+    let before = target.first.as_ref().map(|first| &first.record);
     tracing::info!(
         release,
+        before,
         target.unread,
         "where the services go back to is chosen"
     );
@@ -26,40 +36,104 @@ pub(crate) async fn handle(table: &Table, event: Value) -> Result<Target, Failur
 
 /// Only from the table it is known where a rollback leads that somebody asked for. Nothing has been
 /// changed yet: where the table does not answer, nothing is.
-async fn when_asked(table: &Table, input: &ChooseTargetInput) -> Result<Target, Failure> {
-    let release = &input.plan.release;
+async fn when_asked(clients: &Clients, input: &ChooseTargetInput) -> Result<Target, Failure> {
+    let (table, release) = (&clients.table, &input.plan.release);
     let turn = table.turn(&release.stack).await?;
     let current = match turn.current {
         Some(current) => table.record(&release.stack, &current.record).await?,
         None => None,
     };
-    let current = current.and_then(target::Release::of);
-    let why = Why::Asked {
-        to: release.to.as_deref(),
-        current: current.as_ref(),
+    let current = current.and_then(Release::of);
+    let current = current.as_ref();
+    let to = release.to.as_deref();
+    let mut search = Search::new(table, input);
+    let choice = search.choose(Why::Asked { to, current }).await?;
+    let goes_before = matches!(choice, Choice::BeforeFirst(_));
+    let (chosen, back) = match choice {
+        Choice::Release(chosen) => {
+            let back = Back::to(table, input, &chosen).await?;
+            (chosen, back)
+        }
+        Choice::BeforeFirst(first) => {
+            let back = Back::before(table, input, &first).await?;
+            (first, back)
+        }
+        Choice::SameBefore(first) => {
+            return Err(nothing(input, Reason::SameBefore((&first).into())));
+        }
+        Choice::Before { .. } | Choice::Nowhere => {
+            return Err(nothing(input, Reason::without_release(to)));
+        }
     };
-    let mut read = Vec::new();
-    let Choice::Release(chosen) = search(table, input, why, &mut read).await? else {
-        let reason = match &release.to {
-            Some(name) => Reason::NoSuchRelease { name: name.clone() },
-            None => Reason::NoEarlierRelease,
-        };
-        return Err(nothing(input, reason));
-    };
-    let then = revisions(table, input, &chosen).await?;
-    let services = target::when_asked(&now(input), &then);
+    let services = target::when_asked(&now(input), &back.services);
     if services.is_empty() {
-        let reason = Reason::NoServiceLeft {
-            release: chosen.called().to_owned(),
-            name: chosen.name,
+        let reason = match goes_before && back.services.is_empty() {
+            true => Reason::without_release(to),
+            false => Reason::NoServiceLeft((&chosen).into()),
         };
         return Err(nothing(input, reason));
     }
-    Ok(to_release(true, &chosen, services, &read))
+    let comes_back = !goes_before && current.is_some_and(|current| current.record == chosen.record);
+    // Tasks of the release that serves may run still.
+    if !comes_back && !release.force {
+        check_images(clients, input, &chosen, current, &back, &mut search).await?;
+    }
+    let taken_back = target::taken_back(current, &search.read);
+    let taken_back = taken_back.filter(|taken| goes_before || taken.record != chosen.record);
+    Ok(Target {
+        requested: true,
+        taken_back: taken_back.map(Release::named),
+        services,
+        ..back.target(&chosen, &search.read)
+    })
+}
+
+/// An image that ECR has lost, by a life-cycle rule for instance, is seen before any service is touched:
+/// no task of it would start. A check that cannot be made keeps nobody from going back.
+async fn check_images(
+    clients: &Clients,
+    input: &ChooseTargetInput,
+    chosen: &Release,
+    current: Option<&Release>,
+    back: &Back,
+    search: &mut Search<'_>,
+) -> Result<(), Failure> {
+    let Some(image) = lost(clients, &back.images).await.into_iter().next() else {
+        return Ok(());
+    };
+    let further = search
+        .until(|releases| target::further_back(chosen, current, releases, FURTHER_BACK))
+        .await?;
+    let reference = |release: &Release| Some(release.image.as_ref()?.reference.clone());
+    let images: Vec<String> = further.iter().filter_map(reference).collect();
+    let lost = lost(clients, &images).await;
+    let there = further.into_iter().find(|release| {
+        let image = release.image.as_ref();
+        image.is_some_and(|image| !lost.contains(&image.reference))
+    });
+    Err(Failure::RollbackImageNotFound(Box::new(Lost {
+        stack: input.plan.release.stack.clone(),
+        image,
+        before_first: back.first.is_some(),
+        release: chosen.into(),
+        instead: there.as_ref().map(Into::into),
+    })))
+}
+
+/// Those of the images that ECR does not have any more, as far as it says.
+async fn lost(clients: &Clients, images: &[String]) -> Vec<String> {
+    match bluegreen_ecr::missing(&clients.ecr, images).await {
+        Ok(missing) => missing,
+        Err(failure) => {
+            tracing::warn!(%failure, "nobody knows whether ECR still has the images");
+            Vec::new()
+        }
+    }
 }
 
 /// What the services ran before a release that failed is known from its plan. The table says whether
-/// that was good; where it does not answer, the services go back all the same.
+/// that was good; where it does not answer, the services go back all the same. Whether ECR still has the
+/// image is not asked: tasks of it may run still.
 async fn after_failure(table: &Table, input: &ChooseTargetInput) -> Result<Target, Failure> {
     let Some(repository) = input.plan.release.repository.as_deref() else {
         let problem = "`plan.release.repository`: only a deployment is taken back when it fails";
@@ -71,59 +145,193 @@ async fn after_failure(table: &Table, input: &ChooseTargetInput) -> Result<Targe
         repository,
         suspect,
     };
-    let mut read = Vec::new();
-    match search(table, input, why, &mut read).await {
+    let mut search = Search::new(table, input);
+    let (chosen, back) = match search.choose(why).await {
         Ok(Choice::Release(chosen)) => {
-            let then = revisions(table, input, &chosen).await?;
-            let services = target::after_failure(&now(input), &then);
-            Ok(to_release(false, &chosen, services, &read))
+            let back = Back::to(table, input, &chosen).await?;
+            (chosen, back)
         }
-        Ok(Choice::Before { serving }) => Ok(to_before(input, serving, false)),
-        Ok(Choice::Nowhere) => Err(nothing(input, Reason::NothingKnown)),
+        Ok(Choice::BeforeFirst(first)) => {
+            let back = Back::before(table, input, &first).await?;
+            (first, back)
+        }
+        Ok(Choice::Before { serving }) => return Ok(to_before(input, serving, false)),
+        Ok(Choice::SameBefore(_) | Choice::Nowhere) => {
+            return Err(nothing(input, Reason::NothingKnown));
+        }
         Err(failure) => {
-            let Some(unread) = target::before_unread(repository, suspect, &read) else {
+            let Some(unread) = target::before_unread(repository, suspect, &search.read) else {
                 return Err(failure.into());
             };
             tracing::warn!(%failure, "the services go back without the table");
-            Ok(to_before(input, None, !unread.vouched))
+            return Ok(to_before(input, None, !unread.vouched));
+        }
+    };
+    Ok(Target {
+        services: target::after_failure(&now(input), &back.services),
+        ..back.target(&chosen, &search.read)
+    })
+}
+
+/// The releases of the stack, read as far as they make a difference.
+struct Search<'a> {
+    records: Records<'a>,
+    /// Key of the record of the release that asks.
+    own: &'a str,
+    read: Vec<Release>,
+    all: bool,
+}
+
+impl<'a> Search<'a> {
+    fn new(table: &'a Table, input: &'a ChooseTargetInput) -> Self {
+        let own = &input.plan.release;
+        Self {
+            records: table.records(&own.stack),
+            own: &own.record,
+            read: Vec::new(),
+            all: false,
+        }
+    }
+
+    async fn choose(&mut self, why: Why<'_>) -> Result<Choice, AwsRequestFailed> {
+        self.further().await?;
+        loop {
+            let (read, all) = (self.read.as_slice(), self.all);
+            if let Some(choice) = target::choose(why, Releases { read, all }) {
+                return Ok(choice);
+            }
+            self.further().await?;
+        }
+    }
+
+    /// Reads until something is known of the releases.
+    async fn until(
+        &mut self,
+        known: impl Fn(Releases<'_>) -> Option<Vec<&Release>>,
+    ) -> Result<Vec<Release>, AwsRequestFailed> {
+        loop {
+            let (read, all) = (self.read.as_slice(), self.all);
+            if let Some(releases) = known(Releases { read, all }) {
+                return Ok(releases.into_iter().cloned().collect());
+            }
+            self.further().await?;
+        }
+    }
+
+    /// Reads one more, if there is one.
+    async fn further(&mut self) -> Result<(), AwsRequestFailed> {
+        while let Some(record) = self.records.next().await? {
+            if record.key == self.own {
+                continue;
+            }
+            if let Some(release) = Release::of(record) {
+                self.read.push(release);
+                return Ok(());
+            }
+        }
+        self.all = true;
+        Ok(())
+    }
+}
+
+/// What the services go back to, as the records say.
+struct Back {
+    /// What they ran then.
+    services: Vec<WantedRevision>,
+    /// The images of that.
+    images: Vec<String>,
+    serving: Option<ServingImage>,
+    /// They go back to what ran before this release, which was the first.
+    first: Option<NamedRelease>,
+}
+
+impl Back {
+    /// To what a release ran, or brought back.
+    async fn to(
+        table: &Table,
+        input: &ChooseTargetInput,
+        chosen: &Release,
+    ) -> Result<Self, AwsRequestFailed> {
+        let record = record(table, input, &chosen.record).await?;
+        let services = record.map(|record| record.services).unwrap_or_default();
+        let Some(first) = &chosen.restores_before else {
+            let image = chosen.image.iter().map(|image| image.reference.clone());
+            return Ok(Self {
+                services,
+                images: image.collect(),
+                serving: chosen.serving(),
+                first: None,
+            });
+        };
+        // The record of the first release may be forgotten by now.
+        let named = NamedRelease {
+            record: first.clone(),
+            repository: chosen.repository.clone(),
+            tag: None,
+            digest: None,
+        };
+        let first = record_of(table, input, first).await?;
+        Ok(Self {
+            services,
+            images: first
+                .as_ref()
+                .map_or_else(Vec::new, |it| it.ran_before.clone()),
+            serving: first.as_ref().and_then(Release::served_before),
+            first: Some(first.as_ref().map_or(named, Release::named)),
+        })
+    }
+
+    /// To what ran before the first release.
+    async fn before(
+        table: &Table,
+        input: &ChooseTargetInput,
+        first: &Release,
+    ) -> Result<Self, AwsRequestFailed> {
+        let record = record(table, input, &first.record).await?;
+        let before = record.map(|record| record.before).unwrap_or_default();
+        Ok(Self {
+            services: before.iter().map(WantedRevision::from).collect(),
+            images: first.ran_before.clone(),
+            serving: first.served_before(),
+            first: Some(first.named()),
+        })
+    }
+
+    /// All but the services.
+    fn target(self, chosen: &Release, read: &[Release]) -> Target {
+        let release = match &self.first {
+            Some(_) => None,
+            None => chosen.good(),
+        };
+        let first = self.first.as_ref();
+        let before = first.is_some_and(|first| first.record == chosen.record);
+        Target {
+            requested: false,
+            release,
+            taken_back: None,
+            serving: self.serving,
+            services: Vec::new(),
+            migrations: target::migrations(read, chosen, before),
+            unread: false,
+            first: self.first,
         }
     }
 }
 
-/// Reads releases into `read` until one can be chosen.
-async fn search(
+async fn record(
     table: &Table,
     input: &ChooseTargetInput,
-    why: Why<'_>,
-    read: &mut Vec<target::Release>,
-) -> Result<Choice, AwsRequestFailed> {
-    let own = &input.plan.release;
-    let mut records = table.records(&own.stack);
-    loop {
-        let record = records.next().await?;
-        let all = record.is_none();
-        let release = record
-            .filter(|record| record.key != own.record)
-            .and_then(target::Release::of);
-        if !all && release.is_none() {
-            continue;
-        }
-        read.extend(release);
-        if let Some(choice) = target::choose(why, Releases { read, all }) {
-            return Ok(choice);
-        }
-    }
+    key: &str,
+) -> Result<Option<Record>, AwsRequestFailed> {
+    table.record(&input.plan.release.stack, key).await
 }
 
-/// What the chosen release ran.
-async fn revisions(
+async fn record_of(
     table: &Table,
     input: &ChooseTargetInput,
-    chosen: &target::Release,
-) -> Result<Vec<WantedRevision>, AwsRequestFailed> {
-    let stack = &input.plan.release.stack;
-    let record = table.record(stack, &chosen.record).await?;
-    Ok(record.map(|record| record.services).unwrap_or_default())
+    key: &str,
+) -> Result<Option<Release>, AwsRequestFailed> {
+    Ok(record(table, input, key).await?.and_then(Release::of))
 }
 
 /// What the services ran when the release was planned.
@@ -132,26 +340,12 @@ fn now(input: &ChooseTargetInput) -> Vec<WantedRevision> {
     services.map(WantedRevision::from).collect()
 }
 
-fn to_release(
-    requested: bool,
-    chosen: &target::Release,
-    services: Vec<WantedRevision>,
-    read: &[target::Release],
-) -> Target {
-    Target {
-        requested,
-        release: Some(GoodRelease::from(chosen)),
-        serving: Some(chosen.serving()),
-        services,
-        migrations: target::migrations(read, chosen),
-        unread: false,
-    }
-}
-
 fn to_before(input: &ChooseTargetInput, serving: Option<ServingImage>, unread: bool) -> Target {
     Target {
         requested: false,
         release: None,
+        first: None,
+        taken_back: None,
         serving,
         services: now(input),
         migrations: Vec::new(),

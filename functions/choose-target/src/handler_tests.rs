@@ -4,6 +4,8 @@ use aws_sdk_dynamodb::error::ErrorMetadata;
 use aws_sdk_dynamodb::operation::get_item::{GetItemError, GetItemInput, GetItemOutput};
 use aws_sdk_dynamodb::operation::query::{QueryError, QueryOutput};
 use aws_sdk_dynamodb::types::AttributeValue;
+use aws_sdk_ecr::operation::batch_get_image::{BatchGetImageError, BatchGetImageOutput};
+use aws_sdk_ecr::types::{ImageFailure, ImageFailureCode};
 use aws_smithy_mocks::{Rule, RuleMode, mock, mock_client};
 use bluegreen_runtime::{Diagnostic, diagnostic};
 use serde_json::json;
@@ -13,9 +15,16 @@ type Item = HashMap<String, AttributeValue>;
 
 const OWN: &str = "release#0009#name-9";
 
-fn table(rules: &[&Rule]) -> Table {
-    let client = mock_client!(aws_sdk_dynamodb, RuleMode::MatchAny, rules);
-    Table::new(client, "releases".to_owned())
+fn table(rules: &[&Rule]) -> Clients {
+    clients(rules, &[])
+}
+
+fn clients(table: &[&Rule], ecr: &[&Rule]) -> Clients {
+    let client = mock_client!(aws_sdk_dynamodb, RuleMode::MatchAny, table);
+    Clients {
+        table: Table::new(client, "releases".to_owned()),
+        ecr: mock_client!(aws_sdk_ecr, RuleMode::MatchAny, ecr),
+    }
 }
 
 fn text(value: &str) -> AttributeValue {
@@ -130,7 +139,7 @@ fn revisions(target: &Target) -> Vec<&str> {
     services.map(|it| it.task_definition.as_str()).collect()
 }
 
-async fn failure(table: &Table, event: Value) -> Diagnostic {
+async fn failure(table: &Clients, event: Value) -> Diagnostic {
     diagnostic(handle(table, event).await.unwrap_err())
 }
 
@@ -197,7 +206,7 @@ async fn a_rollback_that_leads_nowhere_says_what_is_lacking() {
     for (event, lacking) in [
         (
             event(false),
-            "Stack shop has no earlier release on record that succeeded with another image.",
+            "Stack shop has no earlier release on record that succeeded with another image, and what ran before the first one is not on record either.",
         ),
         (
             named,
@@ -271,4 +280,293 @@ async fn a_rollback_that_fails_is_not_rolled_back() {
         failure.error_message.contains("`plan.release.repository`"),
         "{failure:?}"
     );
+}
+
+const REGISTRY: &str = "123456789012.dkr.ecr.us-east-1.amazonaws.com";
+
+fn with(mut item: Item, texts: &[(&str, String)]) -> Item {
+    for (name, value) in texts {
+        item.insert((*name).to_owned(), text(value));
+    }
+    item
+}
+
+/// The record of a release before which the services ran these images.
+fn first_record(images: &[&str]) -> Item {
+    let images: Vec<String> = images
+        .iter()
+        .map(|image| format!("{REGISTRY}/{image}"))
+        .collect();
+    let before = json!([{
+        "cluster": "c", "service": "web", "taskDefinition": "web:adopted", "containers": ["web"]
+    }]);
+    with(
+        record(3, "succeeded"),
+        &[
+            ("before", before.to_string()),
+            ("imagesBefore", json!(images).to_string()),
+            ("migration", "task".to_owned()),
+        ],
+    )
+}
+
+/// Of an adopted service (field-cases P1).
+mod the_first_release {
+    use super::*;
+
+    #[tokio::test]
+    async fn is_taken_back_to_the_revisions_that_ran_before_it() {
+        for (images, serving) in [
+            (&["shop:old"][..], Some(format!("{REGISTRY}/shop:old"))),
+            (&["shop:old", "shop:worker"], None),
+        ] {
+            let first = || first_record(images);
+            let (records, item) = (releases(vec![first()]), item(&key(3), first()));
+            let there = there();
+            let clients = clients(&[&turn(3), &records, &item], &[&there]);
+
+            let target = handle(&clients, event(false)).await.unwrap();
+
+            assert!(target.requested);
+            assert_eq!(revisions(&target), ["web:adopted"]);
+            assert_eq!((&target.release, target.unread), (&None, false));
+            assert_eq!(target.serving.map(|serving| serving.image), serving);
+            let named = NamedRelease {
+                record: key(3),
+                repository: "shop".to_owned(),
+                tag: Some("v3".to_owned()),
+                digest: Some("d3".to_owned()),
+            };
+            assert_eq!(target.first, Some(named.clone()));
+            assert_eq!(target.taken_back, Some(named));
+            assert_eq!(target.migrations, ["v3 (task task)"]);
+        }
+    }
+
+    #[tokio::test]
+    async fn is_not_taken_back_to_its_own_image() {
+        let first = || first_record(&["shop:v3"]);
+        let (records, item) = (releases(vec![first()]), item(&key(3), first()));
+        let failure = failure(&table(&[&turn(3), &records, &item]), event(false)).await;
+        assert_eq!(failure.error_type, "NothingToGoBackTo");
+        assert_eq!(
+            failure.error_message,
+            "Stack shop has no earlier release on record that succeeded with another image, and before its first one, v3 (name-3), it ran that same image already."
+        );
+    }
+
+    /// The record of the first release may be forgotten by then.
+    #[tokio::test]
+    async fn lets_the_next_one_go_back_to_the_same_revisions() {
+        let back = || {
+            let services =
+                json!([{"cluster": "c", "service": "web", "taskDefinition": "web:again"}]);
+            let mut back = with(
+                record(4, "succeeded"),
+                &[
+                    ("action", "rollback".to_owned()),
+                    ("restoresBefore", key(3)),
+                    ("services", services.to_string()),
+                ],
+            );
+            for name in ["tag", "digest", "image"] {
+                back.remove(name);
+            }
+            back
+        };
+        for (first, tag, serving) in [
+            (
+                Some(first_record(&["shop:old"])),
+                Some("v3".to_owned()),
+                Some(format!("{REGISTRY}/shop:old")),
+            ),
+            (None, None, None),
+        ] {
+            let records = releases(vec![record(5, "succeeded"), back()]);
+            let current = item(&key(5), record(5, "succeeded"));
+            let chosen = item(&key(4), back());
+            let first = mock!(Client::get_item)
+                .match_requests(|request| asks_for(request, &key(3)))
+                .then_output(move || GetItemOutput::builder().set_item(first.clone()).build());
+            let there = there();
+            let rules = [&turn(5), &records, &current, &chosen, &first];
+
+            let target = handle(&clients(&rules, &[&there]), event(false))
+                .await
+                .unwrap();
+
+            assert_eq!(revisions(&target), ["web:again"]);
+            assert_eq!(target.release, None);
+            let before = target.first.unwrap();
+            assert_eq!((before.record, before.tag), (key(3), tag));
+            assert_eq!(target.serving.map(|serving| serving.image), serving);
+            let taken_back = target.taken_back.map(|taken| taken.record);
+            assert_eq!(taken_back, Some(key(5)));
+        }
+    }
+
+    #[tokio::test]
+    async fn that_was_being_taken_back_when_another_one_failed_is_taken_back() {
+        let back = with(
+            record(4, "abandoned"),
+            &[
+                ("action", "rollback".to_owned()),
+                ("restoresBefore", key(3)),
+            ],
+        );
+        let records = releases(vec![back, first_record(&["shop:old"])]);
+        let first = item(&key(3), first_record(&["shop:old"]));
+        let target = handle(&table(&[&records, &first]), event(true))
+            .await
+            .unwrap();
+        assert!(!target.requested);
+        assert_eq!(revisions(&target), ["web:adopted", "worker:50"]);
+        assert_eq!(target.first.map(|first| first.record), Some(key(3)));
+    }
+}
+
+/// ECR has all images.
+fn there() -> Rule {
+    lost(&[])
+}
+
+/// ECR does not have the images of these digests any more.
+fn lost(digests: &'static [&'static str]) -> Rule {
+    mock!(aws_sdk_ecr::Client::batch_get_image)
+        .match_requests(|request| request.repository_name() == Some("shop"))
+        .then_compute_output(move |request| {
+            let asked = request.image_ids().iter();
+            let lost = asked.filter(|id| {
+                id.image_digest()
+                    .is_some_and(|digest| digests.contains(&digest))
+            });
+            let failures = lost.map(|id| {
+                ImageFailure::builder()
+                    .image_id(id.clone())
+                    .failure_code(ImageFailureCode::ImageNotFound)
+                    .build()
+            });
+            BatchGetImageOutput::builder()
+                .set_failures(Some(failures.collect()))
+                .build()
+        })
+}
+
+/// Of an image that a life-cycle rule has deleted no task starts.
+mod an_image_that_is_gone {
+    use super::*;
+
+    fn pinned(number: u32, verdict: &str) -> Item {
+        let image = format!("{REGISTRY}/shop@d{number}");
+        with(record(number, verdict), &[("image", image)])
+    }
+
+    /// Releases 1, 2 and 3 succeeded, and the third serves.
+    fn of_three() -> [Rule; 5] {
+        [
+            turn(3),
+            releases((1..=3).rev().map(|it| pinned(it, "succeeded")).collect()),
+            item(&key(3), pinned(3, "succeeded")),
+            item(&key(2), pinned(2, "succeeded")),
+            item(&key(1), pinned(1, "succeeded")),
+        ]
+    }
+
+    async fn asked(event: Value, ecr: &Rule) -> Result<Target, Failure> {
+        let rules = of_three();
+        let rules: Vec<&Rule> = rules.iter().collect();
+        handle(&clients(&rules, &[ecr]), event).await
+    }
+
+    #[tokio::test]
+    async fn refuses_the_rollback_and_names_the_release_that_could_be_gone_back_to() {
+        for (gone, instead) in [
+            (
+                &["d2"][..],
+                "The release v1 (name-1) could be gone back to: give \"to\": \"name-1\".",
+            ),
+            (
+                &["d2", "d1"],
+                "ECR has the image of no earlier good release either: deploy a tag or a digest by hand.",
+            ),
+        ] {
+            let failure = diagnostic(asked(event(false), &lost(gone)).await.unwrap_err());
+            assert_eq!(failure.error_type, "RollbackImageNotFound");
+            assert_eq!(
+                failure.error_message,
+                format!(
+                    "The release v2 (name-2), to which stack shop was to be rolled back, cannot run any more: ECR does not have its image {REGISTRY}/shop@d2, which a life-cycle rule or a person may have deleted or archived. {instead} To roll back all the same, give \"force\": true: a task then starts only where its host has the image already."
+                )
+            );
+        }
+    }
+
+    #[tokio::test]
+    async fn refuses_a_release_that_is_named_too() {
+        let mut named = event(false);
+        named["plan"]["release"]["to"] = json!("name-1");
+        let failure = asked(named, &lost(&["d1"])).await.unwrap_err();
+        assert_eq!(<&str>::from(&failure), "RollbackImageNotFound");
+    }
+
+    #[tokio::test]
+    async fn keeps_nobody_from_what_is_forced_and_no_other_image_does() {
+        let mut forced = event(false);
+        forced["plan"]["release"]["force"] = json!(true);
+        for (event, gone) in [(forced, &["d2"][..]), (event(false), &["d1"])] {
+            let target = asked(event, &lost(gone)).await.unwrap();
+            assert_eq!(revisions(&target), ["web:2"]);
+            let taken_back = target.taken_back.map(|taken| taken.record);
+            assert_eq!(taken_back, Some(key(3)));
+        }
+    }
+
+    #[tokio::test]
+    async fn that_nobody_can_ask_for_keeps_nobody_from_going_back() {
+        let refused = mock!(aws_sdk_ecr::Client::batch_get_image).then_error(|| {
+            let metadata = ErrorMetadata::builder()
+                .code("AccessDeniedException")
+                .build();
+            BatchGetImageError::generic(metadata)
+        });
+        let target = asked(event(false), &refused).await.unwrap();
+        assert_eq!(revisions(&target), ["web:2"]);
+        assert_eq!(refused.num_calls(), 1);
+    }
+
+    #[tokio::test]
+    async fn that_ran_before_the_first_release_refuses_its_rollback() {
+        let first = || first_record(&["shop@d0"]);
+        let (records, item) = (releases(vec![first()]), item(&key(3), first()));
+        let clients = clients(&[&turn(3), &records, &item], &[&lost(&["d0"])]);
+        let failure = failure(&clients, event(false)).await;
+        assert_eq!(failure.error_type, "RollbackImageNotFound");
+        let begins = format!(
+            "What ran before the first release, to which stack shop was to be rolled back, cannot run any more: ECR does not have its image {REGISTRY}/shop@d0,"
+        );
+        assert!(failure.error_message.starts_with(&begins), "{failure:?}");
+    }
+
+    /// Tasks of the release that serves run still, where another one ended half way.
+    #[tokio::test]
+    async fn does_not_keep_what_serves_from_coming_back() {
+        let records = releases(vec![pinned(4, "abandoned"), pinned(3, "succeeded")]);
+        let current = item(&key(3), pinned(3, "succeeded"));
+        let ecr = lost(&["d3"]);
+        let clients = clients(&[&turn(3), &records, &current], &[&ecr]);
+        let target = handle(&clients, event(false)).await.unwrap();
+        assert_eq!(revisions(&target), ["web:3"]);
+        assert_eq!(ecr.num_calls(), 0);
+    }
+
+    #[tokio::test]
+    async fn does_not_keep_a_release_that_failed_from_going_back() {
+        let records = releases(vec![pinned(4, "abandoned"), pinned(3, "succeeded")]);
+        let chosen = item(&key(3), pinned(3, "succeeded"));
+        let ecr = lost(&["d3"]);
+        let clients = clients(&[&records, &chosen], &[&ecr]);
+        let target = handle(&clients, event(true)).await.unwrap();
+        assert_eq!(revisions(&target), ["web:3", "worker:50"]);
+        assert_eq!(ecr.num_calls(), 0);
+    }
 }

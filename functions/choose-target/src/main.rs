@@ -4,15 +4,18 @@ mod failure;
 mod handler;
 mod target;
 
-use aws_sdk_dynamodb::Client;
 use bluegreen_release::Table;
 use bluegreen_runtime::{Error, serve};
+use handler::Clients;
 
 #[tokio::main(flavor = "current_thread")]
 async fn main() -> Result<(), Error> {
     bluegreen_runtime::init_logging();
-    let client = Client::new(&bluegreen_runtime::from_env()?);
-    let name = bluegreen_runtime::required_variable("RELEASES_TABLE")?;
-    let table = Table::new(client, name);
-    serve(async |call| handler::handle(&table, call.payload).await).await
+    let table = bluegreen_runtime::required_variable("RELEASES_TABLE")?;
+    let config = bluegreen_runtime::from_env()?;
+    let clients = Clients {
+        table: Table::new(aws_sdk_dynamodb::Client::new(&config), table),
+        ecr: aws_sdk_ecr::Client::new(&config),
+    };
+    serve(async |call| handler::handle(&clients, call.payload).await).await
 }

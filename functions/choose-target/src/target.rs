@@ -5,18 +5,31 @@
 //! | is asked for, and names a release | it succeeded | it |
 //! | | it did not, or there is none of that name | nowhere |
 //! | is asked for | none serves | the last good release |
+//! | | as there, but there is no good release | what ran before the one that ended half way |
 //! | | one after the one that serves ended half way | the one that serves |
 //! | | otherwise | the last good release before the one that serves, with another image |
+//! | | as there, but there is none | what ran before the first one |
 //! | follows a failure | what ran before was found healthy, or was gone back to | what ran before |
-//! | | a rollback ended half way | the release that it was to restore |
+//! | | a rollback ended half way | the release that it was to restore, or what ran before the first one |
 //! | | a release ended half way, or this one had changed services before | the last good release |
 //! | | as there, but there is no good release | what ran before, where that is known |
 //!
-//! A release is good that succeeded and was not rolled back since. Releases of other repositories
-//! than the one that is rolled back do not count.
+//! A release is good that succeeded and was not rolled back since. A rollback to what ran before the
+//! first release is one too. Releases of other repositories than the one that is rolled back do not
+//! count.
+//!
+//! The first release is found from the one that serves: where an earlier one had brought what ran before
+//! it, that one's before counts, and so on. What ran before the first is nowhere to go back to where it is
+//! the same image, as of a stack that was created with the image that was then released by hand. An image
+//! that is named by the first release's own tag is the same: a task that starts gets what the tag names by
+//! then.
 
-use bluegreen_contract::{GoodRelease, RequestedAction, ServingImage, WantedRevision};
+use bluegreen_contract::{
+    GoodRelease, NamedRelease, RequestedAction, ServingImage, WantedRevision,
+};
+use bluegreen_ecr::EcrImage;
 use bluegreen_release::{Record, verdict};
+use std::collections::BTreeSet;
 
 /// Why the services go back, and what is known beside the releases.
 #[derive(Debug, Clone, Copy)]
@@ -41,14 +54,18 @@ pub(crate) enum Why<'a> {
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub(crate) enum Choice {
     Release(Release),
+    /// What they ran before this release, which was the first.
+    BeforeFirst(Release),
     /// What they ran before, whose image is that of the last good release.
     Before {
         serving: Option<ServingImage>,
     },
+    /// They ran the same image before this release, which was the first.
+    SameBefore(Release),
     Nowhere,
 }
 
-/// A release that had an image, as its record says.
+/// A release that had an image, or was to bring back what ran before the first one, as its record says.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub(crate) struct Release {
     /// Key of its record: the later a release began, the greater.
@@ -59,24 +76,45 @@ pub(crate) struct Release {
     pub(crate) action: RequestedAction,
     pub(crate) repository: String,
     pub(crate) tag: Option<String>,
-    pub(crate) digest: String,
-    pub(crate) image: String,
+    /// `None` for what ran before the first release.
+    pub(crate) image: Option<Image>,
+    /// The images of the repository that ran before it, each once; none where its record does not say.
+    pub(crate) ran_before: Vec<String>,
+    /// It was about to change services.
+    pub(crate) touched: bool,
     /// Name of the error with which it ended.
     pub(crate) error: Option<String>,
     /// ARN of its migration's task.
     pub(crate) migration: Option<String>,
     /// Of a rollback: key of the record of the deployment that it restores.
     pub(crate) restores: Option<String>,
+    /// Of a rollback to what ran before the first release: key of the record of that one.
+    pub(crate) restores_before: Option<String>,
+}
+
+/// The image of a release.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub(crate) struct Image {
+    pub(crate) digest: String,
+    /// `registry/repository@digest`.
+    pub(crate) reference: String,
 }
 
 impl Release {
     /// `None` where the release never had an image: it changed nothing.
     pub(crate) fn of(record: Record) -> Option<Self> {
+        let name = record.name().to_owned();
+        let image = match (record.digest, record.image, &record.restores_before) {
+            (_, _, Some(_)) => None,
+            (Some(digest), Some(reference), None) => Some(Image { digest, reference }),
+            _ => return None,
+        };
         Some(Self {
-            name: record.name().to_owned(),
+            name,
             repository: record.repository?,
-            digest: record.digest?,
-            image: record.image?,
+            image,
+            ran_before: record.images_before,
+            touched: record.touched.is_some(),
             record: record.key,
             verdict: record.verdict,
             action: record.action,
@@ -84,18 +122,45 @@ impl Release {
             error: record.error,
             migration: record.migration,
             restores: record.restores,
+            restores_before: record.restores_before,
         })
     }
 
     /// As a sentence calls it.
     pub(crate) fn called(&self) -> &str {
-        self.tag.as_deref().unwrap_or(&self.digest)
+        let tag = self.tag.as_deref();
+        tag.or(self.digest()).unwrap_or(&self.name)
     }
 
-    pub(crate) fn serving(&self) -> ServingImage {
-        ServingImage {
+    /// `None` for what ran before the first release.
+    pub(crate) fn digest(&self) -> Option<&str> {
+        Some(&self.image.as_ref()?.digest)
+    }
+
+    pub(crate) fn serving(&self) -> Option<ServingImage> {
+        Some(ServingImage {
             repository: self.repository.clone(),
-            image: self.image.clone(),
+            image: self.image.as_ref()?.reference.clone(),
+        })
+    }
+
+    /// What ran before it, where that was one image.
+    pub(crate) fn served_before(&self) -> Option<ServingImage> {
+        let [image] = self.ran_before.as_slice() else {
+            return None;
+        };
+        Some(ServingImage {
+            repository: self.repository.clone(),
+            image: image.clone(),
+        })
+    }
+
+    pub(crate) fn named(&self) -> NamedRelease {
+        NamedRelease {
+            record: self.record.clone(),
+            repository: self.repository.clone(),
+            tag: self.tag.clone(),
+            digest: self.digest().map(str::to_owned),
         }
     }
 
@@ -114,23 +179,63 @@ impl Release {
             || self.error.as_deref() == Some("RollbackFailed")
     }
 
-    /// Key of the record of the deployment whose image it brought.
+    /// It is a deployment that ended half way.
+    fn is_half_deployed(&self) -> bool {
+        self.is_half_done() && self.action == RequestedAction::Deploy
+    }
+
+    /// Key of the record of the deployment whose image it brought, or of the one before which ran what it
+    /// brought.
     fn deployment(&self) -> &str {
-        self.restores.as_deref().unwrap_or(&self.record)
+        let restored = self.restores.as_deref().or(self.restores_before.as_deref());
+        restored.unwrap_or(&self.record)
+    }
+
+    /// Whether what ran before it had been brought by the `earlier` one. One that found its image in
+    /// service updated nothing.
+    fn came_after(&self, earlier: &Release) -> bool {
+        let Some(digest) = earlier.digest() else {
+            return false;
+        };
+        let brought = |image: &String| pinned(image) == Some(digest);
+        match self.ran_before.is_empty() {
+            true => self.digest() == Some(digest),
+            false => self.ran_before.iter().any(brought),
+        }
+    }
+
+    /// Whether nothing but its own image ran before it.
+    fn ran_already(&self) -> bool {
+        let is_own = |image: &String| match pinned(image) {
+            Some(digest) => Some(digest) == self.digest(),
+            None => self.tag.as_deref().is_some_and(|tag| tag == tag_of(image)),
+        };
+        !self.ran_before.is_empty() && self.ran_before.iter().all(is_own)
+    }
+
+    /// As a release that a rollback goes to; `None` for what ran before the first one.
+    pub(crate) fn good(&self) -> Option<GoodRelease> {
+        let image = self.image.as_ref()?;
+        Some(GoodRelease {
+            record: self.record.clone(),
+            repository: self.repository.clone(),
+            tag: self.tag.clone(),
+            digest: image.digest.clone(),
+            image: image.reference.clone(),
+            restores: self.deployment().to_owned(),
+        })
     }
 }
 
-impl From<&Release> for GoodRelease {
-    fn from(release: &Release) -> Self {
-        Self {
-            record: release.record.clone(),
-            repository: release.repository.clone(),
-            tag: release.tag.clone(),
-            digest: release.digest.clone(),
-            image: release.image.clone(),
-            restores: release.deployment().to_owned(),
-        }
-    }
+fn pinned(image: &str) -> Option<&str> {
+    EcrImage::parse(image)?.digest
+}
+
+/// Without a tag it is `latest`
+/// (<https://docs.docker.com/reference/cli/docker/image/pull/>).
+fn tag_of(image: &str) -> &str {
+    let tag = EcrImage::parse(image).and_then(|image| image.tag);
+    tag.unwrap_or("latest")
 }
 
 /// The releases of a stack as far as they have been read: newest first, without the one that asks.
@@ -169,9 +274,52 @@ pub(crate) fn choose(why: Why<'_>, releases: Releases<'_>) -> Option<Choice> {
     };
     match &choice {
         // The migrations since then are told.
-        Choice::Release(release) if !releases.reach(&release.record) => None,
+        Choice::Release(release) | Choice::BeforeFirst(release)
+            if !releases.reach(&release.record) =>
+        {
+            None
+        }
         _ => Some(choice),
     }
+}
+
+/// The release that a rollback takes back that was asked for: the one that serves, or one that ended half
+/// way after it.
+pub(crate) fn taken_back<'a>(
+    current: Option<&'a Release>,
+    read: &'a [Release],
+) -> Option<&'a Release> {
+    let half_deployed = read.iter().find(|release| {
+        release.is_half_deployed()
+            && release.touched
+            && current.is_none_or(|current| {
+                current.repository == release.repository && current.record < release.record
+            })
+    });
+    half_deployed.or(current)
+}
+
+/// Good releases before the `chosen` one, with other images than it and the one that serves have: as
+/// many, or all there are. `None`: more have to be read first.
+pub(crate) fn further_back<'a>(
+    chosen: &Release,
+    current: Option<&Release>,
+    releases: Releases<'a>,
+    most: usize,
+) -> Option<Vec<&'a Release>> {
+    let mut digests = BTreeSet::from([chosen.digest(), current.and_then(Release::digest), None]);
+    let found: Vec<&Release> = releases
+        .read
+        .iter()
+        .filter(|release| {
+            release.is_good()
+                && release.repository == chosen.repository
+                && release.record < chosen.record
+                && digests.insert(release.digest())
+        })
+        .take(most)
+        .collect();
+    (releases.all || found.len() == most).then_some(found)
 }
 
 fn named(name: &str, releases: Releases<'_>) -> Option<Choice> {
@@ -182,14 +330,16 @@ fn named(name: &str, releases: Releases<'_>) -> Option<Choice> {
 fn asked(current: Option<&Release>, releases: Releases<'_>) -> Option<Choice> {
     let Some(current) = current else {
         let good = releases.newest(Release::is_good)?;
-        return Some(release_or(good, Choice::Nowhere));
+        let half_deployed = |release: &Release| release.is_half_deployed() && release.touched;
+        let otherwise = match releases.newest(half_deployed) {
+            Some(Some(release)) if good.is_none() => before_the_first(release, releases.read),
+            _ => Choice::Nowhere,
+        };
+        return Some(release_or(good, otherwise));
     };
     let before = last_to_change(&current.repository, releases)?;
-    let comes_back = before.is_some_and(|before| {
-        before.is_half_done()
-            && before.action == RequestedAction::Deploy
-            && before.record > current.record
-    });
+    let comes_back =
+        before.is_some_and(|before| before.is_half_deployed() && before.record > current.record);
     if comes_back && current.is_good() {
         return Some(Choice::Release(current.clone()));
     }
@@ -197,18 +347,46 @@ fn asked(current: Option<&Release>, releases: Releases<'_>) -> Option<Choice> {
         release.is_good()
             && release.repository == current.repository
             && release.record.as_str() < current.deployment()
-            && release.digest != current.digest
+            && release.digest() != current.digest()
     })?;
-    Some(release_or(good, Choice::Nowhere))
+    let deployment = |release: &&Release| release.record == current.deployment();
+    let otherwise = match releases.read.iter().find(deployment) {
+        // What runs is what ran before the first one.
+        _ if good.is_some() || current.digest().is_none() => Choice::Nowhere,
+        Some(deployment) => before_the_first(deployment, releases.read),
+        None => Choice::Nowhere,
+    };
+    Some(release_or(good, otherwise))
+}
+
+/// From a release, of which no earlier one is good, to what ran before the first.
+fn before_the_first(release: &Release, read: &[Release]) -> Choice {
+    let mut first = release;
+    while let Some(earlier) = read.iter().find(|earlier| {
+        earlier.repository == first.repository
+            && earlier.record < first.record
+            && first.came_after(earlier)
+    }) {
+        first = earlier;
+    }
+    match first.ran_already() {
+        true => Choice::SameBefore(first.clone()),
+        false => Choice::BeforeFirst(first.clone()),
+    }
 }
 
 fn failed(repository: &str, suspect: bool, releases: Releases<'_>) -> Option<Choice> {
     let good = releases.newest(|release| release.is_good() && release.repository == repository)?;
     let before = last_to_change(repository, releases)?;
     let half_done = before.filter(|before| before.is_half_done());
-    let restored = half_done
-        .filter(|before| before.action == RequestedAction::Rollback)
-        .and_then(|before| before.restores.as_deref());
+    let rollback = half_done.filter(|before| before.action == RequestedAction::Rollback);
+    if let Some(first) = rollback.and_then(|rollback| rollback.restores_before.as_deref()) {
+        let first = releases.newest(|release| release.record == first)?;
+        if let Some(first) = first {
+            return Some(Choice::BeforeFirst(first.clone()));
+        }
+    }
+    let restored = rollback.and_then(|rollback| rollback.restores.as_deref());
     let chosen = match restored {
         Some(restored) => releases.newest(|release| release.record == restored)?,
         None if suspect || half_done.is_some() => good,
@@ -217,7 +395,7 @@ fn failed(repository: &str, suspect: bool, releases: Releases<'_>) -> Option<Cho
     let without = match suspect {
         true => Choice::Nowhere,
         false => Choice::Before {
-            serving: good.map(Release::serving),
+            serving: good.and_then(Release::serving),
         },
     };
     Some(release_or(chosen, without))
@@ -256,11 +434,12 @@ pub(crate) struct Unread {
 /// How many migrations are named: more than a sentence has room for.
 const MIGRATIONS: usize = 100;
 
-/// The migrations that stay in the database when the services go back to `chosen`, newest first.
-pub(crate) fn migrations(releases: &[Release], chosen: &Release) -> Vec<String> {
-    let newer = releases
-        .iter()
-        .filter(|release| release.record > chosen.record);
+/// The migrations that stay in the database when the services go back to `chosen`, newest first;
+/// `before`: to what ran before it.
+pub(crate) fn migrations(releases: &[Release], chosen: &Release, before: bool) -> Vec<String> {
+    let newer = releases.iter().filter(|release| {
+        release.record > chosen.record || (before && release.record == chosen.record)
+    });
     newer
         .filter_map(|release| {
             let task = release.migration.as_deref()?;

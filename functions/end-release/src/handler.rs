@@ -1,7 +1,7 @@
 use crate::failure::Failure;
 use crate::verdict::{Ended, Facts, What};
 use crate::{seconds, words};
-use bluegreen_contract::{EndReleaseInput, Ending, Outcome, Plan, ServiceRevision, parse};
+use bluegreen_contract::{EndReleaseInput, Ending, Goal, Outcome, Plan, ServiceRevision, parse};
 use bluegreen_release::turn::Line;
 use bluegreen_release::{End, EndFailure, Record, Table};
 use bluegreen_runtime::AwsRequestFailed;
@@ -28,8 +28,17 @@ pub(crate) async fn handle(line: &Line, event: Value, now: i64) -> Result<Outcom
     let facts = Facts {
         input: &input,
         record: record.as_ref(),
+        serves: None,
     };
     let ended = facts.ended()?;
+    let serves = match (&input.plan, ended.error) {
+        (Some(plan), Some(_)) => serves(&line.table, &plan.release.stack).await,
+        _ => None,
+    };
+    let facts = Facts {
+        serves: serves.as_ref(),
+        ..facts
+    };
     let mut outcome = outcome(&facts, &ended);
     tracing::info!(
         outcome.verdict,
@@ -70,6 +79,21 @@ async fn own_record(
     }
 }
 
+/// The record of the release that serves. A failure is told also where it cannot be read.
+async fn serves(table: &Table, stack: &str) -> Option<Record> {
+    let read = async {
+        match table.turn(stack).await?.current {
+            Some(current) => table.record(stack, &current.record).await,
+            None => Ok(None),
+        }
+    };
+    let read: Result<_, AwsRequestFailed> = read.await;
+    read.unwrap_or_else(|failure| {
+        tracing::warn!(%failure, "the release ends without the name of what runs on");
+        None
+    })
+}
+
 async fn close(
     line: &Line,
     input: &EndReleaseInput,
@@ -101,7 +125,10 @@ fn outcome(facts: &Facts<'_>, ended: &Ended<'_>) -> Outcome {
     let plan = facts.input.plan.as_ref();
     let release = plan.map(|plan| &plan.release);
     let (tag, digest) = match &ended.what {
-        What::Restored { release, .. } => (release.tag.clone(), Some(release.digest.clone())),
+        What::Restored { goal, .. } => match goal {
+            Goal::Release(release) => (release.tag.clone(), Some(release.digest.clone())),
+            Goal::Before(_) => (None, None),
+        },
         _ => (
             release.and_then(|release| release.tag.clone()),
             release.and_then(|release| release.digest.clone()),

@@ -145,6 +145,56 @@ async fn the_record_is_closed_and_the_turn_given_back_in_one_write_and_the_next_
 }
 
 #[tokio::test]
+async fn a_failure_names_what_runs_on_or_is_told_without() {
+    const SERVES: &str = "release#2025-12-01T00:00:00.000Z#shop-v1-1";
+    let turn = || {
+        mock!(Client::get_item)
+            .match_requests(|request| asks_for(request, "turn"))
+            .then_output(|| {
+                GetItemOutput::builder()
+                    .item("item", text("turn"))
+                    .item("currentRecord", text(SERVES))
+                    .build()
+            })
+    };
+    let own = mock!(Client::get_item)
+        .match_requests(|request| asks_for(request, RECORD))
+        .then_output(|| GetItemOutput::builder().build());
+    let serves = mock!(Client::get_item)
+        .match_requests(|request| asks_for(request, SERVES))
+        .then_output(|| {
+            GetItemOutput::builder()
+                .item("item", text(SERVES))
+                .item("verdict", text("succeeded"))
+                .item("digest", text("sha256:1"))
+                .item("tag", text("v1"))
+                .build()
+        });
+    let unread = mock!(Client::get_item)
+        .match_requests(|request| asks_for(request, SERVES))
+        .then_error(|| {
+            let metadata = ErrorMetadata::builder()
+                .code("AccessDeniedException")
+                .build();
+            GetItemError::generic(metadata)
+        });
+    let mut plan = plan(json!({}));
+    plan["release"]["imagesBefore"] = json!(["registry/shop@sha256:1"]);
+    let failure = failure("CheckExitCode", "MigrationFailed", "It exited 1.");
+    let event = serde_json::to_value(input(json!({"plan": plan, "failure": failure}))).unwrap();
+    let said = "v2 was not deployed to stack shop: It exited 1.";
+    for (serves, first) in [
+        (&serves, format!("{said} v1 (shop-v1-1) runs on.")),
+        (&unread, said.to_owned()),
+    ] {
+        let (turn, written, nobody) = (turn(), writes(|_| true), nobody_waits());
+        let rules = [&turn, &own, serves, &written, &nobody];
+        let outcome = handle(&line(&rules), event.clone(), NOW).await.unwrap();
+        assert_eq!(outcome.reason.lines().next(), Some(first.as_str()));
+    }
+}
+
+#[tokio::test]
 async fn a_release_that_was_never_planned_has_no_record_and_no_turn() {
     let failure = failure("PlanRelease", "StackNotFound", "There is no stack shop.");
     let input = input(json!({"plan": null, "turn": null, "failure": failure}));

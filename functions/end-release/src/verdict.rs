@@ -11,7 +11,7 @@
 //! | any state or none | the rollback did not succeed | the rollback failed | `failed` | `RollbackFailed` |
 //! | any other state | services may have been changed | nobody knows what runs | `abandoned` | the failure's |
 //! | any other state | | it changed no service | `failed` | the failure's |
-//! | none | a requested rollback succeeded | the earlier release serves | `succeeded` | |
+//! | none | a requested rollback succeeded | the earlier release serves, or what ran before the first | `succeeded` | |
 //! | none | the deployment is healthy | it serves | `succeeded` | |
 //! | none | a newer deployment took over | that one decides | `superseded` | |
 //! | none | there was nothing to do | that | the plan's | |
@@ -22,8 +22,8 @@
 //! found healthy what runs.
 
 use bluegreen_contract::{
-    EndReleaseInput, Ending, FailedStep, GoodRelease, Health, InvalidInput, Plan, Target,
-    UnwrittenImage, Verdict as HealthVerdict,
+    EndReleaseInput, Ending, FailedStep, Goal, Health, InvalidInput, Plan, Target, UnwrittenImage,
+    Verdict as HealthVerdict,
 };
 use bluegreen_release::{Record, verdict};
 
@@ -33,6 +33,8 @@ pub(crate) struct Facts<'a> {
     pub(crate) input: &'a EndReleaseInput,
     /// Its record, where there is one and it could be read.
     pub(crate) record: Option<&'a Record>,
+    /// The record of the release that serves, as the turn says, where a failure is to name it.
+    pub(crate) serves: Option<&'a Record>,
 }
 
 /// How it ended.
@@ -71,9 +73,9 @@ pub(crate) enum What<'a> {
     },
     /// Its image serves.
     Healthy(&'a Health),
-    /// An earlier release serves again, as was asked for.
+    /// An earlier release serves again, or what ran before the first one, as was asked for.
     Restored {
-        release: &'a GoodRelease,
+        goal: Goal<'a>,
         target: &'a Target,
     },
     /// Somebody else began a newer deployment.
@@ -204,8 +206,8 @@ impl<'a> Facts<'a> {
     /// What serves, or why it is not this release.
     fn in_service(&self, plan: &'a Plan) -> Result<What<'a>, InvalidInput> {
         match (&self.input.target, &self.input.health) {
-            (Some(target), _) => match (target.requested, &target.release, self.began()) {
-                (true, Some(release), _) => Ok(What::Restored { release, target }),
+            (Some(target), _) => match (target.requested, target.goal(), self.began()) {
+                (true, Some(goal), _) => Ok(What::Restored { goal, target }),
                 (false, _, Some(began)) => Ok(What::RolledBack { began, target }),
                 _ => Err(unexplained()),
             },

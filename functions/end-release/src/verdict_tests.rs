@@ -12,6 +12,7 @@ fn ended(more: Value, record: Option<&Record>) -> Short {
     let facts = Facts {
         input: &input,
         record,
+        serves: None,
     };
     let ended = facts.ended().unwrap();
     (
@@ -129,6 +130,7 @@ fn what_made_a_rollback_necessary_is_known_also_where_the_rollback_failed() {
     let facts = Facts {
         input: &input,
         record: None,
+        serves: None,
     };
     let What::RollbackFailed {
         began: Some(Began::Failure(began)),
@@ -377,6 +379,7 @@ fn an_input_that_says_nothing_is_refused() {
         let facts = Facts {
             input: &input,
             record: None,
+            serves: None,
         };
         assert!(facts.ended().is_err(), "{input:?}");
     }

@@ -1,11 +1,12 @@
-//! All that a person reads of a release's end: what happened, what was changed and what to do.
+//! All that a person reads of a release's end: what happened, what was changed and what to do. The first line
+//! is enough in a list: which image failed, by which error, and what runs on.
 
 use crate::verdict::{
     Began, But, Ended, Facts, How, PIPELINE_FAULT, POST_DEPLOY_STEPS, What, name_of,
 };
 use bluegreen_contract::{
-    AlarmIsNoReason, Ending, FailedStep, GoodRelease, Plan, Release, Target, UnwrittenImage, cut,
-    name_of as name_of_execution,
+    AlarmIsNoReason, Ending, FailedStep, Goal, GoodRelease, NamedRelease, Plan, Release,
+    RequestedAction, Target, UnwrittenImage, cut, name_of as name_of_execution,
 };
 use serde_json::Value;
 
@@ -80,7 +81,11 @@ impl Words<'_> {
         let happened = self.happened(ended);
         match ended.but {
             None => happened,
-            Some(But::Unwritten(image)) => format!("{happened}{}", self.unwritten(ended, image)),
+            Some(But::Unwritten(image)) => {
+                let sentence = format!("The parameter {} could not be written.", image.parameter);
+                let happened = on_first_line(&happened, &sentence);
+                format!("{happened}{}", self.unwritten(ended, image))
+            }
             Some(But::PostDeployFailed(failure)) => {
                 let release = &self.plan.release;
                 let running = self.may_run(failure).map(|it| format!(" {it}"));
@@ -95,11 +100,12 @@ impl Words<'_> {
             }
             Some(But::Unrecorded { failure, told }) => {
                 let what = match told {
-                    true => "That is recorded, but the image parameter may not be written",
-                    false => "That could not be recorded",
+                    true => "That is recorded, but the image parameter may not be written.",
+                    false => "That could not be recorded.",
                 };
                 format!(
-                    "{happened}\n{what}: {} {}",
+                    "{}\n{} {}",
+                    on_first_line(&happened, what),
                     explained(failure),
                     self.record_again(&ended.what, told)
                 )
@@ -138,31 +144,40 @@ impl Words<'_> {
         let stack = &release.stack;
         match &ended.what {
             What::Unplanned(failure) => unplanned(failure),
-            What::Failed(failure) => format!(
-                "{}\n{}{}{}",
-                explained(failure),
-                self.untouched(),
-                self.migration(failure),
-                advice(failure)
-            ),
+            What::Failed(failure) => {
+                let why = explained(failure);
+                let first = match self.runs_on() {
+                    Some(runs) => on_first_line(&why, &format!("{runs} runs on.")),
+                    None => why,
+                };
+                format!(
+                    "{}: {first}\n{}{}{}",
+                    self.not_done(),
+                    self.untouched(),
+                    self.migration(failure),
+                    advice(failure)
+                )
+            }
             What::LeftBehind(failure) => format!(
-                "{}\n{} {} Look at the deployments in ECS, and release again.",
+                "{}: {}\n{} {} Look at the deployments in ECS, and release again.",
+                self.half_done(),
                 explained(failure),
                 self.earlier_try(),
                 self.database(Some(failure))
             ),
             What::RolledBack { began, target } => {
                 let (why, to_do) = match began {
-                    Began::Failure(failure) => {
-                        (format!("{}\n", explained(failure)), advice(failure))
-                    }
+                    Began::Failure(failure) => (explained(failure), advice(failure)),
                     Began::Health(health) => (
-                        format!("{} ", cut(&health.cause, QUOTED)),
+                        cut(&health.cause, QUOTED),
                         format!(" {}", to_do(began.error()).unwrap_or_default()),
                     ),
                 };
+                let runs = format!("{} runs again.", self.runs_again(target));
                 format!(
-                    "{why}{} {}{to_do}",
+                    "{} was rolled back in stack {stack}: {}\n{} {}{to_do}",
+                    called(release),
+                    on_first_line(&why, &runs),
                     self.changed(*began),
                     self.rolled_back(target)
                 )
@@ -181,11 +196,7 @@ impl Words<'_> {
                     left_out.unwrap_or_default()
                 )
             }
-            What::Restored { release, target } => format!(
-                "Stack {stack} runs the release {} again.{}",
-                good(release),
-                migrations(target)
-            ),
+            What::Restored { goal, target } => self.restored(*goal, target),
             What::TakenOver(health) => {
                 format!("{} {}", cut(&health.cause, QUOTED), self.database(None))
             }
@@ -193,12 +204,110 @@ impl Words<'_> {
         }
     }
 
+    /// Who asked for a rollback is told, and which release was taken back.
+    fn restored(&self, goal: Goal<'_>, target: &Target) -> String {
+        let stack = &self.plan.release.stack;
+        let runs = match goal {
+            Goal::Release(release) => format!("the release {} again", good(release)),
+            Goal::Before(first) => {
+                format!("again what ran before its first release {}", named(first))
+            }
+        };
+        let by = self.plan.release.asked_by();
+        let taken = match &target.taken_back {
+            Some(taken) => format!("The release {} was taken back by {by}.", named(taken)),
+            None => format!("The rollback was asked for by {by}."),
+        };
+        let parameter = match goal {
+            Goal::Before(first) if target.serving.is_none() => self.stale_parameter(first),
+            _ => String::new(),
+        };
+        format!(
+            "Stack {stack} runs {runs}. {taken}{parameter}{}",
+            migrations(target)
+        )
+    }
+
+    /// Nobody can say which one image ran before: the parameter is a person's to write. With the space
+    /// before it.
+    fn stale_parameter(&self, first: &NamedRelease) -> String {
+        match self.plan.image_parameters.get(&first.repository) {
+            Some(name) => format!(
+                " The parameter {name} still holds the image that was taken back, because several images ran before, or nobody knows which: write what is to run into it before you update the stack."
+            ),
+            None => String::new(),
+        }
+    }
+
+    /// What was not done.
+    fn not_done(&self) -> String {
+        let release = &self.plan.release;
+        match release.action {
+            RequestedAction::Deploy => format!(
+                "{} was not deployed to stack {}",
+                called(release),
+                release.stack
+            ),
+            RequestedAction::Rollback => format!("Stack {} was not rolled back", release.stack),
+        }
+    }
+
+    /// What may have been done in part.
+    fn half_done(&self) -> String {
+        let release = &self.plan.release;
+        match release.action {
+            RequestedAction::Deploy => format!(
+                "{} may be deployed to a part of stack {}",
+                called(release),
+                release.stack
+            ),
+            RequestedAction::Rollback => {
+                format!("Stack {} may be rolled back in part", release.stack)
+            }
+        }
+    }
+
+    /// The release that serves, as a sentence calls it: only where this one has touched nothing and the
+    /// services had its image when this one was planned.
+    fn runs_on(&self) -> Option<String> {
+        let settled = self.facts.input.settled.as_ref();
+        let is_untouched = !self.facts.touched()
+            && !settled.is_some_and(|settled| settled.found_deployment)
+            && self.facts.input.failure.as_ref()?.step != "SettleRelease";
+        self.ran_before().filter(|_| is_untouched)
+    }
+
+    /// The release that served when this one was planned: the turn and the services agree on it.
+    fn ran_before(&self) -> Option<String> {
+        let record = self.facts.serves?;
+        let pinned = format!("@{}", record.digest.as_ref()?);
+        let images = &self.plan.release.images_before;
+        let runs = !images.is_empty() && images.iter().all(|image| image.ends_with(&pinned));
+        runs.then(|| in_words(record.tag.as_deref(), record.digest.as_deref(), &record.key))
+    }
+
+    /// What the services run after a release failed.
+    fn runs_again(&self, target: &Target) -> String {
+        match target.goal() {
+            Some(Goal::Release(release)) => good(release),
+            Some(Goal::Before(_)) => "What ran before the first release".to_owned(),
+            None => {
+                let known = self.ran_before();
+                known.unwrap_or_else(|| "What ran before".to_owned())
+            }
+        }
+    }
+
     fn rolled_back(&self, target: &Target) -> String {
         let stack = &self.plan.release.stack;
-        let back = match &target.release {
-            Some(release) => format!(
+        let back = match target.goal() {
+            Some(Goal::Release(release)) => format!(
                 "All services of stack {stack} are rolled back to the release {}.",
                 good(release)
+            ),
+            Some(Goal::Before(first)) => format!(
+                "All services of stack {stack} are rolled back to what they ran before the first release {}.",
+                named(first)
             ),
             None => format!("All services of stack {stack} run what they ran before."),
         };
@@ -210,17 +319,32 @@ impl Words<'_> {
     }
 
     fn rollback_failed(&self, began: Option<Began<'_>>, how: How<'_>) -> String {
-        let stack = &self.plan.release.stack;
+        let release = &self.plan.release;
+        let stack = &release.stack;
+        let what = match (began, &self.facts.input.target) {
+            (Some(_), _) => format!("The rollback of {} in stack {stack}", called(release)),
+            (None, Some(target)) => match target.goal() {
+                Some(Goal::Release(good)) => {
+                    format!(
+                        "The rollback of stack {stack} to the release {}",
+                        self::good(good)
+                    )
+                }
+                Some(Goal::Before(first)) => format!(
+                    "The rollback of stack {stack} to what ran before its first release {}",
+                    named(first)
+                ),
+                None => format!("The rollback of stack {stack}"),
+            },
+            (None, None) => format!("The rollback of stack {stack}"),
+        };
         let failed = match how {
-            How::Failure(failure) => format!(
-                "The rollback of stack {stack} failed with {}: {}",
-                failure.error,
-                quoted(failure)
-            ),
-            How::Health(health) => format!(
-                "The rollback of stack {stack} did not succeed: {}",
-                cut(&health.cause, QUOTED)
-            ),
+            How::Failure(failure) => {
+                format!("{what} failed with {}: {}", failure.error, quoted(failure))
+            }
+            How::Health(health) => {
+                format!("{what} did not succeed: {}", cut(&health.cause, QUOTED))
+            }
         };
         let began = began.map(|began| {
             let why = match began {
@@ -435,7 +559,7 @@ impl Words<'_> {
             _ => ("", ""),
         };
         format!(
-            "{not_run}\nThe parameter {parameter} could not be written: {}\nIt may hold an earlier image, and an update of stack {stack} would bring that into service. Write what runs into it: aws ssm put-parameter --overwrite --type String --name {parameter} --value {}{afterwards}",
+            "{not_run}\n{}\nIt may hold an earlier image, and an update of stack {stack} would bring that into service. Write what runs into it: aws ssm put-parameter --overwrite --type String --name {parameter} --value {}{afterwards}",
             cut(reason, QUOTED),
             serving.image
         )
@@ -527,9 +651,42 @@ fn called(release: &Release) -> &str {
 
 /// As a sentence calls an earlier release.
 fn good(release: &GoodRelease) -> String {
-    let called = release.tag.as_ref().unwrap_or(&release.digest);
-    let name = release.record.splitn(3, '#').nth(2);
-    format!("{called} ({})", name.unwrap_or(&release.record))
+    in_words(
+        release.tag.as_deref(),
+        Some(&release.digest),
+        &release.record,
+    )
+}
+
+/// As a sentence calls another release.
+fn named(release: &NamedRelease) -> String {
+    in_words(
+        release.tag.as_deref(),
+        release.digest.as_deref(),
+        &release.record,
+    )
+}
+
+/// Its tag or its digest, and its name, which stands in the key of its record.
+fn in_words(tag: Option<&str>, digest: Option<&str>, record: &str) -> String {
+    let name = record.splitn(3, '#').nth(2).unwrap_or(record);
+    match tag.or(digest) {
+        Some(called) => format!("{called} ({name})"),
+        None => name.to_owned(),
+    }
+}
+
+/// Puts a sentence behind the first line of a text, which may be an error as a program wrote it.
+fn on_first_line(text: &str, sentence: &str) -> String {
+    let (first, rest) = match text.split_once('\n') {
+        Some((first, rest)) => (first.trim_end(), format!("\n{rest}")),
+        None => (text, String::new()),
+    };
+    let end = match first.ends_with(['.', '!', '?', '…']) {
+        true => "",
+        false => ".",
+    };
+    format!("{first}{end} {sentence}{rest}")
 }
 
 /// With the space before it.

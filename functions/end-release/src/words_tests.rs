@@ -1,6 +1,6 @@
 use super::*;
 use crate::samples::{
-    before, command, failure, health, input, migration, plan, post_deploy, record, release,
+    RECORD, before, command, failure, health, input, migration, plan, post_deploy, record, release,
     rollback, target,
 };
 use bluegreen_contract::EndReleaseInput;
@@ -8,9 +8,15 @@ use bluegreen_release::Record;
 use serde_json::json;
 
 const UNTOUCHED: &str = "No service was touched: stack shop runs what it ran before.";
+/// How the words of a release that failed begin.
+const NOT_DEPLOYED: &str = "v2 was not deployed to stack shop: ";
 
 fn told(input: &EndReleaseInput, record: Option<&Record>) -> String {
-    let facts = Facts { input, record };
+    let facts = Facts {
+        input,
+        record,
+        serves: None,
+    };
     let ended = facts.ended().unwrap();
     reason(&facts, &ended)
 }
@@ -86,13 +92,143 @@ fn a_rollback_that_was_asked_for() {
     };
     assert_eq!(
         restored(&target),
-        "Stack shop runs the release v1 (shop-v1-1) again."
+        "Stack shop runs the release v1 (shop-v1-1) again. The rollback was asked for by a person."
     );
     target["migrations"] = json!(["v3 (task t3)", "v2 (task t2)"]);
     assert_eq!(
         restored(&target),
-        "Stack shop runs the release v1 (shop-v1-1) again. These migrations stay in the database: v3 (task t3), v2 (task t2)."
+        "Stack shop runs the release v1 (shop-v1-1) again. The rollback was asked for by a person. These migrations stay in the database: v3 (task t3), v2 (task t2)."
     );
+}
+
+/// A list shows the first line.
+#[test]
+fn a_rollback_names_who_asked_for_it_and_the_release_that_was_taken_back() {
+    let mut target = target(true);
+    target["takenBack"] = json!({
+        "record": RECORD, "repository": "shop", "tag": "v2", "digest": "sha256:2"
+    });
+    let restored = |asked: Value| {
+        let mut plan = rollback();
+        let release = plan["release"].as_object_mut().unwrap();
+        release.extend(asked.as_object().unwrap().clone());
+        said(json!({
+            "plan": plan, "target": target, "rollback": health("succeeded"), "current": {}
+        }))
+    };
+    let runs = "Stack shop runs the release v1 (shop-v1-1) again.";
+    let alarm = json!({"name": "shop-5xx", "at": "2026-01-01T00:00:00Z"});
+    for (asked, by) in [
+        (json!({}), "a person"),
+        (json!({"startedBy": "ann@example.com"}), "ann@example.com"),
+        (
+            json!({"startedBy": "alarm shop-5xx", "alarm": alarm}),
+            "the alarm shop-5xx",
+        ),
+    ] {
+        assert_eq!(
+            restored(asked),
+            format!("{runs} The release v2 (shop-v2-1) was taken back by {by}.")
+        );
+    }
+}
+
+/// Of a service that was there before the pipeline.
+#[test]
+fn a_rollback_to_what_ran_before_the_first_release() {
+    let first = json!({
+        "record": RECORD, "repository": "shop", "tag": "v2", "digest": "sha256:2"
+    });
+    let mut target = before(false);
+    target["requested"] = json!(true);
+    target["first"] = first.clone();
+    target["takenBack"] = first;
+    let restored = |target: &Value| {
+        said(json!({
+            "plan": rollback(), "target": target, "rollback": health("succeeded"), "current": {}
+        }))
+    };
+    let runs = "Stack shop runs again what ran before its first release v2 (shop-v2-1). The release v2 (shop-v2-1) was taken back by a person.";
+    assert_eq!(restored(&target), runs);
+    // Several images ran: none of them alone can stand in the parameter.
+    target["serving"] = Value::Null;
+    assert_eq!(
+        restored(&target),
+        format!(
+            "{runs} The parameter /bluegreen/shop/image still holds the image that was taken back, because several images ran before, or nobody knows which: write what is to run into it before you update the stack."
+        )
+    );
+    target["requested"] = json!(false);
+    let failed = said(json!({
+        "health": health("rolledBack"), "target": target, "rollback": health("succeeded"),
+        "current": {}
+    }));
+    assert_eq!(
+        failed,
+        "v2 was rolled back in stack shop: Service demo/web: it is so. What ran before the first release runs again.\nNo migration was run. All services of stack shop are rolled back to what they ran before the first release v2 (shop-v2-1). Mend the image and push it again."
+    );
+}
+
+mod first_line {
+    use super::*;
+
+    /// The release that the turn calls current, and the image of the services.
+    fn first_line(more: Value, image: &str) -> String {
+        let mut plan = plan(json!({}));
+        plan["release"]["imagesBefore"] = json!([image]);
+        let mut all = json!({"plan": plan});
+        let members = all.as_object_mut().unwrap();
+        members.extend(more.as_object().unwrap().clone());
+        let input = input(all);
+        let serves = Record {
+            key: "release#2025-12-01T00:00:00.000Z#shop-v1-1".to_owned(),
+            verdict: "succeeded".to_owned(),
+            tag: Some("v1".to_owned()),
+            digest: Some("sha256:1".to_owned()),
+            ..Record::default()
+        };
+        let facts = Facts {
+            input: &input,
+            record: None,
+            serves: Some(&serves),
+        };
+        let reason = reason(&facts, &facts.ended().unwrap());
+        reason.lines().next().unwrap().to_owned()
+    }
+
+    const RUNS: &str = "registry/shop@sha256:1";
+
+    #[test]
+    fn it_has_the_image_that_failed_its_error_and_what_runs_on() {
+        let own = "The migration failed with exit code 1: relation exists\nContainer web of task arn:task/1 exited with code 1.";
+        let failed = json!({"failure": failure("CheckExitCode", "MigrationFailed", own)});
+        assert_eq!(
+            first_line(failed, RUNS),
+            "v2 was not deployed to stack shop: The migration failed with exit code 1: relation exists. v1 (shop-v1-1) runs on."
+        );
+        let rolled_back = json!({
+            "health": health("rolledBack"), "target": before(false),
+            "rollback": health("succeeded"), "current": {}
+        });
+        assert_eq!(
+            first_line(rolled_back, RUNS),
+            "v2 was rolled back in stack shop: Service demo/web: it is so. v1 (shop-v1-1) runs again."
+        );
+    }
+
+    #[test]
+    fn it_names_nothing_that_may_not_run() {
+        let failed = json!({"failure": failure("UpdateService", "AlarmsInAlarm", "Alarm.")});
+        let mut settled = failed.clone();
+        settled["settled"] = json!({"foundDeployment": true});
+        // Somebody has deployed another image by other means.
+        for (more, image) in [(failed, "registry/shop:hotfix"), (settled, RUNS)] {
+            assert_eq!(
+                first_line(more, image),
+                "v2 was not deployed to stack shop: Alarm."
+            );
+        }
+    }
 }
 
 #[test]
@@ -211,7 +347,7 @@ fn a_failure_before_any_service_was_touched() {
     let mut failed = json!({
         "failure": failure("UpdateService", "AlarmsInAlarm", "Alarm shop-5xx is in ALARM.")
     });
-    let expected = format!("Alarm shop-5xx is in ALARM.\n{UNTOUCHED}");
+    let expected = format!("{NOT_DEPLOYED}Alarm shop-5xx is in ALARM.\n{UNTOUCHED}");
     assert_eq!(said(failed.clone()), expected);
 
     failed["migration"] = migration();
@@ -233,7 +369,7 @@ fn a_failure_that_no_function_named() {
     assert_eq!(
         fault(r#"{"errorType":"Runtime.ExitError","errorMessage":"exit status 101"}"#),
         format!(
-            "The pipeline failed in PlanInTurn with Runtime.ExitError: exit status 101\n{to_do}"
+            "{NOT_DEPLOYED}The pipeline failed in PlanInTurn with Runtime.ExitError: exit status 101\n{to_do}"
         )
     );
     // A text that is no function's is shown as it is.
@@ -247,12 +383,14 @@ fn a_failure_that_no_function_named() {
     ] {
         assert_eq!(
             fault(cause),
-            format!("The pipeline failed in PlanInTurn with Runtime.ExitError: {cause}\n{to_do}")
+            format!(
+                "{NOT_DEPLOYED}The pipeline failed in PlanInTurn with Runtime.ExitError: {cause}\n{to_do}"
+            )
         );
     }
     assert_eq!(
         fault(""),
-        format!("The pipeline failed in PlanInTurn with Runtime.ExitError.\n{to_do}")
+        format!("{NOT_DEPLOYED}The pipeline failed in PlanInTurn with Runtime.ExitError.\n{to_do}")
     );
 }
 
@@ -265,23 +403,23 @@ fn a_migration_that_may_still_run() {
     assert_eq!(
         failed("RunMigration", "AwsRequestFailed"),
         format!(
-            "No.\n{UNTOUCHED} A migration may have been started: the next release of the stack waits for it. {to_do}"
+            "{NOT_DEPLOYED}No.\n{UNTOUCHED} A migration may have been started: the next release of the stack waits for it. {to_do}"
         )
     );
     assert_eq!(
         failed("WaitTask", "AwsRequestFailed"),
         format!(
-            "No.\n{UNTOUCHED} The migration was not stopped and may still be running: task arn:task/1. The next release of the stack waits for it. {to_do}"
+            "{NOT_DEPLOYED}No.\n{UNTOUCHED} The migration was not stopped and may still be running: task arn:task/1. The next release of the stack waits for it. {to_do}"
         )
     );
     assert_eq!(
         failed("RunMigration", "TaskNotStarted"),
-        format!("No.\n{UNTOUCHED} Remove the reason, then start again.")
+        format!("{NOT_DEPLOYED}No.\n{UNTOUCHED} Remove the reason, then start again.")
     );
     assert_eq!(
         failed("WaitTask", "TaskNotFound"),
         format!(
-            "No.\n{UNTOUCHED} If the migration still runs, the next release of the stack waits for it. Look at the log of the task, then start again: a migration tool runs no migration twice."
+            "{NOT_DEPLOYED}No.\n{UNTOUCHED} If the migration still runs, the next release of the stack waits for it. Look at the log of the task, then start again: a migration tool runs no migration twice."
         )
     );
 }
@@ -299,11 +437,11 @@ fn a_migration_that_does_not_stop() {
     assert_eq!(
         failed(Value::Null),
         format!(
-            "No.\n{UNTOUCHED} If the migration still runs, the next release of the stack waits for it."
+            "{NOT_DEPLOYED}No.\n{UNTOUCHED} If the migration still runs, the next release of the stack waits for it."
         )
     );
     let stopped = json!({"stopCode": null, "stoppedReason": null, "containers": []});
-    assert_eq!(failed(stopped), format!("No.\n{UNTOUCHED}"));
+    assert_eq!(failed(stopped), format!("{NOT_DEPLOYED}No.\n{UNTOUCHED}"));
 }
 
 /// Nobody has entered what a later state was given.
@@ -313,13 +451,13 @@ fn an_input_is_a_persons_only_where_it_is_planned() {
     for step in ["PlanRelease", "PlanInTurn"] {
         assert_eq!(
             refused(step),
-            format!("No.\n{UNTOUCHED} Correct the input and start again.")
+            format!("{NOT_DEPLOYED}No.\n{UNTOUCHED} Correct the input and start again.")
         );
     }
     assert_eq!(
         refused("RunMigration"),
         format!(
-            "The pipeline failed in RunMigration with InvalidInput: No.\n{UNTOUCHED} Look at the log of that function, then start again."
+            "{NOT_DEPLOYED}The pipeline failed in RunMigration with InvalidInput: No.\n{UNTOUCHED} Look at the log of that function, then start again."
         )
     );
 }
@@ -339,12 +477,14 @@ fn every_error_says_what_to_do() {
         "MigrationTimedOut",
         "NoServices",
         "RepositoryNotLinked",
+        "RollbackImageNotFound",
         "SeveralImages",
         "UnsupportedDeploymentController",
         "UnsupportedService",
     ] {
         let failed = json!({"failure": failure("PlanInTurn", error, "Do this.")});
-        assert_eq!(said(failed), format!("Do this.\n{UNTOUCHED}"), "{error}");
+        let expected = format!("{NOT_DEPLOYED}Do this.\n{UNTOUCHED}");
+        assert_eq!(said(failed), expected, "{error}");
     }
     for error in [
         "InvalidInput",
@@ -364,7 +504,7 @@ fn every_error_says_what_to_do() {
     ] {
         let failed = json!({"failure": failure("PlanInTurn", error, "It is so.")});
         let said = said(failed);
-        let to_do = said.strip_prefix(&format!("It is so.\n{UNTOUCHED} "));
+        let to_do = said.strip_prefix(&format!("{NOT_DEPLOYED}It is so.\n{UNTOUCHED} "));
         assert!(to_do.is_some_and(|to_do| to_do.ends_with('.')), "{said}");
     }
 }
@@ -378,10 +518,10 @@ fn nobody_is_told_that_the_stack_runs_what_it_ran_where_a_deployment_was_found()
     });
     assert_eq!(
         said(failed.clone()),
-        "Alarm.\nThis release touched no service, but found a deployment of an earlier one in progress in stack shop: what runs may not be what ran before."
+        "v2 was not deployed to stack shop: Alarm.\nThis release touched no service, but found a deployment of an earlier one in progress in stack shop: what runs may not be what ran before."
     );
     failed["settled"]["foundDeployment"] = json!(false);
-    assert_eq!(said(failed), format!("Alarm.\n{UNTOUCHED}"));
+    assert_eq!(said(failed), format!("{NOT_DEPLOYED}Alarm.\n{UNTOUCHED}"));
 }
 
 #[test]
@@ -390,9 +530,9 @@ fn nobody_is_told_that_the_stack_runs_what_it_ran_where_an_earlier_release_is_no
     let earlier = "This release touched no service, but an earlier one may have left a deployment in progress in stack shop: what runs may not be what ran before.";
     assert_eq!(
         failed("EarlierReleaseUnsettled"),
-        format!("No.\n{earlier} Stop it in ECS, then start again.")
+        format!("{NOT_DEPLOYED}No.\n{earlier} Stop it in ECS, then start again.")
     );
-    assert!(failed("AwsRequestFailed").starts_with(&format!("No.\n{earlier} ")));
+    assert!(failed("AwsRequestFailed").starts_with(&format!("{NOT_DEPLOYED}No.\n{earlier} ")));
 }
 
 #[test]
@@ -421,7 +561,7 @@ fn a_release_that_leaves_what_an_earlier_try_touched() {
     };
     assert_eq!(
         told(&input(failed), Some(&migrated)),
-        "No.\nAn earlier try of this release may have touched services of stack shop. An earlier try of this release started its migration (task arn:task/0): what that did stays in the database. Look at the deployments in ECS, and release again."
+        "v2 may be deployed to a part of stack shop: No.\nAn earlier try of this release may have touched services of stack shop. An earlier try of this release started its migration (task arn:task/0): what that did stays in the database. Look at the deployments in ECS, and release again."
     );
 }
 
@@ -435,15 +575,15 @@ fn a_failure_that_was_rolled_back() {
     };
     assert_eq!(
         rolled_back(before(false)),
-        "Service demo/web: it is so. No migration was run. All services of stack shop run what they ran before. Mend the image and push it again."
+        "v2 was rolled back in stack shop: Service demo/web: it is so. What ran before runs again.\nNo migration was run. All services of stack shop run what they ran before. Mend the image and push it again."
     );
     assert_eq!(
         rolled_back(before(true)),
-        "Service demo/web: it is so. No migration was run. All services of stack shop run what they ran before. Whether that was a good release could not be read from the table. Mend the image and push it again."
+        "v2 was rolled back in stack shop: Service demo/web: it is so. What ran before runs again.\nNo migration was run. All services of stack shop run what they ran before. Whether that was a good release could not be read from the table. Mend the image and push it again."
     );
     assert_eq!(
         rolled_back(target(false)),
-        "Service demo/web: it is so. No migration was run. All services of stack shop are rolled back to the release v1 (shop-v1-1). Mend the image and push it again."
+        "v2 was rolled back in stack shop: Service demo/web: it is so. v1 (shop-v1-1) runs again.\nNo migration was run. All services of stack shop are rolled back to the release v1 (shop-v1-1). Mend the image and push it again."
     );
     assert_eq!(
         said(json!({
@@ -451,7 +591,7 @@ fn a_failure_that_was_rolled_back() {
             "migration": migration(), "migrated": {"exitCode": 0, "at": 1},
             "target": before(false), "rollback": health("succeeded"), "current": {}
         })),
-        "ECS refused it.\nThe migration of this release has run and stays in the database. All services of stack shop run what they ran before. Correct the service, then start again."
+        "v2 was rolled back in stack shop: ECS refused it. What ran before runs again.\nThe migration of this release has run and stays in the database. All services of stack shop run what they ran before. Correct the service, then start again."
     );
 }
 
@@ -470,13 +610,17 @@ fn a_failure_after_which_what_an_earlier_try_did_was_rolled_back() {
     };
     let earlier = "An earlier try of this release may have touched services of stack shop.";
     let back = "All services of stack shop are rolled back to the release v1 (shop-v1-1).";
+    let (first, again) = (
+        "v2 was rolled back in stack shop: ",
+        "v1 (shop-v1-1) runs again.",
+    );
     assert_eq!(
         rolled_back(
             json!({}),
             failure("PlanInTurn", "ImageNotFound", "There is none.")
         ),
         format!(
-            "There is none.\n{earlier} No migration was run. {back} Push the image, or correct the input."
+            "{first}There is none. {again}\n{earlier} No migration was run. {back} Push the image, or correct the input."
         )
     );
     let migrating = json!({"migration": migration()});
@@ -486,7 +630,7 @@ fn a_failure_after_which_what_an_earlier_try_did_was_rolled_back() {
             failure("CheckExitCode", "MigrationFailed", "It exited 1.")
         ),
         format!(
-            "It exited 1.\n{earlier} What the migration of this release did, if anything, stays in the database. {back}"
+            "{first}It exited 1. {again}\n{earlier} What the migration of this release did, if anything, stays in the database. {back}"
         )
     );
     assert_eq!(
@@ -495,7 +639,7 @@ fn a_failure_after_which_what_an_earlier_try_did_was_rolled_back() {
             failure("WaitTask", "TaskNotFound", "Gone.")
         ),
         format!(
-            "Gone.\n{earlier} If the migration still runs, the next release of the stack waits for it. {back} Look at the log of the task, then start again: a migration tool runs no migration twice."
+            "{first}Gone. {again}\n{earlier} If the migration still runs, the next release of the stack waits for it. {back} Look at the log of the task, then start again: a migration tool runs no migration twice."
         )
     );
     assert!(
@@ -540,14 +684,16 @@ fn a_rollback_that_failed() {
             "plan": rollback(), "target": target(true),
             "failure": failure("RollBack", "RollbackRefused", "ECS refused it.")
         })),
-        format!("The rollback of stack shop failed with RollbackRefused: ECS refused it.\n{TO_DO}")
+        format!(
+            "The rollback of stack shop to the release v1 (shop-v1-1) failed with RollbackRefused: ECS refused it.\n{TO_DO}"
+        )
     );
     let mut failed = failure("RollBack", "RollbackRefused", "ECS refused it.");
     failed["began"] = failure("VerifyHealth", "DeploymentNotFound", "There is none.");
     assert_eq!(
         said(json!({"failure": failed, "target": target(false)})),
         format!(
-            "The rollback of stack shop failed with RollbackRefused: ECS refused it.\nIt was begun because: There is none. No migration was run.\n{TO_DO}"
+            "The rollback of v2 in stack shop failed with RollbackRefused: ECS refused it.\nIt was begun because: There is none. No migration was run.\n{TO_DO}"
         )
     );
     assert_eq!(
@@ -557,7 +703,7 @@ fn a_rollback_that_failed() {
             }
         })),
         format!(
-            "The rollback of stack shop did not succeed: Service demo/web: no tasks.\nIt was begun because: Service demo/web: it is so. No migration was run.\n{TO_DO}"
+            "The rollback of v2 in stack shop did not succeed: Service demo/web: no tasks.\nIt was begun because: Service demo/web: it is so. No migration was run.\n{TO_DO}"
         )
     );
 }
@@ -570,7 +716,7 @@ fn unwritten() -> Value {
     }})
 }
 
-const UNWRITTEN: &str = "The parameter /bluegreen/shop/image could not be written: ssm:PutParameter on /bluegreen/shop/image failed with AccessDeniedException: not you.\nIt may hold an earlier image, and an update of stack shop would bring that into service. Write what runs into it: aws ssm put-parameter --overwrite --type String --name /bluegreen/shop/image --value registry/shop@sha256:2";
+const UNWRITTEN: &str = "ssm:PutParameter on /bluegreen/shop/image failed with AccessDeniedException: not you.\nIt may hold an earlier image, and an update of stack shop would bring that into service. Write what runs into it: aws ssm put-parameter --overwrite --type String --name /bluegreen/shop/image --value registry/shop@sha256:2";
 
 #[test]
 fn an_image_parameter_that_could_not_be_written() {
@@ -578,11 +724,15 @@ fn an_image_parameter_that_could_not_be_written() {
         said(json!({"plan": plan, "health": health("succeeded"), "current": unwritten()}))
     };
     let serves = "Stack shop runs v2 and is healthy. Service demo/web: it is so.";
-    assert_eq!(healthy(plan(json!({}))), format!("{serves}\n{UNWRITTEN}"));
+    let not = "The parameter /bluegreen/shop/image could not be written.";
+    assert_eq!(
+        healthy(plan(json!({}))),
+        format!("{serves} {not}\n{UNWRITTEN}")
+    );
     assert_eq!(
         healthy(plan(json!({"postDeploy": command()}))),
         format!(
-            "{serves} The post-deploy command was not run.\n{UNWRITTEN}\nThen run the post-deploy command by hand."
+            "{serves} {not} The post-deploy command was not run.\n{UNWRITTEN}\nThen run the post-deploy command by hand."
         )
     );
     let failed = said(json!({
@@ -591,7 +741,10 @@ fn an_image_parameter_that_could_not_be_written() {
         "current": unwritten()
     }));
     assert!(
-        failed.starts_with("Service demo/web: it is so."),
+        failed
+            .lines()
+            .next()
+            .is_some_and(|line| line.ends_with(not)),
         "{failed}"
     );
     assert!(failed.ends_with(UNWRITTEN), "{failed}");
@@ -644,7 +797,7 @@ fn what_serves_and_could_not_be_recorded() {
     assert_eq!(
         told(&healthy, None),
         format!(
-            "{serves}\nThat could not be recorded: The table is gone. Start the release again: it changes no service of stack shop. Until then a rollback passes over what runs, and an update of the stack may replace it. The post-deploy command was not run: it runs then."
+            "{serves} That could not be recorded.\nThe table is gone. Start the release again: it changes no service of stack shop. Until then a rollback passes over what runs, and an update of the stack may replace it. The post-deploy command was not run: it runs then."
         )
     );
     let told_before = Record {
@@ -654,7 +807,7 @@ fn what_serves_and_could_not_be_recorded() {
     assert_eq!(
         told(&healthy, Some(&told_before)),
         format!(
-            "{serves}\nThat is recorded, but the image parameter may not be written: The table is gone. Start the release again: it changes no service of stack shop. Until then an update of the stack may bring an earlier image into service. The post-deploy command was not run: run it by hand."
+            "{serves} That is recorded, but the image parameter may not be written.\nThe table is gone. Start the release again: it changes no service of stack shop. Until then an update of the stack may bring an earlier image into service. The post-deploy command was not run: run it by hand."
         )
     );
     let restored = input(json!({
@@ -663,7 +816,7 @@ fn what_serves_and_could_not_be_recorded() {
     }));
     assert_eq!(
         told(&restored, None),
-        "Stack shop runs the release v1 (shop-v1-1) again.\nThat could not be recorded: The table is gone. Start the rollback again: it changes no service of stack shop. Until then a rollback passes over what runs, and an update of the stack may replace it."
+        "Stack shop runs the release v1 (shop-v1-1) again. The rollback was asked for by a person. That could not be recorded.\nThe table is gone. Start the rollback again: it changes no service of stack shop. Until then a rollback passes over what runs, and an update of the stack may replace it."
     );
     let rolled_back = input(json!({
         "health": health("rolledBack"), "target": before(false), "rollback": health("succeeded"),
@@ -671,7 +824,7 @@ fn what_serves_and_could_not_be_recorded() {
     }));
     let said = told(&rolled_back, None);
     assert!(
-        said.ends_with("\nThat could not be recorded: The table is gone. An alarm may roll stack shop back once more until its next release succeeds."),
+        said.ends_with("\nThe table is gone. An alarm may roll stack shop back once more until its next release succeeds."),
         "{said}"
     );
 }

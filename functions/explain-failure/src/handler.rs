@@ -1,7 +1,7 @@
 use crate::failure::Failure;
 use crate::tasks;
 use aws_sdk_ecs::types::{DesiredStatus, Service, Task};
-use bluegreen_contract::{ExplainFailureInput, Health, UpdatedService, cut, parse};
+use bluegreen_contract::{ExplainFailureInput, Health, UpdatedService, cut, parse, sentence};
 use bluegreen_ecs::{describe_services, describe_task_definition};
 use bluegreen_runtime::{AwsRequestFailed, failed};
 use serde_json::Value;
@@ -26,16 +26,32 @@ pub(crate) async fn handle(clients: &Clients, payload: Value) -> Result<Health, 
     let asked = update.services.iter();
     let asked = asked.map(|service| (service.cluster.as_str(), service.service.as_str()));
     let described = describe_services(&clients.ecs, asked).await?;
-    let mut told = vec![health.cause.clone()];
+    let mut told = Vec::new();
     for updated in &update.services {
-        if told.len() > MOST_SERVICES {
+        if told.len() == MOST_SERVICES {
             break;
         }
         let service = described.get(&updated.service);
         told.extend(explain(clients, updated, service, update.at).await?);
     }
-    let cause = cut(&told.join("\n"), LENGTH);
+    let crash = told.iter().find_map(|told| told.crash.as_deref());
+    let mut cause = match crash {
+        Some(crash) => format!("{crash} {}", health.cause),
+        None => health.cause.clone(),
+    };
+    for Explained { text, .. } in told {
+        cause.push('\n');
+        cause.push_str(&text);
+    }
+    let cause = cut(&cause, LENGTH);
     Ok(Health { cause, ..health })
+}
+
+/// What is known of the failure of one service.
+struct Explained {
+    text: String,
+    /// Which container crashed, and what it said itself: a sentence for the first line of the cause.
+    crash: Option<String>,
 }
 
 /// `None` where nothing of the service speaks of a failure.
@@ -44,7 +60,7 @@ async fn explain(
     updated: &UpdatedService,
     service: Option<&Service>,
     since: i64,
-) -> Result<Option<String>, AwsRequestFailed> {
+) -> Result<Option<Explained>, AwsRequestFailed> {
     let stopped = stopped(&clients.ecs, updated).await?;
     let failed = tasks::failed(&stopped, &updated.task_definition);
     let mut lines = tasks::reasons(&failed);
@@ -56,11 +72,13 @@ async fn explain(
     }
     let name = updated.service.rsplit('/').next().unwrap_or_default();
     let mut text = format!("Service {name}:\n- {}", lines.join("\n- "));
-    if let Some(log) = log(clients, &failed, updated).await? {
+    let log = log(clients, &failed, updated).await?;
+    if let Some(log) = &log {
         text.push('\n');
-        text.push_str(&log);
+        text.push_str(&log.text);
     }
-    Ok(Some(text))
+    let crash = log.and_then(|log| log.crash);
+    Ok(Some(Explained { text, crash }))
 }
 
 /// ECS tells of stopped tasks for about an hour.
@@ -96,19 +114,25 @@ async fn log(
     clients: &Clients,
     failed: &[&Task],
     updated: &UpdatedService,
-) -> Result<Option<String>, AwsRequestFailed> {
-    let crashed = failed
-        .iter()
-        .find_map(|task| Some((task.task_arn()?, tasks::crashed(task)?.name()?)));
-    let Some((task, container)) = crashed else {
+) -> Result<Option<Explained>, AwsRequestFailed> {
+    let crashed = failed.iter().find_map(|task| {
+        let crashed = tasks::crashed(task)?;
+        Some((task.task_arn()?, crashed.name()?, crashed.exit_code()?))
+    });
+    let Some((task, container, code)) = crashed else {
         return Ok(None);
     };
     let described = describe_task_definition(&clients.ecs, &updated.task_definition).await?;
     let location = bluegreen_logs::location(&described.task_definition, container, task);
     let excerpt = bluegreen_logs::excerpt(&clients.logs, location.as_ref()).await;
-    Ok(Some(format!(
-        "Container {container} of task {task}. {excerpt}"
-    )))
+    let own = excerpt.error.iter().map(|error| format!(": {error}"));
+    Ok(Some(Explained {
+        text: format!("Container {container} of task {task}. {excerpt}"),
+        crash: Some(sentence(&format!(
+            "Container {container} exited with code {code}{}",
+            own.collect::<String>()
+        ))),
+    }))
 }
 
 #[cfg(test)]

@@ -103,7 +103,8 @@ async fn the_cause_says_why_tasks_stopped_and_what_the_container_wrote_last() {
     let health = handle(&clients, event()).await.unwrap();
 
     let mut lines = health.cause.lines();
-    assert_eq!(lines.next(), Some(CAUSE));
+    let first = format!("Container web exited with code 2: unknown option --prot. {CAUSE}");
+    assert_eq!(lines.next(), Some(first.as_str()));
     assert_eq!(lines.next(), Some("Service web:"));
     for told in [
         "- 1 task: Essential container in task exited. Container web exited with code 2.",

@@ -23,6 +23,7 @@ pub(crate) fn plan(action: Action) -> Plan {
             },
             repository: (!rolls_back).then(|| "shop".to_owned()),
             tag: None,
+            images_before: vec![],
             commit: None,
             commit_url: None,
             digest: (!rolls_back).then(|| DIGEST.to_owned()),

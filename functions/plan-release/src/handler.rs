@@ -228,6 +228,7 @@ async fn deploy(
         &unit,
         allowed.limits.deployment_seconds,
     ));
+    let images_before = images(&unit, &[&repository]);
     Ok(Plan {
         notes,
         action: match (runs, &migration) {
@@ -257,6 +258,7 @@ async fn deploy(
             repository: Some(repository),
             digest: Some(digest),
             image,
+            images_before,
             commit: bluegreen_ecr::commit(&image_configs),
             commit_url: bluegreen_ecr::commit_url(&image_configs),
             ..release
@@ -280,7 +282,10 @@ async fn rollback(
     Ok(Plan {
         action: Action::Rollback,
         reason: format!("Stack {} is to go back to an earlier release.", stack.name),
-        release,
+        release: Release {
+            images_before: images(&unit, &repositories),
+            ..release
+        },
         ending: None,
         image_parameters: image_parameters::of(&stack, &unit, &repositories),
         services: planned(&unit, &repositories),
@@ -332,6 +337,15 @@ fn without_circuit_breaker(unit: &[AppService], deployment_seconds: u32) -> Opti
             without.join(", ")
         )
     })
+}
+
+/// The images of the repositories that the services run, each once, in order.
+fn images(unit: &[AppService], repositories: &[&str]) -> Vec<String> {
+    let images: BTreeSet<&str> = unit
+        .iter()
+        .flat_map(|service| service.images_of(repositories))
+        .collect();
+    images.into_iter().map(str::to_owned).collect()
 }
 
 /// Names of the alarms of all services, each once, in order.

@@ -538,7 +538,7 @@ async fn a_tag_is_planned_as_a_digest_for_all_services_of_the_repository() {
             "reason": format!("2 of 2 services of stack demo do not run {} yet.", pinned()),
             "release": {
                 "stack": "demo", "action": "deploy", "repository": "demo", "tag": "v2",
-                "digest": DIGEST, "image": pinned(), "commit": null, "commitUrl": null,
+                "digest": DIGEST, "image": pinned(), "imagesBefore": [image("demo:v1")], "commit": null, "commitUrl": null,
                 "record": format!("release#{START}#demo-v2-1"),
                 "order": format!("2026-01-31T12:00:05#{START}"),
                 "startedAt": START, "pushedAt": null, "startedBy": "a person",
@@ -1071,7 +1071,8 @@ async fn a_rollback_is_planned_for_the_services_as_they_are_now() {
             "reason": "Stack demo is to go back to an earlier release.",
             "release": {
                 "stack": "demo", "action": "rollback", "repository": null, "tag": null,
-                "digest": null, "image": null, "commit": null, "commitUrl": null,
+                "digest": null, "image": null,
+                "imagesBefore": [pinned(), image("tools:v1")], "commit": null, "commitUrl": null,
                 "record": format!("release#{START}#demo-v2-1"),
                 "order": format!("2026-01-31T12:00:05#{START}"),
                 "startedAt": START, "pushedAt": null, "startedBy": "a person",

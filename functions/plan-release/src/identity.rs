@@ -38,6 +38,7 @@ pub(crate) fn release(
         tag: request.tag.clone(),
         digest: None,
         image: None,
+        images_before: vec![],
         commit: None,
         commit_url: None,
         record: format!("release#{started_at}#{}", execution.name()),

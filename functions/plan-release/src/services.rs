@@ -126,10 +126,23 @@ impl AppService {
 
     /// Names of the containers with an image of one of the repositories.
     pub(crate) fn containers_of(&self, repositories: &[&str]) -> Vec<&str> {
-        self.ecr_containers()
-            .filter(|(_, image)| repositories.contains(&image.repository))
-            .map(|(name, _)| name)
-            .collect()
+        let containers = self.with_image_of(repositories);
+        containers.map(|container| &*container.name).collect()
+    }
+
+    /// The images of those containers, as the revision names them.
+    pub(crate) fn images_of(&self, repositories: &[&str]) -> impl Iterator<Item = &str> {
+        let containers = self.with_image_of(repositories);
+        containers.map(|container| &*container.image)
+    }
+
+    fn with_image_of(&self, repositories: &[&str]) -> impl Iterator<Item = &Container> {
+        self.containers().filter(|container| {
+            let image = EcrImage::parse(&container.image);
+            image.is_some_and(|image| {
+                self.is_beside(&image) && repositories.contains(&image.repository)
+            })
+        })
     }
 
     /// On which its tasks run; `None` where that is left to the instances.

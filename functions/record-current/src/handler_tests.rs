@@ -1,5 +1,7 @@
 use super::*;
-use crate::samples::{EXECUTION, PARAMETER, RECORD, deployed, event, restored, rolled_back};
+use crate::samples::{
+    EXECUTION, PARAMETER, RECORD, deployed, event, restored, restored_before, rolled_back,
+};
 use aws_sdk_dynamodb::operation::get_item::GetItemOutput;
 use aws_sdk_dynamodb::operation::transact_write_items::TransactWriteItemsOutput;
 use aws_sdk_dynamodb::types::AttributeValue;
@@ -87,6 +89,7 @@ async fn what_serves_is_written_by_its_digest_before_a_command_runs() {
         (deployed(), "registry/shop@sha256:2", true),
         (event(json!({})), "registry/shop@sha256:2", false),
         (restored(), "registry/shop@sha256:1", false),
+        (restored_before(), "registry/shop:old", false),
         (rolled_back(), "registry/shop@sha256:1", false),
     ] {
         let (written, put) = (writes(), puts(image));

@@ -81,3 +81,16 @@ pub(crate) fn restored() -> Value {
     }
     restored
 }
+
+/// A rollback that was asked for to what ran before the first release.
+pub(crate) fn restored_before() -> Value {
+    let mut restored = restored();
+    let target = &mut restored["target"];
+    target["release"] = Value::Null;
+    target["first"] = json!({
+        "record": "release#2025-12-01T00:00:00.000Z#shop-v1-1", "repository": "shop", "tag": "v1",
+        "digest": "sha256:1"
+    });
+    target["serving"] = json!({"repository": "shop", "image": "registry/shop:old"});
+    restored
+}

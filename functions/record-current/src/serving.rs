@@ -3,13 +3,13 @@
 //! | the release | of which the table is told | the image that serves |
 //! |---|---|---|
 //! | rolled the services back, as it was asked to | the release that is restored | that one's |
+//! | did so, and there is no earlier release | what ran before the first one | what ran then, where that is known and one image |
 //! | failed and rolled the services back | what ran before | the last good release's |
 //! | updated the services, or verified them | this release | its own |
 //! | found that the services run its image | that it was asked for again | its own |
 
 use bluegreen_contract::{
-    Command, GoodRelease, InvalidInput, RecordCurrentInput, ServingImage, UpdatedServices,
-    WantedRevision,
+    Command, Goal, InvalidInput, RecordCurrentInput, ServingImage, UpdatedServices, WantedRevision,
 };
 use bluegreen_release::Serves;
 
@@ -18,7 +18,7 @@ use bluegreen_release::Serves;
 pub(crate) enum Served<'a> {
     Deployment(&'a UpdatedServices),
     Rollback {
-        target: &'a GoodRelease,
+        target: Goal<'a>,
         back: &'a UpdatedServices,
     },
     Before {
@@ -39,7 +39,7 @@ impl<'a> Served<'a> {
             .rolled_back
             .as_ref()
             .ok_or_else(|| lacks("rolledBack"))?;
-        match (target.requested, &target.release) {
+        match (target.requested, target.goal()) {
             (false, _) => Ok(Self::Before { back }),
             (true, Some(target)) => Ok(Self::Rollback { target, back }),
             (true, None) => Err(lacks("target.release")),
@@ -76,7 +76,7 @@ impl<'a> Served<'a> {
                 from: update.at,
             },
             Self::Rollback { target, back } => Serves::Rollback {
-                target,
+                target: *target,
                 services,
                 from: back.at,
             },

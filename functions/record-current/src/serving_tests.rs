@@ -1,5 +1,5 @@
 use super::*;
-use crate::samples::{deployed, event, restored, rolled_back};
+use crate::samples::{deployed, event, restored, restored_before, rolled_back};
 use bluegreen_contract::parse;
 use serde_json::{Value, json};
 
@@ -29,6 +29,27 @@ fn a_rollback_that_was_asked_for_serves_the_image_of_its_target() {
         served.image(&input).unwrap().image,
         "registry/shop@sha256:1"
     );
+}
+
+#[test]
+fn a_rollback_to_what_ran_before_the_first_release_serves_the_image_of_then() {
+    let mut event = restored_before();
+    let before = input(event.clone());
+    let served = Served::of(&before).unwrap();
+    let Served::Rollback {
+        target: Goal::Before(first),
+        ..
+    } = served
+    else {
+        panic!("{served:?}");
+    };
+    assert_eq!(first.tag.as_deref(), Some("v1"));
+    assert_eq!(served.image(&before).unwrap().image, "registry/shop:old");
+    assert_eq!(served.post_deploy(&before), None);
+    // Several images ran.
+    event["target"]["serving"] = Value::Null;
+    let several = input(event);
+    assert_eq!(Served::of(&several).unwrap().image(&several), None);
 }
 
 #[test]

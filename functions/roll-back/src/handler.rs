@@ -92,7 +92,7 @@ async fn begin(table: &Table, input: &RollBackInput, call: &LambdaCall) -> Resul
         changing: Changing::Rollback,
         before: Some(&input.before),
         services: Some(&target.services),
-        target: target.release.as_ref().filter(|_| target.requested),
+        target: target.goal().filter(|_| target.requested),
         call,
     };
     table

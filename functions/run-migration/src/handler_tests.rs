@@ -127,16 +127,18 @@ impl Releases {
     }
 }
 
-/// Names and texts that an update sets: `SET #n0 = :v0, #n1 = :v1`.
+/// Names and texts that an update sets: `SET #n0 = :v0, #n1 = if_not_exists(#n1, :v1) REMOVE #n2`.
 fn set_by(update: &Update) -> Vec<(String, String)> {
     let names = update.expression_attribute_names().unwrap();
     let values = update.expression_attribute_values().unwrap();
-    let set = update.update_expression().strip_prefix("SET ").unwrap();
-    let pairs = set.split(", ").filter_map(|pair| pair.split_once(" = "));
+    let set = update.update_expression().strip_prefix("SET #").unwrap();
+    let set = set.split(" REMOVE ").next().unwrap();
+    let pairs = set.split(", #").filter_map(|pair| pair.split_once(" = "));
     pairs
         .filter_map(|(name, value)| {
-            let text = values.get(value)?.as_s().ok()?;
-            Some((names[name].clone(), text.clone()))
+            let value = &value[value.find(':')?..].trim_end_matches(')');
+            let text = values.get(*value)?.as_s().ok()?;
+            Some((names[&format!("#{name}")].clone(), text.clone()))
         })
         .collect()
 }

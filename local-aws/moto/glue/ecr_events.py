@@ -1,11 +1,13 @@
-"""Events of ECR, and tags that move.
+"""Events of ECR, tags that move, and images that are not there.
 
 Holes in moto 5.2.5: PutImage and BatchDeleteImage emit no event; the digest of an image pushed
 without one is the hash of its layers' digests, not of its manifest; an image whose only tag
 moves to another one is deleted, where in ECR it stays, untagged, and is found by its digest; an
-image without a tag, such as one of an index, cannot be pushed where tags are immutable with exceptions.
+image without a tag, such as one of an index, cannot be pushed where tags are immutable with exceptions;
+a failure of BatchGetImage does not name the digest that was asked for.
 
 https://docs.aws.amazon.com/AmazonECR/latest/userguide/ecr-eventbridge.html
+https://docs.aws.amazon.com/AmazonECR/latest/APIReference/API_ImageFailure.html
 """
 
 import json
@@ -53,10 +55,26 @@ def _take_tag(backend: ECRBackend, repository_name: str, tag: str, keep: str) ->
 
 
 def install() -> None:
-    """Makes pushes and deletions events."""
+    """Makes pushes and deletions events, and names the images that are not there."""
+    get = ECRBackend.batch_get_image
     resolve = ECRBackend._resolve_image_tag_mutability
     put = ECRBackend.put_image
     delete = ECRBackend.batch_delete_image
+
+    def batch_get_image(
+        self: ECRBackend,
+        repository_name: str,
+        registry_id: str | None = None,
+        image_ids: list[dict[str, Any]] | None = None,
+    ) -> dict[str, Any]:
+        if not image_ids:
+            return get(self, repository_name, registry_id, image_ids)
+        images, failures = [], []
+        for image_id in image_ids:
+            answer = get(self, repository_name, registry_id, [image_id])
+            images += answer["images"]
+            failures += [{**one, "imageId": image_id} for one in answer["failures"]]
+        return {"images": images, "failures": failures}
 
     def resolve_image_tag_mutability(
         self: ECRBackend, repository: Repository, tag: str | None
@@ -114,6 +132,7 @@ def install() -> None:
             )
         return answer
 
+    ECRBackend.batch_get_image = batch_get_image
     ECRBackend._resolve_image_tag_mutability = resolve_image_tag_mutability
     ECRBackend.put_image = put_image
     ECRBackend.batch_delete_image = batch_delete_image

@@ -106,3 +106,14 @@ class Events(GlueTest):
         self.assertEqual(found["failures"], [])
         digests = [image["imageId"]["imageDigest"] for image in found["images"]]
         self.assertEqual(digests, [digest(manifest(4)), digest(manifest(5))])
+
+    def test_an_image_that_is_not_there_is_named_as_it_was_asked_for(self) -> None:
+        self.push(manifest(6), imageTag="v6")
+        asked = [{"imageDigest": digest(manifest(7))}, {"imageTag": "v7"}]
+        found = self.client("ecr").batch_get_image(
+            repositoryName=self.repository, imageIds=[{"imageTag": "v6"}, *asked]
+        )
+        self.assertEqual(len(found["images"]), 1)
+        self.assertEqual([one["imageId"] for one in found["failures"]], asked)
+        codes = {one["failureCode"] for one in found["failures"]}
+        self.assertEqual(codes, {"ImageNotFound"})

@@ -46,6 +46,8 @@ def handler(event, context):
             raise
         record = {}
     ended = Ended(event, record)
+    if ended.error:
+        ended.serves = serves(release["stack"])
     answer = outcome(event, record, ended.verdict, ended.reason(), ended.error)
     try:
         close(event, ended, answer, now)
@@ -59,6 +61,15 @@ def handler(event, context):
         # Who waits looks again by itself.
         pass
     return answer
+
+
+def serves(stack):
+    """The record of the release that serves."""
+    try:
+        key = table.turn(stack).get("currentRecord")
+        return key and table.record(stack, key)
+    except AwsRequestFailed:
+        return None
 
 
 def said(failure):
@@ -81,7 +92,7 @@ class Ended:
     def __init__(self, event, record):
         self.event, self.record, self.plan = event, record, event["plan"]
         self.release, self.failure = self.plan["release"], event["failure"]
-        self.health, self.target = event["health"], event["target"]
+        self.health, self.target, self.serves = event["health"], event["target"], None
         self.began = self.what_began()
         self.verdict, self.error = self.judge()
 
@@ -172,6 +183,9 @@ class Ended:
         if self.target:
             good = self.target["release"]
             back_to = f"the release {good['tag'] or good['digest']}" if good else "what ran before"
+        elif self.failure and self.serves:
+            parts.insert(0, f"{tag} was not deployed. {self.serves.get('tag')} serves.")
+        if self.target:
             parts.append(f"All services of stack {stack} are rolled back to {back_to}.")
         if self.plan["ending"]:
             parts.append(self.plan["reason"])

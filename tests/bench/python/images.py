@@ -5,6 +5,7 @@ import re
 import shlex
 from urllib.request import urlopen
 
+import task_definition
 from clients import client
 from failures import AwsRequestFailed, AwsRequests
 
@@ -58,6 +59,43 @@ def batch_get(repository, ids):
             code, reason = failure["failureCode"], failure["failureReason"]
             raise AwsRequestFailed("ecr:BatchGetImage", repository, code, reason)
     return answer["images"]
+
+
+def missing(references):
+    """Those that nobody can pull any more."""
+    by_repository = {}
+    for reference in references:
+        if match := task_definition.IMAGE.fullmatch(reference):
+            by_repository.setdefault(match["repository"], {})[reference] = id_of(match)
+    lost = []
+    for repository, ids in sorted(by_repository.items()):
+        out_of_reach = unreachable(repository, list(ids.values()))
+        lost += [reference for reference, one in ids.items() if one in out_of_reach]
+    return lost
+
+
+def unreachable(repository, ids):
+    try:
+        with AwsRequests("ecr:BatchGetImage", repository):
+            answer = ecr.batch_get_image(
+                repositoryName=repository, imageIds=ids, acceptedMediaTypes=MANIFESTS
+            )
+    except AwsRequestFailed as failure:
+        if failure.code == "RepositoryNotFoundException":
+            return ids
+        raise
+    return [
+        failure["imageId"]
+        for failure in answer.get("failures", [])
+        if failure["failureCode"] in ("ImageNotFound", "ImageInaccessible")
+    ]
+
+
+def id_of(match):
+    """What a task that starts asks for."""
+    if match["digest"]:
+        return {"imageDigest": match["digest"]}
+    return {"imageTag": match["tag"] or "latest"}
 
 
 def platform_of(definition):

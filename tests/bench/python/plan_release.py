@@ -11,6 +11,7 @@ import table
 import task_definition
 from clients import client
 from failures import AwsRequestFailed, AwsRequests, InvalidInput, check
+from services import rollout
 
 cloudformation = client("cloudformation")
 ecr = client("ecr")
@@ -39,7 +40,7 @@ FIELDS = {
         "pushedAt",
         "startedBy",
     ),
-    "rollback": ("to", "startedBy", "alarm"),
+    "rollback": ("to", "force", "startedBy", "alarm"),
 }
 DAY = 24 * 3600
 # The stack's output for each limit, with its lowest and its highest number.
@@ -130,6 +131,8 @@ def survey(request, release, known, image_configs):
         return not_deployed_to(release, str(failure))
     image = plan.pop("image")
     plan["release"] = {**release, **image}
+    if images_before := plan.pop("imagesBefore"):
+        plan["release"]["imagesBefore"] = images_before
     if release["ignoreAlarms"] and release["action"] == "deploy":
         plan["alarms"] = []
     plan["revisions"] = [service.revision for service in services]
@@ -362,6 +365,9 @@ def common(stack, unit, repositories):
         "ending": None,
         "imageParameters": image_parameters(stack, unit, repositories),
         "services": [service.planned(repositories) for service in unit],
+        "imagesBefore": sorted(
+            {image for service in unit for image in service.containers_of(repositories, "image")}
+        ),
         "alarms": sorted({alarm for service in unit for alarm in service.alarms}),
         "healthCheckUrl": stack.health_check_url(),
         "update": None,
@@ -505,7 +511,7 @@ class Service:
         self.controller = described.get("deploymentController", {}).get("type", "ECS")
         alarms = described.get("deploymentConfiguration", {}).get("alarms", {})
         self.alarms = alarms.get("alarmNames", []) if alarms.get("enable") else []
-        self.is_settled = services.rollout(described) == "COMPLETED"
+        self.is_settled = rollout(described) == "COMPLETED"
         if "taskDefinition" not in described:
             self.check_controller()
         definition = described["taskDefinition"]
@@ -528,8 +534,8 @@ class Service:
     def repositories(self):
         return {repository for _, repository in self.ecr_containers()}
 
-    def containers_of(self, repositories):
-        return [c["name"] for c, candidate in self.ecr_containers() if candidate in repositories]
+    def containers_of(self, repositories, key="name"):
+        return [c[key] for c, candidate in self.ecr_containers() if candidate in repositories]
 
     def image(self, repository, digest):
         for container, candidate in self.ecr_containers():

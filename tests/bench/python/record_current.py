@@ -16,7 +16,7 @@ def handler(event, context):
     plan, target = event["plan"], event["target"]
     if target and not event["rolledBack"]:
         raise InvalidInput("`rolledBack`: it is null after a rollback")
-    if target and target["requested"] and not target["release"]:
+    if target and target["requested"] and not (target["release"] or target["first"]):
         raise InvalidInput("`target.release`: it is null after a rollback")
     stack, call = plan["release"]["stack"], table.call_of(context)
     with table.finishing(stack, call, only_after=AwsRequestFailed):
@@ -64,10 +64,9 @@ def serves(event, now, call):
             return [of_turn, of_record.set(**succeeded, image=release["image"])]
         if not target["requested"]:
             return [of_turn.set(rolledBackAt=now), of_record.set(services=services)]
-        good = target["release"]
+        good = target["release"] or {**target["first"], "record": None, "digest": "none"}
         of_turn.set_all({f"verified:{good['repository']}": good["digest"], **current})
-        restored = {key: good[key] for key in ("restores", "repository", "digest", "image", "tag")}
-        of_record.set(**succeeded, **restored)
+        table.restoring(of_record.set(**succeeded), target)
         return [of_turn.set(rolledBackAt=now), of_record, *take_back(turn, release, good)]
 
     table.change_own(stack, execution, decide)
@@ -82,7 +81,9 @@ def take_back(turn, release, good):
     if (former["verdict"], former["repository"]) != ("succeeded", good["repository"]):
         return []
     update = table.Update(release["stack"], key, {"verdict": "succeeded"})
-    return [update.set(verdict="rolledBack", rolledBackBy=release["record"])]
+    by = f"the alarm {release['alarm']['name']}" if release["alarm"] else release["startedBy"]
+    cause = f"It was taken back by {by}.\n{former.get('cause', '')}"
+    return [update.set(verdict="rolledBack", rolledBackBy=release["record"], cause=cause)]
 
 
 def image_of(plan, target):

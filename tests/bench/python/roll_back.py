@@ -30,6 +30,7 @@ def handler(event, context):
         call,
         before=event["before"],
         services=wanted,
+        target=event["target"] if event["target"]["requested"] else None,
     )
     with table.finishing(event["release"]["stack"], call):
         answers = roll_all_back(wanted, event["release"]["stack"], event["execution"]["id"])

@@ -244,16 +244,19 @@ def check_alone(turn, stack, own=None):
         raise CallInProgress(f"An earlier call may still change stack {stack}")
 
 
-def begin(release, execution, changing, call, before=None, services=None):
+def begin(release, execution, changing, call, before=None, services=None, target=None):
     """Tells what is about to change, which proves that the turn is this execution's."""
 
     def decide(turn):
         record = Update(release["stack"], release["record"]).set(
             changing=changing,
-            before=before and compact(before),
             services=services and compact(services),
             image=release["image"],
         )
+        images = before and compact(release.get("imagesBefore", []))
+        record.set_first(before=before and compact(before), imagesBefore=images)
+        if target:
+            restoring(record, target)
         if changing == "rollback" or services is not None:
             record.set_first(touched=execution["redrives"])
         record.remove("awaits")
@@ -262,6 +265,16 @@ def begin(release, execution, changing, call, before=None, services=None):
 
     with finishing(release["stack"], call, only_after=AwsRequestFailed):
         change_own(release["stack"], execution, decide)
+
+
+def restoring(record, target):
+    """What a rollback brings back that was asked for."""
+    good, first = target["release"], target["first"]
+    if good:
+        keys = ("restores", "repository", "digest", "image", "tag")
+        return record.set(**{key: good[key] for key in keys}).remove("restoresBefore")
+    record.set(repository=first["repository"], restoresBefore=first["record"])
+    return record.remove("restores", "digest", "image", "tag")
 
 
 def begin_settling(release, execution, until):

@@ -175,6 +175,8 @@ class Seen:
     def open(self, record, now):
         seen = record.get("verdict")
         own = table.Update(self.stack, self.release["record"], {"verdict": seen})
+        if seen and "touched" not in record:
+            own.remove("before", "imagesBefore")
         if seen == "succeeded":
             return own
         facts = table.facts(self.release, self.me["execution"], RETENTION_DAYS)

@@ -41,6 +41,7 @@ fn push(name: &str, repository: &str, second: u8) -> TakeTurnInput {
             action: RequestedAction::Deploy,
             repository: Some(repository.to_owned()),
             tag: None,
+            images_before: vec![],
             commit: None,
             commit_url: None,
             digest: Some(name.to_owned()),

@@ -1,7 +1,7 @@
 use crate::items::{Items, Shared};
 use crate::process::{Process, Stage};
 use crate::releases::{Scenario, releases};
-use bluegreen_contract::{Execution, GoodRelease, RequestedAction, TakeTurnInput};
+use bluegreen_contract::{Execution, Goal, GoodRelease, RequestedAction, TakeTurnInput};
 use bluegreen_release::memory::Memory;
 use bluegreen_release::transactions::{self, Dead};
 use bluegreen_release::turn::{Holder, Life, Seen, Step, TURN, Turn, Who, step};
@@ -399,7 +399,7 @@ impl Turns {
                 from: now,
             },
             RequestedAction::Rollback => Serves::Rollback {
-                target: &target,
+                target: Goal::Release(&target),
                 services: &[],
                 from: now,
             },

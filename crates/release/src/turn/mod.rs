@@ -138,12 +138,12 @@ impl Turn {
     /// Reads the stack's item; one that is not there is the turn of a stack without releases.
     #[must_use]
     pub fn from_item(item: &Item) -> Self {
-        let digest = |name| text(item, name).filter(|digest| digest != NO_DIGEST);
+        let digest = |name: &str| text(item, name).filter(|digest| digest != NO_DIGEST);
         let of_each = |prefix: &str| {
             item.keys()
                 .filter_map(|name| {
                     let repository = name.strip_prefix(prefix)?;
-                    Some((repository.to_owned(), text(item, name)?))
+                    Some((repository.to_owned(), digest(name)?))
                 })
                 .collect()
         };

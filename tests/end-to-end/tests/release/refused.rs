@@ -86,6 +86,12 @@ pub(crate) async fn a_failing_migration_leaves_the_service_alone(account: &Accou
 
     let own_error = "column \"slug\" of relation \"posts\" does not exist";
     assert_failed(&end, "MigrationFailed", &[own_error, "exit"]);
+    // A list shows the first line: the image that failed, the migration's own error and what runs on.
+    let first = end.cause.lines().next().unwrap_or_default();
+    for words in ["v2 was not deployed", own_error, "v1 (", "runs on."] {
+        assert!(first.contains(words), "no {words:?} in {first}");
+    }
+    assert!(!first.contains("arn:"), "{first}");
     assert_eq!(application.applied_migrations().await?, ["1"]);
     running.assert_untouched().await
 }

@@ -44,6 +44,10 @@ async fn is_rolled_back(
     for told in why.iter().chain(&[application.service()]) {
         assert!(end.cause.contains(told), "no {told:?} in {end:?}");
     }
+    let first = end.cause.lines().next().unwrap_or_default();
+    for told in ["v2 was rolled back", "v1 (", "runs again."] {
+        assert!(first.contains(told), "no {told:?} in {first}");
+    }
     assert_runs(&application, &posts.digest()).await?;
     assert_eq!(application.heading().await?, "Posts");
     // The migration stays: version 1 works with it.

@@ -38,17 +38,183 @@ impl<'a> Released<'a> {
         self.account.start_execution(input).await?.end().await
     }
 
-    /// Lets the alarm on errors fire, and finds the execution that it started: the `count`-th
-    /// rollback of the stack.
     async fn alarm_fires(&self, count: usize) -> Result<Execution> {
-        let alarm = self.application.alarm("ErrorAlarm").await?;
-        // An alarm that is in ALARM already does not fire again.
-        alarm.calm().await?;
-        alarm.raise().await?;
-        let stack = self.application.name();
-        let account = self.account;
-        account.execution_of_alarm(stack, alarm.name(), count).await
+        alarm_fires(self.account, &self.application, count).await
     }
+}
+
+/// Lets the alarm on errors fire, and finds the execution that it started: the `count`-th rollback of
+/// the stack.
+async fn alarm_fires(
+    account: &Account,
+    application: &Application<'_>,
+    count: usize,
+) -> Result<Execution> {
+    let alarm = application.alarm("ErrorAlarm").await?;
+    // An alarm that is in ALARM already does not fire again.
+    alarm.calm().await?;
+    alarm.raise().await?;
+    let stack = application.name();
+    account.execution_of_alarm(stack, alarm.name(), count).await
+}
+
+/// An application that ran before the pipeline knew it, as its stack made it.
+struct Adopted<'a> {
+    account: &'a Account,
+    application: Application<'a>,
+    /// What its stack has made.
+    revision: String,
+    image: String,
+}
+
+impl<'a> Adopted<'a> {
+    async fn new(account: &'a Account, name: &str, parameters: &[(&str, &str)]) -> Result<Self> {
+        let posts = VersionSpec::posts().build(account.websvc())?;
+        let application = account
+            .create_application_with(name, &posts, parameters)
+            .await?;
+        Ok(Self {
+            account,
+            revision: application.task_definition().await?,
+            image: application.service_state().await?.image,
+            application,
+        })
+    }
+
+    /// It runs what it ran then, as if there had never been a release.
+    async fn assert_is_back(&self) -> Result<()> {
+        let application = &self.application;
+        assert_eq!(application.task_definition().await?, self.revision);
+        assert_eq!(application.latest_of_its_family().await?, self.revision);
+        let state = application.service_state().await?;
+        assert!(state.is_at_rest(), "{state:?}");
+        assert_eq!(application.heading().await?, "Posts");
+        // An update of the stack brings nothing else.
+        let parameter = format!("/bluegreen/{}/image", application.name());
+        let get = ["ssm", "get-parameter", "--name", &parameter];
+        let value = ["--query", "Parameter.Value", "--output", "text"];
+        let written = self.account.cli().run(get.iter().chain(&value)).await?;
+        assert_eq!(written, self.image);
+        let records = self.account.releases(application.name()).await?;
+        let of_release = records.iter().find(|record| record["tag"] == "v2");
+        let of_release = of_release.context("the first release has a record")?;
+        assert_eq!(of_release["verdict"], "rolledBack", "{records:?}");
+        let mut rollbacks = records.iter().filter(|it| !it["restoresBefore"].is_null());
+        let newest = rollbacks.next().context("a rollback has a record")?;
+        assert_eq!(newest["verdict"], "succeeded", "{records:?}");
+        assert_eq!(newest["restoresBefore"], of_release["item"]);
+        Ok(())
+    }
+}
+
+/// The first push is the riskiest. Field-cases P1: a stack that the CDK had made had no net.
+pub(crate) async fn the_first_release_of_an_adopted_service_is_taken_back_by_a_person(
+    account: &Account,
+) -> Result<()> {
+    let adopted = Adopted::new(account, "adopted", &[]).await?;
+    let application = &adopted.application;
+    release_version_2(account, application).await?;
+    let visitor = application.visitor();
+    visitor.sees("MEOW MEOW").await?;
+
+    let input = json!({"stack": "adopted", "action": "rollback"});
+    let end = account.start_execution(input.clone()).await?.end().await?;
+
+    assert_eq!(end.output["verdict"], "succeeded", "{end:?}");
+    let reason = end.output["reason"].as_str().unwrap_or_default();
+    for words in [
+        "what ran before its first release v2",
+        "taken back by a person",
+    ] {
+        assert!(reason.contains(words), "no {words:?} in {end:?}");
+    }
+    adopted.assert_is_back().await?;
+    let visits = visitor.leave().await;
+    assert_eq!(visits.failed, 0, "{visits:?}");
+    assert_eq!(visits.latest, "Posts");
+
+    let again = account.start_execution(input.clone()).await?.end().await?;
+    assert_eq!(again.error, "NothingToGoBackTo", "{again:?}");
+    adopted.assert_is_back().await?;
+
+    // The same push is no stale one, and has the same net.
+    let third = VersionSpec::meow().version("3").title("Woof");
+    let third = third.build(account.websvc())?;
+    let end = application.release("v3", &third).await?;
+    assert_eq!(end.output["verdict"], "succeeded", "{end:?}");
+    assert_runs(application, &third.digest()).await?;
+    let end = account.start_execution(input).await?.end().await?;
+    assert_eq!(end.output["verdict"], "succeeded", "{end:?}");
+    adopted.assert_is_back().await
+}
+
+pub(crate) async fn the_first_release_of_an_adopted_service_is_taken_back_by_an_alarm(
+    account: &Account,
+) -> Result<()> {
+    let adopted = Adopted::new(account, "adopted-alarm", &[WATCHED]).await?;
+    let application = &adopted.application;
+    release_version_2(account, application).await?;
+
+    let end = alarm_fires(account, application, 1).await?.end().await?;
+
+    assert_eq!(end.output["verdict"], "succeeded", "{end:?}");
+    let alarm = application.alarm("ErrorAlarm").await?;
+    let by = format!("taken back by the alarm {}", alarm.name());
+    let reason = end.output["reason"].as_str().unwrap_or_default();
+    assert!(reason.contains(&by), "{end:?}");
+    adopted.assert_is_back().await?;
+
+    let end = alarm_fires(account, application, 2).await?.end().await?;
+    assert_eq!(end.output["verdict"], "nothingToRollBack", "{end:?}");
+    adopted.assert_is_back().await
+}
+
+/// A life-cycle rule keeps a number of images, whatever a stack may go back to.
+pub(crate) async fn a_release_whose_image_was_deleted_is_not_gone_back_to(
+    account: &Account,
+) -> Result<()> {
+    let released = Released::new(account, "lost-image").await?;
+    let application = &released.application;
+    let third = VersionSpec::meow().version("3").title("Woof");
+    let third = third.build(account.websvc())?;
+    let end = application.release("v3", &third).await?;
+    assert_eq!(end.output["verdict"], "succeeded", "{end:?}");
+    let records = account.releases("lost-image").await?;
+    let second = records.iter().find(|record| record["tag"] == "v2");
+    let second = second.and_then(|record| record["digest"].as_str());
+    let meow = second.context("version 2 has a digest")?;
+    let delete = [
+        "ecr",
+        "batch-delete-image",
+        "--repository-name",
+        "lost-image",
+    ];
+    let image = ["--image-ids", &format!("imageDigest={meow}")];
+    account.cli().run(delete.iter().chain(&image)).await?;
+    let executions = account.executions("lost-image").await?;
+    let first = executions.last().context("there are executions")?;
+    let visitor = application.visitor();
+    visitor.sees("Woof").await?;
+
+    let end = released.roll_back().await?;
+
+    let told = [
+        "The release v2",
+        meow,
+        "The release v1",
+        first.name(),
+        "force",
+    ];
+    assert_failed(&end, "RollbackImageNotFound", &told);
+    assert_runs(application, &third.digest()).await?;
+    let visits = visitor.leave().await;
+    assert_eq!(visits.failed, 0, "{visits:?}");
+    assert_eq!(visits.by_heading.keys().collect::<Vec<_>>(), ["Woof"]);
+
+    let back = json!({"stack": "lost-image", "action": "rollback", "to": first.name()});
+    let end = account.start_execution(back).await?.end().await?;
+    assert_eq!(end.output["verdict"], "succeeded", "{end:?}");
+    assert_runs(application, &released.posts.digest()).await
 }
 
 /// CloudFormation deregisters the revision that it replaces (aws/aws-cdk#24372).
@@ -131,6 +297,12 @@ pub(crate) async fn an_alarm_after_a_release_takes_it_back_once(account: &Accoun
     let end = released.alarm_fires(1).await?.end().await?;
     assert_eq!(end.output["verdict"], "succeeded", "{end:?}");
     assert_runs(&released.application, &released.posts.digest()).await?;
+    let alarm = released.application.alarm("ErrorAlarm").await?;
+    let by = format!("taken back by the alarm {}", alarm.name());
+    let reason = end.output["reason"].as_str().unwrap_or_default();
+    for words in ["The release v2", &by] {
+        assert!(reason.contains(words), "no {words:?} in {end:?}");
+    }
 
     let end = released.alarm_fires(2).await?.end().await?;
     assert_eq!(end.output["verdict"], "nothingToRollBack", "{end:?}");
@@ -143,6 +315,9 @@ pub(crate) async fn an_alarm_after_a_release_takes_it_back_once(account: &Accoun
     let taken_back = of_verdict("rolledBack");
     assert_eq!(taken_back.len(), 1, "{records:?}");
     assert_eq!(taken_back[0]["tag"], "v2");
+    let cause = taken_back[0]["cause"].as_str().unwrap_or_default();
+    let first = cause.lines().next().unwrap_or_default();
+    assert!(first.contains(&by), "{records:?}");
     let by_alarm = |record: &&&Value| {
         let by = record["startedBy"].as_str().unwrap_or_default();
         by.starts_with("alarm ")
