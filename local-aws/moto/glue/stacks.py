@@ -7,7 +7,8 @@ are made in no order and even by reading a stack; an update sees neither a param
 says why; outputs are empty after a change set; a parameter's previous value is lost; a
 template's URL at an address instead of a name is not understood; `AWS::NoValue` stays in lists;
 a template is no longer valid where cfn-lint has but a warning; a stack is not found by the
-physical id of one of its resources; a list that is a parameter's default is one text.
+physical id of one of its resources; a list that is the default of a parameter is one text, and the
+members of a list keep the spaces around them.
 """
 
 import copy
@@ -457,8 +458,9 @@ def load(
     resources.load_parameters()
     for name, slot in stack.template_dict.get("Parameters", {}).items():
         value = resources.resolved_parameters[name]
-        if slot["Type"] == "CommaDelimitedList" and isinstance(value, str):
-            resources.resolved_parameters[name] = value.split(",")
+        if slot["Type"] == "CommaDelimitedList":
+            members = value.split(",") if isinstance(value, str) else value
+            resources.resolved_parameters[name] = [one.strip() for one in members]
     resources._parsed_resources.update(resources.resolved_parameters)
     resources.load_conditions()
 

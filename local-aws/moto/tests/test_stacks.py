@@ -217,13 +217,18 @@ class Updates(GlueTest):
         }
         self.assertEqual(described, {"Names": "a,b", "Secret": "****", "Days": "14"})
 
-    def test_the_default_of_a_list_is_a_list(self) -> None:
+    def test_a_list_is_one_by_default_too_and_its_members_have_no_spaces_around_them(
+        self,
+    ) -> None:
+        name = unique("list")
         body = template(
-            {"Group": group(unique("list"))},
-            Parameters={"Names": {"Type": "CommaDelimitedList", "Default": "a,b"}},
+            {"Group": group(name)},
+            Parameters={"Names": {"Type": "CommaDelimitedList", "Default": "a, b"}},
             Outputs={"Joined": {"Value": {"Fn::Join": ["+", {"Ref": "Names"}]}}},
         )
-        self.assertEqual(self.outputs(self.deploy(unique("list"), body)), {"Joined": "a+b"})
+        self.assertEqual(self.outputs(self.deploy(name, body)), {"Joined": "a+b"})
+        changed = self.deploy(name, body, Names="c , d")
+        self.assertEqual(self.outputs(changed), {"Joined": "c+d"})
 
     def test_a_change_set_without_changes_fails_with_the_known_reason(self) -> None:
         name = unique("empty")
