@@ -27,7 +27,7 @@ pub use plan::{
     Action, AlarmIsNoReason, Container, Ending, ImageConfig, Limits, Migrations, Plan,
     PlanReleaseInput, PlannedService, Platform, Revision, TurnTaken,
 };
-pub use release::{EVERY_REPOSITORY, Execution, Release, name_of};
+pub use release::{EVERY_REPOSITORY, Execution, Release, name_in, name_of};
 pub use services::{
     DeregisterRevisionsInput, DeregisteredRevisions, ExplainFailureInput, Health, RollBackInput,
     UpdateServiceInput, UpdatedService, UpdatedServices, Verdict, VerifyHealthInput,

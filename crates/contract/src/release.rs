@@ -27,6 +27,12 @@ pub fn name_of(execution: &str) -> &str {
     execution.rsplit(':').next().unwrap_or(execution)
 }
 
+/// The name of a release's execution, which stands in the key of its record.
+#[must_use]
+pub fn name_in(record: &str) -> &str {
+    record.splitn(3, '#').nth(2).unwrap_or(record)
+}
+
 /// A release: what an execution brings into a stack, and its place among the others. The first plan
 /// settles all of it.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]

@@ -11,19 +11,21 @@ pub fn is_enough(service: &Service, running: i32, desired: i32) -> bool {
     running == desired || criteria(service).is_some() && running >= enough_tasks(service, desired)
 }
 
-/// How many of the desired tasks have to be healthy before ECS calls a deployment successful.
+/// How many of the desired tasks have to be healthy before ECS calls a deployment successful. ECS waits
+/// for one at least.
 #[must_use]
 pub fn enough_tasks(service: &Service, desired: i32) -> i32 {
     let percent = criteria(service).and_then(DeploymentEarlySuccessCriteria::healthy_percent);
-    percent.map_or(desired, |percent| part(desired, percent))
+    percent.map_or(desired, |percent| {
+        percent_of(desired, percent).max(1).min(desired)
+    })
 }
 
-/// Rounded up. ECS waits for one task at least.
-fn part(desired: i32, percent: i32) -> i32 {
-    let part = (i64::from(desired) * i64::from(percent) + 99).div_euclid(100);
-    i32::try_from(part)
-        .map_or(desired, |part| part.max(1))
-        .min(desired)
+/// So many per cent of a number of tasks, rounded up, as ECS does.
+#[must_use]
+pub fn percent_of(tasks: i32, percent: i32) -> i32 {
+    let part = (i64::from(tasks) * i64::from(percent) + 99).div_euclid(100);
+    i32::try_from(part).unwrap_or(i32::MAX)
 }
 
 /// Whether tasks of the revision before may run on, for two weeks at most, when ECS calls a

@@ -15,7 +15,7 @@ pub use deployments::{
     DEPLOYMENTS_BATCH, describe_deployments, goes_back_to, is_in_progress, is_over, roll_back,
     status, target, task_definitions,
 };
-pub use early_success::{enough_tasks, is_enough};
+pub use early_success::{enough_tasks, is_enough, percent_of};
 pub use rate_limit::{PATIENCE, PATIENCE_TO_REGISTER, rate_limited_client};
 pub use seen::{Seen, is_at_rest, primary, rollout, rollout_state};
 pub use started_by::started_by;

@@ -2,7 +2,7 @@
 
 use crate::Item;
 use crate::attributes::{number, text};
-use bluegreen_contract::{PlannedService, RequestedAction, WantedRevision};
+use bluegreen_contract::{PlannedService, RequestedAction, WantedRevision, name_in};
 use serde::{Deserialize, Serialize};
 
 /// How a release ended. Others are verdicts of `verify-health` and of `end-release`.
@@ -154,7 +154,7 @@ impl Record {
     /// Name of its execution, by which a person calls the release.
     #[must_use]
     pub fn name(&self) -> &str {
-        self.key.splitn(3, '#').nth(2).unwrap_or(&self.key)
+        name_in(&self.key)
     }
 }
 

@@ -9,7 +9,7 @@ use crate::turn::{DEPLOYED, Holder, MIGRATED, Migrated, NO_DIGEST, TURN, Turn, V
 use crate::{Record, Retention, Seconds};
 use bluegreen_contract::{
     Command, Execution, Goal, Migrations, PlannedService, Release, RequestedAction, TakeTurnInput,
-    WantedRevision,
+    WantedRevision, name_in,
 };
 use bluegreen_runtime::LambdaCall;
 use serde::Serialize;
@@ -281,21 +281,11 @@ pub fn started_migration(
     line: &[String],
 ) -> Option<Transaction> {
     let holder = own(turn, execution)?;
-    let mut transaction = Transaction {
-        stack: release.stack.clone(),
-        changes: vec![on_record(
-            release,
-            Attributes::default()
-                .set("migrationCommand", json(line))
-                .set("migration", task),
-        )],
-    };
-    transaction.changes.push(Change {
-        item: TURN.to_owned(),
-        conditions: as_held(holder),
-        effect: Effect::Check,
-    });
-    Some(transaction)
+    let attributes = Attributes::default()
+        .set("migrationCommand", json(line))
+        .set("migration", task);
+    let note = on_record(release, attributes);
+    Some(in_turn(&release.stack, note, holder))
 }
 
 /// Notes which migrations the stack's database has, as the image says: those of this release, whose
@@ -353,15 +343,7 @@ pub fn awaits(
         conditions: vec![],
         effect: Effect::Update(attributes),
     };
-    let has_turn = Change {
-        item: TURN.to_owned(),
-        conditions: as_held(holder),
-        effect: Effect::Check,
-    };
-    Some(Transaction {
-        stack: stack.to_owned(),
-        changes: vec![note, has_turn],
-    })
+    Some(in_turn(stack, note, holder))
 }
 
 /// Notes that nothing of an earlier release is in progress any more; `None`: this try has not the
@@ -623,10 +605,10 @@ fn take_back(former: &Record, release: &Release, target: Goal<'_>) -> Option<Cha
 
 /// Why the release is no good one any more, before what was said of it when it still was.
 fn taken_back(former: &Record, release: &Release) -> String {
-    let (_, name) = release.record.rsplit_once('#').unwrap_or_default();
     format!(
-        "It was taken back by {} ({name}).\n{}",
+        "It was taken back by {} ({}).\n{}",
         release.asked_by(),
+        name_in(&release.record),
         former.cause.as_deref().unwrap_or_default()
     )
 }
@@ -810,6 +792,19 @@ fn verified(repository: Option<&str>, digest: Option<&str>) -> Attributes {
             Attributes::default().set_some(format!("{VERIFIED}{repository}"), digest)
         }
         None => Attributes::default(),
+    }
+}
+
+/// A change that stands only if the holder still has the turn.
+fn in_turn(stack: &str, change: Change, holder: &Holder) -> Transaction {
+    let has_turn = Change {
+        item: TURN.to_owned(),
+        conditions: as_held(holder),
+        effect: Effect::Check,
+    };
+    Transaction {
+        stack: stack.to_owned(),
+        changes: vec![change, has_turn],
     }
 }
 

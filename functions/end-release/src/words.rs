@@ -6,7 +6,7 @@ use crate::verdict::{
 };
 use bluegreen_contract::{
     AlarmIsNoReason, Ending, FailedStep, Goal, GoodRelease, NamedRelease, Plan, Release,
-    RequestedAction, Target, UnwrittenImage, cut, name_of as name_of_execution,
+    RequestedAction, Target, UnwrittenImage, cut, name_in, name_of as name_of_execution,
 };
 use serde_json::Value;
 
@@ -667,9 +667,9 @@ fn named(release: &NamedRelease) -> String {
     )
 }
 
-/// Its tag or its digest, and its name, which stands in the key of its record.
+/// Its tag or its digest, and its name.
 fn in_words(tag: Option<&str>, digest: Option<&str>, record: &str) -> String {
-    let name = record.splitn(3, '#').nth(2).unwrap_or(record);
+    let name = name_in(record);
     match tag.or(digest) {
         Some(called) => format!("{called} ({name})"),
         None => name.to_owned(),

@@ -12,7 +12,7 @@ use aws_sdk_ecs::types::{
     DeploymentCircuitBreaker, DeploymentStrategy, Service, ServiceDeployment, ThresholdType,
 };
 use bluegreen_contract::UpdatedService;
-use bluegreen_ecs::primary;
+use bluegreen_ecs::{percent_of, primary};
 
 /// As many tasks of a deployment have failed one after the other as make it a failed one.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -52,8 +52,7 @@ pub(crate) fn too_many_failures(
 fn threshold(breaker: Option<&DeploymentCircuitBreaker>, desired: i32) -> i32 {
     let configured = breaker.and_then(DeploymentCircuitBreaker::threshold_configuration);
     let value = configured.map_or(50, |configured| configured.value());
-    let part = (i64::from(desired) * i64::from(value) + 99).div_euclid(100);
-    let part = i32::try_from(part).unwrap_or(i32::MAX);
+    let part = percent_of(desired, value);
     match configured.map(|configured| configured.r#type()) {
         Some(ThresholdType::Count) => value.max(1),
         Some(ThresholdType::UnboundedPercent) => part.max(1),

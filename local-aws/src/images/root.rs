@@ -86,7 +86,7 @@ mod tests {
             ("usr/bin", "bin"),
             ("/bin/busybox", "usr/bin/sh"),
             ("../../../../etc", "usr/out"),
-            ("/", "usr/root"),
+            ("/", "usr/top"),
             ("circle", "circle"),
         ] {
             symlink(target, root.join(link)).unwrap();
@@ -94,7 +94,7 @@ mod tests {
         for (path, expected) in [
             ("/bin/sh", "usr/bin/busybox"),
             ("/usr/out/passwd", "etc/passwd"),
-            ("/usr/root/bin/sh", "usr/bin/busybox"),
+            ("/usr/top/bin/sh", "usr/bin/busybox"),
             ("/bin/../x", "usr/x"),
         ] {
             let found = inside(root, Path::new(path)).unwrap();

@@ -2,7 +2,7 @@
 
 use std::path::{Path, PathBuf};
 use std::sync::OnceLock;
-use std::time::{Duration, Instant};
+use std::time::Duration;
 
 use aws_sdk_cloudwatchlogs::types::OutputLogEvent;
 use aws_sdk_ecr::types::ImageIdentifier;
@@ -19,9 +19,8 @@ use aws_sdk_elasticloadbalancingv2::types::{
 };
 use local_aws::client::{LocalAws, StartOptions, sdk_config};
 use local_aws::conformance::check_ecs_calls;
-use sha2::{Digest, Sha256};
 
-use crate::support::create_role;
+use crate::support::{create_role, digest, eventually_within, venv};
 
 pub(crate) const CLUSTER: &str = "tests";
 const LOG_GROUP: &str = "/tests";
@@ -153,12 +152,6 @@ fn calls(state: &Path) -> PathBuf {
     state.join("ecs-calls.jsonl")
 }
 
-/// The Python environment: `target/venv`, or what `VENV` names.
-fn venv() -> PathBuf {
-    let target = Path::new(env!("CARGO_MANIFEST_DIR")).join("../target");
-    std::env::var_os("VENV").map_or_else(|| target.join("venv"), PathBuf::from)
-}
-
 async fn start() -> (LocalAws, tempfile::TempDir) {
     let state = tempfile::tempdir().unwrap();
     let options = StartOptions {
@@ -186,24 +179,9 @@ async fn start() -> (LocalAws, tempfile::TempDir) {
     (running, state)
 }
 
-fn digest(content: &[u8]) -> String {
-    let hex: String = Sha256::digest(content)
-        .iter()
-        .map(|byte| format!("{byte:02x}"))
-        .collect();
-    format!("sha256:{hex}")
-}
-
 /// Waits until something is there.
-pub(crate) async fn eventually<T>(what: &str, mut look: impl AsyncFnMut() -> Option<T>) -> T {
-    let started = Instant::now();
-    loop {
-        if let Some(found) = look().await {
-            return found;
-        }
-        assert!(started.elapsed() < PATIENCE, "never: {what}");
-        tokio::time::sleep(Duration::from_millis(50)).await;
-    }
+pub(crate) async fn eventually<T>(what: &str, look: impl AsyncFnMut() -> Option<T>) -> T {
+    eventually_within(PATIENCE, what, look).await
 }
 
 pub(crate) fn network() -> NetworkConfiguration {

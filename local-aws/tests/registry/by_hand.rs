@@ -7,7 +7,8 @@ use reqwest::Method;
 use serde_json::{Value, json};
 use tokio::io::AsyncWriteExt;
 
-use crate::stand::{INDEX, MANIFEST, Stand, digest, eventually, header, refused};
+use crate::stand::{INDEX, MANIFEST, Stand, eventually, header, refused};
+use crate::support::digest;
 
 const BYTES: &str = "application/octet-stream";
 

@@ -11,6 +11,8 @@
 mod by_hand;
 mod programs;
 mod stand;
+#[path = "../support/mod.rs"]
+mod support;
 
 use std::process::ExitCode;
 

@@ -10,6 +10,7 @@ use aws_sdk_lambda::primitives::Blob;
 use aws_sdk_lambda::types::{FunctionCode, Runtime};
 use local_aws::client::{LocalAws, StartOptions};
 use serde_json::json;
+use sha2::{Digest, Sha256};
 use tokio::sync::OnceCell;
 use zip::write::SimpleFileOptions;
 
@@ -176,15 +177,31 @@ pub(crate) async fn create(client: &aws_sdk_lambda::Client, new: NewFunction<'_>
 }
 
 /// Waits until `condition` gives a value.
-pub(crate) async fn eventually<T>(mut condition: impl AsyncFnMut() -> Option<T>) -> T {
-    let start = Instant::now();
+pub(crate) async fn eventually<T>(condition: impl AsyncFnMut() -> Option<T>) -> T {
+    eventually_within(Duration::from_secs(60), "what was waited for", condition).await
+}
+
+/// Waits until something is there, which a failure names.
+pub(crate) async fn eventually_within<T>(
+    patience: Duration,
+    what: &str,
+    mut look: impl AsyncFnMut() -> Option<T>,
+) -> T {
+    let started = Instant::now();
     loop {
-        if let Some(value) = condition().await {
-            return value;
+        if let Some(found) = look().await {
+            return found;
         }
-        assert!(start.elapsed() < Duration::from_secs(60), "waited in vain");
+        assert!(started.elapsed() < patience, "never: {what}");
         tokio::time::sleep(Duration::from_millis(50)).await;
     }
+}
+
+/// By which a registry knows a content.
+pub(crate) fn digest(content: impl AsRef<[u8]>) -> String {
+    let hash = Sha256::digest(content);
+    let hex: String = hash.iter().map(|byte| format!("{byte:02x}")).collect();
+    format!("sha256:{hex}")
 }
 
 /// Pushes an image whose command is `script`, a shell script unless its first line says otherwise;

@@ -7,7 +7,7 @@ use std::time::{Duration, Instant};
 use anyhow::{Context, Result, bail, ensure};
 use aws_sdk_ecs::client::Waiters;
 use aws_sdk_ecs::primitives::DateTime;
-use aws_sdk_ecs::types::DesiredStatus;
+use aws_sdk_ecs::types::{DeploymentConfiguration, DesiredStatus};
 use futures_util::stream::{self, StreamExt, TryStreamExt};
 
 use crate::account::{Account, output, root};
@@ -184,6 +184,21 @@ impl<'a> Application<'a> {
         self.account
             .deploy(&self.name, &template, &parameters)
             .await
+    }
+
+    /// Changes how ECS deploys the service, without a deployment, which an update of the stack would be.
+    ///
+    /// # Errors
+    /// ECS refuses it.
+    pub async fn configure_deployments(&self, wanted: DeploymentConfiguration) -> Result<()> {
+        aws_sdk_ecs::Client::new(self.account.config())
+            .update_service()
+            .cluster(&self.cluster)
+            .service(&self.service)
+            .deployment_configuration(wanted)
+            .send()
+            .await?;
+        Ok(())
     }
 
     /// Lets the workers run an image of a repository of their own, as somebody does who takes a part

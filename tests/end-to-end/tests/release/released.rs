@@ -206,13 +206,8 @@ pub(crate) async fn a_release_is_over_when_ecs_calls_a_part_of_its_tasks_a_succe
         .minimum_healthy_percent(50)
         .maximum_percent(100)
         .early_success_criteria(criteria.build());
-    aws_sdk_ecs::Client::new(account.config())
-        .update_service()
-        .cluster(application.cluster())
-        .service(application.service())
-        .deployment_configuration(configuration.build())
-        .send()
-        .await?;
+    let configured = application.configure_deployments(configuration.build());
+    configured.await?;
     let visitor = application.visitor();
     visitor.sees("Posts").await?;
 

@@ -175,7 +175,6 @@ pub(crate) async fn a_release_pauses_at_a_hook_until_a_person_lets_it_go_on(
         .create_application_with("pauses", &posts, &parameters)
         .await?;
     application.migrate_first_image().await?;
-    // An update of the stack would be a deployment, which would pause.
     let hook = DeploymentLifecycleHook::builder()
         .target_type(DeploymentLifecycleHookTargetType::Pause)
         .lifecycle_stages(DeploymentLifecycleHookStage::PostTestTrafficShift);
@@ -183,13 +182,8 @@ pub(crate) async fn a_release_pauses_at_a_hook_until_a_person_lets_it_go_on(
         .strategy(DeploymentStrategy::BlueGreen)
         .bake_time_in_minutes(0)
         .lifecycle_hooks(hook.build());
-    aws_sdk_ecs::Client::new(account.config())
-        .update_service()
-        .cluster(application.cluster())
-        .service(application.service())
-        .deployment_configuration(configuration.build())
-        .send()
-        .await?;
+    let configured = application.configure_deployments(configuration.build());
+    configured.await?;
     let visitor = application.visitor();
     visitor.sees("Posts").await?;
 
