@@ -980,6 +980,22 @@ mod serving {
         assert!(!note(&again));
     }
 
+    /// The turn is read first: what is decided on it may be late.
+    #[test]
+    fn a_note_does_not_stand_where_the_turn_was_taken_over_since_it_was_read() {
+        let mut memory = Memory::default();
+        assert!(takes(&mut memory, &web()));
+        let turn = memory.turn();
+        assert!(takes_over(&mut memory, &newer()));
+        let (release, execution) = (web().release, web().execution);
+        let (stack, record) = (&release.stack, &release.record);
+        let migration = started_migration(&turn, &release, &execution, "task", &[]);
+        let pause = awaits(&turn, stack, record, &execution, Some("You."), NOW);
+        for late in [migration, pause] {
+            assert!(!memory.write(&late.unwrap()));
+        }
+    }
+
     /// A pause may last for days, and a person has to know what to do
     /// (<https://docs.aws.amazon.com/AmazonECS/latest/developerguide/pause-lifecycle-hooks.html>).
     #[test]
