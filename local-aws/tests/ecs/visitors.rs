@@ -56,7 +56,7 @@ impl Visitors {
         self.report().await.counts()
     }
 
-    /// What they have seen, and when.
+    /// What they have seen, and when. Each asks once more, after all that a test waited for.
     pub(crate) async fn report(self) -> Visits {
         self.leaving.store(true, Ordering::Relaxed);
         let mut all = Vec::new();
@@ -106,7 +106,8 @@ impl Visits {
 async fn visit(url: String, leaving: Arc<AtomicBool>, answered: Arc<AtomicUsize>) -> Vec<Visit> {
     let client = reqwest::Client::builder().no_proxy().build().unwrap();
     let mut seen = Vec::new();
-    while !leaving.load(Ordering::Relaxed) {
+    loop {
+        let last = leaving.load(Ordering::Relaxed);
         let asked = Instant::now();
         let answer = match client.get(&url).send().await {
             Ok(answer) if answer.status() == 200 => answer.text().await,
@@ -120,7 +121,9 @@ async fn visit(url: String, leaving: Arc<AtomicBool>, answered: Arc<AtomicUsize>
             answer,
         });
         answered.fetch_add(1, Ordering::Relaxed);
+        if last {
+            return seen;
+        }
         tokio::time::sleep(PAUSE).await;
     }
-    seen
 }
