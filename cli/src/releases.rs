@@ -218,6 +218,7 @@ fn row(record: &Record, progress: Option<&Progress>) -> [String; 8] {
     let action = match record.action {
         RequestedAction::Deploy => "deploy",
         RequestedAction::Rollback => "rollback",
+        RequestedAction::Contract => "contract",
     };
     [
         minute_and_second(&text(&record.started_at)),

@@ -45,6 +45,8 @@ pub enum Purpose {
     Migration,
     /// It runs once the new image serves.
     PostDeploy,
+    /// It removes what only earlier releases need, when nothing goes back to them by itself any more.
+    Contract,
 }
 
 impl Purpose {
@@ -54,6 +56,7 @@ impl Purpose {
         match self {
             Purpose::Migration => "MigrationCommand",
             Purpose::PostDeploy => "PostDeployCommand",
+            Purpose::Contract => "ContractCommand",
         }
     }
 
@@ -63,6 +66,7 @@ impl Purpose {
         match self {
             Purpose::Migration => "migration",
             Purpose::PostDeploy => "post-deploy command",
+            Purpose::Contract => "contract command",
         }
     }
 }

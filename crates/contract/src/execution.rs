@@ -25,7 +25,8 @@ pub fn started_by(text: &str) -> String {
 }
 
 /// What to release and where, e.g. `{"stack": "demo", "tag": "v42"}`, or that the stack is to go
-/// back, `{"stack": "demo", "action": "rollback"}`.
+/// back, `{"stack": "demo", "action": "rollback"}`, or that what only earlier releases need is to be
+/// removed, `{"stack": "demo", "action": "contract"}`.
 #[derive(Debug, Clone, Default, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(rename_all = "camelCase", deny_unknown_fields)]
 pub struct ExecutionInput {
@@ -45,12 +46,12 @@ pub struct ExecutionInput {
     /// `false` deploys without the stack's migration. Default: `true`.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub migrate: Option<bool>,
-    /// Deploy although a later push was deployed already, or roll back although ECR does not have the image
-    /// any more.
+    /// Deploy although a later push was deployed already; roll back although ECR does not have the image
+    /// any more, or the contract command has run since; contract before the time, or once more.
     #[serde(default, skip_serializing_if = "is_default")]
     pub force: bool,
     /// Deploy although alarms of the services are in ALARM: ECS then ignores them for the whole
-    /// deployment.
+    /// deployment. Or contract although they are.
     #[serde(default, skip_serializing_if = "is_default")]
     pub ignore_alarms: bool,
     /// Id of the release to go back to, which is the name of its execution, at most 80 characters;
@@ -77,6 +78,8 @@ pub enum RequestedAction {
     Deploy,
     /// Bring the stack back to an earlier release.
     Rollback,
+    /// Run the contract command of the release that serves.
+    Contract,
 }
 
 /// A CloudWatch alarm that went into ALARM.
@@ -108,6 +111,7 @@ impl ExecutionInput {
         match self.action {
             RequestedAction::Deploy => self.check_deploy()?,
             RequestedAction::Rollback => self.check_rollback()?,
+            RequestedAction::Contract => self.check_contract()?,
         }
         check_length("startedBy", self.started_by.as_deref(), STARTED_BY_LENGTH)
     }
@@ -130,8 +134,7 @@ impl ExecutionInput {
                 "`digest`: `{digest}` is not a digest (`sha256:` and 64 lower case hexadecimal digits)"
             )
         })?;
-        let repository = self.repository.as_deref();
-        check_length("repository", repository, REPOSITORY_NAME_LENGTH)?;
+        self.check_repository()?;
         self.pushed_at
             .as_deref()
             .map_or(Ok(()), |at| check_time("pushedAt", at))
@@ -156,6 +159,27 @@ impl ExecutionInput {
         };
         check_length("alarm.name", Some(&alarm.name), ALARM_NAME_LENGTH)?;
         check_time("alarm.at", &alarm.at)
+    }
+
+    fn check_contract(&self) -> Result<(), InvalidInput> {
+        let given = [
+            ("tag", self.tag.is_some()),
+            ("digest", self.digest.is_some()),
+            ("migrate", self.migrate.is_some()),
+            ("pushedAt", self.pushed_at.is_some()),
+            ("to", self.to.is_some()),
+            ("alarm", self.alarm.is_some()),
+        ];
+        refuse_all(
+            &given,
+            "has no meaning for a contract command, which is that of the release that serves",
+        )?;
+        self.check_repository()
+    }
+
+    fn check_repository(&self) -> Result<(), InvalidInput> {
+        let repository = self.repository.as_deref();
+        check_length("repository", repository, REPOSITORY_NAME_LENGTH)
     }
 }
 
@@ -254,6 +278,17 @@ mod tests {
     }
 
     #[test]
+    fn a_contract_command_needs_nothing_but_the_stack() {
+        for input in [
+            json!({"stack": "demo", "action": "contract"}),
+            json!({"stack": "demo", "action": "contract", "repository": "web", "startedBy": "me"}),
+            json!({"stack": "demo", "action": "contract", "force": true, "ignoreAlarms": true}),
+        ] {
+            assert_eq!(check(input), Ok(()));
+        }
+    }
+
+    #[test]
     fn a_name_may_be_as_long_as_aws_lets_it_be_and_no_longer() {
         let alarm = |name: String| {
             json!({
@@ -295,11 +330,11 @@ mod tests {
     }
 
     #[test]
-    fn deploy_and_rollback_refuse_what_belongs_to_the_other() {
+    fn each_action_refuses_what_belongs_to_another() {
         let alarm = json!({"name": "a", "at": "2026-01-31T12:00:00Z"});
         for (action, field, value) in [
             ("deploy", "to", json!("r1")),
-            ("deploy", "alarm", alarm),
+            ("deploy", "alarm", alarm.clone()),
             ("rollback", "tag", json!("v1")),
             (
                 "rollback",
@@ -310,6 +345,16 @@ mod tests {
             ("rollback", "migrate", json!(false)),
             ("rollback", "ignoreAlarms", json!(true)),
             ("rollback", "pushedAt", json!("2026-01-31T12:00:00Z")),
+            ("contract", "tag", json!("v1")),
+            (
+                "contract",
+                "digest",
+                json!(format!("sha256:{}", "0".repeat(64))),
+            ),
+            ("contract", "migrate", json!(false)),
+            ("contract", "pushedAt", json!("2026-01-31T12:00:00Z")),
+            ("contract", "to", json!("r1")),
+            ("contract", "alarm", alarm.clone()),
         ] {
             let mut input = json!({"stack": "demo", "action": action});
             if action == "deploy" {

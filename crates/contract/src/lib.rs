@@ -24,8 +24,8 @@ pub use end::{
 };
 pub use execution::{ExecutionInput, FiredAlarm, RequestedAction, started_by};
 pub use plan::{
-    Action, AlarmIsNoReason, Container, Ending, ImageConfig, Limits, Migrations, Plan,
-    PlanReleaseInput, PlannedService, Platform, Revision, TurnTaken,
+    Action, AlarmIsNoReason, Container, Ending, ImageConfig, Limits, Migrations, NotContracted,
+    Plan, PlanReleaseInput, PlannedService, Platform, Revision, TurnTaken,
 };
 pub use release::{EVERY_REPOSITORY, Execution, Release, name_in, name_of};
 pub use services::{

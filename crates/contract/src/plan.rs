@@ -61,6 +61,10 @@ pub struct Plan {
     pub migrations: Option<Migrations>,
     /// What runs once the new image serves, or is found to be healthy; `null`: nothing.
     pub post_deploy: Option<Command>,
+    /// What removes what only earlier releases need, once nothing goes back to them by itself any more;
+    /// absent: nothing does.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub contract: Option<Command>,
     /// Names of the CloudWatch alarms in the services' deployment configurations, in order.
     pub alarms: Vec<String>,
     /// URL that has to answer with 2xx once the new image serves.
@@ -178,6 +182,8 @@ pub enum Action {
     Verify,
     /// Bring the services back to an earlier release.
     Rollback,
+    /// Run the contract command.
+    Contract,
     /// Only note that the image, which runs and is known to be healthy, was asked for again.
     Record,
     /// Nothing but to end.
@@ -198,6 +204,29 @@ pub enum Ending {
     /// The alarm is no reason to go back.
     #[serde(rename_all = "camelCase")]
     NothingToRollBack { why: AlarmIsNoReason },
+    /// The contract command does not run, or not yet.
+    #[serde(rename_all = "camelCase")]
+    NothingToContract { why: NotContracted },
+}
+
+/// Why a contract command does not run.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "camelCase")]
+pub enum NotContracted {
+    /// No release serves of which the pipeline knows.
+    NoRelease,
+    /// The stack was rolled back since its newest release.
+    RolledBack,
+    /// The stack has none, or it is none of the image's.
+    NoCommand,
+    /// Not every service runs the release's image; a sentence says so.
+    NotServing(String),
+    /// It has run for this release, or may have; name of the execution that did so.
+    Already { by: String },
+    /// Until then, RFC 3339, an alarm would take the release back.
+    BeforeItsTime { until: String },
+    /// Names of alarms of the services.
+    InAlarm(Vec<String>),
 }
 
 /// Why an alarm takes nothing back.

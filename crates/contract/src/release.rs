@@ -43,7 +43,7 @@ pub struct Release {
     pub action: RequestedAction,
     /// Name of the ECR repository, without the registry; `null` for a rollback.
     pub repository: Option<String>,
-    /// The tag that was asked for, if one was.
+    /// The tag that was asked for, if one was; of a contract command that of the release whose it is.
     pub tag: Option<String>,
     /// `sha256:…`, of the index where the image is for several platforms; `null` for a rollback.
     pub digest: Option<String>,
@@ -71,12 +71,14 @@ pub struct Release {
     pub started_by: String,
     /// The release to go back to, by the name of its execution; `null`: the last good one.
     pub to: Option<String>,
+    /// Key of the record of the release whose contract command is to run; `null`: none is.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub contracts: Option<String>,
     /// The alarm that asks for a rollback.
     pub alarm: Option<crate::FiredAlarm>,
-    /// Deploy although a later push was deployed already, or roll back although ECR does not have the image
-    /// any more.
+    /// See [`ExecutionInput::force`](crate::ExecutionInput::force).
     pub force: bool,
-    /// Deploy although alarms of the services are in ALARM.
+    /// Deploy, or contract, although alarms of the services are in ALARM.
     pub ignore_alarms: bool,
 }
 
@@ -86,7 +88,7 @@ impl Release {
     #[must_use]
     pub fn waits_for(&self) -> &str {
         match (self.action, &self.repository) {
-            (RequestedAction::Deploy, Some(repository)) => repository,
+            (RequestedAction::Deploy | RequestedAction::Contract, Some(repository)) => repository,
             _ => EVERY_REPOSITORY,
         }
     }

@@ -304,6 +304,7 @@ fn one_off_family(family: &str, purpose: Purpose) -> String {
     let suffix = match purpose {
         Purpose::Migration => "-bluegreen-migration",
         Purpose::PostDeploy => "-bluegreen-post-deploy",
+        Purpose::Contract => "-bluegreen-contract",
     };
     let length = family.len().min(LONGEST_FAMILY - suffix.len());
     format!("{}{suffix}", &family[..length])
@@ -334,7 +335,7 @@ pub async fn deregister_unserved(
     for (family, images) in &families {
         let serves = |latest: &Described| in_service.contains(latest.arn());
         deregister_down_to(client, stack, family, serves, &mut gone).await?;
-        for purpose in [Purpose::Migration, Purpose::PostDeploy] {
+        for purpose in [Purpose::Migration, Purpose::PostDeploy, Purpose::Contract] {
             let serves = |latest: &Described| latest.images().all(|image| images.contains(image));
             let family = one_off_family(family, purpose);
             deregister_down_to(client, stack, &family, serves, &mut gone).await?;

@@ -26,4 +26,4 @@ pub use table::{BeginFailure, EndFailure, Records, Retention, Table, TableFailur
 pub use time::rfc3339;
 pub use transaction::{Attributes, Change, Condition, Effect, Transaction};
 pub use transactions::{Beginning, CallInProgress, Changing, End, Serves};
-pub use turn::{CurrentRelease, Holder, Migrated, Turn, Waiting};
+pub use turn::{ContractDue, Contracted, CurrentRelease, Holder, Migrated, Turn, Waiting};

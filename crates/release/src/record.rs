@@ -16,6 +16,8 @@ pub mod verdict {
     pub const ABANDONED: &str = "abandoned";
     /// An alarm that was no reason to go back: its release leaves no record.
     pub const NOTHING_TO_ROLL_BACK: &str = "nothingToRollBack";
+    /// A contract command that did not run, or not yet: that leaves no record either.
+    pub const NOTHING_TO_CONTRACT: &str = "nothingToContract";
 }
 
 /// How the keys of records begin.
@@ -60,6 +62,8 @@ pub struct Record {
     pub restores: Option<String>,
     /// Of a rollback to what ran before the first release: key of the record of that release.
     pub restores_before: Option<String>,
+    /// Of a contract command: key of the record of the release whose it was.
+    pub contracts: Option<String>,
     /// ARN of the task that ran its migration.
     pub migration: Option<String>,
     /// The words that ran in its container.
@@ -108,6 +112,7 @@ impl Record {
             verdict: text(item, "verdict")?,
             action: match parsed("action").as_str() {
                 "rollback" => RequestedAction::Rollback,
+                "contract" => RequestedAction::Contract,
                 _ => RequestedAction::Deploy,
             },
             repository: text(item, "repository"),
@@ -130,6 +135,7 @@ impl Record {
                 .collect(),
             restores: text(item, "restores"),
             restores_before: text(item, "restoresBefore"),
+            contracts: text(item, "contracts"),
             migration: text(item, "migration"),
             migration_command: serde_json::from_str(&parsed("migrationCommand"))
                 .unwrap_or_default(),

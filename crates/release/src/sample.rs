@@ -28,6 +28,7 @@ pub(crate) fn push(execution: &str, repository: &str, order: &str) -> TakeTurnIn
             pushed_at: Some("2026-01-01T00:00:00Z".to_owned()),
             started_by: "push of web:v2".to_owned(),
             to: None,
+            contracts: None,
             alarm: None,
             force: false,
             ignore_alarms: false,

@@ -293,6 +293,23 @@ impl Table {
             .await
     }
 
+    /// Notes from when on, milliseconds since 1970, the contract command of the release is to run, which
+    /// serves.
+    ///
+    /// # Errors
+    /// [`TableFailure`].
+    pub async fn contract_due(
+        &self,
+        release: &Release,
+        execution: &Execution,
+        at: i64,
+    ) -> Result<(), TableFailure> {
+        self.change_own(&release.stack, execution, async |turn| {
+            Ok::<_, TableFailure>(transactions::contract_due(turn, release, execution, at))
+        })
+        .await
+    }
+
     /// Closes the record and gives the turn back, or leaves the line. A record that another release
     /// has closed stays as it is. `now` in milliseconds since 1970.
     ///

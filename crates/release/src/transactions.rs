@@ -5,7 +5,10 @@ use crate::attributes::Value;
 use crate::record::verdict;
 use crate::time::rfc3339;
 use crate::transaction::{Attributes, Change, Condition, Effect, Transaction};
-use crate::turn::{DEPLOYED, Holder, MIGRATED, Migrated, NO_DIGEST, TURN, Turn, VERIFIED};
+use crate::turn::{
+    CONTRACT_DUE, CONTRACTED, ContractDue, Contracted, DEPLOYED, GOES_BACK, Holder, MIGRATED,
+    Migrated, NO_DIGEST, NOT_DUE, TURN, Turn, VERIFIED,
+};
 use crate::{Record, Retention, Seconds};
 use bluegreen_contract::{
     Command, Execution, Goal, Migrations, PlannedService, Release, RequestedAction, TakeTurnInput,
@@ -25,6 +28,8 @@ pub enum Changing {
     Rollback,
     /// It starts the post-deploy command.
     PostDeploy,
+    /// It starts the contract command.
+    Contract,
     /// It deregisters revisions that are not in service.
     Revisions,
 }
@@ -36,6 +41,7 @@ impl Changing {
             Changing::Services => "services",
             Changing::Rollback => "rollback",
             Changing::PostDeploy => "postDeploy",
+            Changing::Contract => "contract",
             Changing::Revisions => "revisions",
         }
     }
@@ -96,7 +102,7 @@ pub enum Serves<'a> {
 /// How a release ends.
 #[derive(Debug, Clone, Copy)]
 pub struct End<'a> {
-    /// `nothingToRollBack` leaves no record.
+    /// `nothingToRollBack` and `nothingToContract` leave no record.
     pub verdict: &'a str,
     pub cause: &'a str,
     pub error: Option<&'a str>,
@@ -119,7 +125,7 @@ const CHANGING_BY: &str = "changingBy";
 const CHANGING_UNTIL: &str = "changingUntil";
 /// What says that a call is about to change something.
 const CHANGING: [&str; 2] = [CHANGING_BY, CHANGING_UNTIL];
-const HELD: [&str; 7] = [
+const HELD: [&str; 8] = [
     "holder",
     "heldSince",
     "heldRecord",
@@ -127,6 +133,7 @@ const HELD: [&str; 7] = [
     "heldRedrives",
     "heldOrder",
     "heldFor",
+    GOES_BACK,
 ];
 /// What somebody has to do before a deployment goes on.
 const AWAITS: &str = "awaits";
@@ -200,12 +207,14 @@ pub fn retake(holder: &Holder, me: &TakeTurnInput, now: i64) -> Transaction {
         .set("heldRedrives", me.execution.redrives)
         .set("heldSince", rfc3339(now))
         .set("unsettled", me.execution.id.as_str())
-        .remove(CHANGING);
+        .remove(CHANGING)
+        .remove([GOES_BACK]);
     on_turn(&me.release.stack, as_held(holder), attributes)
 }
 
-/// Proves that this try has the turn and writes what it is about to change; `None`: it has not.
-/// `now` in milliseconds since 1970.
+/// Proves that this try has the turn and writes what it is about to change; `None`: it has not, or a call
+/// that came late would bring forward what this try has begun to take back. `now` in milliseconds since
+/// 1970.
 ///
 /// # Errors
 /// [`CallInProgress`].
@@ -219,6 +228,18 @@ pub fn begin(
     let Some(mut transaction) = alone(turn, release, execution, beginning.call, now)? else {
         return Ok(None);
     };
+    let goes_back = turn.holder.as_ref().is_some_and(|holder| holder.goes_back);
+    match beginning.changing {
+        Changing::Migration | Changing::Services if goes_back => return Ok(None),
+        Changing::Rollback => {
+            let goes_back = execution.id.as_str();
+            also(
+                &mut transaction,
+                Attributes::default().set(GOES_BACK, goes_back),
+            );
+        }
+        _ => {}
+    }
     let images = beginning.before.map(|_| release.images_before.as_slice());
     // To register a revision touches no service.
     let touches = beginning.changing == Changing::Rollback || beginning.services.is_some();
@@ -236,6 +257,10 @@ pub fn begin(
     if beginning.changing == Changing::Migration {
         // What it leaves in the database is known when it has exited 0, and not before.
         also(&mut transaction, Attributes::default().remove([MIGRATED]));
+    }
+    if let (Changing::Contract, Some(contracts)) = (beginning.changing, &release.contracts) {
+        also(&mut transaction, contracted(turn, release, contracts));
+        attributes = attributes.set("contracts", contracts.as_str());
     }
     transaction.changes.push(on_record(release, attributes));
     Ok(Some(transaction))
@@ -380,7 +405,8 @@ pub fn serves(
                     release.repository.as_deref(),
                     release.digest.as_deref(),
                 ))
-                .and(current(release, from, now)),
+                .and(current(release, from, now))
+                .and(not_due(turn, release.repository.as_deref())),
             own.and(succeeded(services, now)).and(brought_by(release)),
         ),
         Serves::Rollback {
@@ -390,6 +416,7 @@ pub fn serves(
         } => (
             verified(Some(target.repository()), Some(digest_of(target)))
                 .and(current(release, from, now))
+                .and(not_due(turn, Some(target.repository())))
                 .set("rolledBackAt", now),
             own.and(succeeded(services, now)).and(restoring(target)),
         ),
@@ -408,6 +435,25 @@ pub fn serves(
         transaction.changes.extend(taken_back);
     }
     Ok(Some(transaction))
+}
+
+/// Notes from when on, milliseconds since 1970, the contract command of this release is to run, which
+/// serves; `None`: this try has not the turn.
+#[must_use]
+pub fn contract_due(
+    turn: &Turn,
+    release: &Release,
+    execution: &Execution,
+    at: i64,
+) -> Option<Transaction> {
+    let holder = own(turn, execution)?;
+    let due = ContractDue {
+        release: release.record.clone(),
+        at,
+    };
+    let repository = release.repository.as_deref().unwrap_or_default();
+    let attributes = Attributes::default().set(format!("{CONTRACT_DUE}{repository}"), json(&due));
+    Some(on_turn(&release.stack, as_held(holder), attributes))
 }
 
 /// Closes the record and gives the turn back, or leaves the line; `None`: there is nothing to do.
@@ -476,7 +522,7 @@ fn close(
     let is_open = seen == Some(verdict::IN_PROGRESS);
     let conditions = vec![Condition::as_seen("verdict", seen)];
     let item = release.record.clone();
-    if end.verdict == verdict::NOTHING_TO_ROLL_BACK {
+    if [verdict::NOTHING_TO_ROLL_BACK, verdict::NOTHING_TO_CONTRACT].contains(&end.verdict) {
         let effect = Effect::Delete;
         return is_open.then_some(Change {
             item,
@@ -621,13 +667,17 @@ fn own<'a>(turn: &'a Turn, execution: &Execution) -> Option<&'a Holder> {
 }
 
 /// That the turn is still the one that was taken, and that no call of the holder has begun to change
-/// something since.
+/// something since, or to take it back.
 fn as_held(holder: &Holder) -> Vec<Condition> {
     vec![
         Condition::equals("holder", holder.execution.as_str()),
         Condition::equals("heldSince", holder.since.as_str()),
         Condition::as_seen(CHANGING_UNTIL, holder.changing_until),
         Condition::as_seen(CHANGING_BY, holder.changing_by.as_deref()),
+        Condition::as_seen(
+            GOES_BACK,
+            holder.goes_back.then_some(holder.execution.as_str()),
+        ),
     ]
 }
 
@@ -692,7 +742,8 @@ fn held(me: &TakeTurnInput, now: i64) -> Attributes {
         .set("heldRecord", release.record.as_str())
         .set("heldDigest", digest_or_none(release.digest.as_deref()))
         .set("heldRedrives", me.execution.redrives)
-        .remove(CHANGING);
+        .remove(CHANGING)
+        .remove([GOES_BACK]);
     match release.alarm {
         Some(_) => attributes.remove(["heldOrder", "heldFor"]),
         None => attributes
@@ -726,6 +777,7 @@ fn action(release: &Release) -> &'static str {
     match release.action {
         RequestedAction::Deploy => "deploy",
         RequestedAction::Rollback => "rollback",
+        RequestedAction::Contract => "contract",
     }
 }
 
@@ -793,6 +845,25 @@ fn verified(repository: Option<&str>, digest: Option<&str>) -> Attributes {
         }
         None => Attributes::default(),
     }
+}
+
+/// What serves now is another release than the one whose contract command was to run.
+fn not_due(turn: &Turn, repository: Option<&str>) -> Attributes {
+    let due = repository.filter(|name| turn.contracts_due().contains_key(*name));
+    match due {
+        Some(name) => Attributes::default().set(format!("{CONTRACT_DUE}{name}"), NOT_DUE),
+        None => Attributes::default(),
+    }
+}
+
+/// The contract command of the release with that record is run by this one, and by no other.
+fn contracted(turn: &Turn, release: &Release, contracts: &str) -> Attributes {
+    let repository = release.repository.as_deref().unwrap_or_default();
+    let contracted = Contracted {
+        release: contracts.to_owned(),
+        by: release.record.clone(),
+    };
+    not_due(turn, Some(repository)).set(format!("{CONTRACTED}{repository}"), json(&contracted))
 }
 
 /// A change that stands only if the holder still has the turn.

@@ -409,6 +409,52 @@ mod redrives {
         assert_eq!(touched(&memory), Some(0));
     }
 
+    /// Step Functions has lost its connection to a call and gone on without it.
+    #[test]
+    fn a_call_that_came_late_brings_nothing_forward_once_its_try_goes_back() {
+        let mut memory = Memory::default();
+        assert!(takes(&mut memory, &web()));
+        assert!(begins(&mut memory, &web(), Changing::Services));
+        let (late, seen) = (call("a late call"), memory.turn());
+        let services = beginning(Changing::Services, &late);
+        assert!(memory.write(&finish("shop", "a call")));
+        let seen_before = begin(
+            &memory.turn(),
+            &web().release,
+            &web().execution,
+            &services,
+            NOW,
+        );
+        assert!(begins(&mut memory, &web(), Changing::Rollback));
+        assert!(memory.write(&finish("shop", "a call")));
+        assert_ne!(memory.turn(), seen);
+
+        assert!(
+            !memory.write(&seen_before.unwrap().unwrap()),
+            "it has read of before"
+        );
+        for forward in [Changing::Services, Changing::Migration] {
+            assert!(!begins(&mut memory, &web(), forward), "{forward:?}");
+        }
+        assert!(begins(&mut memory, &web(), Changing::Rollback), "again");
+        assert!(begins(&mut memory, &web(), Changing::Revisions));
+        assert!(memory.write(&finish("shop", "a call")));
+
+        // A later try plans anew, and so does the next release.
+        let redriven = redriven(web(), 1);
+        let holder = memory.turn().holder.unwrap();
+        assert!(memory.write(&retake(&holder, &redriven, NOW)));
+        assert!(begins(&mut memory, &redriven, Changing::Services));
+        assert!(begins(&mut memory, &redriven, Changing::Rollback));
+        assert!(takes_over(&mut memory, &newer()));
+        assert!(begins(&mut memory, &newer(), Changing::Services));
+        assert!(begins(&mut memory, &newer(), Changing::Rollback));
+        assert!(memory.write(&finish("shop", "a call")));
+        assert!(ends(&mut memory, &newer(), "rolledBack", false));
+        assert!(takes(&mut memory, &web()));
+        assert!(begins(&mut memory, &web(), Changing::Services));
+    }
+
     #[test]
     fn a_rollback_touches_services() {
         let mut memory = Memory::default();
@@ -1160,6 +1206,15 @@ mod ending {
     }
 
     #[test]
+    fn a_contract_command_that_did_not_run_leaves_no_record() {
+        let mut memory = Memory::default();
+        assert!(takes(&mut memory, &web()));
+        assert!(ends(&mut memory, &web(), "nothingToContract", false));
+        assert_eq!(memory.turn().holder, None);
+        assert_eq!(verdict_of(&memory, &web()), None);
+    }
+
+    #[test]
     fn a_record_is_kept_as_long_as_it_is_to_be() {
         let mut memory = Memory::default();
         assert!(takes(&mut memory, &web()));
@@ -1169,5 +1224,107 @@ mod ending {
         };
         let expiry = NOW / 1000 + 90 * 86_400;
         assert_eq!(attributes.first["expiresAt"], Value::Number(expiry));
+    }
+}
+
+mod contracts {
+    use super::*;
+
+    /// The command of `web`.
+    fn contract() -> TakeTurnInput {
+        let mut asked = push(OTHER, "web", "0#");
+        asked.release.action = RequestedAction::Contract;
+        asked.release.contracts = Some(web().release.record);
+        asked
+    }
+
+    fn is_due(memory: &mut Memory, me: &TakeTurnInput, at: i64) -> bool {
+        contract_due(&memory.turn(), &me.release, &me.execution, at)
+            .is_some_and(|transaction| memory.write(&transaction))
+    }
+
+    fn due(memory: &Memory, repository: &str) -> Option<(String, i64)> {
+        let turn = memory.turn();
+        let due = turn.contracts_due().get(repository)?;
+        Some((due.release.clone(), due.at))
+    }
+
+    /// A release serves, and its contract command is due at some time.
+    fn serving() -> Memory {
+        let mut memory = Memory::default();
+        assert!(takes(&mut memory, &web()));
+        assert!(serves_now(&mut memory, &web(), &deployment(&services())));
+        assert!(is_due(&mut memory, &web(), 9));
+        assert!(ends(&mut memory, &web(), "succeeded", false));
+        memory
+    }
+
+    #[test]
+    fn are_due_by_repository_and_only_of_who_has_the_turn() {
+        let mut memory = serving();
+        assert_eq!(due(&memory, "web"), Some((web().release.record, 9)));
+        assert_eq!(due(&memory, "worker"), None);
+        assert!(!is_due(&mut memory, &web(), 11), "it has ended");
+        assert_eq!(due(&memory, "web"), Some((web().release.record, 9)));
+    }
+
+    #[test]
+    fn are_due_no_more_when_another_release_of_the_repository_serves() {
+        let mut memory = serving();
+        let other = push(OTHER, "worker", LATER);
+        assert!(takes(&mut memory, &other));
+        assert!(serves_now(&mut memory, &other, &deployment(&services())));
+        assert!(ends(&mut memory, &other, "succeeded", false));
+        assert!(due(&memory, "web").is_some());
+
+        assert!(takes(&mut memory, &newer()));
+        assert!(begins(&mut memory, &newer(), Changing::Services));
+        let before = Serves::Before {
+            services: &services(),
+        };
+        assert!(serves_now(&mut memory, &newer(), &before));
+        assert!(due(&memory, "web").is_some(), "what ran before runs on");
+        assert!(serves_now(&mut memory, &newer(), &deployment(&services())));
+        assert_eq!(due(&memory, "web"), None);
+    }
+
+    #[test]
+    fn are_due_no_more_after_a_rollback() {
+        let mut memory = serving();
+        let asked = rollback(OTHER, LATER);
+        assert!(takes(&mut memory, &asked));
+        let back = Serves::Rollback {
+            target: Goal::Release(&target(&web())),
+            services: &services(),
+            from: 9,
+        };
+        assert!(serves_now(&mut memory, &asked, &back));
+        assert_eq!(due(&memory, "web"), None);
+    }
+
+    #[test]
+    fn are_due_no_more_once_they_may_have_run() {
+        let mut memory = serving();
+        let contract = contract();
+        assert!(takes(&mut memory, &contract));
+        assert!(begins(&mut memory, &contract, Changing::Contract));
+        assert_eq!(due(&memory, "web"), None);
+        let turn = memory.turn();
+        let contracted = turn.contracted("web").unwrap();
+        assert_eq!(contracted.release, web().release.record);
+        assert_eq!(contracted.by, contract.release.record);
+        let record = memory.record(&contract.release.record).unwrap();
+        assert_eq!(record.action, RequestedAction::Contract);
+        assert_eq!(record.contracts, Some(web().release.record));
+        assert_eq!(record.touched, None);
+        assert!(ends(&mut memory, &contract, "failed", false));
+        assert!(memory.turn().contracted("web").is_some());
+    }
+
+    #[test]
+    fn run_only_in_the_turn() {
+        let mut memory = serving();
+        assert!(!begins(&mut memory, &contract(), Changing::Contract));
+        assert!(due(&memory, "web").is_some());
     }
 }

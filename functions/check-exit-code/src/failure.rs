@@ -96,6 +96,7 @@ fn limit(purpose: Purpose) -> &'static str {
     match purpose {
         Purpose::Migration => "MigrationTimeoutSeconds",
         Purpose::PostDeploy => "PostDeployTimeoutSeconds",
+        Purpose::Contract => "ContractTimeoutSeconds",
     }
 }
 
@@ -103,6 +104,6 @@ fn limit(purpose: Purpose) -> &'static str {
 fn again(purpose: Purpose) -> &'static str {
     match purpose {
         Purpose::Migration => "deploy again",
-        Purpose::PostDeploy => "run it again",
+        Purpose::PostDeploy | Purpose::Contract => "run it again",
     }
 }

@@ -12,6 +12,8 @@ pub(crate) enum Failure {
     NothingToGoBackTo { stack: String, reason: Reason },
     #[error(transparent)]
     RollbackImageNotFound(Box<Lost>),
+    #[error(transparent)]
+    ReleaseContracted(Box<Removed>),
     #[error("{0}")]
     AwsRequestFailed(#[from] AwsRequestFailed),
 }
@@ -49,11 +51,28 @@ impl Reason {
     }
 }
 
+/// A contract command that has run, or may have, since the release served to which a rollback goes.
+#[derive(Debug, thiserror::Error)]
+#[error(
+    "{}, to which stack {stack} was to be rolled back, may not run any more: the contract command of the later release {contracted} has run since, or a part of it (execution {by}), and may have removed what it needs. To roll back all the same, give \"force\": true.",
+    wanted(*before_first, release)
+)]
+pub(crate) struct Removed {
+    pub(crate) stack: String,
+    /// What ran before the first release is gone back to.
+    pub(crate) before_first: bool,
+    pub(crate) release: Named,
+    /// As a sentence calls it.
+    pub(crate) contracted: String,
+    /// Name of the execution that ran the command.
+    pub(crate) by: String,
+}
+
 /// An image that ECR does not have any more, and the release that could be gone back to instead.
 #[derive(Debug, thiserror::Error)]
 #[error(
     "{}, to which stack {stack} was to be rolled back, cannot run any more: ECR does not have its image {image}, which a life-cycle rule or a person may have deleted or archived. {} To roll back all the same, give \"force\": true: a task then starts only where its host has the image already.",
-    self.wanted(), self.instead()
+    wanted(*before_first, release), self.instead()
 )]
 pub(crate) struct Lost {
     pub(crate) stack: String,
@@ -65,13 +84,6 @@ pub(crate) struct Lost {
 }
 
 impl Lost {
-    fn wanted(&self) -> String {
-        match self.before_first {
-            true => "What ran before the first release".to_owned(),
-            false => format!("The release {}", self.release),
-        }
-    }
-
     fn instead(&self) -> String {
         match &self.instead {
             Some(release) => format!(
@@ -80,6 +92,14 @@ impl Lost {
             ),
             None => "ECR has the image of no earlier good release either: deploy a tag or a digest by hand.".to_owned(),
         }
+    }
+}
+
+/// What a rollback was to bring back, at the beginning of a sentence.
+fn wanted(before_first: bool, release: &Named) -> String {
+    match before_first {
+        true => "What ran before the first release".to_owned(),
+        false => format!("The release {release}"),
     }
 }
 

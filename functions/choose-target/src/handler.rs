@@ -1,10 +1,10 @@
-use crate::failure::{Failure, Lost, Reason};
+use crate::failure::{Failure, Lost, Named, Reason, Removed};
 use crate::target::{self, Choice, Release, Releases, Why};
 use bluegreen_contract::{
     Action, ChooseTargetInput, InvalidInput, NamedRelease, ServingImage, Target, WantedRevision,
-    parse,
+    name_in, parse,
 };
-use bluegreen_release::{Record, Records, Table};
+use bluegreen_release::{Contracted, Record, Records, Table};
 use bluegreen_runtime::AwsRequestFailed;
 use serde_json::Value;
 
@@ -39,7 +39,7 @@ pub(crate) async fn handle(clients: &Clients, event: Value) -> Result<Target, Fa
 async fn when_asked(clients: &Clients, input: &ChooseTargetInput) -> Result<Target, Failure> {
     let (table, release) = (&clients.table, &input.plan.release);
     let turn = table.turn(&release.stack).await?;
-    let current = match turn.current {
+    let current = match &turn.current {
         Some(current) => table.record(&release.stack, &current.record).await?,
         None => None,
     };
@@ -73,10 +73,20 @@ async fn when_asked(clients: &Clients, input: &ChooseTargetInput) -> Result<Targ
         };
         return Err(nothing(input, reason));
     }
+    let contracted = turn.contracted(&chosen.repository);
+    let contracted = contracted.filter(|_| !release.force);
+    if let Some(contracted) = contracted {
+        check_contracted(input, &chosen, goes_before, contracted, &search.read)?;
+    }
     let comes_back = !goes_before && current.is_some_and(|current| current.record == chosen.record);
     // Tasks of the release that serves may run still.
     if !comes_back && !release.force {
-        check_images(clients, input, &chosen, current, &back, &mut search).await?;
+        let further = Further {
+            chosen: &chosen,
+            current,
+            contracted,
+        };
+        check_images(clients, input, further, &back, &mut search).await?;
     }
     let taken_back = target::taken_back(current, &search.read);
     let taken_back = taken_back.filter(|taken| goes_before || taken.record != chosen.record);
@@ -88,26 +98,74 @@ async fn when_asked(clients: &Clients, input: &ChooseTargetInput) -> Result<Targ
     })
 }
 
+/// What a contract command has removed, the services may need that ran before the release whose it was.
+fn check_contracted(
+    input: &ChooseTargetInput,
+    chosen: &Release,
+    before_first: bool,
+    contracted: &Contracted,
+    read: &[Release],
+) -> Result<(), Failure> {
+    let ran_before = match before_first {
+        true => chosen.record <= contracted.release,
+        false => chosen.is_before(&contracted.release),
+    };
+    if !ran_before {
+        return Ok(());
+    }
+    let mut known = read.iter();
+    let known = known.find(|release| release.record == contracted.release);
+    Err(Failure::ReleaseContracted(Box::new(Removed {
+        stack: input.plan.release.stack.clone(),
+        before_first,
+        release: chosen.into(),
+        contracted: match known {
+            Some(release) => Named::from(release).to_string(),
+            None => name_in(&contracted.release).to_owned(),
+        },
+        by: name_in(&contracted.by).to_owned(),
+    })))
+}
+
+/// Which releases could be gone back to where the image of the chosen one is gone.
+#[derive(Clone, Copy)]
+struct Further<'a> {
+    chosen: &'a Release,
+    current: Option<&'a Release>,
+    contracted: Option<&'a Contracted>,
+}
+
+impl Further<'_> {
+    /// Whether no contract command has removed what it may need.
+    fn may_run(&self, release: &Release) -> bool {
+        let contracted = self.contracted;
+        contracted.is_none_or(|contracted| !release.is_before(&contracted.release))
+    }
+}
+
 /// An image that ECR has lost, by a life-cycle rule for instance, is seen before any service is touched:
 /// no task of it would start. A check that cannot be made keeps nobody from going back.
 async fn check_images(
     clients: &Clients,
     input: &ChooseTargetInput,
-    chosen: &Release,
-    current: Option<&Release>,
+    further: Further<'_>,
     back: &Back,
     search: &mut Search<'_>,
 ) -> Result<(), Failure> {
     let Some(image) = lost(clients, &back.images).await.into_iter().next() else {
         return Ok(());
     };
-    let further = search
+    let Further {
+        chosen, current, ..
+    } = further;
+    let mut others = search
         .until(|releases| target::further_back(chosen, current, releases, FURTHER_BACK))
         .await?;
+    others.retain(|release| further.may_run(release));
     let reference = |release: &Release| Some(release.image.as_ref()?.reference.clone());
-    let images: Vec<String> = further.iter().filter_map(reference).collect();
+    let images: Vec<String> = others.iter().filter_map(reference).collect();
     let lost = lost(clients, &images).await;
-    let there = further.into_iter().find(|release| {
+    let there = others.into_iter().find(|release| {
         let image = release.image.as_ref();
         image.is_some_and(|image| !lost.contains(&image.reference))
     });

@@ -570,3 +570,105 @@ mod an_image_that_is_gone {
         assert_eq!(ecr.num_calls(), 0);
     }
 }
+
+/// What the contract command of release 2 has removed, release 1 may need.
+mod a_contract_command_that_has_run {
+    use super::*;
+
+    /// Three releases succeeded, and the third serves.
+    async fn asked(contracted: u32, change: impl Fn(&mut Value)) -> Result<Target, Failure> {
+        let removed = json!({"release": key(contracted), "by": "release#0009#contract-9"});
+        let turn = [
+            ("item", "turn".to_owned()),
+            ("currentRecord", key(3)),
+            ("contracted:shop", removed.to_string()),
+        ];
+        let turn = turn.map(|(name, value)| (name.to_owned(), AttributeValue::S(value)));
+        let of_itself = with(record(4, "succeeded"), &[("action", "contract".to_owned())]);
+        let records = [3, 2, 1].map(|number| record(number, "succeeded"));
+        let records = [vec![of_itself], records.to_vec()].concat();
+        let rules = [
+            item("turn", turn.into()),
+            releases(records),
+            item(&key(3), record(3, "succeeded")),
+            item(&key(2), record(2, "succeeded")),
+            item(&key(1), record(1, "succeeded")),
+        ];
+        let rules: Vec<&Rule> = rules.iter().collect();
+        let mut event = event(false);
+        change(&mut event);
+        handle(&clients(&rules, &[&there()]), event).await
+    }
+
+    #[tokio::test]
+    async fn refuses_a_rollback_past_its_release() {
+        let past = asked(3, |_| ()).await.unwrap_err();
+        let failure = diagnostic(past);
+        assert_eq!(failure.error_type, "ReleaseContracted");
+        assert_eq!(
+            failure.error_message,
+            "The release v2 (name-2), to which stack shop was to be rolled back, may not run any more: the contract command of the later release v3 (name-3) has run since, or a part of it (execution contract-9), and may have removed what it needs. To roll back all the same, give \"force\": true."
+        );
+        let named = |event: &mut Value| event["plan"]["release"]["to"] = json!("name-1");
+        let past = asked(2, named).await.unwrap_err();
+        assert_eq!(<&str>::from(&past), "ReleaseContracted");
+    }
+
+    #[tokio::test]
+    async fn lets_a_rollback_go_to_its_release_or_past_it_where_that_is_forced() {
+        let target = asked(2, |_| ()).await.unwrap();
+        assert_eq!(revisions(&target), ["web:2"]);
+        let force = |event: &mut Value| event["plan"]["release"]["force"] = json!(true);
+        let target = asked(3, force).await.unwrap();
+        assert_eq!(revisions(&target), ["web:2"]);
+    }
+
+    #[tokio::test]
+    async fn refuses_to_go_to_what_ran_before_the_first_release() {
+        let removed = json!({"release": key(3), "by": "release#0009#contract-9"});
+        let turn = [
+            ("item", "turn".to_owned()),
+            ("currentRecord", key(3)),
+            ("contracted:shop", removed.to_string()),
+        ];
+        let turn = turn.map(|(name, value)| (name.to_owned(), AttributeValue::S(value)));
+        let first = || first_record(&["shop:old"]);
+        let rules = [
+            item("turn", turn.into()),
+            releases(vec![first()]),
+            item(&key(3), first()),
+        ];
+        let rules: Vec<&Rule> = rules.iter().collect();
+        let failure = failure(&table(&rules), event(false)).await;
+        assert_eq!(failure.error_type, "ReleaseContracted");
+        let begins =
+            "What ran before the first release, to which stack shop was to be rolled back, may not";
+        assert!(failure.error_message.starts_with(begins), "{failure:?}");
+    }
+
+    #[tokio::test]
+    async fn leaves_the_suggestion_out_of_a_release_that_may_not_run() {
+        let lost = lost(&["d2"]);
+        let removed = json!({"release": key(2), "by": "release#0009#contract-9"});
+        let turn = [
+            ("item", "turn".to_owned()),
+            ("currentRecord", key(3)),
+            ("contracted:shop", removed.to_string()),
+        ];
+        let turn = turn.map(|(name, value)| (name.to_owned(), AttributeValue::S(value)));
+        let pinned = |number: u32| {
+            let image = format!("{REGISTRY}/shop@d{number}");
+            with(record(number, "succeeded"), &[("image", image)])
+        };
+        let rules = [
+            item("turn", turn.into()),
+            releases(vec![pinned(3), pinned(2), pinned(1)]),
+            item(&key(3), pinned(3)),
+            item(&key(2), pinned(2)),
+        ];
+        let rules: Vec<&Rule> = rules.iter().collect();
+        let failure = failure(&clients(&rules, &[&lost]), event(false)).await;
+        assert_eq!(failure.error_type, "RollbackImageNotFound");
+        assert!(failure.error_message.contains("no earlier good release"));
+    }
+}

@@ -101,8 +101,11 @@ pub(crate) struct Image {
 }
 
 impl Release {
-    /// `None` where the release never had an image: it changed nothing.
+    /// `None` where the release never had an image, or ran a contract command: it changed no service.
     pub(crate) fn of(record: Record) -> Option<Self> {
+        if record.action == RequestedAction::Contract {
+            return None;
+        }
         let name = record.name().to_owned();
         let image = match (record.digest, record.image, &record.restores_before) {
             (_, _, Some(_)) => None,
@@ -189,6 +192,14 @@ impl Release {
     fn deployment(&self) -> &str {
         let restored = self.restores.as_deref().or(self.restores_before.as_deref());
         restored.unwrap_or(&self.record)
+    }
+
+    /// Whether what it brings back ran before the release with that record and none of its images since.
+    pub(crate) fn is_before(&self, record: &str) -> bool {
+        match &self.restores_before {
+            Some(first) => first.as_str() <= record,
+            None => self.deployment() < record,
+        }
     }
 
     /// Whether what ran before it had been brought by the `earlier` one. One that found its image in

@@ -59,6 +59,14 @@ pub(crate) fn rollback() -> Value {
     plan(json!({"action": "rollback", "release": release}))
 }
 
+/// The plan of a contract command.
+pub(crate) fn contract(more: Value) -> Value {
+    let release = release(json!({"action": "contract", "contracts": "release#0#shop-v2-0"}));
+    let mut plan = plan(json!({"action": "contract", "release": release}));
+    merge(&mut plan, more);
+    plan
+}
+
 pub(crate) fn migration() -> Value {
     json!({
         "purpose": "migration", "stack": "shop", "image": IMAGE, "cluster": "c", "service": "web",

@@ -7,12 +7,14 @@
 //! | `ChooseTarget`, `RollBack`, `VerifyRollback` | | the rollback failed | `failed` | `RollbackFailed` |
 //! | `RecordCurrent` | | as below, and that is not on record | `abandoned` where that matters | the failure's |
 //! | a state of the post-deploy command | | it is healthy | `succeeded` | `PostDeployFailed` |
+//! | as there, but the command is the contract command | | it has run in part at most | `failed` | `ContractFailed` |
 //! | any state | the rollback succeeded | it was rolled back | `rolledBack` | what began it |
 //! | any state or none | the rollback did not succeed | the rollback failed | `failed` | `RollbackFailed` |
 //! | any other state | services may have been changed | nobody knows what runs | `abandoned` | the failure's |
 //! | any other state | | it changed no service | `failed` | the failure's |
 //! | none | a requested rollback succeeded | the earlier release serves, or what ran before the first | `succeeded` | |
 //! | none | the deployment is healthy | it serves | `succeeded` | |
+//! | none | the contract command exited 0 | that | `succeeded` | |
 //! | none | a newer deployment took over | that one decides | `superseded` | |
 //! | none | there was nothing to do | that | the plan's | |
 //!
@@ -22,8 +24,8 @@
 //! found healthy what runs.
 
 use bluegreen_contract::{
-    EndReleaseInput, Ending, FailedStep, Goal, Health, InvalidInput, Plan, Target, UnwrittenImage,
-    Verdict as HealthVerdict,
+    Action, EndReleaseInput, Ending, FailedStep, Goal, Health, InvalidInput, Plan, Target,
+    UnwrittenImage, Verdict as HealthVerdict,
 };
 use bluegreen_release::{Record, verdict};
 
@@ -78,6 +80,10 @@ pub(crate) enum What<'a> {
         goal: Goal<'a>,
         target: &'a Target,
     },
+    /// The contract command of the release that serves has exited 0.
+    Contracted,
+    /// It has not, or was not started.
+    ContractFailed(&'a FailedStep),
     /// Somebody else began a newer deployment.
     TakenOver(&'a Health),
     /// There was nothing to do.
@@ -174,6 +180,9 @@ impl<'a> Facts<'a> {
                 return Ok((self.in_service(plan)?, Some(but)));
             }
             Some(failure) if POST_DEPLOY_STEPS.contains(&failure.step.as_str()) => {
+                if plan.action == Action::Contract {
+                    return Ok((What::ContractFailed(failure), None));
+                }
                 let but = But::PostDeployFailed(failure);
                 return Ok((self.in_service(plan)?, Some(but)));
             }
@@ -216,6 +225,7 @@ impl<'a> Facts<'a> {
                 HealthVerdict::Superseded => Ok(What::TakenOver(health)),
                 _ => Err(unexplained()),
             },
+            (None, None) if plan.action == Action::Contract => Ok(What::Contracted),
             (None, None) => plan
                 .ending
                 .as_ref()
@@ -263,7 +273,10 @@ impl<'a> Facts<'a> {
                 (rolled_back, Some(began.error()))
             }
             What::RollbackFailed { .. } => ("failed", Some("RollbackFailed")),
-            What::Healthy(_) | What::Restored { .. } => (verdict::SUCCEEDED, None),
+            What::ContractFailed(_) => ("failed", Some("ContractFailed")),
+            What::Healthy(_) | What::Restored { .. } | What::Contracted => {
+                (verdict::SUCCEEDED, None)
+            }
             What::TakenOver(_) => ("superseded", None),
             What::Ending(ending) => (name_of_ending(ending), None),
         };
@@ -307,6 +320,7 @@ impl<'a> Facts<'a> {
             // changed them.
             (
                 What::Failed(failure)
+                | What::ContractFailed(failure)
                 | What::RolledBack {
                     began: Began::Failure(failure),
                     ..
@@ -318,15 +332,18 @@ impl<'a> Facts<'a> {
         }
     }
 
-    /// Whether the failure may have left the migration, or the post-deploy command, running.
+    /// Whether the failure may have left the migration, or another command, running.
     pub(crate) fn may_run(&self, failure: &FailedStep) -> bool {
         let ended = self.input.migration_ended.as_ref();
         match failure.step.as_str() {
             // What ECS refused to start does not run.
-            "RunMigration" | "RunPostDeploy" => {
-                !["InvalidInput", "TaskNotStarted", "CapacityUnavailable"]
-                    .contains(&failure.error.as_str())
-            }
+            "RunMigration" | "RunPostDeploy" => ![
+                "InvalidInput",
+                "CommandNotOfStack",
+                "TaskNotStarted",
+                "CapacityUnavailable",
+            ]
+            .contains(&failure.error.as_str()),
             "WaitTask" | "WaitPostDeploy" => true,
             "CheckExitCode" => ended.is_some_and(|ended| ended.stopped.is_none()),
             // It was told to stop, and whether it did is not handed on.
@@ -357,6 +374,7 @@ fn name_of_ending(ending: &Ending) -> &'static str {
         Ending::Stale => "stale",
         Ending::Superseded { .. } => "superseded",
         Ending::NothingToRollBack { .. } => verdict::NOTHING_TO_ROLL_BACK,
+        Ending::NothingToContract { .. } => verdict::NOTHING_TO_CONTRACT,
     }
 }
 

@@ -1,6 +1,7 @@
 use super::*;
 use crate::samples::{
-    before, failure, health, input, migration, plan, post_deploy, record, rollback, target,
+    before, contract, failure, health, input, migration, plan, post_deploy, record, rollback,
+    target,
 };
 use serde_json::{Value, json};
 
@@ -248,6 +249,7 @@ fn a_healthy_release_stays_whatever_came_of_its_post_deploy_command() {
 fn a_migration_that_may_still_run_is_left_to_the_next_release() {
     let stopped = json!({"stopCode": null, "stoppedReason": null, "containers": []});
     for (step, error, stopped, left_running) in [
+        ("RunMigration", "CommandNotOfStack", &Value::Null, false),
         ("RunMigration", "TaskNotStarted", &Value::Null, false),
         ("RunMigration", "CapacityUnavailable", &Value::Null, false),
         ("RunMigration", "AwsRequestFailed", &Value::Null, true),
@@ -307,11 +309,13 @@ fn planned(ending: Value) -> Value {
 #[test]
 fn what_there_was_nothing_to_do_for_ends_as_its_plan_says() {
     let no_reason = json!({"verdict": "nothingToRollBack", "why": "noRelease"});
+    let no_contract = json!({"verdict": "nothingToContract", "why": "noCommand"});
     for (ending, verdict) in [
         (json!({"verdict": "nothingToDeploy"}), "nothingToDeploy"),
         (json!({"verdict": "stale"}), "stale"),
         (json!({"verdict": "superseded", "by": "arn"}), "superseded"),
         (no_reason, "nothingToRollBack"),
+        (no_contract, "nothingToContract"),
     ] {
         assert_eq!(of(planned(ending)), short(verdict, "", false));
     }
@@ -383,4 +387,31 @@ fn an_input_that_says_nothing_is_refused() {
         };
         assert!(facts.ended().is_err(), "{input:?}");
     }
+}
+
+#[test]
+fn a_contract_command_that_exited_0_has_succeeded() {
+    let ran = json!({"plan": contract(json!({})), "postDeploy": post_deploy(), "current": {}});
+    assert_eq!(of(ran), short("succeeded", "", false));
+}
+
+#[test]
+fn a_contract_command_that_failed_is_no_success_of_the_release() {
+    for (step, error, left_running) in [
+        ("RunPostDeploy", "TaskNotStarted", false),
+        ("WaitPostDeploy", "TaskNotFound", true),
+        ("CheckPostDeploy", "MigrationFailed", false),
+        ("CheckPostDeploy", "MigrationTimedOut", true),
+    ] {
+        let failed = json!({
+            "plan": contract(json!({})), "postDeploy": post_deploy(), "current": {},
+            "failure": failure(step, error, "No.")
+        });
+        let expected = short("failed", "ContractFailed", left_running);
+        assert_eq!(of(failed), expected, "{step} {error}");
+    }
+    let unplanned = json!({
+        "plan": contract(json!({})), "failure": failure("PlanInTurn", "ImageNotFound", "No.")
+    });
+    assert_eq!(of(unplanned), short("failed", "ImageNotFound", false));
 }

@@ -5,8 +5,8 @@ use crate::verdict::{
     Began, But, Ended, Facts, How, PIPELINE_FAULT, POST_DEPLOY_STEPS, What, name_of,
 };
 use bluegreen_contract::{
-    AlarmIsNoReason, Ending, FailedStep, Goal, GoodRelease, NamedRelease, Plan, Release,
-    RequestedAction, Target, UnwrittenImage, cut, name_in, name_of as name_of_execution,
+    AlarmIsNoReason, Ending, FailedStep, Goal, GoodRelease, NamedRelease, NotContracted, Plan,
+    Release, RequestedAction, Target, UnwrittenImage, cut, name_in, name_of as name_of_execution,
 };
 use serde_json::Value;
 
@@ -197,6 +197,11 @@ impl Words<'_> {
                 )
             }
             What::Restored { goal, target } => self.restored(*goal, target),
+            What::Contracted => format!(
+                "The contract command of {} exited 0 in stack {stack}. A rollback past that release is refused from now on, unless it is forced.",
+                called(release)
+            ),
+            What::ContractFailed(failure) => self.contract_failed(failure),
             What::TakenOver(health) => {
                 format!("{} {}", cut(&health.cause, QUOTED), self.database(None))
             }
@@ -249,6 +254,10 @@ impl Words<'_> {
                 release.stack
             ),
             RequestedAction::Rollback => format!("Stack {} was not rolled back", release.stack),
+            RequestedAction::Contract => format!(
+                "The contract command was not run in stack {}",
+                release.stack
+            ),
         }
     }
 
@@ -264,6 +273,7 @@ impl Words<'_> {
             RequestedAction::Rollback => {
                 format!("Stack {} may be rolled back in part", release.stack)
             }
+            RequestedAction::Contract => self.not_done(),
         }
     }
 
@@ -389,6 +399,63 @@ impl Words<'_> {
                 self.untouched()
             ),
             Ending::NothingToRollBack { why } => self.nothing_to_roll_back(why),
+            Ending::NothingToContract { why } => format!(
+                "The contract command was not run in stack {stack}: {}",
+                self.not_contracted(why)
+            ),
+        }
+    }
+
+    fn contract_failed(&self, failure: &FailedStep) -> String {
+        let release = &self.plan.release;
+        let stack = &release.stack;
+        let begun = self
+            .facts
+            .record
+            .is_some_and(|record| record.contracts.is_some());
+        let rest = match begun {
+            true => {
+                " What it did, if anything, stays, and a rollback past that release is refused, unless it is forced."
+            }
+            false => "",
+        };
+        let running = self.may_run(failure).map(|it| format!(" {it}"));
+        format!(
+            "The contract command of {} failed with {} in stack {stack}: {}\nThe services were not touched: they run {0}.{rest}{} Run it again when it can succeed: start {{\"stack\":\"{stack}\",\"action\":\"contract\",\"force\":true}}. Otherwise that of the next release runs.",
+            called(release),
+            failure.error,
+            quoted(failure),
+            running.unwrap_or_default()
+        )
+    }
+
+    fn not_contracted(&self, why: &NotContracted) -> String {
+        let release = &self.plan.release;
+        match why {
+            NotContracted::NoRelease => {
+                "no release is known to serve. Deploy first.".to_owned()
+            }
+            NotContracted::RolledBack => {
+                "the stack was rolled back since its newest release, and what that one does not need any more may be needed again."
+                    .to_owned()
+            }
+            NotContracted::NoCommand => format!(
+                "the stack has no output ContractCommand for images of {}.",
+                release.repository.as_deref().unwrap_or_default()
+            ),
+            NotContracted::NotServing(sentence) => format!("{sentence} Release it first."),
+            NotContracted::Already { by } => format!(
+                "it has run for {} already ({by}), or a part of it. To run it again, give \"force\": true.",
+                called(release)
+            ),
+            NotContracted::BeforeItsTime { until } => format!(
+                "an alarm would roll {} back until {until}. To run it now, give \"force\": true.",
+                called(release)
+            ),
+            NotContracted::InAlarm(alarms) => format!(
+                "these deployment alarms of the services are in ALARM: {}. A command that is due is tried again every hour. To run it all the same, give \"ignoreAlarms\": true.",
+                alarms.join(", ")
+            ),
         }
     }
 
@@ -518,7 +585,7 @@ impl Words<'_> {
         known.map_or_else(String::new, |known| format!(" {known}"))
     }
 
-    /// That the migration, or the post-deploy command, may be running still; `None` where it is not.
+    /// That the migration, or another command, may be running still; `None` where it is not.
     fn may_run(&self, failure: &FailedStep) -> Option<String> {
         if !self.facts.may_run(failure) {
             return None;

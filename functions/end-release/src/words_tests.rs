@@ -1,7 +1,7 @@
 use super::*;
 use crate::samples::{
-    RECORD, before, command, failure, health, input, migration, plan, post_deploy, record, release,
-    rollback, target,
+    RECORD, before, command, contract, failure, health, input, migration, plan, post_deploy,
+    record, release, rollback, target,
 };
 use bluegreen_contract::EndReleaseInput;
 use bluegreen_release::Record;
@@ -869,4 +869,98 @@ fn a_text_is_cut_between_characters_and_what_to_do_is_kept() {
     }
     assert_eq!(error(&long).chars().count(), ERROR);
     assert_eq!(error("MigrationFailed"), "MigrationFailed");
+}
+
+#[test]
+fn a_contract_command_that_exited_0() {
+    let ran = json!({"plan": contract(json!({})), "postDeploy": post_deploy(), "current": {}});
+    assert_eq!(
+        said(ran),
+        "The contract command of v2 exited 0 in stack shop. A rollback past that release is refused from now on, unless it is forced."
+    );
+}
+
+#[test]
+fn a_contract_command_that_failed() {
+    let contracts = Record {
+        contracts: Some("release#0#shop-v2-0".to_owned()),
+        ..record(None)
+    };
+    let begun = " What it did, if anything, stays, and a rollback past that release is refused, unless it is forced.";
+    for (step, error, record, known, running) in [
+        ("RunPostDeploy", "CommandNotOfStack", None, "", ""),
+        (
+            "CheckPostDeploy",
+            "MigrationFailed",
+            Some(&contracts),
+            begun,
+            "",
+        ),
+        (
+            "WaitPostDeploy",
+            "AwsRequestFailed",
+            Some(&contracts),
+            begun,
+            " The command was not stopped and may still be running: task arn:task/2. The next release of the stack waits for it.",
+        ),
+    ] {
+        let failed = input(json!({
+            "plan": contract(json!({})), "postDeploy": post_deploy(), "current": {},
+            "failure": failure(step, error, "It exited 1.")
+        }));
+        assert_eq!(
+            told(&failed, record),
+            format!(
+                "The contract command of v2 failed with {error} in stack shop: It exited 1.\nThe services were not touched: they run v2.{known}{running} Run it again when it can succeed: start {{\"stack\":\"shop\",\"action\":\"contract\",\"force\":true}}. Otherwise that of the next release runs."
+            )
+        );
+    }
+    let unplanned = json!({
+        "plan": contract(json!({})), "failure": failure("PlanInTurn", "ImageNotFound", "It is gone.")
+    });
+    assert_eq!(
+        said(unplanned),
+        "The contract command was not run in stack shop: It is gone.\nNo service was touched: stack shop runs what it ran before. Push the image, or correct the input."
+    );
+}
+
+#[test]
+fn a_contract_command_that_does_not_run() {
+    for (why, sentence) in [
+        (
+            json!("noRelease"),
+            "no release is known to serve. Deploy first.",
+        ),
+        (
+            json!("rolledBack"),
+            "the stack was rolled back since its newest release, and what that one does not need any more may be needed again.",
+        ),
+        (
+            json!("noCommand"),
+            "the stack has no output ContractCommand for images of shop.",
+        ),
+        (
+            json!({"notServing": "1 of 2 services do not run it yet."}),
+            "1 of 2 services do not run it yet. Release it first.",
+        ),
+        (
+            json!({"already": {"by": "shop-contract-1"}}),
+            "it has run for v2 already (shop-contract-1), or a part of it. To run it again, give \"force\": true.",
+        ),
+        (
+            json!({"beforeItsTime": {"until": "2026-01-01T00:05:00.000Z"}}),
+            "an alarm would roll v2 back until 2026-01-01T00:05:00.000Z. To run it now, give \"force\": true.",
+        ),
+        (
+            json!({"inAlarm": ["shop-5xx", "shop-latency"]}),
+            "these deployment alarms of the services are in ALARM: shop-5xx, shop-latency. A command that is due is tried again every hour. To run it all the same, give \"ignoreAlarms\": true.",
+        ),
+    ] {
+        let ending = json!({"verdict": "nothingToContract", "why": why});
+        let ended = json!({"plan": contract(json!({"action": "end", "ending": ending}))});
+        assert_eq!(
+            said(ended),
+            format!("The contract command was not run in stack shop: {sentence}")
+        );
+    }
 }

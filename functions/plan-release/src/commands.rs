@@ -1,5 +1,5 @@
-//! The commands that the stack's outputs ask for: a migration before the image serves, and one to
-//! run once it does.
+//! The commands that the stack's outputs ask for: a migration before the image serves, one to run once
+//! it does, and one that removes what only earlier releases need.
 
 use crate::entry_point;
 use crate::failure::{Failure, IgnoredCommand};
@@ -50,6 +50,14 @@ impl Commands<'_> {
         self.command(Purpose::PostDeploy, timeout_seconds)
     }
 
+    /// `None` where nothing is to be removed later.
+    ///
+    /// # Errors
+    /// As for the migration.
+    pub(crate) fn contract(&self, timeout_seconds: u32) -> Result<Option<Command>, Failure> {
+        self.command(Purpose::Contract, timeout_seconds)
+    }
+
     /// The container is one whose image is the repository's, in the first service that has it: another
     /// container would run another image than the one that is released.
     fn command(&self, purpose: Purpose, timeout_seconds: u32) -> Result<Option<Command>, Failure> {
@@ -86,7 +94,7 @@ impl Commands<'_> {
                     cpu: outputs::number(stack, CPU, CPU_UNITS, "CPU units")?,
                     memory: outputs::number(stack, MEMORY, MEMORY_MIB, "MiB")?,
                 },
-                Purpose::PostDeploy => TaskSize::default(),
+                Purpose::PostDeploy | Purpose::Contract => TaskSize::default(),
             },
             timeout_seconds,
         }))

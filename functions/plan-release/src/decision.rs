@@ -11,6 +11,8 @@
 //! | an alarm, and the stack has just been rolled back | end | nothingToRollBack |
 //! | an alarm of before the newest release, or of longer after it than the window | end | nothingToRollBack |
 //! | a rollback | rollback | |
+//! | a contract command that is not to run, or not yet | end | nothingToContract |
+//! | a contract command | contract | |
 //! | a later push was deployed already, and nobody forces this one | end | stale |
 //! | all services run the image, which a release has found healthy | record | nothingToDeploy |
 //! | all services run the image, but no release has found it healthy | verify | |
@@ -18,9 +20,10 @@
 
 use crate::identity::millis;
 use bluegreen_contract::{
-    Action, AlarmIsNoReason, Ending, FiredAlarm, Plan, Release, RequestedAction,
+    Action, AlarmIsNoReason, Ending, FiredAlarm, NotContracted, Plan, Release, RequestedAction,
+    name_in,
 };
-use bluegreen_release::Turn;
+use bluegreen_release::{Turn, rfc3339};
 
 /// An action, and how the release ends where nothing follows it.
 #[derive(Debug, Clone, PartialEq, Eq)]
@@ -47,6 +50,15 @@ impl From<AlarmIsNoReason> for Decision {
     }
 }
 
+impl From<NotContracted> for Decision {
+    fn from(why: NotContracted) -> Self {
+        Decision {
+            action: Action::End,
+            ending: Some(Ending::NothingToContract { why }),
+        }
+    }
+}
+
 /// What there is to do before the turn is asked for: an alarm that guards no deployment needs none.
 /// `plan` says what there is to do by stack and account alone.
 pub(crate) fn before_the_turn(plan: &Plan) -> Decision {
@@ -62,8 +74,8 @@ pub(crate) fn before_the_turn(plan: &Plan) -> Decision {
 }
 
 /// What there is to do with the turn in hand. `touched`: an earlier try of this very execution may
-/// have changed services.
-pub(crate) fn in_turn(plan: &Plan, turn: &Turn, touched: bool) -> Decision {
+/// have changed services. `now` in milliseconds since 1970.
+pub(crate) fn in_turn(plan: &Plan, turn: &Turn, touched: bool, now: i64) -> Decision {
     let before = before_the_turn(plan);
     if before.ending.is_some() {
         return before;
@@ -79,6 +91,12 @@ pub(crate) fn in_turn(plan: &Plan, turn: &Turn, touched: bool) -> Decision {
         return match alarm.and_then(|alarm| no_reason(alarm, turn, window)) {
             Some(why) => why.into(),
             None => Action::Rollback.into(),
+        };
+    }
+    if plan.action == Action::Contract {
+        return match not_contracted(plan, turn, now) {
+            Some(why) => why.into(),
+            None => Action::Contract.into(),
         };
     }
     if is_stale(release, turn) && !release.force {
@@ -111,6 +129,44 @@ fn no_reason(alarm: &FiredAlarm, turn: &Turn, window: u32) -> Option<AlarmIsNoRe
     }
     let until = current.finished.saturating_add(i64::from(window) * 1000);
     (at > until).then_some(AlarmIsNoReason::AfterTheWindow { seconds: window })
+}
+
+/// Why the contract command of the release that serves is not to run, or not yet; `plan` says that the
+/// services run its image. `now` in milliseconds since 1970.
+///
+/// The window begins when a release is found healthy. It is the command of nobody once the release that it
+/// belongs to was taken back.
+pub(crate) fn not_contracted(plan: &Plan, turn: &Turn, now: i64) -> Option<NotContracted> {
+    let release = &plan.release;
+    let repository = release.repository.as_deref().unwrap_or_default();
+    let contracts = release.contracts.as_deref();
+    let due = turn.contracts_due().get(repository);
+    let due = due.filter(|due| Some(due.release.as_str()) == contracts);
+    let current = turn.current.as_ref();
+    let current = current.filter(|current| Some(current.record.as_str()) == contracts);
+    if current.is_some_and(|current| current.action == RequestedAction::Rollback) {
+        return Some(NotContracted::RolledBack);
+    }
+    let window = i64::from(plan.limits.rollback_window_seconds) * 1000;
+    let ended = current.map(|current| current.finished.saturating_add(window));
+    let Some(until) = due.map(|due| due.at).or(ended) else {
+        return Some(NotContracted::NoRelease);
+    };
+    if release.force {
+        return None;
+    }
+    let run = turn.contracted(repository);
+    match run.filter(|run| Some(run.release.as_str()) == contracts) {
+        // A redriven execution runs it again.
+        Some(run) if run.by != release.record => Some(NotContracted::Already {
+            by: name_in(&run.by).to_owned(),
+        }),
+        Some(_) => None,
+        None if now < until => Some(NotContracted::BeforeItsTime {
+            until: rfc3339(until),
+        }),
+        None => None,
+    }
 }
 
 fn is_stale(release: &Release, turn: &Turn) -> bool {

@@ -6,11 +6,11 @@ use crate::stack::Stack;
 use crate::{identity, image, image_parameters, migrations, outputs, repository, services};
 use bluegreen_alarms::AlarmsInAlarm;
 use bluegreen_contract::{
-    Action, AlarmIsNoReason, Ending, ExecutionInput, ImageConfig, InvalidInput, Limits, Plan,
-    PlanReleaseInput, PlannedService, Release, RequestedAction, Revision, TurnTaken,
-    UpdatedService, UpdatedServices, parse,
+    Action, AlarmIsNoReason, Ending, ExecutionInput, ImageConfig, InvalidInput, Limits,
+    NotContracted, Plan, PlanReleaseInput, PlannedService, Release, RequestedAction, Revision,
+    TurnTaken, UpdatedService, UpdatedServices, parse,
 };
-use bluegreen_release::{Table, Turn};
+use bluegreen_release::{Record, Table, Turn};
 use bluegreen_runtime::{Web, now};
 use serde_json::Value;
 use std::collections::{BTreeMap, BTreeSet};
@@ -92,12 +92,19 @@ async fn in_turn(
     turn: &Turn,
     taken: &TurnTaken,
 ) -> Result<Plan, Failure> {
-    let decision = decision::in_turn(&plan, turn, taken.touched);
-    if matches!(decision.action, Action::Migrate | Action::Deploy) {
+    let mut decision = decision::in_turn(&plan, turn, taken.touched, now());
+    if matches!(
+        decision.action,
+        Action::Migrate | Action::Deploy | Action::Contract
+    ) {
         let alarms = bluegreen_alarms::in_alarm(&sources.cloudwatch, &plan.alarms).await?;
-        if !alarms.is_empty() {
-            let stack = plan.release.stack;
-            return Err(AlarmsInAlarm { stack, alarms }.into());
+        match (alarms.is_empty(), decision.action) {
+            (true, _) => {}
+            (false, Action::Contract) => decision = NotContracted::InAlarm(alarms).into(),
+            (false, _) => {
+                let stack = plan.release.stack;
+                return Err(AlarmsInAlarm { stack, alarms }.into());
+            }
         }
     }
     let mut plan = decided(plan, decision);
@@ -119,8 +126,9 @@ fn decided(plan: Plan, Decision { action, ending }: Decision) -> Plan {
     }
 }
 
-/// What there is to do by stack and account alone: `migrate`, `deploy`, `verify` or `rollback`. The
-/// alarm of a stack that the pipeline does not deploy to is none of its business: it ends there.
+/// What there is to do by stack and account alone: `migrate`, `deploy`, `verify`, `rollback` or
+/// `contract`. The alarm of a stack that the pipeline does not deploy to is none of its business: it ends
+/// there.
 async fn survey(
     sources: &Sources,
     request: &ExecutionInput,
@@ -130,6 +138,7 @@ async fn survey(
     let planned = match request.action {
         RequestedAction::Deploy => deploy(sources, request, release.clone(), known).await,
         RequestedAction::Rollback => rollback(sources, release.clone(), known.revisions).await,
+        RequestedAction::Contract => contract(sources, request, release.clone(), known).await,
     };
     match planned {
         Err(
@@ -137,23 +146,29 @@ async fn survey(
             | Failure::RepositoryNotLinked { .. }
             | Failure::UnsupportedDeploymentController { .. }
             | Failure::UnsupportedService { .. }),
-        ) if release.alarm.is_some() => Ok(not_deployed_to(sources, release, failure.to_string())),
+        ) if release.alarm.is_some() => {
+            let reason = failure.to_string();
+            let why = AlarmIsNoReason::NotDeployedTo(reason.clone());
+            let ending = Ending::NothingToRollBack { why };
+            Ok(without_services(sources, release, reason, ending))
+        }
         planned => planned,
     }
 }
 
-fn not_deployed_to(sources: &Sources, release: Release, reason: String) -> Plan {
-    let why = AlarmIsNoReason::NotDeployedTo(reason.clone());
+/// The plan of a release that ends before anything is asked of its services.
+fn without_services(sources: &Sources, release: Release, reason: String, ending: Ending) -> Plan {
     Plan {
         action: Action::End,
         reason,
         release,
-        ending: Some(Ending::NothingToRollBack { why }),
+        ending: Some(ending),
         image_parameters: BTreeMap::new(),
         services: vec![],
         migration: None,
         migrations: None,
         post_deploy: None,
+        contract: None,
         alarms: vec![],
         health_check_url: None,
         limits: sources.defaults,
@@ -214,6 +229,10 @@ async fn deploy(
         true => commands.post_deploy(allowed.post_deploy_seconds)?,
         false => None,
     };
+    let contract = match commands_are_its_own {
+        true => commands.contract(allowed.contract_seconds)?,
+        false => None,
+    };
     let asked_to_migrate = request.migrate == Some(true) && migration.is_some();
     let (runs, reason) = runs(
         &stack,
@@ -244,6 +263,7 @@ async fn deploy(
             .and_then(|_| migrations::of(&image_configs)),
         migration,
         post_deploy,
+        contract,
         // Those that are to be ignored need not be quiet.
         alarms: match release.ignore_alarms {
             true => vec![],
@@ -265,6 +285,93 @@ async fn deploy(
         },
         image_configs,
     })
+}
+
+/// The contract command of the release that serves.
+async fn contract(
+    sources: &Sources,
+    request: &ExecutionInput,
+    release: Release,
+    known: Known<'_>,
+) -> Result<Plan, Failure> {
+    let turn = sources.table.turn(&release.stack).await?;
+    let serving = serving(sources, &turn, request, &release.stack).await?;
+    let Some(Serving {
+        record,
+        repository,
+        digest,
+    }) = serving
+    else {
+        let reason = format!("No release is known to serve in stack {}.", release.stack);
+        let why = NotContracted::NoRelease;
+        let ending = Ending::NothingToContract { why };
+        return Ok(without_services(sources, release, reason, ending));
+    };
+    let asked = ExecutionInput {
+        repository: Some(repository),
+        tag: None,
+        digest: Some(digest),
+        migrate: Some(false),
+        ..request.clone()
+    };
+    let release = Release {
+        tag: record.tag,
+        contracts: Some(record.key),
+        ..release
+    };
+    let plan = deploy(sources, &asked, release, known).await?;
+    let why = match (&plan.contract, plan.action) {
+        (None, _) => Some(NotContracted::NoCommand),
+        (_, Action::Verify) => decision::not_contracted(&plan, &turn, now()),
+        _ => Some(NotContracted::NotServing(plan.reason.clone())),
+    };
+    Ok(Plan {
+        action: match why {
+            Some(_) => Action::End,
+            None => Action::Contract,
+        },
+        ending: why.map(|why| Ending::NothingToContract { why }),
+        post_deploy: None,
+        migrations: None,
+        ..plan
+    })
+}
+
+/// A release that serves, and its image.
+struct Serving {
+    record: Record,
+    repository: String,
+    digest: String,
+}
+
+/// The release that the turn knows to serve: of the repository that is asked for, or else the one whose
+/// contract command is due first, or else the current one.
+async fn serving(
+    sources: &Sources,
+    turn: &Turn,
+    request: &ExecutionInput,
+    stack: &str,
+) -> Result<Option<Serving>, Failure> {
+    let wanted = request.repository.as_ref();
+    let due = turn.contracts_due();
+    let due = match wanted {
+        Some(repository) => due.get(repository),
+        None => due.values().min_by_key(|due| due.at),
+    };
+    let current = turn.current.as_ref().map(|current| &current.record);
+    let Some(key) = due.map(|due| &due.release).or(current) else {
+        return Ok(None);
+    };
+    let Some(record) = sources.table.record(stack, key).await? else {
+        return Ok(None);
+    };
+    let known = record.repository.clone().zip(record.digest.clone());
+    let known = known.filter(|(repository, _)| wanted.is_none_or(|wanted| wanted == repository));
+    Ok(known.map(|(repository, digest)| Serving {
+        record,
+        repository,
+        digest,
+    }))
 }
 
 /// Back from whatever the services run now. Where to is not decided here.
@@ -292,6 +399,7 @@ async fn rollback(
         migration: None,
         migrations: None,
         post_deploy: None,
+        contract: None,
         alarms: alarms(&unit),
         health_check_url: outputs::health_check_url(&stack, &sources.web)?,
         limits: outputs::allowed(&stack, &sources.defaults)?.limits,

@@ -27,7 +27,7 @@ use aws_sdk_ecs::types::{
     DeploymentEarlySuccessCriteria, DeploymentRolloutState, DeploymentStrategy,
     ResourceManagementType, RuntimePlatform, Service, ServiceRevisionCleanup, TaskDefinition,
 };
-use aws_smithy_mocks::{RuleMode, mock, mock_client};
+use aws_smithy_mocks::{Rule, RuleMode, mock, mock_client};
 use bluegreen_runtime::{Diagnostic, diagnostic};
 use serde_json::json;
 use tokio::io::{AsyncReadExt, AsyncWriteExt};
@@ -84,6 +84,8 @@ struct World {
     compatibilities: Vec<Compatibility>,
     /// Attributes of the stack's item, all of them text.
     turn: Vec<(&'static str, String)>,
+    /// The image of the release that serves, as its record says.
+    serving: Option<(&'static str, &'static str)>,
 }
 
 fn world() -> World {
@@ -117,6 +119,7 @@ fn world() -> World {
         platform: None,
         compatibilities: vec![Compatibility::Fargate],
         turn: vec![],
+        serving: None,
     }
 }
 
@@ -439,26 +442,21 @@ impl World {
         mock_client!(aws_sdk_cloudwatch, RuleMode::MatchAny, &[&rule])
     }
 
-    /// Has the stack's turn.
+    /// Has the stack's turn, and the record of the release that serves.
     fn table(&self) -> Table {
-        use aws_sdk_dynamodb::Client;
-        let turn = self.turn.clone();
-        let rule = mock!(Client::get_item)
-            .match_requests(|request| {
-                let key = request.key().unwrap();
-                key["stack"] == AttributeValue::S("demo".to_owned())
-                    && key["item"] == AttributeValue::S("turn".to_owned())
-                    && request.consistent_read() == Some(true)
-            })
-            .then_output(move || {
-                let item = turn
-                    .iter()
-                    .map(|(name, value)| ((*name).to_owned(), AttributeValue::S(value.clone())));
-                GetItemOutput::builder()
-                    .set_item(Some(item.collect()))
-                    .build()
-            });
-        let client = mock_client!(aws_sdk_dynamodb, RuleMode::MatchAny, &[&rule]);
+        let record = self.serving.map(|(repository, digest)| {
+            let texts = [
+                ("item", RECORD),
+                ("verdict", "succeeded"),
+                ("repository", repository),
+                ("digest", digest),
+                ("tag", "v2"),
+            ];
+            texts.map(|(name, value)| (name, value.to_owned())).to_vec()
+        });
+        let turn = item("turn", Some(self.turn.clone()));
+        let record = item(RECORD, record);
+        let client = mock_client!(aws_sdk_dynamodb, RuleMode::MatchAny, &[&turn, &record]);
         Table::new(client, "releases".to_owned())
     }
 
@@ -499,6 +497,29 @@ impl World {
         }
         self
     }
+}
+
+/// Key of the record of the release that serves.
+const RECORD: &str = "release#2026-01-01T00:00:00.000Z#demo-v2-0";
+
+/// An item of the table, which has no numbers.
+fn item(key: &'static str, attributes: Option<Vec<(&'static str, String)>>) -> Rule {
+    mock!(aws_sdk_dynamodb::Client::get_item)
+        .match_requests(move |request| {
+            let asked = request.key().unwrap();
+            asked["stack"] == AttributeValue::S("demo".to_owned())
+                && asked["item"] == AttributeValue::S(key.to_owned())
+                && request.consistent_read() == Some(true)
+        })
+        .then_output(move || {
+            let texts = attributes.clone().map(|attributes| {
+                let texts = attributes.into_iter();
+                texts
+                    .map(|(name, value)| (name.to_owned(), AttributeValue::S(value)))
+                    .collect()
+            });
+            GetItemOutput::builder().set_item(texts).build()
+        })
 }
 
 fn event(request: Value) -> Value {
@@ -1141,6 +1162,120 @@ async fn what_runs_after_the_deployment_is_an_output_of_the_stack() {
 
     let plan = world.all_run(&pinned()).plan(by_tag()).await.unwrap();
     assert!(plan.migration.is_none() && plan.post_deploy.is_some());
+}
+
+/// The contract command of the release that serves, `demo:v2`.
+mod a_contract_command {
+    use super::*;
+
+    const CONTRACT: (&str, &str) = ("ContractCommand", r#"["websvc", "contract"]"#);
+
+    fn asked() -> Value {
+        json!({"stack": "demo", "action": "contract"})
+    }
+
+    /// Every service runs version 2, whose window is over.
+    fn serving() -> World {
+        let mut world = world().all_run(&pinned());
+        world.outputs.push(CONTRACT);
+        world.serving = Some(("demo", DIGEST));
+        let due = json!({"release": RECORD, "at": 7});
+        world.turn = vec![("contractDue:demo", due.to_string())];
+        world
+    }
+
+    fn why(plan: Plan) -> NotContracted {
+        assert_eq!(plan.action, Action::End);
+        match plan.ending {
+            Some(Ending::NothingToContract { why }) => why,
+            other => panic!("{other:?}"),
+        }
+    }
+
+    #[tokio::test]
+    async fn is_planned_for_the_release_that_serves() {
+        let plan = serving().plan_in_turn(asked()).await.unwrap();
+        assert_eq!((plan.action, &plan.ending), (Action::Contract, &None));
+        let command = plan.contract.unwrap();
+        assert_eq!(command.purpose, bluegreen_contract::Purpose::Contract);
+        assert_eq!(command.line, ["tini", "--", "websvc", "contract"]);
+        assert_eq!((plan.migration, plan.post_deploy), (None, None));
+        let release = plan.release;
+        assert_eq!(release.contracts.as_deref(), Some(RECORD));
+        assert_eq!(release.tag.as_deref(), Some("v2"));
+        assert_eq!(release.image, Some(pinned()));
+    }
+
+    #[tokio::test]
+    async fn is_known_with_the_release_whose_it_is() {
+        let mut world = world();
+        world.outputs.push(CONTRACT);
+        assert!(world.plan(by_tag()).await.unwrap().contract.is_some());
+        world.outputs.push(("ContractTimeoutSeconds", "7"));
+        let command = world.plan(by_tag()).await.unwrap().contract.unwrap();
+        assert_eq!(command.timeout_seconds, 7);
+        world.outputs = vec![("ContractCommand", "contract")];
+        let failure = world.refusal(by_tag()).await;
+        assert_eq!(failure.error_type, "InvalidStackOutput");
+    }
+
+    #[tokio::test]
+    async fn is_that_of_the_current_release_where_none_is_due() {
+        let mut world = serving();
+        world.turn = vec![("currentRecord", RECORD.to_owned())];
+        let plan = world.plan_in_turn(asked()).await.unwrap();
+        assert_eq!(plan.action, Action::Contract);
+    }
+
+    #[tokio::test]
+    async fn does_not_run_where_the_stack_has_none_or_runs_something_else() {
+        let mut without = serving();
+        without.outputs.pop();
+        let plan = without.plan(asked()).await.unwrap();
+        assert_eq!(why(plan), NotContracted::NoCommand);
+
+        let mut other = serving().all_run(&image("demo:v1"));
+        other.serving = Some(("demo", DIGEST));
+        let NotContracted::NotServing(sentence) = why(other.plan(asked()).await.unwrap()) else {
+            panic!("the services run version 1");
+        };
+        assert!(sentence.contains("2 of 2 services"), "{sentence}");
+    }
+
+    #[tokio::test]
+    async fn does_not_run_where_no_release_of_the_repository_serves() {
+        let mut nobody = serving();
+        nobody.turn = vec![];
+        let plan = nobody.plan(asked()).await.unwrap();
+        assert_eq!(why(plan), NotContracted::NoRelease);
+
+        let mut forgotten = serving();
+        forgotten.serving = None;
+        let plan = forgotten.plan(asked()).await.unwrap();
+        assert_eq!(why(plan), NotContracted::NoRelease);
+
+        let mut of_another = serving();
+        of_another.turn = vec![("currentRecord", RECORD.to_owned())];
+        let asked = json!({"stack": "demo", "action": "contract", "repository": "worker"});
+        let plan = of_another.plan(asked).await.unwrap();
+        assert_eq!(why(plan), NotContracted::NoRelease);
+    }
+
+    #[tokio::test]
+    async fn waits_for_alarms_unless_they_are_to_be_ignored() {
+        let mut world = serving();
+        world.alarms = vec![("web", vec!["demo-5xx"], true)];
+        world.in_alarm = vec!["demo-5xx"];
+        let plan = world.plan_in_turn(asked()).await.unwrap();
+        assert_eq!(
+            why(plan),
+            NotContracted::InAlarm(vec!["demo-5xx".to_owned()])
+        );
+
+        let all_the_same = json!({"stack": "demo", "action": "contract", "ignoreAlarms": true});
+        let plan = world.plan_in_turn(all_the_same).await.unwrap();
+        assert_eq!(plan.action, Action::Contract);
+    }
 }
 
 #[tokio::test]

@@ -1,7 +1,9 @@
 //! Which release an execution is, and its place among the others of its stack.
 
 use aws_smithy_types::date_time::{DateTime, Format};
-use bluegreen_contract::{Execution, ExecutionInput, InvalidInput, Release, parse};
+use bluegreen_contract::{
+    Execution, ExecutionInput, InvalidInput, Release, RequestedAction, parse,
+};
 use serde_json::Value;
 
 /// Who has asked where the input does not say it.
@@ -42,14 +44,19 @@ pub(crate) fn release(
         commit: None,
         commit_url: None,
         record: format!("release#{started_at}#{}", execution.name()),
-        order: format!(
-            "{}#{started_at}",
-            second(pushed.unwrap_or(start).min(start))
-        ),
+        order: match request.action {
+            // It gives way to every release.
+            RequestedAction::Contract => format!("0#{started_at}"),
+            _ => format!(
+                "{}#{started_at}",
+                second(pushed.unwrap_or(start).min(start))
+            ),
+        },
         started_at: started_at.to_owned(),
         pushed_at: request.pushed_at.clone(),
         started_by: started_by.to_owned(),
         to: request.to.clone(),
+        contracts: None,
         alarm: request.alarm.clone(),
         force: request.force,
         ignore_alarms: request.ignore_alarms,
@@ -101,6 +108,13 @@ mod tests {
             format!("2026-01-31T11:59:58#{START}")
         );
         assert_eq!(order(None), format!("2026-01-31T12:00:05#{START}"));
+    }
+
+    #[test]
+    fn a_contract_command_comes_before_every_release() {
+        let contract = of(json!({"stack": "demo", "action": "contract"})).order;
+        assert!(contract < order(Some("2018-01-01T00:00:00Z")), "{contract}");
+        assert!(contract.ends_with(START), "{contract}");
     }
 
     #[test]

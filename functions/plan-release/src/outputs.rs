@@ -20,6 +20,7 @@ const TARGETS: RangeInclusive<u32> = 0..=720;
 const MIGRATION_TIMEOUT: &str = "MigrationTimeoutSeconds";
 const DEPLOYMENT_TIMEOUT: &str = "DeploymentTimeoutSeconds";
 const POST_DEPLOY_TIMEOUT: &str = "PostDeployTimeoutSeconds";
+const CONTRACT_TIMEOUT: &str = "ContractTimeoutSeconds";
 const ROLLBACK_WINDOW: &str = "RollbackWindowSeconds";
 const TARGET_HEALTH: &str = "TargetHealthMinutes";
 const HEALTH_CHECK_URL: &str = "HealthCheckUrl";
@@ -29,10 +30,11 @@ const HEALTH_CHECK_URL: &str = "HealthCheckUrl";
 pub(crate) struct Allowed {
     pub(crate) limits: Limits,
     pub(crate) post_deploy_seconds: u32,
+    pub(crate) contract_seconds: u32,
 }
 
 /// What the pipeline allows where a stack says nothing, from the variables
-/// `MIGRATION_TIMEOUT_SECONDS`, which goes for a post-deploy command too,
+/// `MIGRATION_TIMEOUT_SECONDS`, which goes for the other commands too,
 /// `DEPLOYMENT_TIMEOUT_SECONDS`, `ROLLBACK_WINDOW_SECONDS` and `TARGET_HEALTH_MINUTES`.
 ///
 /// # Errors
@@ -66,6 +68,7 @@ pub(crate) fn allowed(stack: &Stack, defaults: &Limits) -> Result<Allowed, Failu
                 .unwrap_or(targets),
         },
         post_deploy_seconds: seconds(stack, POST_DEPLOY_TIMEOUT, COMMAND)?.unwrap_or(command),
+        contract_seconds: seconds(stack, CONTRACT_TIMEOUT, COMMAND)?.unwrap_or(command),
     })
 }
 
@@ -149,7 +152,8 @@ mod tests {
             allowed(&stack(&[]), &DEFAULTS).unwrap(),
             Allowed {
                 limits: DEFAULTS,
-                post_deploy_seconds: 1800
+                post_deploy_seconds: 1800,
+                contract_seconds: 1800,
             }
         );
         assert_eq!(health_check(&[]).unwrap(), None);
@@ -162,6 +166,7 @@ mod tests {
             (MIGRATION_TIMEOUT, "5"),
             (DEPLOYMENT_TIMEOUT, "6"),
             (POST_DEPLOY_TIMEOUT, " 7 "),
+            (CONTRACT_TIMEOUT, "8"),
             (ROLLBACK_WINDOW, "0"),
             (TARGET_HEALTH, "0"),
         ]);
@@ -174,13 +179,15 @@ mod tests {
                     rollback_window_seconds: 0,
                     target_health_minutes: 0,
                 },
-                post_deploy_seconds: 7
+                post_deploy_seconds: 7,
+                contract_seconds: 8,
             }
         );
         let highest = stack(&[
             (MIGRATION_TIMEOUT, "86400"),
             (DEPLOYMENT_TIMEOUT, "172800"),
             (POST_DEPLOY_TIMEOUT, "86400"),
+            (CONTRACT_TIMEOUT, "86400"),
             (ROLLBACK_WINDOW, "604800"),
             (TARGET_HEALTH, "720"),
         ]);
@@ -188,10 +195,11 @@ mod tests {
     }
 
     #[test]
-    fn the_limit_of_a_stacks_migration_is_not_that_of_its_post_deploy_command() {
+    fn the_limit_of_a_stacks_migration_is_not_that_of_its_other_commands() {
         let migration = stack(&[(MIGRATION_TIMEOUT, "60")]);
         let allowed = allowed(&migration, &DEFAULTS).unwrap();
         assert_eq!(allowed.post_deploy_seconds, 1800);
+        assert_eq!(allowed.contract_seconds, 1800);
     }
 
     #[test]
@@ -201,6 +209,7 @@ mod tests {
             (MIGRATION_TIMEOUT, "86401"),
             (DEPLOYMENT_TIMEOUT, "172801"),
             (POST_DEPLOY_TIMEOUT, "1h"),
+            (CONTRACT_TIMEOUT, "86401"),
             (ROLLBACK_WINDOW, "-1"),
             (ROLLBACK_WINDOW, "604801"),
             (TARGET_HEALTH, "721"),

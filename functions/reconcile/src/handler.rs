@@ -5,7 +5,7 @@ use crate::known::Known;
 use crate::repositories::{self, Repository};
 use crate::retags;
 use crate::unfinished::Unfinished;
-use bluegreen_contract::{ExecutionInput, started_by};
+use bluegreen_contract::{ExecutionInput, RequestedAction, name_in, started_by};
 use bluegreen_release::{Search, Table};
 use bluegreen_runtime::AwsRequestFailed;
 use bluegreen_trigger::{StateMachine, TakenTags};
@@ -19,6 +19,8 @@ const PATIENCE: i64 = 120;
 const RESERVE: i64 = 30_000;
 /// Milliseconds that one repository may take, so that another has its turn in each search.
 const FOR_ONE: i64 = 60_000;
+/// Milliseconds.
+const HOUR: i64 = 3_600_000;
 
 /// The services that are asked, and the state machine that is started.
 pub(crate) struct Context {
@@ -32,7 +34,7 @@ pub(crate) struct Context {
 
 #[derive(Debug, PartialEq, Eq, Serialize)]
 pub(crate) struct Answer {
-    /// ARNs of the executions of the pushes that were found.
+    /// ARNs of the executions of the pushes that were found, and of the contract commands that are due.
     pub(crate) executions: Vec<String>,
 }
 
@@ -46,8 +48,9 @@ struct Found {
     looked: BTreeMap<String, String>,
 }
 
-/// Looks at the newest image of every repository that names stacks, beginning where the last search had to
-/// stop. `until` is when Lambda ends the call; the clock tells milliseconds since 1970.
+/// Looks at the newest image of every repository that names stacks, and whether a contract command is due
+/// there, beginning where the last search had to stop. `until` is when Lambda ends the call; the clock tells
+/// milliseconds since 1970.
 ///
 /// One failure keeps nothing else from being looked at; the first is told in the end.
 pub(crate) async fn handle(
@@ -164,23 +167,85 @@ async fn look_at(
 ) -> Result<Look, AwsRequestFailed> {
     let Repository { name, stacks } = repository;
     let began = budget.now() / 1000;
-    let Some(images) = images::tagged(&context.ecr, name, budget).await? else {
-        return Ok(Look::OutOfTime);
-    };
+    let images = images::tagged(&context.ecr, name, budget).await?;
     let now = images::whole_seconds(began).unwrap_or_default();
     let looked = last.looked.get(name).map(String::as_str);
-    let arrivals = arrivals(context, name, images, looked, &now).await?;
+    let arrivals = match images {
+        Some(images) => Some(arrivals(context, name, images, looked, &now).await?),
+        None => None,
+    };
     let mut first_failure = None;
     for stack in stacks {
-        match release_into(context, name, &arrivals, stack).await {
-            Ok(execution) => found.executions.extend(execution),
-            Err(failure) => {
-                first_failure.get_or_insert(failure);
+        let now = budget.now();
+        for started in start_in(context, name, arrivals.as_deref(), stack, now).await {
+            match started {
+                Ok(execution) => found.executions.extend(execution),
+                Err(failure) => {
+                    first_failure.get_or_insert(failure);
+                }
             }
         }
     }
-    found.looked.insert(name.clone(), now);
-    first_failure.map_or(Ok(Look::Finished), Err)
+    if arrivals.is_some() {
+        found.looked.insert(name.clone(), now);
+    }
+    match first_failure {
+        Some(failure) => Err(failure),
+        None if arrivals.is_none() => Ok(Look::OutOfTime),
+        None => Ok(Look::Finished),
+    }
+}
+
+/// Starts what there is to do in a stack. `arrivals` are not known where there was no time to read them;
+/// `now` in milliseconds since 1970.
+async fn start_in(
+    context: &Context,
+    repository: &str,
+    arrivals: Option<&[Image]>,
+    stack: &str,
+    now: i64,
+) -> Vec<Result<Option<String>, AwsRequestFailed>> {
+    let known = match Known::load(&context.releases, stack).await {
+        Ok(known) => known,
+        Err(failure) => return vec![Err(failure)],
+    };
+    let mut started = vec![contract(context, repository, stack, &known, now).await];
+    if let Some(arrivals) = arrivals {
+        started.push(release_into(context, repository, arrivals, stack, &known).await);
+    }
+    started
+}
+
+/// Starts the contract command of the release that serves, where its time has come; `now` in milliseconds
+/// since 1970. Where it is not run, because an alarm is in ALARM for instance, it is started again in the
+/// next hour, under another name.
+async fn contract(
+    context: &Context,
+    repository: &str,
+    stack: &str,
+    known: &Known<'_>,
+    now: i64,
+) -> Result<Option<String>, AwsRequestFailed> {
+    let Some(due) = known.contract_due(repository).filter(|due| due.at <= now) else {
+        return Ok(None);
+    };
+    let hour = (now / HOUR).to_string();
+    let identity = [stack, repository, &due.release, &hour];
+    let name = bluegreen_trigger::name(stack, "contract", &identity);
+    let input = ExecutionInput {
+        stack: stack.to_owned(),
+        action: RequestedAction::Contract,
+        repository: Some(repository.to_owned()),
+        started_by: Some(started_by(&format!(
+            "reconciler: {} is not rolled back by an alarm any more",
+            name_in(&due.release)
+        ))),
+        ..ExecutionInput::default()
+    };
+    let execution =
+        bluegreen_trigger::start(&context.sfn, &context.state_machine, &name, &input).await?;
+    tracing::info!(stack, repository, execution, "a contract command is due");
+    Ok(Some(execution))
 }
 
 /// What has come into the repository long enough ago that its event should have led to a release, the newest
@@ -212,8 +277,8 @@ async fn release_into(
     repository: &str,
     images: &[Image],
     stack: &str,
+    known: &Known<'_>,
 ) -> Result<Option<String>, AwsRequestFailed> {
-    let known = Known::load(&context.releases, stack).await?;
     let mut newer = images
         .iter()
         .take_while(|image| known.is_newer(repository, &image.pushed_at))

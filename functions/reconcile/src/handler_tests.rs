@@ -31,6 +31,8 @@ struct World {
     /// Digests of releases and when they began, the newest first; and of the one that waits.
     released: Vec<(&'static str, u64)>,
     waiting: Option<&'static str>,
+    /// In how many seconds a contract command is due.
+    contract: Option<i64>,
     image_tags: &'static str,
     status: StackStatus,
     /// What earlier searches remember, by key.
@@ -52,6 +54,7 @@ fn world() -> World {
         deployed: Some(3590),
         released: vec![("sha256:1", 3590)],
         waiting: None,
+        contract: None,
         image_tags: "v*",
         status: StackStatus::CreateComplete,
         searches: Arc::default(),
@@ -164,6 +167,11 @@ impl World {
             let order = format!("{}#later", &before_now(ago)[..19]);
             turn.insert("deployed:demo".to_owned(), text(&order));
         }
+        if let Some(seconds) = self.contract {
+            let at = (i64::try_from(NOW).unwrap() + seconds) * 1000;
+            let due = json!({"release": "release#2026-01-01T00:00:00Z#demo-v1", "at": at});
+            turn.insert("contractDue:demo".to_owned(), text(&due.to_string()));
+        }
         if let Some(digest) = self.waiting {
             turn.insert("waiting".to_owned(), text("arn:waits"));
             turn.insert("waitingDigest".to_owned(), text(digest));
@@ -271,8 +279,9 @@ fn starts() -> Rule {
     use aws_sdk_sfn::Client;
     mock!(Client::start_execution)
         .match_requests(|request| {
+            let name = request.name().unwrap();
             request.state_machine_arn() == Some(MACHINE)
-                && request.name().unwrap().starts_with("demo-v2-")
+                && (name.starts_with("demo-v2-") || name.starts_with("demo-contract-"))
         })
         .then_compute_output(|request| {
             StartExecutionOutput::builder()
@@ -631,4 +640,55 @@ async fn a_repository_that_is_too_large_keeps_no_other_from_being_looked_at() {
     many.search().await.0.unwrap_err();
     assert_eq!(many.next().as_deref(), Some("team-0000"));
     assert!(many.searches.lock().unwrap().contains_key("tags#team-0001"));
+}
+
+mod a_contract_command {
+    use super::*;
+
+    fn quiet() -> World {
+        World {
+            images: vec![],
+            ..world()
+        }
+    }
+
+    #[tokio::test]
+    async fn is_run_when_its_time_has_come() {
+        let mut world = quiet();
+        world.contract = Some(0);
+        assert_eq!(
+            world.started().await,
+            [json!({
+                "stack": "demo", "action": "contract", "repository": "demo",
+                "startedBy": "reconciler: demo-v1 is not rolled back by an alarm any more"
+            })]
+        );
+        for later in [None, Some(1)] {
+            world.contract = later;
+            assert_eq!(world.started().await, [] as [Value; 0]);
+        }
+    }
+
+    /// It may not have run: an alarm was in ALARM, or a release had the turn.
+    #[tokio::test]
+    async fn is_tried_once_an_hour_as_long_as_it_is_due() {
+        let mut world = quiet();
+        world.contract = Some(-10_000);
+        let names = Arc::new(Mutex::new(Vec::new()));
+        let told = names.clone();
+        let starts = mock!(aws_sdk_sfn::Client::start_execution).then_compute_output(move |it| {
+            told.lock().unwrap().push(it.name().unwrap().to_owned());
+            StartExecutionOutput::builder()
+                .execution_arn("arn")
+                .start_date(DateTime::from_secs(0))
+                .build()
+                .unwrap()
+        });
+        for seconds_before_now in [0, 300, 3600] {
+            let _one_repository_cannot_be_read = world.found_at(&starts, seconds_before_now).await;
+        }
+        let names = names.lock().unwrap();
+        assert_eq!(names[0], names[1]);
+        assert_ne!(names[0], names[2]);
+    }
 }

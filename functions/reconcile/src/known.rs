@@ -1,6 +1,6 @@
 //! What the table of releases says of a stack.
 
-use bluegreen_release::{Table, Turn};
+use bluegreen_release::{ContractDue, Table, Turn};
 use bluegreen_runtime::AwsRequestFailed;
 
 use crate::images::Image;
@@ -44,6 +44,11 @@ impl<'a> Known<'a> {
             }
         }
         Ok(false)
+    }
+
+    /// The release of the repository whose contract command is to run.
+    pub(crate) fn contract_due(&self, repository: &str) -> Option<&ContractDue> {
+        self.turn.contracts_due().get(repository)
     }
 
     /// Whether an image of the repository was pushed after the one that was deployed last. A stack

@@ -30,16 +30,33 @@ pub(crate) async fn handle(
         )
         .await?;
     tracing::info!(?served, "what serves is recorded");
-    let unwritten = write_image(ssm, &input, &served).await.err();
+    let followed = follow(table, ssm, &input, &served, now).await;
     table.finish(&release.stack, call).await;
+    followed
+}
+
+/// What is done once the table knows what serves.
+async fn follow(
+    table: &Table,
+    ssm: &aws_sdk_ssm::Client,
+    input: &RecordCurrentInput,
+    served: &Served<'_>,
+    now: i64,
+) -> Result<Current, Failure> {
+    if let Err(unwritten) = write_image(ssm, input, served).await {
+        // An earlier image may not survive a command, and an update of the stack could bring one back.
+        return Ok(Current {
+            post_deploy: None,
+            unwritten: Some(unwritten),
+        });
+    }
+    if let Some(at) = served.contract_due(input, now) {
+        let release = &input.plan.release;
+        table.contract_due(release, &input.execution, at).await?;
+    }
     Ok(Current {
-        // An earlier image may not survive the command, and an update of the stack could bring one
-        // back.
-        post_deploy: match unwritten {
-            Some(_) => None,
-            None => served.post_deploy(&input),
-        },
-        unwritten,
+        post_deploy: served.post_deploy(input),
+        unwritten: None,
     })
 }
 

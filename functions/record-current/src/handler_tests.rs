@@ -103,6 +103,45 @@ async fn what_serves_is_written_by_its_digest_before_a_command_runs() {
     }
 }
 
+/// That a contract command is due, at that time.
+fn dues(at: i64) -> Rule {
+    mock!(aws_sdk_dynamodb::Client::transact_write_items)
+        .match_requests(move |request| {
+            let [item] = request.transact_items() else {
+                return false;
+            };
+            let values = item.update().unwrap().expression_attribute_values();
+            let due = json!({"release": RECORD, "at": at}).to_string();
+            values.is_some_and(|values| {
+                values
+                    .values()
+                    .any(|it| *it == AttributeValue::S(due.clone()))
+            })
+        })
+        .then_output(|| TransactWriteItemsOutput::builder().build())
+}
+
+/// An update of the stack could bring an earlier image back, which may need what the command removes.
+#[tokio::test]
+async fn a_contract_command_is_due_only_where_the_image_could_be_written() {
+    let mut event = deployed();
+    event["plan"]["contract"] = event["plan"]["postDeploy"].clone();
+    let due = dues(NOW + 60_000);
+    let tables = || table(&[&held_by(EXECUTION), &finishes(), &due, &writes()]);
+    let put = puts("registry/shop@sha256:2");
+    handle(&tables(), &ssm(&[&put]), event.clone(), &call(), NOW)
+        .await
+        .unwrap();
+    assert_eq!(due.num_calls(), 1);
+
+    let refused =
+        mock!(aws_sdk_ssm::Client::put_parameter).then_error(|| put_error("AccessDeniedException"));
+    handle(&tables(), &ssm(&[&refused]), event, &call(), NOW)
+        .await
+        .unwrap();
+    assert_eq!(due.num_calls(), 1);
+}
+
 #[tokio::test]
 async fn only_the_parameter_of_the_repository_is_written() {
     let mut event = deployed();

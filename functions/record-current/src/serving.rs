@@ -96,6 +96,16 @@ impl<'a> Served<'a> {
         }
     }
 
+    /// From when on the contract command is to run, milliseconds since 1970: when no alarm takes the
+    /// release back by itself any more, which is found healthy `now`. `None`: it has none, or is no
+    /// deployment.
+    pub(crate) fn contract_due(&self, input: &RecordCurrentInput, now: i64) -> Option<i64> {
+        let (Self::Deployment(_), Some(_)) = (self, &input.plan.contract) else {
+            return None;
+        };
+        Some(now + i64::from(input.plan.limits.rollback_window_seconds) * 1000)
+    }
+
     /// What runs now that the image serves: only after a deployment, and with the revision that its
     /// service has since.
     pub(crate) fn post_deploy(&self, input: &RecordCurrentInput) -> Option<Command> {

@@ -93,6 +93,22 @@ fn only_a_deployment_has_a_command_to_run_now_with_the_revision_that_serves() {
 }
 
 #[test]
+fn a_contract_command_is_due_after_a_deployment_when_its_window_is_over() {
+    for (event, expected) in [
+        (deployed(), Some(67_000)),
+        (rolled_back(), None),
+        (restored(), None),
+        (event(json!({})), None),
+    ] {
+        let mut input = input(event);
+        assert_eq!(Served::of(&input).unwrap().contract_due(&input, 7000), None);
+        input.plan.contract = input.plan.post_deploy.clone();
+        let due = Served::of(&input).unwrap().contract_due(&input, 7000);
+        assert_eq!(due, expected);
+    }
+}
+
+#[test]
 fn a_rollback_that_does_not_say_what_it_did_is_refused_by_name() {
     for field in ["rolledBack", "target.release"] {
         let mut event = restored();

@@ -130,6 +130,7 @@ fn beginning<'a>(input: &'a RunMigrationInput, call: &'a LambdaCall) -> Beginnin
         Purpose::Migration => (Changing::Migration, Some(input.before.as_slice())),
         // The services run the new image by now.
         Purpose::PostDeploy => (Changing::PostDeploy, None),
+        Purpose::Contract => (Changing::Contract, None),
     };
     Beginning {
         changing,

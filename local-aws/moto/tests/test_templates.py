@@ -694,6 +694,7 @@ class Cluster(TemplateTest):
             ("MigrationCommand", '["a" "b"]'),
             ("PostDeployCommand", "[]"),
             ("PostDeployCommand", r'["\x"]'),
+            ("ContractCommand", "rails db:contract"),
             ("ImageTags", ""),
             ("ContainerPort", "0"),
             ("DatabaseSecretArn", "secret"),
@@ -731,6 +732,7 @@ class Cluster(TemplateTest):
             ("DeploymentTimeoutSeconds", "172801"),
             ("PostDeployTimeoutSeconds", "4"),
             ("PostDeployTimeoutSeconds", "1h"),
+            ("ContractTimeoutSeconds", "86401"),
             ("RollbackWindowSeconds", "-1"),
             ("RollbackWindowSeconds", "604801"),
             ("TargetHealthMinutes", "-1"),
@@ -769,7 +771,7 @@ class Cluster(TemplateTest):
             ["sh", "-c", 'echo "a, b" \\ [c] \n \u0007'],
             ["", "ü"],
         )
-        for parameter in ("MigrationCommand", "PostDeployCommand"):
+        for parameter in ("MigrationCommand", "PostDeployCommand", "ContractCommand"):
             pattern = re.compile(parameters[parameter]["AllowedPattern"])
             for command in commands:
                 for text in (json.dumps(command), json.dumps(command, indent=1)):
@@ -783,6 +785,7 @@ class Cluster(TemplateTest):
             ("MigrationTimeoutSeconds", 5, day),
             ("DeploymentTimeoutSeconds", 5, 2 * day),
             ("PostDeployTimeoutSeconds", 5, day),
+            ("ContractTimeoutSeconds", 5, day),
             ("RollbackWindowSeconds", 0, 7 * day),
             ("TargetHealthMinutes", 0, 720),
         ):

@@ -22,11 +22,14 @@ HELD = (
     "heldRedrives",
     "heldOrder",
     "heldFor",
+    "goesBack",
 )
 # What says that a call is about to change something.
 CHANGING = ("changingBy", "changingUntil")
 # A turn is as it was seen where these are.
-AS_HELD = ("holder", "heldSince", *CHANGING)
+AS_HELD = ("holder", "heldSince", *CHANGING, "goesBack")
+# What a call that came late may not begin once its try goes back.
+FORWARD = ("migration", "services")
 CLOCKS_MS = 2000
 IN_LINE = ("waiting", "waitingOrder", "waitingDigest", "waitingFor")
 
@@ -248,6 +251,8 @@ def begin(release, execution, changing, call, before=None, services=None, target
     """Tells what is about to change, which proves that the turn is this execution's."""
 
     def decide(turn):
+        if changing in FORWARD and "goesBack" in turn:
+            return None
         record = Update(release["stack"], release["record"]).set(
             changing=changing,
             services=services and compact(services),
@@ -261,6 +266,8 @@ def begin(release, execution, changing, call, before=None, services=None, target
             record.set_first(touched=execution["redrives"])
         record.remove("awaits")
         of_turn = alone(turn, release["stack"], call)
+        if changing == "rollback":
+            of_turn.set(goesBack=execution["id"])
         return [of_turn.remove("migrated") if changing == "migration" else of_turn, record]
 
     with finishing(release["stack"], call, only_after=AwsRequestFailed):

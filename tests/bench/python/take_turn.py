@@ -101,7 +101,7 @@ class Seen:
         retaken = table.of_turn(self.turn, self.stack).set(
             heldRedrives=mine, heldSince=table.rfc3339(table.now()), unsettled=self.id
         )
-        return self.last_call() or self.write([retaken.remove(*table.CHANGING)])
+        return self.last_call() or self.write([retaken.remove(*table.CHANGING, "goesBack")])
 
     def at_the_head(self):
         if "holder" not in self.turn:
@@ -157,7 +157,7 @@ class Seen:
             heldRedrives=self.me["execution"]["redrives"],
             unsettled=dead,
         )
-        turn.remove(*table.CHANGING)
+        turn.remove(*table.CHANGING, "goesBack")
         if self.release["alarm"]:
             turn.remove("heldOrder", "heldFor")
         else:

@@ -687,13 +687,14 @@ fn an_image_is_recorded_only_when_it_serves() {
 }
 
 #[test]
-fn a_post_deploy_command_runs_only_after_the_image_is_recorded() {
+fn a_command_runs_only_after_the_image_is_recorded_or_where_one_serves() {
     let machine = Machine::load();
     assert_eq!(
         leading(&machine, "RunPostDeploy"),
         ways([
             ("CheckPostDeploy", &[]),
-            ("DecideOnPostDeploy", &["$current.postDeploy != null"])
+            ("DecideOnPlan", &["$plan.action = 'contract'"]),
+            ("DecideOnPostDeploy", &["$current.postDeploy != null"]),
         ])
     );
     assert_eq!(

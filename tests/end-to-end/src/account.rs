@@ -385,22 +385,48 @@ impl Account {
         self.execution_of(stack, digest, RECONCILER_PATIENCE).await
     }
 
+    /// Waits until the reconciler has started the contract command of a stack's release.
+    ///
+    /// # Errors
+    /// It has not within five minutes.
+    pub async fn execution_of_contract(&self, stack: &str) -> Result<Execution> {
+        let is_contract = |input: &Value| {
+            let by = input["startedBy"].as_str().unwrap_or_default();
+            input["action"] == "contract" && by.starts_with("reconciler: ")
+        };
+        self.execution_where(stack, RECONCILER_PATIENCE, is_contract)
+            .await
+            .context("no contract command was run")
+    }
+
     async fn execution_of(
         &self,
         stack: &str,
         digest: &str,
         patience: Duration,
     ) -> Result<Execution> {
+        self.execution_where(stack, patience, |input| input["digest"] == digest)
+            .await
+            .with_context(|| format!("the push of {digest} was not noticed"))
+    }
+
+    async fn execution_where(
+        &self,
+        stack: &str,
+        patience: Duration,
+        is_wanted: impl Fn(&Value) -> bool,
+    ) -> Result<Execution> {
         let deadline = Instant::now() + patience;
         loop {
             for (execution, input) in self.executions_with_input(stack).await? {
-                if input["digest"] == digest {
+                if is_wanted(&input) {
                     return Ok(execution);
                 }
             }
-            if Instant::now() > deadline {
-                bail!("the push of {digest} started no execution for stack {stack}");
-            }
+            ensure!(
+                Instant::now() < deadline,
+                "no such execution was started for stack {stack}"
+            );
             tokio::time::sleep(POLL).await;
         }
     }

@@ -598,11 +598,17 @@ impl<'a> Application<'a> {
             .account
             .postgres()
             .query(
-                &database_of(&self.name),
+                &self.database(),
                 "SELECT version::text FROM _sqlx_migrations WHERE success ORDER BY version",
             )
             .await?;
         Ok(rows.into_iter().flatten().flatten().collect())
+    }
+
+    /// The name of its database.
+    #[must_use]
+    pub fn database(&self) -> String {
+        database_of(&self.name)
     }
 
     /// Somebody who reads `/posts` without a pause.

@@ -9,6 +9,8 @@ pub enum Scenario {
     Rollback,
     /// A rollback that an alarm asks for.
     Alarm,
+    /// The contract command of the older push.
+    Contract,
 }
 
 /// The older push, the newer push, and the third one.
@@ -25,6 +27,7 @@ pub fn releases(scenario: Scenario) -> [TakeTurnInput; 3] {
             });
             third
         }
+        Scenario::Contract => contract("c", "a", 3),
     };
     [push("a", "web", 1), push("b", "web", 2), third]
 }
@@ -46,12 +49,13 @@ fn push(name: &str, repository: &str, second: u8) -> TakeTurnInput {
             commit_url: None,
             digest: Some(name.to_owned()),
             image: Some(name.to_owned()),
-            record: format!("release#{started_at}#{name}"),
+            record: record(name, second),
             order: format!("2026-01-01T00:00:0{second}#{started_at}"),
             started_at,
             pushed_at: None,
             started_by: "-".to_owned(),
             to: None,
+            contracts: None,
             alarm: None,
             force: false,
             ignore_alarms: false,
@@ -62,6 +66,22 @@ fn push(name: &str, repository: &str, second: u8) -> TakeTurnInput {
         },
         action: Action::Deploy,
     }
+}
+
+fn record(name: &str, second: u8) -> String {
+    format!("release#{}#{name}", start(second))
+}
+
+/// Of the push with that name, which started in the first second.
+fn contract(name: &str, of: &str, second: u8) -> TakeTurnInput {
+    let mut asked = push(name, "web", second);
+    asked.action = Action::Contract;
+    asked.release.action = RequestedAction::Contract;
+    asked.release.order = format!("0#{}", start(second));
+    asked.release.digest = Some(of.to_owned());
+    asked.release.image = Some(of.to_owned());
+    asked.release.contracts = Some(record(of, 1));
+    asked
 }
 
 fn rollback(name: &str, second: u8) -> TakeTurnInput {

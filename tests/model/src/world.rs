@@ -1,7 +1,7 @@
 use crate::items::{Items, Shared};
 use crate::process::{Process, Stage};
 use crate::releases::{Scenario, releases};
-use bluegreen_contract::{Execution, Goal, GoodRelease, RequestedAction, TakeTurnInput};
+use bluegreen_contract::{Execution, Goal, GoodRelease, Release, RequestedAction, TakeTurnInput};
 use bluegreen_release::memory::Memory;
 use bluegreen_release::transactions::{self, Dead};
 use bluegreen_release::turn::{Holder, Life, Seen, Step, TURN, Turn, Who, step};
@@ -150,6 +150,8 @@ const PLACES: u8 = 12;
 const OVERTAKEN: &str = "an older push is before a newer one";
 const ROBBED: &str = "a living release loses its turn";
 const OVERWRITTEN: &str = "an older push overwrites a newer one";
+const EARLY: &str = "a contract command runs while another release serves than its own";
+const PUSHY: &str = "a contract command takes the place of a push";
 const KEPT: &str = "an end gives the turn not back";
 const HOPELESS: &str = "what was just read allows no write";
 
@@ -278,6 +280,13 @@ impl Turns {
     /// With the turn in hand: is there anything to do?
     fn plan(&self, turn: &Turn, release: usize) -> Stage {
         let me = &self.releases[release].release;
+        if me.action == RequestedAction::Contract {
+            let current = turn.current.as_ref();
+            return match current.is_some_and(|current| is_of(&current.record, me)) {
+                true => Stage::Update,
+                false => Stage::End("nothingToContract"),
+            };
+        }
         let deployed = me
             .repository
             .as_deref()
@@ -343,7 +352,10 @@ impl Turns {
             Stage::Update => {
                 let call = lambda(Kind::Begin);
                 let beginning = Beginning {
-                    changing: Changing::Services,
+                    changing: match asked.action {
+                        RequestedAction::Contract => Changing::Contract,
+                        _ => Changing::Services,
+                    },
                     before: None,
                     services: None,
                     target: None,
@@ -403,6 +415,7 @@ impl Turns {
                 services: &[],
                 from: now,
             },
+            RequestedAction::Contract => Serves::Same,
         };
         let current = turn.current.as_ref();
         let former = current.and_then(|current| world.items.record(&current.record));
@@ -473,6 +486,9 @@ impl Turns {
                 if release == 0 && place == Some(1) && newer.is_under_way() && newer.redrives == 0 {
                     world.wrong.insert(OVERTAKEN);
                 }
+                if self.contracts(release) && call.displaces.is_some() {
+                    world.wrong.insert(PUSHY);
+                }
                 let displaced = call.displaces.filter(|_| told);
                 let displaced = displaced.map(|displaced| &mut world.processes[displaced]);
                 if let Some(displaced) =
@@ -494,6 +510,11 @@ impl Turns {
             Kind::Begin => {
                 if release == 0 && world.served[1] {
                     world.wrong.insert(OVERWRITTEN);
+                }
+                let me = &self.releases[release].release;
+                let serves = before.current.as_ref();
+                if me.contracts.is_some() && !serves.is_some_and(|it| is_of(&it.record, me)) {
+                    world.wrong.insert(EARLY);
                 }
                 world.past = false;
                 call.phase = Phase::Changing;
@@ -649,6 +670,9 @@ impl Turns {
             }
             Act::Return(call) => {
                 let next = match world.calls[call].kind {
+                    Kind::Begin if self.contracts(world.calls[call].release) => {
+                        Stage::End("succeeded")
+                    }
                     Kind::Serves => Stage::End("succeeded"),
                     _ => Stage::RecordCurrent,
                 };
@@ -682,6 +706,10 @@ impl Turns {
             world.past = false;
         }
         Some(world)
+    }
+
+    fn contracts(&self, release: usize) -> bool {
+        self.releases[release].release.contracts.is_some()
     }
 
     /// Without another fault something happens still.
@@ -738,6 +766,14 @@ impl Model for Turns {
                 "no older push overwrites a newer one",
                 |_, world: &World| !world.wrong.contains(OVERWRITTEN),
             ),
+            Property::always(
+                "a contract command runs while its release serves",
+                |_, world: &World| !world.wrong.contains(EARLY),
+            ),
+            Property::always(
+                "a contract command takes no push's place",
+                |_, world: &World| !world.wrong.contains(PUSHY),
+            ),
             Property::always("nobody waits for ever", |turns: &Turns, world: &World| {
                 let all_over = !world.processes.iter().any(Process::is_under_way);
                 (all_over || turns.goes_on(world))
@@ -776,6 +812,11 @@ fn own_turn<'a>(turn: &'a Turn, me: &TakeTurnInput) -> Option<&'a Holder> {
     turn.holder
         .as_ref()
         .filter(|holder| holder.execution == me.execution.id)
+}
+
+/// Whether the record is that of the release whose contract command this one runs.
+fn is_of(record: &str, me: &Release) -> bool {
+    me.contracts.as_deref() == Some(record)
 }
 
 fn ended(redrives: u32) -> Life {

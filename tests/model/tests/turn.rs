@@ -11,6 +11,8 @@ const ALONE: &str = "one call at a time changes something";
 const ROBBED: &str = "no living release loses its turn";
 const NEWEST: &str = "the newest push has the place in line";
 const OLDER: &str = "no older push overwrites a newer one";
+const SERVES: &str = "a contract command runs while its release serves";
+const PLACE: &str = "a contract command takes no push's place";
 const WAITS: &str = "nobody waits for ever";
 const GIVEN: &str = "who has ended has not the turn";
 const OPEN: &str = "only who has the turn has an open record";
@@ -52,6 +54,7 @@ fn shipped() -> Vec<Trial> {
         Scenario::AnotherRepository,
         Scenario::Rollback,
         Scenario::Alarm,
+        Scenario::Contract,
     ];
     let budgets = [
         ("is redriven", REDRIVEN),
@@ -246,6 +249,24 @@ fn mutants() -> Vec<Trial> {
             FAULTY,
             NEWEST,
         ),
+        Mutant {
+            scenario: Scenario::Contract,
+            ..decides(
+                "lets a contract command displace pushes",
+                pushy,
+                QUIET,
+                PLACE,
+            )
+        },
+        Mutant {
+            scenario: Scenario::Contract,
+            ..writes(
+                "contracts without conditions",
+                |kind, one| without(Kind::Begin, kind, one),
+                REDRIVEN,
+                SERVES,
+            )
+        },
         writes("gives back without closing", alone_on_the_turn, QUIET, OPEN),
         writes("takes over without closing", unrecorded, ABORTED, OPEN),
         writes("does not give back", keeps_the_turn, QUIET, GIVEN),
@@ -365,6 +386,15 @@ fn queueing(seen: &Seen<'_>) -> Step {
         }
         (next, ..) => next,
     }
+}
+
+/// A contract command has the place of the newest release.
+fn pushy(seen: &Seen<'_>) -> Step {
+    let mut me = seen.me.clone();
+    if me.release.contracts.is_some() {
+        me.release.order = "9".to_owned();
+    }
+    step(&Seen { me: &me, ..*seen })
 }
 
 // Mutants of what is written.

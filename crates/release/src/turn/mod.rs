@@ -11,6 +11,7 @@ pub use step::{Life, Seen, Step, Who, step};
 use crate::Item;
 use crate::attributes::{number, text};
 use bluegreen_contract::{Command, RequestedAction};
+use serde::de::DeserializeOwned;
 use serde::{Deserialize, Serialize};
 use std::collections::BTreeMap;
 
@@ -32,6 +33,8 @@ pub struct Turn {
     pub migrated: Option<Migrated>,
     deployed: BTreeMap<String, String>,
     verified: BTreeMap<String, String>,
+    contracts_due: BTreeMap<String, ContractDue>,
+    contracted: BTreeMap<String, Contracted>,
 }
 
 /// Who has the turn.
@@ -57,6 +60,8 @@ pub struct Holder {
     /// The only call of it that may do so, by its Lambda request's id; `None`: none is about to, or
     /// several that are settling what an earlier release left.
     pub changing_by: Option<String>,
+    /// It has begun to take its services back.
+    pub goes_back: bool,
 }
 
 /// Who is next.
@@ -116,6 +121,24 @@ impl Migrated {
     }
 }
 
+/// A release whose contract command is to run.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+pub struct ContractDue {
+    /// Key of its record.
+    pub release: String,
+    /// When no alarm takes it back by itself any more, milliseconds since 1970.
+    pub at: i64,
+}
+
+/// A release whose contract command has run, or may have.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+pub struct Contracted {
+    /// Key of its record.
+    pub release: String,
+    /// Key of the record of the execution that ran the command.
+    pub by: String,
+}
+
 /// How far the clocks of two calls may be apart.
 pub(crate) const CLOCKS_MS: i64 = 2000;
 
@@ -130,23 +153,20 @@ impl Holder {
 
 /// What stands for the digest of a release that has none.
 pub(crate) const NO_DIGEST: &str = "none";
+/// What stands for a contract command that is not due.
+pub(crate) const NOT_DUE: &str = "none";
 pub(crate) const DEPLOYED: &str = "deployed:";
 pub(crate) const VERIFIED: &str = "verified:";
+pub(crate) const GOES_BACK: &str = "goesBack";
 pub(crate) const MIGRATED: &str = "migrated";
+pub(crate) const CONTRACT_DUE: &str = "contractDue:";
+pub(crate) const CONTRACTED: &str = "contracted:";
 
 impl Turn {
     /// Reads the stack's item; one that is not there is the turn of a stack without releases.
     #[must_use]
     pub fn from_item(item: &Item) -> Self {
         let digest = |name: &str| text(item, name).filter(|digest| digest != NO_DIGEST);
-        let of_each = |prefix: &str| {
-            item.keys()
-                .filter_map(|name| {
-                    let repository = name.strip_prefix(prefix)?;
-                    Some((repository.to_owned(), digest(name)?))
-                })
-                .collect()
-        };
         Self {
             holder: text(item, "holder").map(|execution| Holder {
                 execution,
@@ -160,6 +180,7 @@ impl Turn {
                 waits_for: text(item, "heldFor"),
                 changing_until: number(item, "changingUntil"),
                 changing_by: text(item, "changingBy"),
+                goes_back: item.contains_key(GOES_BACK),
             }),
             waiting: text(item, "waiting").map(|execution| Waiting {
                 execution,
@@ -178,10 +199,11 @@ impl Turn {
                 finished: number(item, "currentFinished").unwrap_or_default(),
             }),
             rolled_back_at: number(item, "rolledBackAt"),
-            migrated: text(item, MIGRATED)
-                .and_then(|migrated| serde_json::from_str(&migrated).ok()),
-            deployed: of_each(DEPLOYED),
-            verified: of_each(VERIFIED),
+            migrated: parsed(item, MIGRATED),
+            deployed: of_each(item, DEPLOYED, digest),
+            verified: of_each(item, VERIFIED, digest),
+            contracts_due: of_each(item, CONTRACT_DUE, |name| parsed(item, name)),
+            contracted: of_each(item, CONTRACTED, |name| parsed(item, name)),
         }
     }
 
@@ -196,4 +218,30 @@ impl Turn {
     pub fn verified(&self, repository: &str) -> Option<&str> {
         self.verified.get(repository).map(String::as_str)
     }
+
+    /// By repository, the release that serves and whose contract command has not run.
+    #[must_use]
+    pub fn contracts_due(&self) -> &BTreeMap<String, ContractDue> {
+        &self.contracts_due
+    }
+
+    /// The release of the repository whose contract command was the last to run, or may have.
+    #[must_use]
+    pub fn contracted(&self, repository: &str) -> Option<&Contracted> {
+        self.contracted.get(repository)
+    }
+}
+
+fn parsed<T: DeserializeOwned>(item: &Item, name: &str) -> Option<T> {
+    serde_json::from_str(&text(item, name)?).ok()
+}
+
+/// What the item says of each repository under names with that prefix.
+fn of_each<T>(item: &Item, prefix: &str, read: impl Fn(&str) -> Option<T>) -> BTreeMap<String, T> {
+    let names = item.keys();
+    let known = names.filter_map(|name| {
+        let repository = name.strip_prefix(prefix)?;
+        Some((repository.to_owned(), read(name)?))
+    });
+    known.collect()
 }

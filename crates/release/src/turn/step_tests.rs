@@ -24,6 +24,7 @@ fn held_by(execution: &str) -> Option<Holder> {
         waits_for: None,
         changing_until: None,
         changing_by: None,
+        goes_back: false,
     })
 }
 

@@ -6,6 +6,7 @@
 //! the account when the last story is over.
 
 mod by_registry;
+mod contracts;
 mod entry_points;
 mod events;
 mod left_behind;
@@ -54,6 +55,7 @@ fn main() -> ExitCode {
     let mut trials = stories!(world, usual:
         events::a_tag_that_an_older_image_got_later_is_found_and_deployed,
         events::a_push_whose_event_was_lost_is_found_and_deployed,
+        contracts::what_only_earlier_releases_need_is_removed_when_no_alarm_goes_back_to_them,
         left_behind::a_deployment_that_was_left_in_progress_is_stopped_when_the_stack_goes_back,
         strategies::a_linear_release_takes_over_step_by_step_and_an_unhealthy_one_never_does,
         strategies::a_canary_takes_a_share_first_and_an_alarm_takes_it_back,
