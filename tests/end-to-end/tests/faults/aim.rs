@@ -14,6 +14,7 @@ use crate::laboratory::{HEARTBEAT, SPEED};
 use crate::machine::{Does, State, TRANSACTION};
 use crate::matrix::Disturbance;
 use crate::stand::Stand;
+use crate::way::Way;
 
 /// What lies in wait for the execution.
 #[derive(Debug)]
@@ -38,10 +39,11 @@ const LATE_BY: Duration = Duration::from_millis(100);
 /// More events than a release has.
 const ALL: usize = 100;
 
-/// Arms a disturbance of a state.
+/// Arms a disturbance of a state, on this way to it.
 pub(crate) async fn arm<'a>(
     account: &'a Account,
     stand: &Stand,
+    way: Way,
     state: &State,
     disturbance: &Disturbance,
 ) -> Result<Armed<'a>> {
@@ -49,7 +51,7 @@ pub(crate) async fn arm<'a>(
     let aws = account.aws();
     let stack = stand.name.as_str();
     if disturbance.happens_meanwhile() {
-        let held = call(stack, state)?.held().times(1);
+        let held = call(stack, way, state)?.held().times(1);
         let held = match disturbance {
             AbortedAfter | Redriven => held.after_effect(),
             _ => held,
@@ -70,13 +72,13 @@ pub(crate) async fn arm<'a>(
             Fault::time_out_of(name, Moment::AfterItsWork)
         })?,
         ConnectionLost => {
-            let lost = call(stack, state)?.with("ServiceException").times(1);
+            let lost = call(stack, way, state)?.with("ServiceException").times(1);
             lost.carried_out_after(LATE_BY).into()
         }
         Throttled => of_function(stack, state, Fault::throttling_of)?,
         // What Step Functions calls the refusal of a function that it may not invoke.
         Denied => {
-            let denied = call(stack, state)?.with("AWSLambdaException");
+            let denied = call(stack, way, state)?.with("AWSLambdaException");
             let message = "is not authorized to perform: lambda:InvokeFunction";
             denied.worded(403, message).into()
         }
@@ -166,27 +168,27 @@ fn end_of(application: &Application<'_>, state: &State) -> Result<Value> {
     })
 }
 
-/// The invocation that a state makes for a stack, and no other state does.
-pub(crate) fn call(stack: &str, state: &State) -> Result<CallFault> {
+/// The invocation that a state makes for a stack on this way, and no other state does.
+pub(crate) fn call(stack: &str, way: Way, state: &State) -> Result<CallFault> {
     let call = Fault::of("lambda", "Invoke").where_request_contains(json!({
         "FunctionName": function(state)?,
-        "Payload": payload(&state.name),
+        "Payload": payload(&state.name, way.command_afterwards()),
     }));
     Ok(call.where_request_mentions(stack))
 }
 
 /// What tells the invocation of a state from that of another state that invokes the same function,
-/// and from one by an event.
-fn payload(state: &str) -> Value {
+/// and from one by an event. `afterwards` is what the command is for after the deployment.
+fn payload(state: &str, afterwards: &str) -> Value {
     match state {
         "PlanRelease" => json!({"turn": null}),
         "PlanInTurn" => json!({"turn": {}}),
         "RunMigration" => json!({"command": {"purpose": "migration"}}),
-        "RunPostDeploy" => json!({"command": {"purpose": "postDeploy"}}),
+        "RunPostDeploy" => json!({"command": {"purpose": afterwards}}),
         "WaitTask" => json!({"asked": {"task": {"purpose": "migration"}}}),
-        "WaitPostDeploy" => json!({"asked": {"task": {"purpose": "postDeploy"}}}),
+        "WaitPostDeploy" => json!({"asked": {"task": {"purpose": afterwards}}}),
         "CheckExitCode" => json!({"task": {"purpose": "migration"}}),
-        "CheckPostDeploy" => json!({"task": {"purpose": "postDeploy"}}),
+        "CheckPostDeploy" => json!({"task": {"purpose": afterwards}}),
         "VerifyHealth" => json!({"asked": {"rollback": false}}),
         "VerifyRollback" => json!({"asked": {"rollback": true}}),
         "TakeTurn" | "SettleRelease" => json!({"asked": {}}),
@@ -197,9 +199,10 @@ fn payload(state: &str) -> Value {
 /// States whose function's invocations and calls are told from those for an earlier state on the same
 /// way by their being later: what is aimed at them is armed while the call of this earlier state is
 /// held.
-pub(crate) fn armed_at(state: &str) -> Option<&'static str> {
+pub(crate) fn armed_at(way: Way, state: &str) -> Option<&'static str> {
     Some(match state {
         "PlanInTurn" => "TakeTurn",
+        "RunPostDeploy" if way == Way::Contracts => "PlanInTurn",
         "RunPostDeploy" => "RecordCurrent",
         "WaitPostDeploy" | "CheckPostDeploy" => "RunPostDeploy",
         "VerifyRollback" => "RollBack",

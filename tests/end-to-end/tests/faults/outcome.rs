@@ -132,6 +132,10 @@ impl Outcome<'_> {
         for release in releases {
             let expected = match Some(release.execution.arn()) == in_question {
                 true => endings(self.case),
+                // It gives way to the case, where the reconciler found it to be due.
+                false if release.is_contract() => {
+                    vec!["succeeded", "superseded", "nothingToContract"]
+                }
                 false => endings_of_others(self.case),
             };
             let ending = release.ending();
@@ -238,8 +242,8 @@ impl Outcome<'_> {
         if self.case.denies("RecordCurrent") {
             return;
         }
-        let succeeded = releases.iter().rposition(Release::is_healthy);
-        let Some(at) = succeeded else {
+        let serves = |release: &Release| release.is_healthy() && !release.is_contract();
+        let Some(at) = releases.iter().rposition(serves) else {
             return;
         };
         let aborted = |release: &&Release| release.came_to("RecordCurrent");

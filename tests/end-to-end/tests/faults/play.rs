@@ -201,6 +201,12 @@ impl<'a> Scene<'a> {
             Way::Redriven => self.redrive_at("UpdateService").await,
             Way::Refused => self.refuse().await,
             Way::Unwritten | Way::Unread => self.end_in_vain(behaviour).await,
+            Way::Contracts => {
+                self.release(behaviour).await?;
+                // Its window is not over yet.
+                self.by_hand(json!({"action": "contract", "force": true}))
+                    .await
+            }
         }
     }
 
@@ -223,11 +229,11 @@ impl<'a> Scene<'a> {
     }
 
     async fn release_well(&mut self) -> Result<()> {
-        let end = self
-            .push(Behaviour::default())
-            .await?
-            .end_within(PATIENCE)
-            .await?;
+        self.release(Behaviour::default()).await
+    }
+
+    async fn release(&mut self, behaviour: Behaviour) -> Result<()> {
+        let end = self.push(behaviour).await?.end_within(PATIENCE).await?;
         ensure!(
             end.output["verdict"] == "succeeded",
             "the release before: {end:?}"
@@ -256,7 +262,7 @@ impl<'a> Scene<'a> {
 
     async fn hold(&self, state: &str) -> Result<OpenFault<'a>> {
         let state = self.machine.state(state)?;
-        let call = aim::call(&self.stand.name, state)?;
+        let call = aim::call(&self.stand.name, self.case.way, state)?;
         self.account.aws().fail(call.held().times(1)).await
     }
 
@@ -348,7 +354,8 @@ impl<'a> Scene<'a> {
     async fn lose_sight(&mut self, behaviour: Behaviour) -> Result<()> {
         let state = self.machine.state("VerifyHealth")?;
         // Nothing that passes: it is not tried again.
-        let lost = aim::call(&self.stand.name, state)?.with("ResourceNotFoundException");
+        let lost =
+            aim::call(&self.stand.name, self.case.way, state)?.with("ResourceNotFoundException");
         let lost = self.account.aws().fail(lost).await?;
         let trap = self.set_trap().await?;
         let execution = self.push(behaviour).await?;
@@ -408,7 +415,7 @@ impl<'a> Scene<'a> {
         let Some((state, _)) = &self.case.disturbed else {
             return Ok(None);
         };
-        match aim::armed_at(state) {
+        match aim::armed_at(self.case.way, state) {
             Some(earlier) => Ok(Some(Trap::Later(self.hold(earlier).await?))),
             None => Ok(Some(Trap::Set(self.arm().await?))),
         }
@@ -421,7 +428,7 @@ impl<'a> Scene<'a> {
             .as_ref()
             .context("an undisturbed case")?;
         let state = self.machine.state(state)?;
-        aim::arm(self.account, self.stand, state, disturbance).await
+        aim::arm(self.account, self.stand, self.case.way, state, disturbance).await
     }
 
     /// Lets the execution walk into the trap, and to its end.

@@ -53,6 +53,11 @@ impl Release {
         self.input["action"] == "rollback"
     }
 
+    /// It runs a contract command, and changes no service.
+    pub(crate) fn is_contract(&self) -> bool {
+        self.input["action"] == "contract"
+    }
+
     /// How it ended.
     pub(crate) fn ending(&self) -> &str {
         ending(&self.end)

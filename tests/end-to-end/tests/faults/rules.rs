@@ -291,6 +291,7 @@ impl Seen<'_> {
             "stale",
             "nothingToDeploy",
             "nothingToRollBack",
+            "nothingToContract",
         ];
         let sound = match end.status.as_str() {
             "SUCCEEDED" => verdict.is_some_and(|verdict| known.contains(&verdict)),
@@ -301,8 +302,9 @@ impl Seen<'_> {
 
         let matches = match (recorded, end.status.as_str()) {
             (None, _) => {
-                record.is_none()
-                    && (release.turns().is_empty() || verdict == Some("nothingToRollBack"))
+                let no_reason = ["nothingToRollBack", "nothingToContract"];
+                let has_none = verdict.is_some_and(|verdict| no_reason.contains(&verdict));
+                record.is_none() && (release.turns().is_empty() || has_none)
             }
             (Some("inProgress"), _) => false,
             (Some("abandoned"), status) => status != "SUCCEEDED",

@@ -17,7 +17,7 @@ use tokio::time::Instant;
 pub(crate) enum Kind {
     /// ROLLING, and no more than that.
     Rolling,
-    /// ROLLING with workers, alarms that guard the deployments, and a command after them.
+    /// ROLLING with workers, alarms that guard the deployments, and commands after them.
     Full,
     BlueGreen,
     Canary,
@@ -65,6 +65,7 @@ impl Kind {
             Self::Rolling => &[],
             Self::Full => &[
                 ("PostDeployCommand", r#"["websvc","afterwards"]"#),
+                ("ContractCommand", r#"["websvc","afterwards"]"#),
                 ("WorkerCommand", "websvc,serve"),
             ],
             Self::BlueGreen => &[("Strategy", "BLUE_GREEN"), ("BakeTimeMinutes", "1")],
@@ -92,7 +93,7 @@ pub(crate) struct Behaviour {
     pub(crate) migration_seconds: u32,
     /// The exit code of its migration.
     pub(crate) migration_exits: u8,
-    /// How long its command after the deployment takes.
+    /// How long its commands after the deployment take.
     pub(crate) afterwards_seconds: u32,
     /// How long its server takes until it serves.
     pub(crate) start_seconds: u32,

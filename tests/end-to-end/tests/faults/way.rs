@@ -59,10 +59,12 @@ pub(crate) enum Way {
     Unwritten,
     /// A version is pushed that crashes, and nobody can read which releases there were.
     Unread,
+    /// A good version is released, and a person wants its contract command run.
+    Contracts,
 }
 
 impl Way {
-    pub(crate) const ALL: [Self; 27] = [
+    pub(crate) const ALL: [Self; 28] = [
         Self::Release,
         Self::FullRelease,
         Self::Unmigrated,
@@ -90,6 +92,7 @@ impl Way {
         Self::Refused,
         Self::Unwritten,
         Self::Unread,
+        Self::Contracts,
     ];
 
     /// The kinds of stack that it is gone with, the plainest first.
@@ -100,7 +103,7 @@ impl Way {
                 [&[Kind::Rolling][..], &shifting].concat()
             }
             Self::FullRelease => [&[Kind::Full][..], &shifting].concat(),
-            Self::LongCommand => vec![Kind::Full],
+            Self::LongCommand | Self::Contracts => vec![Kind::Full],
             Self::ByAlarm => [&[Kind::Full][..], &shifting].concat(),
             _ => vec![Kind::Rolling],
         }
@@ -137,6 +140,14 @@ impl Way {
                 | Self::Unwritten
                 | Self::Unread
         )
+    }
+
+    /// What the command is for that runs in the states after the deployment.
+    pub(crate) fn command_afterwards(self) -> &'static str {
+        match self {
+            Self::Contracts => "contract",
+            _ => "postDeploy",
+        }
     }
 
     /// What the version in question does.
@@ -180,7 +191,8 @@ impl Way {
             | Self::HandsOn
             | Self::Orphaned
             | Self::Stuck
-            | Self::Replacing => &["succeeded"],
+            | Self::Replacing
+            | Self::Contracts => &["succeeded"],
             // What it was about to do when it was aborted may be done when it comes again.
             Self::Redriven => &["succeeded", "nothingToDeploy"],
             Self::Unseen => &["PipelineFault"],
@@ -259,16 +271,23 @@ pub(crate) fn other_ways_to(state: &str) -> &'static [Way] {
             Way::Replacing,
             Way::Redriven,
         ],
-        "PlanInTurn" => &[Way::ByAlarm, Way::Stale, Way::Again, Way::Redriven],
+        "PlanInTurn" => &[
+            Way::ByAlarm,
+            Way::Stale,
+            Way::Again,
+            Way::Redriven,
+            Way::Contracts,
+        ],
         "SettleRelease" => &[Way::Stuck],
         "WaitTask" => &[Way::LongMigration],
-        "WaitPostDeploy" => &[Way::LongCommand],
+        "RunPostDeploy" => &[Way::Contracts],
+        "WaitPostDeploy" => &[Way::LongCommand, Way::Contracts],
         "ChooseTarget" => &[Way::Unhealthy, Way::NothingToGoBackTo],
         "RollBack" => &[Way::Unhealthy, Way::Unseen],
         "VerifyRollback" => &[Way::Interfered, Way::Overtaken],
         "RecordCurrent" => &[Way::ByHand, Way::Unhealthy],
         "DeregisterRevisions" => &[Way::ByHand, Way::Unhealthy],
-        "EndRelease" => &[Way::ByHand, Way::Unhealthy, Way::HandsOn],
+        "EndRelease" => &[Way::ByHand, Way::Unhealthy, Way::HandsOn, Way::Contracts],
         _ => &[],
     }
 }
