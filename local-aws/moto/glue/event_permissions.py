@@ -7,7 +7,7 @@ import json
 from fnmatch import fnmatchcase
 from typing import Any
 
-from moto.iam.models import IAMBackend, Role, iam_backends
+from glue import role_policies
 
 SERVICE = "events.amazonaws.com"
 
@@ -50,9 +50,7 @@ def _is_for_rule(statement: dict[str, Any], rule_arn: str) -> bool:
 
 def role_allows(role_arn: str, action: str, resource: str) -> bool:
     """Whether EventBridge may assume a role of the account, and with it do this."""
-    account = role_arn.split(":")[4]
-    backend: IAMBackend = iam_backends[account]["aws"]
-    role = next((one for one in backend.roles.values() if one.arn == role_arn), None)
+    role = role_policies.role(role_arn)
     if role is None:
         return False
     trusted = any(
@@ -61,14 +59,9 @@ def role_allows(role_arn: str, action: str, resource: str) -> bool:
     return trusted and any(
         _matches(statement.get("Action", []), action.lower(), str.lower)
         and _matches(statement.get("Resource", []), resource, str)
-        for document in _documents(role)
+        for document in role_policies.documents(role)
         for statement in _allowing(document)
     )
-
-
-def _documents(role: Role) -> list[str]:
-    managed = [policy.document for policy in role.managed_policies.values()]
-    return [*role.policies.values(), *managed]
 
 
 def _matches(patterns: Any, value: str, normal: Any) -> bool:

@@ -2,23 +2,29 @@
 
 Hole in moto 5.2.5: its interpreter parses the definition anew for every execution, half a second of
 work for one of 90 states, makes a boto3 client for every task, and builds a parser of JSONPath for
-every task's result. All of that holds up whatever else moto does in its one process.
+every task's result. All of that holds up whatever else moto does in its one process. Its clients do
+not say in which role a task calls.
 """
 
 import copy
-from functools import cache, lru_cache
-from types import SimpleNamespace
+import sys
+from functools import cache, lru_cache, partial
 from typing import Any
 
-import boto3
 from antlr4 import ParserRuleContext
 from moto.stepfunctions.parser.asl.component.common.path import result_path
 from moto.stepfunctions.parser.asl.component.eval_component import EvalComponent
+from moto.stepfunctions.parser.asl.component.state.exec.state_task.credentials import (
+    StateCredentials,
+)
 from moto.stepfunctions.parser.asl.parse.asl_parser import AmazonStateLanguageParser
 from moto.stepfunctions.parser.asl.utils import boto_client
 
 DEFINITIONS = 16
 PATHS = 256
+
+#: Whoever judges what a state machine calls reads it.
+ROLE_HEADER = "x-local-aws-role"
 
 
 def _parse_once() -> None:
@@ -35,18 +41,30 @@ def _parse_once() -> None:
 
 
 def _make_clients_once() -> None:
-    settings: dict[str, Any] = {}
+    make = boto_client.boto_client_for
 
     @cache
-    def client_of(service_name: str, region_name: str) -> Any:
-        return boto3.client(service_name, region_name=region_name, **settings)
+    def client_of(region: str, service: str, role: str | None) -> Any:
+        client = make(region, service)
+        if role is not None:
+            client.meta.events.register("before-sign", partial(_name_role, role))
+        return client
 
-    def client(service_name: str, region_name: str, **others: Any) -> Any:
-        settings.update(others)
-        return client_of(service_name, region_name)
+    def client_for(
+        region: str, service: str, state_credentials: StateCredentials | None = None
+    ) -> Any:
+        role = state_credentials.role_arn if state_credentials else None
+        return client_of(region, service, role)
 
-    # A client serves any number of threads, and moto makes all of them with the same settings.
-    boto_client.boto3 = SimpleNamespace(client=client)
+    # What has been loaded has a name of its own for it.
+    for module in list(sys.modules.values()):
+        if vars(module).get(make.__name__) is make:
+            setattr(module, make.__name__, client_for)
+
+
+def _name_role(role: str, request: Any, **_others: Any) -> None:
+    """A request's header says for which role it is: its key is the same for every state machine."""
+    request.headers[ROLE_HEADER] = role
 
 
 def _read_paths_once() -> None:

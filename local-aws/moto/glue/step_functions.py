@@ -5,7 +5,7 @@ is described unquoted, and `includedData` is ignored; GetExecutionHistory answer
 whatever page and order is asked for; AWS SDK integrations get their parameters as
 written (`Cluster`), where botocore wants `cluster`, and answer as botocore does, times as objects;
 their errors are named `ecs.…`. DynamoDB's integration calls an expression that fails an error of
-DynamoDB.
+DynamoDB. Lambda's has another name than AWS where the state machine may not invoke the function.
 """
 
 from datetime import datetime, timezone
@@ -13,6 +13,7 @@ from functools import cache
 from typing import Any
 
 import botocore.session
+from botocore.exceptions import ClientError
 from botocore.model import OperationModel
 from moto.core.exceptions import AWSError
 from moto.core.responses import ActionResult
@@ -25,6 +26,7 @@ from moto.stepfunctions.parser.asl.component.state.exec.state_task.service impor
     state_task_service,
     state_task_service_aws_sdk,
     state_task_service_dynamodb,
+    state_task_service_lambda,
 )
 from moto.stepfunctions.parser.asl.eval.environment import Environment
 from moto.stepfunctions.parser.models import StepFunctionsParserBackend
@@ -35,6 +37,7 @@ from glue import executions
 
 AwsSdkTask = state_task_service_aws_sdk.StateTaskServiceAwsSdk
 DynamoDbTask = state_task_service_dynamodb.StateTaskServiceDynamoDB
+LambdaTask = state_task_service_lambda.StateTaskServiceLambda
 
 
 @cache
@@ -216,6 +219,21 @@ def _name_evaluation_errors() -> None:
     DynamoDbTask._from_error = named
 
 
+def _name_lambda_errors() -> None:
+    """What Lambda's model of Invoke does not have is a `Lambda.AWSLambdaException`.
+
+    Seen in https://github.com/awslabs/aws-deployment-framework/issues/460
+    """
+    named = LambdaTask._error_cause_from_client_error
+
+    def error_and_cause(client_error: ClientError) -> tuple[str, str]:
+        error, cause = named(client_error)
+        denied = error == "Lambda.AccessDeniedException"
+        return ("Lambda.AWSLambdaException" if denied else error), cause
+
+    LambdaTask._error_cause_from_client_error = staticmethod(error_and_cause)
+
+
 def install() -> None:
     """Completes the interpreter."""
     _name_invalid_definitions()
@@ -224,3 +242,4 @@ def install() -> None:
     _case_parameters()
     _name_sdk_errors()
     _name_evaluation_errors()
+    _name_lambda_errors()

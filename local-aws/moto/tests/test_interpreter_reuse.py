@@ -1,13 +1,18 @@
 """What moto's interpreter makes once: definitions that are parsed, clients of services."""
 
 import json
+from typing import Any
 
 from moto.stepfunctions.parser.asl.antlr.runtime.ASLParser import ASLParser
 from moto.stepfunctions.parser.asl.component.common.path import result_path
+from moto.stepfunctions.parser.asl.component.state.exec.state_task import lambda_eval_utils
+from moto.stepfunctions.parser.asl.component.state.exec.state_task.credentials import (
+    StateCredentials,
+)
 from moto.stepfunctions.parser.asl.parse.asl_parser import AmazonStateLanguageParser
 from moto.stepfunctions.parser.asl.utils.boto_client import boto_client_for
 
-from tests.support import GlueTest
+from tests.support import ROLE, GlueTest
 
 DEFINITION = json.dumps({"StartAt": "Once", "States": {"Once": {"Type": "Succeed"}}})
 
@@ -34,6 +39,20 @@ class Reuse(GlueTest):
         other = boto_client_for("eu-central-1", "dynamodb")
         self.assertEqual(other.meta.region_name, "eu-central-1")
         self.assertNotEqual(boto_client_for("eu-west-1", "sqs").meta.service_model, first)
+
+    def test_a_request_of_a_task_says_in_which_role_it_is_made(self) -> None:
+        roles: list[bytes | None] = []
+
+        def keep(request: Any, **_others: Any) -> None:
+            roles.append(request.headers.get("x-local-aws-role"))
+
+        # Those who had loaded it before it was replaced call the replacement, too.
+        for credentials in (StateCredentials(ROLE), None):
+            client = lambda_eval_utils.boto_client_for("us-west-2", "sqs", credentials)
+            self.assertIs(boto_client_for("us-west-2", "sqs", credentials), client)
+            client.meta.events.register("before-send", keep)
+            client.list_queues()
+        self.assertEqual(roles, [ROLE.encode(), None])
 
     def test_a_path_is_read_once(self) -> None:
         self.assertIs(result_path.parse("$.a"), result_path.parse("$.a"))
