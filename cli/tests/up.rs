@@ -350,8 +350,8 @@ async fn an_application_comes_up_goes_on_after_a_failure_changes_nothing_twice_a
     let checked = secrecy::check(&world.config, &screen.all()).await.unwrap();
     eprintln!("{checked}");
     passwords_are_found_where_they_are_told(&world).await;
-    let roles = world.cli.run(permissions::ROLES).await.unwrap();
-    permissions::check(&aws.asked().await.unwrap(), &roles).unwrap();
+    permissions::check(&aws.asked().await.unwrap()).unwrap();
+    permissions::check_refused(&aws.refused().await.unwrap()).unwrap();
 
     // Down, with what is left of it told. CloudWatch makes the log group where there is one.
     let group = format!(

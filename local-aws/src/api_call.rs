@@ -8,7 +8,7 @@ use percent_encoding::percent_decode_str;
 use serde_json::{Map, Value, json};
 
 use crate::lambda;
-use crate::protocol::{Protocol, RPC_V2_CBOR, SMITHY_PROTOCOL, TRACE_ID};
+use crate::protocol::{MACHINE_ROLE, Protocol, RPC_V2_CBOR, SMITHY_PROTOCOL, TRACE_ID};
 
 /// No request whose body is read here is larger: parts of image layers in JSON.
 const BODY_LIMIT: usize = 64 * 1024 * 1024;
@@ -29,6 +29,8 @@ pub(crate) struct ApiCall {
     pub(crate) parameters: Result<Value, String>,
     /// The access key of the signature: it tells functions apart.
     pub(crate) access_key: String,
+    /// The ARN of the role in which a state machine calls.
+    pub(crate) machine_role: Option<String>,
     pub(crate) user_agent: String,
     /// X-Ray's trace that it is part of.
     pub(crate) trace: String,
@@ -54,6 +56,8 @@ impl ApiCall {
             operation: String::new(),
             parameters: Ok(Value::Null),
             access_key: signature.access_key,
+            machine_role: Some(text(&parts.headers, MACHINE_ROLE.as_str()).to_owned())
+                .filter(|role| !role.is_empty()),
             user_agent: text(&parts.headers, "user-agent").to_owned(),
             trace: text(&parts.headers, TRACE_ID.as_str()).to_owned(),
         };

@@ -25,6 +25,7 @@
 //! | `GET /v4/{container}`, `GET /v4/{container}/task` | | ECS's task metadata, for the container that asks |
 //! | `GET /calls?since=SECONDS` | | the newest calls of all AWS APIs, since then, the oldest first: [`Call`](crate::recorder::Call) |
 //! | `GET /asked` | | what each function, by its name, and the state machines have ever asked IAM for: [`permissions`](crate::permissions) |
+//! | `POST /refused` | | of that what their roles did not allow, since the last such request |
 //!
 //! What cannot be done is answered with status 400, 404 or 500 and `{"message": …}`, a body that is not
 //! understood with status 422 and a sentence. All of it, typed, is
@@ -83,6 +84,7 @@ pub(crate) fn router() -> Router<Arc<Gateway>> {
         .route("/interruptions", post(interrupt))
         .route("/calls", get(calls))
         .route("/asked", get(asked))
+        .route("/refused", post(refused))
 }
 
 async fn reserve_port(State(gateway): State<Arc<Gateway>>) -> Response {
@@ -275,6 +277,10 @@ async fn calls(
 
 async fn asked(State(gateway): State<Arc<Gateway>>) -> Json<BTreeMap<String, BTreeSet<Need>>> {
     Json(gateway.asked.all())
+}
+
+async fn refused(State(gateway): State<Arc<Gateway>>) -> Json<BTreeMap<String, BTreeSet<Need>>> {
+    Json(gateway.asked.take_refused())
 }
 
 fn failure(status: StatusCode, message: &str) -> Response {

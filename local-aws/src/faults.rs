@@ -585,6 +585,7 @@ mod tests {
             protocol: Protocol::Json("1.1".to_owned()),
             parameters: Ok(parameters),
             access_key: String::new(),
+            machine_role: None,
             user_agent: String::new(),
             trace: String::new(),
         }

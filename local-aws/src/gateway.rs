@@ -23,7 +23,7 @@ use crate::faults::{Answer, Faults, Strike};
 use crate::images::ImageStore;
 use crate::lambda::{self, Completion, InvokeError, LambdaService};
 use crate::load_balancer::LoadBalancers;
-use crate::permissions::Asked;
+use crate::permissions::{Asked, Caller, Roles};
 use crate::protocol::{ERROR_TYPE, REQUEST_ID, TRACE_ID};
 use crate::recorder::{Call, Recorder};
 use crate::registry::{self, Registry};
@@ -47,6 +47,7 @@ pub(crate) struct Gateway {
     pub(crate) moto: Proxy,
     pub(crate) recorder: Recorder,
     pub(crate) asked: Asked,
+    pub(crate) roles: Roles,
     pub(crate) faults: Arc<Faults>,
     pub(crate) request_limits: RequestLimits,
     pub(crate) stale_reads: StaleReads,
@@ -70,23 +71,27 @@ pub(crate) fn router(gateway: Arc<Gateway>) -> Router {
         .with_state(gateway)
 }
 
-/// Takes a request of any AWS API: strikes it with a fault that waits for it, or answers it; and
-/// remembers it.
+/// Takes a request of any AWS API: refuses it if it is made in a role that does not allow it, strikes
+/// it with a fault that waits for it, or answers it; and remembers it.
 async fn take(State(gateway): State<Arc<Gateway>>, request: Request) -> Response {
     let time = seconds_since_the_epoch();
     let (call, request) = match ApiCall::read(request).await {
         Ok(read) => read,
         Err(response) => return response,
     };
-    let caller = gateway.lambda.function_with(&call.access_key);
-    gateway
-        .asked
-        .note(&call, caller.as_deref(), &gateway.ecs)
-        .await;
-    let strike = gateway.faults.strike_call(&call, caller.as_deref());
-    let response = match strike {
-        Some(strike) => struck(&gateway, &strike, &call, request).await,
-        None => answer(&gateway, &call, request).await,
+    let function = gateway.lambda.caller_with(&call.access_key);
+    let machine = || Caller::state_machine(&call);
+    let refusal = match function.clone().or_else(machine) {
+        Some(caller) => refusal(&gateway, &call, &caller).await,
+        None => None,
+    };
+    let caller = function.map(|function| function.name);
+    let response = match refusal {
+        Some(refusal) => refusal,
+        None => match gateway.faults.strike_call(&call, caller.as_deref()) {
+            Some(strike) => struck(&gateway, &strike, &call, request).await,
+            None => answer(&gateway, &call, request).await,
+        },
     };
     let closed = response.extensions().get::<ConnectionClosed>().is_some();
     // Invoke is answered with the trace of the invocation.
@@ -102,6 +107,20 @@ async fn take(State(gateway): State<Arc<Gateway>>, request: Request) -> Response
         request: call.parameters.unwrap_or_default(),
     });
     response
+}
+
+/// The answer to a call that the caller's role does not allow.
+async fn refusal(gateway: &Gateway, call: &ApiCall, caller: &Caller) -> Option<Response> {
+    let needs = gateway.asked.note(call, caller, &gateway.ecs).await;
+    match gateway.roles.refuse(caller, &needs).await {
+        Ok(refusal) => {
+            let refusal = refusal?;
+            let answer = refusal.answer(call);
+            gateway.asked.note_refusal(caller, refusal.need);
+            Some(answer)
+        }
+        Err(error) => Some(bad_gateway(&error.to_string())),
+    }
 }
 
 /// Answers a call that a fault strikes.
@@ -161,6 +180,11 @@ async fn answer(gateway: &Arc<Gateway>, call: &ApiCall, request: Request) -> Res
         ("ecr", "GetDownloadUrlForLayer") => download_url(gateway, call).await,
         ("elasticloadbalancing", _) => call_load_balancing(gateway, request).await,
         ("lambda", "Invoke") => invoke_function(gateway, call, request).await,
+        ("iam", _) => {
+            let answer = gateway.moto.forward(request).await;
+            gateway.roles.follow(call);
+            answer
+        }
         _ => gateway.moto.forward(request).await,
     }
 }

@@ -1,11 +1,17 @@
-//! What calls of AWS's APIs ask IAM for: what a role must allow, and all that it need allow.
+//! What calls of AWS's APIs ask IAM for: what a role must allow, and all that it need allow; and whether
+//! it does.
 //!
 //! Only of those who call: functions and state machines. What the local ECS does in a role that it
 //! would assume (execution role, task role, those of load balancers and hooks) is no call to this
 //! endpoint in that role's name, so that nothing here says whether the role allows it.
 
+mod conditions;
+mod policies;
+mod roles;
+
 use std::collections::{BTreeMap, BTreeSet};
-use std::sync::{Mutex, PoisonError};
+use std::mem;
+use std::sync::{Mutex, MutexGuard, PoisonError};
 
 use base64::Engine;
 use base64::prelude::BASE64_STANDARD;
@@ -16,6 +22,8 @@ use crate::api_call::ApiCall;
 use crate::client::{ACCOUNT, REGION};
 use crate::ecs::Ecs;
 
+pub(crate) use roles::{Caller, Roles};
+
 /// One thing that IAM is asked for.
 #[derive(Clone, Debug, PartialEq, Eq, PartialOrd, Ord, Serialize, Deserialize)]
 pub struct Need {
@@ -24,12 +32,12 @@ pub struct Need {
     /// The ARN of the resource; `*` where IAM knows none for the action. Of a resource that the call
     /// only makes, a 0 stands for the part that AWS chooses.
     pub resource: String,
-    /// Condition keys of the request, as far as the pipeline's roles have conditions.
+    /// Condition keys of the request, as far as they are known here.
     pub context: BTreeMap<String, String>,
 }
 
 /// The resource of a call of which this module does not know whose it is: no policy names it, so
-/// that a role that allows the call is found wanting until [`resources`] knows.
+/// that only a role that allows the call on `*` allows it until [`resources`] knows.
 const UNKNOWN: &str = "unknown";
 
 /// Where in a task token the ARN of its state machine begins; `moto/glue/task_tokens.py` makes them.
@@ -38,29 +46,57 @@ const TOKEN_BYTES_BEFORE_THE_MACHINE: usize = 416;
 /// Who asks where a state machine does: the service that calls with the machine's role.
 pub const STATE_MACHINES: &str = "states.amazonaws.com";
 
-/// The access key with which moto's interpreter signs what it asks other services for.
-const STATE_MACHINES_KEY: &str = "ak";
+/// By who asked, what was asked for.
+type ByCaller = BTreeMap<String, BTreeSet<Need>>;
 
-/// Remembers who has ever asked for what.
+/// Remembers who has asked for what.
 #[derive(Debug, Default)]
-pub(crate) struct Asked(Mutex<BTreeMap<String, BTreeSet<Need>>>);
+pub(crate) struct Asked {
+    ever: Mutex<ByCaller>,
+    refused: Mutex<ByCaller>,
+}
 
 impl Asked {
-    /// Notes what a function's or a state machine's call asks for, whatever the answer will be.
-    pub(crate) async fn note(&self, call: &ApiCall, function: Option<&str>, ecs: &Ecs) {
-        let machine = (call.access_key == STATE_MACHINES_KEY).then_some(STATE_MACHINES);
-        let Some(caller) = function.or(machine) else {
-            return;
-        };
+    /// Notes what a call asks for, whatever the answer will be, and tells it.
+    pub(crate) async fn note(&self, call: &ApiCall, caller: &Caller, ecs: &Ecs) -> Vec<Need> {
         let needs = needs(call, &Known::of(call, ecs).await);
-        let mut asked = self.0.lock().unwrap_or_else(PoisonError::into_inner);
-        asked.entry(caller.to_owned()).or_default().extend(needs);
+        let mut ever = locked(&self.ever);
+        let asked = ever.entry(caller.name.clone()).or_default();
+        asked.extend(needs.iter().cloned());
+        needs
     }
 
-    /// What was asked for, by function name or [`STATE_MACHINES`].
-    pub(crate) fn all(&self) -> BTreeMap<String, BTreeSet<Need>> {
-        let asked = self.0.lock();
-        asked.unwrap_or_else(PoisonError::into_inner).clone()
+    /// Notes what a role did not allow.
+    pub(crate) fn note_refusal(&self, caller: &Caller, need: Need) {
+        let mut refused = locked(&self.refused);
+        let needs = refused.entry(caller.name.clone()).or_default();
+        needs.insert(need);
+    }
+
+    /// What was ever asked for, by function name or [`STATE_MACHINES`].
+    pub(crate) fn all(&self) -> ByCaller {
+        locked(&self.ever).clone()
+    }
+
+    /// Of that what was refused since this was last told.
+    pub(crate) fn take_refused(&self) -> ByCaller {
+        mem::take(&mut locked(&self.refused))
+    }
+}
+
+fn locked(needs: &Mutex<ByCaller>) -> MutexGuard<'_, ByCaller> {
+    needs.lock().unwrap_or_else(PoisonError::into_inner)
+}
+
+impl Caller {
+    /// The state machine that makes a call, if one does. AWS makes up the name of its session.
+    pub(crate) fn state_machine(call: &ApiCall) -> Option<Self> {
+        let role = call.machine_role.clone()?;
+        Some(Self {
+            name: STATE_MACHINES.to_owned(),
+            role,
+            session: "states".to_owned(),
+        })
     }
 }
 
@@ -83,11 +119,12 @@ impl Known {
         let parameters = call.parameters.as_ref().unwrap_or(&Value::Null);
         let mut known = Self::default();
         match (call.service.as_str(), call.operation.as_str()) {
-            ("ecs", "RegisterTaskDefinition") => known.roles = roles(parameters),
+            ("ecs", "RegisterTaskDefinition") => known.roles = roles(parameters, &Value::Null),
             ("ecs", "RunTask" | "UpdateService") => {
                 let asked = json!({"taskDefinition": parameters["taskDefinition"]});
                 let described = ecs.call("DescribeTaskDefinition", asked).await;
-                known.roles = roles(&described.unwrap_or_default()["taskDefinition"]);
+                let described = &described.unwrap_or_default()["taskDefinition"];
+                known.roles = roles(described, &parameters["overrides"]);
                 known.infrastructure_roles = infrastructure_roles(parameters);
             }
             ("ecs", "StopTask") => {
@@ -105,10 +142,20 @@ impl Known {
     }
 }
 
-fn roles(task_definition: &Value) -> Vec<String> {
-    let roles = ["taskRoleArn", "executionRoleArn"].map(|role| task_definition[role].as_str());
-    let roles: BTreeSet<_> = roles.into_iter().flatten().collect();
-    roles.into_iter().map(str::to_owned).collect()
+/// The ARNs of the roles that tasks get, each of which a definition may name without its path.
+///
+/// <https://docs.aws.amazon.com/AmazonECS/latest/APIReference/API_RegisterTaskDefinition.html>
+fn roles(task_definition: &Value, overrides: &Value) -> Vec<String> {
+    let roles = ["taskRoleArn", "executionRoleArn"].map(|role| {
+        let overridden = overrides[role].as_str();
+        overridden.or_else(|| task_definition[role].as_str())
+    });
+    let arn = |role: &str| match role.starts_with("arn:") {
+        true => role.to_owned(),
+        false => format!("arn:aws:iam::{ACCOUNT}:role/{role}"),
+    };
+    let roles: BTreeSet<_> = roles.into_iter().flatten().map(arn).collect();
+    roles.into_iter().collect()
 }
 
 /// <https://docs.aws.amazon.com/AmazonECS/latest/developerguide/infrastructure_IAM_role.html>
@@ -175,6 +222,10 @@ fn needs(call: &ApiCall, known: &Known) -> Vec<Need> {
     let to_ecs = known.infrastructure_roles.iter();
     let passing = to_tasks.chain(to_ecs.map(passed_to("ecs.amazonaws.com")));
     context.extend(keys("aws:ResourceTag", &known.tags));
+    if call.service == "ecs" && parameters["cluster"].is_string() {
+        let cluster = named("ecs", "cluster", cluster(parameters));
+        context.insert("ecs:cluster".to_owned(), cluster);
+    }
     let own = own(call, parameters)
         .into_iter()
         .map(|(action, resource)| Need {
@@ -261,7 +312,9 @@ fn resources(call: &ApiCall, parameters: &Value) -> Vec<String> {
             in_cluster("service", vec![text("service")])
         }
         ("ecs", "DescribeServiceDeployments") => as_given(texts("serviceDeploymentArns")),
-        ("ecs", "StopServiceDeployment") => as_given(vec![text("serviceDeploymentArn")]),
+        ("ecs", "ContinueServiceDeployment" | "StopServiceDeployment") => {
+            as_given(vec![text("serviceDeploymentArn")])
+        }
         ("ecs", "DescribeServiceRevisions") => as_given(texts("serviceRevisionArns")),
         ("ecs", "DescribeTasks") => in_cluster("task", texts("tasks")),
         ("ecs", "StopTask") => in_cluster("task", vec![text("task")]),
@@ -284,10 +337,10 @@ fn resources(call: &ApiCall, parameters: &Value) -> Vec<String> {
         ("states", "SendTaskSuccess" | "SendTaskFailure" | "SendTaskHeartbeat") => {
             vec![machine_of_token(text("taskToken"))]
         }
-        ("dynamodb", "DeleteItem" | "GetItem" | "PutItem" | "Query" | "UpdateItem") => {
+        ("dynamodb", _) if parameters["TableName"].is_string() => {
             one("table", text("TableName"))
         }
-        ("dynamodb", "BatchWriteItem") => {
+        ("dynamodb", "BatchGetItem" | "BatchWriteItem") => {
             let tables = parameters["RequestItems"].as_object().into_iter().flatten();
             tables
                 .map(|(table, _)| named(service, "table", table))
@@ -301,7 +354,14 @@ fn resources(call: &ApiCall, parameters: &Value) -> Vec<String> {
             )]
         }
         ("ssm", "PutParameter") => one("parameter", text("Name").trim_start_matches('/')),
-        ("lambda", "Invoke") => as_given(vec![text("FunctionName")]),
+        ("sqs", "SendMessage") => {
+            let url = text("QueueUrl");
+            vec![arn("sqs", url.rsplit('/').next().unwrap_or(url))]
+        }
+        ("lambda", "Invoke") => match text("FunctionName") {
+            arn if arn.starts_with("arn:") => as_given(vec![arn]),
+            name => vec![arn("lambda", &format!("function:{name}"))],
+        },
         _ => vec![UNKNOWN.to_owned()],
     }
 }
@@ -331,13 +391,14 @@ mod tests {
     use crate::ecs::in_process;
     use crate::protocol::Protocol;
 
-    fn call(service: &str, operation: &str, access_key: &str, parameters: Value) -> ApiCall {
+    fn call(service: &str, operation: &str, parameters: Value) -> ApiCall {
         ApiCall {
             service: service.to_owned(),
             operation: operation.to_owned(),
             protocol: Protocol::Json("1.1".to_owned()),
             parameters: Ok(parameters),
-            access_key: access_key.to_owned(),
+            access_key: String::new(),
+            machine_role: None,
             user_agent: String::new(),
             trace: String::new(),
         }
@@ -357,22 +418,34 @@ mod tests {
     }
 
     #[tokio::test]
-    async fn what_functions_and_state_machines_ask_for_is_remembered_and_nobody_elses() {
+    async fn what_is_asked_for_is_remembered_and_what_is_refused_is_told_once() {
         let asked = Asked::default();
         let ecs = in_process::ecs(1.0).await;
-        let describe = |key| call("monitoring", "DescribeAlarms", key, json!({}));
-        asked.note(&describe("KEY"), Some("plan"), &ecs).await;
-        asked.note(&describe(STATE_MACHINES_KEY), None, &ecs).await;
-        asked.note(&describe("a person's"), None, &ecs).await;
+        let mut describe = call("monitoring", "DescribeAlarms", json!({}));
+        assert!(Caller::state_machine(&describe).is_none());
+        describe.machine_role = Some("arn:role".to_owned());
+        let machine = Caller::state_machine(&describe).unwrap();
+        let function = Caller {
+            name: "plan".to_owned(),
+            ..machine.clone()
+        };
         let need = Need {
             action: "cloudwatch:DescribeAlarms".to_owned(),
             resource: "*".to_owned(),
             context: BTreeMap::new(),
         };
-        let callers = ["plan", STATE_MACHINES].map(str::to_owned);
-        let needs = BTreeSet::from([need]);
-        let expected: BTreeMap<_, _> = callers.map(|caller| (caller, needs.clone())).into();
-        assert_eq!(asked.all(), expected);
+        for caller in [&function, &machine] {
+            let noted = asked.note(&describe, caller, &ecs).await;
+            assert_eq!(noted, std::slice::from_ref(&need));
+        }
+        let needs = BTreeSet::from([need.clone()]);
+        let callers = ["plan", STATE_MACHINES].map(|it| (it.to_owned(), needs.clone()));
+        assert_eq!(asked.all(), callers.into());
+        assert_eq!(asked.take_refused(), BTreeMap::new());
+        asked.note_refusal(&function, need);
+        let refused = BTreeMap::from([("plan".to_owned(), needs)]);
+        assert_eq!(asked.take_refused(), refused);
+        assert_eq!(asked.take_refused(), BTreeMap::new());
     }
 
     #[test]
@@ -392,7 +465,7 @@ mod tests {
                 ("tag:GetResources", "*"),
             ),
         ] {
-            let call = call(service, operation, "", parameters);
+            let call = call(service, operation, parameters);
             assert_eq!(asked(&call, &Known::default()), owned(&[need]));
         }
     }
@@ -416,9 +489,21 @@ mod tests {
                 parameter,
                 vec![here("ssm", "parameter/bluegreen/shop/image")],
             ),
+            (
+                "lambda",
+                "Invoke",
+                json!({"FunctionName": "plan"}),
+                vec![here("lambda", "function:plan")],
+            ),
+            (
+                "sqs",
+                "SendMessage",
+                json!({"QueueUrl": "http://127.0.0.1:1/123456789012/lost"}),
+                vec![here("sqs", "lost")],
+            ),
             ("ecs", "DeleteService", json!({}), vec![UNKNOWN.to_owned()]),
         ] {
-            let needs = asked(&call(service, operation, "", parameters), &Known::default());
+            let needs = asked(&call(service, operation, parameters), &Known::default());
             let found: Vec<_> = needs.into_iter().map(|(_, resource)| resource).collect();
             assert_eq!(found, resources, "{operation}");
         }
@@ -433,7 +518,7 @@ mod tests {
             {"ConditionCheck": part("releases")},
             {"Delete": part("waits")},
         ]});
-        let transact = call("dynamodb", "TransactWriteItems", "", items);
+        let transact = call("dynamodb", "TransactWriteItems", items);
         let [releases, waits] = ["releases", "waits"].map(|it| named("dynamodb", "table", it));
         assert_eq!(
             asked(&transact, &Known::default()),
@@ -449,7 +534,7 @@ mod tests {
     #[test]
     fn a_batch_is_one_action_on_each_of_its_tables() {
         let items = json!({"RequestItems": {"waits": [{}], "arn:aws:dynamodb:r:a:table/b": [{}]}});
-        let batch = call("dynamodb", "BatchWriteItem", "", items);
+        let batch = call("dynamodb", "BatchWriteItem", items);
         let waits = named("dynamodb", "table", "waits");
         let mut found = asked(&batch, &Known::default());
         found.sort();
@@ -473,7 +558,6 @@ mod tests {
             let answer = call(
                 "states",
                 "SendTaskSuccess",
-                "",
                 json!({"taskToken": token, "output": "1"}),
             );
             assert_eq!(
@@ -485,7 +569,7 @@ mod tests {
 
     #[test]
     fn a_task_that_ecs_does_not_have_is_no_matter_of_roles() {
-        let stop = call("ecs", "StopTask", "", json!({"cluster": "c", "task": "t"}));
+        let stop = call("ecs", "StopTask", json!({"cluster": "c", "task": "t"}));
         assert_eq!(needs(&stop, &Known::default()).len(), 1);
         let missing = Known {
             is_missing: true,
@@ -495,11 +579,33 @@ mod tests {
     }
 
     #[test]
+    fn a_task_gets_the_roles_of_its_definition_unless_the_call_names_others() {
+        let definition = json!({"executionRoleArn": "arn:start", "taskRoleArn": "shop"});
+        let shop = format!("arn:aws:iam::{ACCOUNT}:role/shop");
+        assert_eq!(
+            roles(&definition, &Value::Null),
+            [shop.as_str(), "arn:start"]
+        );
+        let overrides = json!({"taskRoleArn": "arn:other"});
+        assert_eq!(roles(&definition, &overrides), ["arn:other", "arn:start"]);
+    }
+
+    #[test]
+    fn a_call_in_a_cluster_says_which() {
+        let list = call("ecs", "ListTasks", json!({"cluster": "shop"}));
+        let needs = needs(&list, &Known::default());
+        assert_eq!(needs[0].context["ecs:cluster"], arn("ecs", "cluster/shop"));
+    }
+
+    #[test]
     fn ecs_checks_tags_and_roles_beside_its_own_actions() {
         let parameters = json!({"family": "web", "tags": [{"key": "a", "value": "b"}]});
-        let register = call("ecs", "RegisterTaskDefinition", "", parameters);
+        let register = call("ecs", "RegisterTaskDefinition", parameters);
         let known = Known {
-            roles: roles(&json!({"executionRoleArn": "arn:role", "taskRoleArn": null})),
+            roles: roles(
+                &json!({"executionRoleArn": "arn:role", "taskRoleArn": null}),
+                &Value::Null,
+            ),
             ..Known::default()
         };
         let registering = needs(&register, &known);
@@ -532,14 +638,14 @@ mod tests {
             })),
             ..Known::default()
         };
-        let run = call("ecs", "RunTask", "", json!({"taskDefinition": "web"}));
+        let run = call("ecs", "RunTask", json!({"taskDefinition": "web"}));
         let running = needs(&run, &known);
         assert_eq!(running[1].resource, "arn:ebs");
         assert_eq!(
             running[1].context["iam:PassedToService"],
             "ecs.amazonaws.com"
         );
-        let untagged = call("ecs", "UpdateService", "", json!({"service": "web"}));
+        let untagged = call("ecs", "UpdateService", json!({"service": "web"}));
         assert_eq!(
             asked(&untagged, &Known::default()),
             owned(&[("ecs:UpdateService", &arn("ecs", "service/default/web"))])

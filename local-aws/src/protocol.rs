@@ -10,12 +10,20 @@ use serde_json::{Map, Value, json};
 /// The header in which JSON protocols name an error's type.
 pub(crate) const ERROR_TYPE: HeaderName = HeaderName::from_static("x-amzn-errortype");
 
+/// The header in which JSON and CBOR have an error's name of the query protocol, and whose fault it is,
+/// where a service had that protocol before.
+pub(crate) const QUERY_ERROR: HeaderName = HeaderName::from_static("x-amzn-query-error");
+
 /// The header of a request's id in the JSON protocols.
 pub(crate) const REQUEST_ID: HeaderName = HeaderName::from_static("x-amzn-requestid");
 
 /// The header of X-Ray's trace that a request is part of.
 /// <https://docs.aws.amazon.com/xray/latest/devguide/xray-concepts.html#xray-concepts-tracingheader>
 pub(crate) const TRACE_ID: HeaderName = HeaderName::from_static("x-amzn-trace-id");
+
+/// The header in which moto's Step Functions names the role in which a state machine calls;
+/// `moto/glue/interpreter_reuse.py` sets it.
+pub(crate) const MACHINE_ROLE: HeaderName = HeaderName::from_static("x-local-aws-role");
 
 /// The root of a new trace.
 pub(crate) fn trace_root() -> String {

@@ -22,7 +22,7 @@ use crate::images::ImageStore;
 use crate::lambda::LambdaService;
 use crate::load_balancer::LoadBalancers;
 use crate::moto::Moto;
-use crate::permissions::Asked;
+use crate::permissions::{Asked, Roles};
 use crate::recorder::Recorder;
 use crate::registry::Registry;
 use crate::request_limits::RequestLimits;
@@ -151,6 +151,7 @@ fn assemble(
         moto: Proxy::new(moto.authority()),
         recorder,
         asked: Asked::default(),
+        roles: Roles::of_moto(moto.authority())?,
         faults,
         request_limits,
         stale_reads: StaleReads::default(),

@@ -697,6 +697,7 @@ async fn the_next_reads_may_be_from_before_the_newest_write() {
 async fn a_state_machine_may_read_a_table_as_it_was_before_its_newest_write() {
     // Of its own: other tests' reads would be counted too.
     let aws = start().await;
+    support::create_role(aws.endpoint()).await;
     let table = unique("table");
     let key = json!({"key": {"S": "k"}});
     let read =

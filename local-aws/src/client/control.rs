@@ -169,6 +169,11 @@ impl LocalAws {
         self.ask(Method::GET, "asked").await
     }
 
+    /// Of that what their roles did not allow, since this was last asked.
+    pub async fn refused(&self) -> anyhow::Result<BTreeMap<String, BTreeSet<Need>>> {
+        self.ask(Method::POST, "refused").await
+    }
+
     pub(super) async fn check_that_faults_struck(&self) -> anyhow::Result<()> {
         let faults = self.faults().await?;
         let idle: Vec<&Fault> = faults

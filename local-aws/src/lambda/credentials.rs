@@ -7,6 +7,7 @@ use anyhow::Context;
 
 use super::InvokeError;
 use super::function::Function;
+use crate::permissions::Caller;
 
 /// The longest a role session may last: environments live no longer than a test or a demo.
 const SESSION_SECONDS: i32 = 43_200;
@@ -33,15 +34,15 @@ impl Credentials {
 #[derive(Debug)]
 pub(crate) struct Roles {
     client: aws_sdk_sts::Client,
-    /// Which function has which access key.
-    functions: Mutex<HashMap<String, String>>,
+    /// By access keys, which function calls in which role.
+    callers: Mutex<HashMap<String, Caller>>,
 }
 
 impl Roles {
     pub(crate) fn new(client: aws_sdk_sts::Client) -> Self {
         Self {
             client,
-            functions: Mutex::default(),
+            callers: Mutex::default(),
         }
     }
 
@@ -56,11 +57,11 @@ impl Roles {
         })
     }
 
-    /// The name of the function that has this access key.
-    pub(crate) fn function_with(&self, access_key_id: &str) -> Option<String> {
-        let functions = self.functions.lock();
-        let functions = functions.unwrap_or_else(PoisonError::into_inner);
-        functions.get(access_key_id).cloned()
+    /// The function that has this access key.
+    pub(crate) fn caller_with(&self, access_key_id: &str) -> Option<Caller> {
+        let callers = self.callers.lock();
+        let callers = callers.unwrap_or_else(PoisonError::into_inner);
+        callers.get(access_key_id).cloned()
     }
 
     async fn session(&self, role: &str, name: &str) -> anyhow::Result<Credentials> {
@@ -73,10 +74,15 @@ impl Roles {
         let credentials = answer
             .credentials()
             .context("AssumeRole gave no credentials")?;
-        self.functions
+        let caller = Caller {
+            name: name.to_owned(),
+            role: role.to_owned(),
+            session: name.to_owned(),
+        };
+        self.callers
             .lock()
             .unwrap_or_else(PoisonError::into_inner)
-            .insert(credentials.access_key_id().to_owned(), name.to_owned());
+            .insert(credentials.access_key_id().to_owned(), caller);
         Ok(Credentials {
             access_key_id: credentials.access_key_id().to_owned(),
             secret_access_key: credentials.secret_access_key().to_owned(),

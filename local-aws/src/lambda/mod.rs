@@ -24,6 +24,7 @@ use tokio_util::sync::CancellationToken;
 
 use crate::clock::Clock;
 use crate::faults::{Faults, InvocationEnd};
+use crate::permissions::Caller;
 
 pub(crate) use credentials::Credentials;
 pub(crate) use environment::{Completion, Request};
@@ -125,9 +126,9 @@ impl LambdaService {
         }
     }
 
-    /// The name of the function that this access key was given to.
-    pub(crate) fn function_with(&self, access_key: &str) -> Option<String> {
-        self.roles.function_with(access_key)
+    /// The function that this access key was given to.
+    pub(crate) fn caller_with(&self, access_key: &str) -> Option<Caller> {
+        self.roles.caller_with(access_key)
     }
 
     /// The function as it is configured at this moment.

@@ -9,7 +9,7 @@ use aws_sdk_cloudformation::types::Stack;
 use aws_sdk_lambda::primitives::Blob;
 use aws_sdk_lambda::types::{FunctionCode, Runtime};
 use local_aws::client::{LocalAws, StartOptions};
-use serde_json::json;
+use serde_json::{Value, json};
 use sha2::{Digest, Sha256};
 use tokio::sync::OnceCell;
 use zip::write::SimpleFileOptions;
@@ -61,9 +61,27 @@ pub(crate) async fn shared() -> &'static LocalAws {
         .await
 }
 
-/// Makes the role [`ROLE`]. moto has no client crate here; its own query API takes a form.
+/// Makes the role [`ROLE`], which allows everything.
 pub(crate) async fn create_role(endpoint: &str) {
-    let form = "Action=CreateRole&Version=2010-05-08&RoleName=test&AssumeRolePolicyDocument=%7B%7D";
+    iam(
+        endpoint,
+        "Action=CreateRole&RoleName=test&AssumeRolePolicyDocument=%7B%7D",
+    )
+    .await;
+    let everything = json!({"Effect": "Allow", "Action": "*", "Resource": "*"});
+    put_policy(endpoint, "test", &everything).await;
+}
+
+/// Lets a role do what the statements allow, and nothing else.
+pub(crate) async fn put_policy(endpoint: &str, role: &str, statements: &Value) {
+    let document = json!({"Version": "2012-10-17", "Statement": statements}).to_string();
+    let document: String = form_urlencoded::byte_serialize(document.as_bytes()).collect();
+    let put = format!("Action=PutRolePolicy&RoleName={role}&PolicyName=tests");
+    iam(endpoint, &format!("{put}&PolicyDocument={document}")).await;
+}
+
+/// Asks IAM, as a person. It has no client crate here; its own query API takes a form.
+pub(crate) async fn iam(endpoint: &str, form: &str) {
     let answer = reqwest::Client::builder()
         .no_proxy()
         .build()
@@ -75,7 +93,7 @@ pub(crate) async fn create_role(endpoint: &str) {
             "AWS4-HMAC-SHA256 Credential=test/20260101/us-east-1/iam/aws4_request, \
              SignedHeaders=host, Signature=0",
         )
-        .body(form)
+        .body(format!("Version=2010-05-08&{form}"))
         .send()
         .await
         .unwrap();
@@ -125,6 +143,7 @@ while True:
 /// A function to be created.
 pub(crate) struct NewFunction<'a> {
     pub(crate) bootstrap: Vec<u8>,
+    pub(crate) role: &'a str,
     pub(crate) timeout: i32,
     pub(crate) variables: &'a [(&'a str, &'a str)],
     pub(crate) dead_letter_queue: Option<String>,
@@ -134,6 +153,7 @@ impl Default for NewFunction<'_> {
     fn default() -> Self {
         Self {
             bootstrap: python("return event"),
+            role: ROLE,
             timeout: 10,
             variables: &[],
             dead_letter_queue: None,
@@ -163,7 +183,7 @@ pub(crate) async fn create(client: &aws_sdk_lambda::Client, new: NewFunction<'_>
     client
         .create_function()
         .function_name(&name)
-        .role(ROLE)
+        .role(new.role)
         .runtime(Runtime::Providedal2023)
         .handler("bootstrap")
         .timeout(new.timeout)

@@ -622,14 +622,16 @@ impl Account {
     /// Ends the local AWS and PostgreSQL. Where calls of ECS are checked, says how many were.
     ///
     /// # Errors
-    /// The local AWS did not end as it should, a role does not allow what was asked for, or a call
-    /// does not conform to the API model.
+    /// The local AWS did not end as it should, a role does not allow what was asked for, IAM has
+    /// refused what no story has taken note of ([`LocalAws::refused`]), or a call does not conform to
+    /// the API model.
     pub async fn close(self) -> Result<Option<String>> {
         let asked = self.aws.asked().await;
-        let roles = self.cli.run(permissions::ROLES).await;
+        let refused = self.aws.refused().await;
         self.aws.shut_down().await?;
         self.postgres.stop();
-        permissions::check(&asked?, &roles?)?;
+        permissions::check(&asked?)?;
+        permissions::check_refused(&refused?)?;
         match self.ecs_calls {
             Some(calls) => Ok(Some(check_ecs_calls(&venv(), &calls).await?)),
             None => Ok(None),

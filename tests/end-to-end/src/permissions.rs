@@ -4,10 +4,7 @@ use std::collections::{BTreeMap, BTreeSet};
 
 use anyhow::{Context, Result, ensure};
 use consistency::Template;
-use consistency::strings;
 use local_aws::permissions::{Need, STATE_MACHINES};
-use serde_json::Value;
-use wildmatch::WildMatch;
 
 /// What AWS's services do with a role by themselves, of which no call is seen here: Lambda writes
 /// the function's log.
@@ -39,16 +36,6 @@ const FOR_TRACES: [&str; 4] = [
     "xray:PutTraceSegments",
 ];
 
-/// What the AWS CLI is asked for the roles that there are, each with its own policies.
-pub const ROLES: [&str; 6] = [
-    "iam",
-    "get-account-authorization-details",
-    "--filter",
-    "Role",
-    "--output",
-    "json",
-];
-
 /// What was asked for, by who asked.
 pub type Asked = BTreeMap<String, BTreeSet<Need>>;
 
@@ -60,7 +47,7 @@ type Actions = BTreeSet<String>;
 /// # Errors
 /// A role allows less or more.
 pub fn check_both_ways(asked: &Asked) -> Result<String> {
-    check_actions(asked)?;
+    check(asked)?;
     let mut superfluous = Vec::new();
     let (mut roles, mut actions) = (0, 0);
     for role in roles_with(asked)? {
@@ -77,18 +64,11 @@ pub fn check_both_ways(asked: &Asked) -> Result<String> {
     ))
 }
 
-/// The same for less than all stories, in which not everything is asked for that may be; and whether
-/// the `roles` as they are deployed, an answer to [`ROLES`], allow each action on the very resource
-/// that it was asked for, under the conditions that they make.
+/// The same for less than all stories, in which not everything is asked for that may be.
 ///
 /// # Errors
-/// A role allows less, or the answer is none of the AWS CLI's.
-pub fn check(asked: &Asked, roles: &str) -> Result<()> {
-    check_actions(asked)?;
-    check_resources(asked, roles)
-}
-
-fn check_actions(asked: &Asked) -> Result<()> {
+/// A role allows less.
+pub fn check(asked: &Asked) -> Result<()> {
     let mut missing = Vec::new();
     for role in roles_with(asked)? {
         for action in role.wanted.difference(&role.allowed) {
@@ -102,74 +82,25 @@ fn check_actions(asked: &Asked) -> Result<()> {
     Ok(())
 }
 
-/// A role that is not among them was deleted with the pipeline.
-fn check_resources(asked: &Asked, roles: &str) -> Result<()> {
-    let pipeline = Template::load("pipeline.yml");
-    let roles: Value = serde_json::from_str(roles).context("no answer of the AWS CLI")?;
-    let roles = roles["RoleDetailList"].as_array().into_iter().flatten();
-    let mut denied = BTreeMap::new();
-    for role in roles {
-        let name = role["RoleName"].as_str().context("a role has no name")?;
-        let Some(stem) = stem(&pipeline, name) else {
-            continue;
-        };
-        let policies = role["RolePolicyList"].as_array().into_iter().flatten();
-        let statements: Vec<_> = policies
-            .flat_map(|policy| policy["PolicyDocument"]["Statement"].as_array())
-            .flatten()
-            .collect();
-        for need in asked_by(stem, asked) {
-            if !statements.iter().any(|statement| allows(statement, need)) {
-                denied.entry((stem, &need.action)).or_insert(need);
-            }
-        }
-    }
-    let denied: Vec<_> = denied
+/// Whether IAM has refused nothing, neither for its resource nor for a condition.
+///
+/// # Errors
+/// It has refused something.
+pub fn check_refused(refused: &Asked) -> Result<()> {
+    let refused: Vec<_> = refused
         .iter()
-        .map(|((stem, action), need)| {
+        .flat_map(|(caller, needs)| needs.iter().map(move |need| (caller, need)))
+        .map(|(caller, need)| {
             let Need {
-                resource, context, ..
+                action,
+                resource,
+                context,
             } = need;
-            format!("{stem}Role does not allow {action} on {resource} with {context:?}")
+            format!("{caller} may not {action} on {resource} with {context:?}")
         })
         .collect();
-    ensure!(denied.is_empty(), "{}", denied.join("\n"));
+    ensure!(refused.is_empty(), "{}", refused.join("\n"));
     Ok(())
-}
-
-/// The stem of the pipeline's role of which CloudFormation has made this name, by putting the stack's
-/// before it and something random behind it.
-fn stem<'a>(pipeline: &'a Template, name: &str) -> Option<&'a str> {
-    let roles = pipeline.resources("AWS::IAM::Role").into_iter();
-    let mut stems = roles.filter_map(|(role, _)| role.strip_suffix("Role"));
-    stems.find(|stem| name.contains(&format!("-{stem}Role-")))
-}
-
-/// Whether a statement allows what is needed. One with a condition that is not known here does not.
-fn allows(statement: &Value, need: &Need) -> bool {
-    // `*` is any text and `?` any character, as IAM has it.
-    let any = |of: &Value, text: &str| {
-        strings(of)
-            .iter()
-            .any(|it| WildMatch::new(it).matches(text))
-    };
-    statement["Effect"] == "Allow"
-        && any(&statement["Action"], &need.action)
-        && any(&statement["Resource"], &need.resource)
-        && holds(&statement["Condition"], &need.context)
-}
-
-fn holds(condition: &Value, context: &BTreeMap<String, String>) -> bool {
-    let operators = condition.as_object().into_iter().flatten();
-    let mut tests = operators.flat_map(|(operator, keys)| {
-        let keys = keys.as_object().into_iter().flatten();
-        keys.map(move |(key, values)| (operator.as_str(), context.get(key), values))
-    });
-    tests.all(|(operator, has, values)| match operator {
-        "Null" => strings(values) == [if has.is_none() { "true" } else { "false" }],
-        "StringEquals" => has.is_some_and(|has| strings(values).contains(&has.as_str())),
-        _ => false,
-    })
 }
 
 struct Role {
@@ -235,103 +166,32 @@ fn asked_by<'a>(stem: &str, asked: &'a Asked) -> impl Iterator<Item = &'a Need> 
 
 #[cfg(test)]
 mod tests {
-    use serde_json::json;
-
     use super::*;
 
-    fn need(action: &str, resource: &str, context: &[(&str, &str)]) -> Need {
-        let context = context.iter();
-        Need {
-            action: action.to_owned(),
-            resource: resource.to_owned(),
-            context: context
-                .map(|(key, value)| ((*key).to_owned(), (*value).to_owned()))
-                .collect(),
-        }
-    }
-
-    fn asked_on(action: &str, resource: &str) -> Asked {
-        let caller = "bluegreen-WaitTaskFunction-1".to_owned();
-        Asked::from([(caller, BTreeSet::from([need(action, resource, &[])]))])
-    }
-
     fn asked(action: &str) -> Asked {
-        asked_on(action, "*")
+        let need = Need {
+            action: action.to_owned(),
+            resource: "*".to_owned(),
+            context: BTreeMap::new(),
+        };
+        let caller = "bluegreen-WaitTaskFunction-1".to_owned();
+        Asked::from([(caller, BTreeSet::from([need]))])
     }
 
     #[test]
-    fn a_role_allows_an_action_on_the_resources_that_its_policies_name() {
-        let statement = json!({
-            "Effect": "Allow", "Action": "ecs:DescribeTasks", "Resource": "arn:ecs:task/shop/*"
-        });
-        let policy = json!({"PolicyDocument": {"Statement": [statement]}});
-        let role = json!({"RoleName": "bluegreen-WaitTaskRole-2", "RolePolicyList": [policy]});
-        let other = json!({"RoleName": "shop-TaskRole-3", "RolePolicyList": []});
-        let roles = json!({"RoleDetailList": [role, other]}).to_string();
-        check_resources(
-            &asked_on("ecs:DescribeTasks", "arn:ecs:task/shop/1"),
-            &roles,
-        )
-        .unwrap();
-        let denied = asked_on("ecs:DescribeTasks", "arn:ecs:task/other/1");
-        let error = check_resources(&denied, &roles).unwrap_err().to_string();
+    fn what_iam_has_refused_is_named() {
+        check_refused(&Asked::new()).unwrap();
+        let error = check_refused(&asked("ecs:RunTask")).unwrap_err();
         assert_eq!(
-            error,
-            "WaitTaskRole does not allow ecs:DescribeTasks on arn:ecs:task/other/1 with {}"
+            error.to_string(),
+            "bluegreen-WaitTaskFunction-1 may not ecs:RunTask on * with {}"
         );
     }
 
     #[test]
-    fn a_pattern_is_for_what_iam_says_it_is_for() {
-        for (pattern, text, expected) in [
-            ("*", "", true),
-            ("a*c", "abbc", true),
-            ("a*c", "abcd", false),
-            ("a?c", "abc", true),
-            ("a?c", "ac", false),
-            ("role/bluegreen/*", "role/bluegreen/shop-TaskRole-1", true),
-            ("role/bluegreen/*", "role/shop-TaskRole-1", false),
-            ("*:log-stream:*", "g:log-stream:web/1", true),
-        ] {
-            let statement = json!({"Effect": "Allow", "Action": "*", "Resource": pattern});
-            let allowed = allows(&statement, &need("iam:PassRole", text, &[]));
-            assert_eq!(allowed, expected, "{pattern} {text}");
-        }
-    }
-
-    #[test]
-    fn a_condition_holds_for_the_keys_that_the_request_has() {
-        let tagged = json!({"Null": {"aws:RequestTag/a": "false"}});
-        let created = json!({"StringEquals": {"ecs:CreateAction": ["RunTask", "CreateService"]}});
-        let unknown = json!({"StringLike": {"aws:RequestTag/a": "*"}});
-        for (condition, context, expected) in [
-            (&Value::Null, &[][..], true),
-            (&tagged, &[("aws:RequestTag/a", "1")], true),
-            (&tagged, &[("aws:RequestTag/b", "1")], false),
-            (&created, &[("ecs:CreateAction", "RunTask")], true),
-            (
-                &created,
-                &[("ecs:CreateAction", "RegisterTaskDefinition")],
-                false,
-            ),
-            (&created, &[], false),
-            (&unknown, &[("aws:RequestTag/a", "1")], false),
-        ] {
-            let context = need("", "", context).context;
-            assert_eq!(
-                holds(condition, &context),
-                expected,
-                "{condition} {context:?}"
-            );
-        }
-    }
-
-    #[test]
     fn what_a_role_does_not_allow_is_named() {
-        check_actions(&asked("ecs:DescribeTasks")).unwrap();
-        let error = check_actions(&asked("ecs:RunTask"))
-            .unwrap_err()
-            .to_string();
+        check(&asked("ecs:DescribeTasks")).unwrap();
+        let error = check(&asked("ecs:RunTask")).unwrap_err().to_string();
         assert_eq!(
             error,
             "WaitTaskRole does not allow ecs:RunTask, which was asked for"
