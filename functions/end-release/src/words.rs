@@ -19,6 +19,9 @@ const ERROR: usize = 255;
 /// behind it.
 const QUOTED: usize = 13_000;
 const MIGRATIONS: usize = 3_000;
+/// What AWS says where the pipeline may not give tasks a role, before it names that role
+/// (<https://docs.aws.amazon.com/IAM/latest/UserGuide/troubleshoot_access-denied.html>).
+const NOT_PASSED: &str = "is not authorized to perform: iam:PassRole on resource: ";
 /// The states that check what a person has entered.
 const PLAN_STEPS: [&str; 2] = ["PlanRelease", "PlanInTurn"];
 
@@ -676,7 +679,13 @@ fn advice(failure: &FailedStep) -> String {
         true => PIPELINE_FAULT,
         false => failure.error.as_str(),
     };
-    to_do(name).map_or_else(String::new, |to_do| format!(" {to_do}"))
+    let to_do = match failure.cause.contains(NOT_PASSED) {
+        true => Some(
+            "Name that role in the parameter TaskRoles of the pipeline's stack, or in InfrastructureRoles if ECS manages volumes by it; then start again.",
+        ),
+        false => to_do(name),
+    };
+    to_do.map_or_else(String::new, |to_do| format!(" {to_do}"))
 }
 
 /// What to do about an error; `None` where its own message says that.

@@ -424,6 +424,27 @@ fn a_migration_that_may_still_run() {
     );
 }
 
+/// A mistake in a parameter of the pipeline, and the way out of it.
+#[test]
+fn a_role_that_the_pipeline_may_not_give_to_tasks() {
+    let user = "arn:aws:sts::1:assumed-role/bluegreen-RunMigrationRole-1/run-migration";
+    let denied = format!(
+        "ecs:RegisterTaskDefinition on shop failed with AccessDeniedException: User: {user} is not authorized to perform: iam:PassRole on resource: arn:aws:iam::1:role/shop because no identity-based policy allows the iam:PassRole action."
+    );
+    for (step, error) in [
+        ("RunMigration", "AwsRequestFailed"),
+        ("UpdateService", "ServiceUpdateRefused"),
+    ] {
+        let told = said(json!({"failure": failure(step, error, &denied)}));
+        assert!(
+            told.starts_with(&format!("{NOT_DEPLOYED}{denied}\n{UNTOUCHED}")),
+            "{told}"
+        );
+        let to_do = " Name that role in the parameter TaskRoles of the pipeline's stack, or in InfrastructureRoles if ECS manages volumes by it; then start again.";
+        assert!(told.ends_with(to_do), "{told}");
+    }
+}
+
 #[test]
 fn a_migration_that_does_not_stop() {
     let failed = |stopped: Value| {
