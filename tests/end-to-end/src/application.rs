@@ -51,6 +51,8 @@ pub struct Settings<'a> {
     pub outputs: &'a [(&'a str, &'a str)],
     /// A property that the template's task definitions do not have, in one line of YAML.
     pub of_task_definitions: &'a str,
+    /// The path of its tasks' roles in place of the template's.
+    pub role_path: &'a str,
 }
 
 /// What ECS says of a service when nothing is in motion.
@@ -715,8 +717,8 @@ async fn deploy_repository(account: &Account, repository: &str, stacks: &str) ->
 /// property in its task definitions.
 fn template_with(account: &Account, name: &str, settings: Settings<'_>) -> Result<PathBuf> {
     let template = root().join("infra/cluster.yml");
-    let property = settings.of_task_definitions;
-    if settings.outputs.is_empty() && property.is_empty() {
+    let (property, role_path) = (settings.of_task_definitions, settings.role_path);
+    if settings.outputs.is_empty() && property.is_empty() && role_path.is_empty() {
         return Ok(template);
     }
     let mut text = std::fs::read_to_string(&template)?;
@@ -727,6 +729,11 @@ fn template_with(account: &Account, name: &str, settings: Settings<'_>) -> Resul
             "no task definition has the network mode"
         );
         text = text.replace(first, &format!("{first}      {property}\n"));
+    }
+    if !role_path.is_empty() {
+        let usual = "      Path: /bluegreen/\n";
+        ensure!(text.contains(usual), "no role has the usual path");
+        text = text.replace(usual, &format!("      Path: {role_path}\n"));
     }
     for (output, value) in settings.outputs {
         text.push_str(&format!("  {output}:\n    Value: '{value}'\n"));

@@ -52,7 +52,10 @@ fn main() -> ExitCode {
     arguments.test_threads.get_or_insert(STORIES_AT_ONCE);
     let world = Arc::new(World::default());
     // Those that take long begin first.
-    let mut trials = stories!(world, usual:
+    let mut trials = stories!(world, unentitled:
+        refused::what_the_roles_of_the_pipeline_do_not_allow_is_not_done,
+    );
+    trials.extend(stories!(world, usual:
         events::a_tag_that_an_older_image_got_later_is_found_and_deployed,
         events::a_push_whose_event_was_lost_is_found_and_deployed,
         contracts::what_only_earlier_releases_need_is_removed_when_no_alarm_goes_back_to_them,
@@ -108,7 +111,7 @@ fn main() -> ExitCode {
         unnoticed::a_push_to_a_repository_that_names_no_stack_starts_nothing,
         unnoticed::a_deleted_image_starts_nothing,
         unnoticed::a_push_without_a_tag_starts_nothing,
-    );
+    ));
     trials.extend(stories!(world, patient:
         waits::the_turn_of_an_aborted_release_is_taken_at_once_where_no_call_of_it_runs,
         waits::every_wait_of_a_release_ends_by_an_event,

@@ -1,7 +1,7 @@
 //! Releases that end before any service is touched.
 
 use anyhow::Result;
-use end_to_end::account::Account;
+use end_to_end::account::{Account, PIPELINE};
 use end_to_end::application::{Application, Settings, WATCHED};
 use end_to_end::execution::End;
 use end_to_end::visitor::Visitor;
@@ -179,6 +179,83 @@ pub(crate) async fn an_alarm_that_goes_off_during_the_migration_refuses_the_depl
     assert_failed(&end, "AlarmsInAlarm", &told);
     assert_eq!(application.applied_migrations().await?, ["1", "2", "3"]);
     running.assert_untouched().await
+}
+
+/// Field-cases P2: with the roles of other applications in `TaskRoles`, releases here succeeded that AWS
+/// would have refused.
+pub(crate) async fn what_the_roles_of_the_pipeline_do_not_allow_is_not_done(
+    account: &Account,
+) -> Result<()> {
+    let settings = Settings {
+        role_path: "/shop/",
+        ..Settings::default()
+    };
+    let running = Running::with(account, "unentitled", settings).await?;
+    let application = &running.application;
+
+    // Somebody lets it have the roles of another application in place of this one's.
+    give_task_roles(account, "cafe/*").await?;
+    let image = VersionSpec::meow().build(account.websvc())?;
+    let end = application.release("v2", &image).await?;
+
+    let role = account.resource(PIPELINE, "RunMigrationRole").await?;
+    let in_cause = [
+        "AccessDeniedException",
+        &format!("assumed-role/{role}/"),
+        "iam:PassRole on resource: arn:aws:iam::123456789012:role/shop/unentitled-",
+        "no identity-based policy allows",
+        "the parameter TaskRoles of the pipeline's stack",
+    ];
+    assert_failed(&end, "AwsRequestFailed", &in_cause);
+    let first = end.cause.lines().next().unwrap_or_default();
+    assert!(first.ends_with("runs on."), "{first}");
+    assert_refused(account, "RunMigrationFunction", "iam:PassRole").await?;
+    assert_eq!(application.applied_migrations().await?, ["1"]);
+    assert_eq!(
+        application.stopped_migrations().await?,
+        1,
+        "the first image's"
+    );
+    give_task_roles(account, "shop/*").await?;
+
+    // Somebody takes one action out of a role.
+    let role = account.resource(PIPELINE, "UpdateServiceRole").await?;
+    let policy = ["--role-name", &role, "--policy-name", "update-service"];
+    let get = ["iam", "get-role-policy", "--query", "PolicyDocument"];
+    let json = ["--output", "json"];
+    let cli = account.cli();
+    let document = cli.run(get.iter().chain(&policy).chain(&json)).await?;
+    let less = document.replace("\"ecs:UpdateService\"", "\"ecs:ListServices\"");
+    assert_ne!(document, less);
+    let put = ["iam", "put-role-policy", "--policy-document", &less];
+    cli.run(put.iter().chain(&policy)).await?;
+    let input = json!({ "stack": "unentitled", "tag": "v2" });
+    let end = account.start_execution(input).await?.end().await?;
+
+    let in_cause = [
+        "AccessDeniedException",
+        &format!("assumed-role/{role}/"),
+        "no identity-based policy allows the ecs:UpdateService action",
+    ];
+    assert_failed(&end, "ServiceUpdateRefused", &in_cause);
+    assert_refused(account, "UpdateServiceFunction", "ecs:UpdateService").await?;
+    running.assert_untouched().await
+}
+
+async fn give_task_roles(account: &Account, names: &str) -> Result<()> {
+    let parameter = ("TaskRoles".to_owned(), names.to_owned());
+    account.update_pipeline(&[parameter]).await
+}
+
+/// Since this was last asked, IAM has refused one function one action, and nothing else.
+async fn assert_refused(account: &Account, function: &str, action: &str) -> Result<()> {
+    let refused = account.aws().refused().await?;
+    assert!(!refused.is_empty());
+    for (caller, needs) in refused {
+        assert!(caller.contains(function), "{caller}: {needs:?}");
+        assert!(needs.iter().all(|need| need.action == action), "{needs:?}");
+    }
+    Ok(())
 }
 
 pub(crate) async fn malformed_input_changes_nothing(account: &Account) -> Result<()> {

@@ -26,6 +26,7 @@ pub(crate) struct World {
     impatient: OnceCell<Account>,
     reticent: OnceCell<Account>,
     passing: OnceCell<Account>,
+    unentitled: OnceCell<Account>,
 }
 
 impl Default for World {
@@ -40,6 +41,7 @@ impl Default for World {
             impatient: OnceCell::new(),
             reticent: OnceCell::new(),
             passing: OnceCell::new(),
+            unentitled: OnceCell::new(),
         }
     }
 }
@@ -93,6 +95,12 @@ impl World {
         open(&self.passing, &[], false).await
     }
 
+    /// An account whose pipeline's roles may be changed. They allow the applications' tasks roles of the
+    /// path `/shop/`, too.
+    pub(crate) async fn unentitled(&self) -> Result<&Account> {
+        open(&self.unentitled, &[("TaskRoles", "shop/*"), SOON], true).await
+    }
+
     /// Closes the accounts; no process may survive them. Where the stories are complete, the accounts
     /// have told no password, and the roles allow no more than was asked for.
     pub(crate) fn close(self, is_complete: bool) -> Result<()> {
@@ -112,8 +120,10 @@ impl World {
             }
             close(&self.runtime, account)?;
         }
-        if let Some(account) = self.passing.into_inner() {
-            close(&self.runtime, account)?;
+        for account in [self.passing, self.unentitled] {
+            if let Some(account) = account.into_inner() {
+                close(&self.runtime, account)?;
+            }
         }
         if is_complete {
             eprintln!("{}", permissions::check_both_ways(&asked)?);
