@@ -8,7 +8,9 @@ says why; outputs are empty after a change set; a parameter's previous value is 
 template's URL at an address instead of a name is not understood; `AWS::NoValue` stays in lists;
 a template is no longer valid where cfn-lint has but a warning; a stack is not found by the
 physical id of one of its resources; a list that is the default of a parameter is one text, and the
-members of a list keep the spaces around them.
+members of a list keep the spaces around them; a resource of an unknown type is left out, and a
+custom one done by a container; a change set is known by its name alone, whatever stack it is of, and
+deleting one that is gone answers 500.
 """
 
 import copy
@@ -29,14 +31,14 @@ from moto.cloudformation.models import (
     Stack,
     cloudformation_backends,
 )
-from moto.cloudformation.parsing import NULL_MODELS, ResourceMap
+from moto.cloudformation.parsing import ResourceMap
 from moto.cloudformation.responses import CloudFormationResponse, StackResourceDTO
 from moto.cloudformation.utils import (
     generate_stack_id,
     get_stack_from_s3_url,
     validate_template_cfn_lint,
 )
-from moto.core.responses import ActionResult
+from moto.core.responses import ActionResult, EmptyResult
 
 from glue import stack_parameters
 from glue.resources.base import Place, Resource
@@ -54,10 +56,10 @@ UPDATABLE = ("CREATE_COMPLETE", "UPDATE_COMPLETE", "UPDATE_ROLLBACK_COMPLETE")
 SUBSTITUTION = re.compile(r"\$\{([^!}.]+)[^}]*\}")
 
 
-def references(value: Any) -> set[str]:
-    """The logical names that a part of a template refers to."""
+def mentioned(value: Any) -> set[str]:
+    """The logical names that intrinsic functions in a part of a template mention."""
     if isinstance(value, list):
-        return set().union(*(references(member) for member in value))
+        return set().union(*(mentioned(member) for member in value))
     if not isinstance(value, dict):
         return set()
     found: set[str] = set()
@@ -69,10 +71,19 @@ def references(value: Any) -> set[str]:
         elif key == "Fn::Sub":
             template = member[0] if isinstance(member, list) else member
             found.update(SUBSTITUTION.findall(template))
-        elif key == "DependsOn":
-            found.update([member] if isinstance(member, str) else member)
-        found |= references(member)
+        found |= mentioned(member)
     return found
+
+
+def references(resource: dict[str, Any]) -> set[str]:
+    """The logical names that a resource refers to.
+
+    `DependsOn` is of a resource only where it stands beside its properties: the containers of a
+    task definition have dependencies of that name too.
+    """
+    depends_on = resource.get("DependsOn", [])
+    named = {depends_on} if isinstance(depends_on, str) else set(depends_on)
+    return named | mentioned(resource)
 
 
 def in_order(resources: dict[str, Any]) -> list[str]:
@@ -88,6 +99,19 @@ def in_order(resources: dict[str, Any]) -> list[str]:
         raise ValidationError(
             message=f"Circular dependency between resources: [{names}]"
         ) from error
+
+
+def unsupported(resources: dict[str, Any]) -> str | None:
+    """Why these resources cannot be made here: no resource of another type is left out silently."""
+    known = parsing.get_model_map()
+    unknown = sorted({it["Type"] for it in resources.values()} - known.keys())
+    if not unknown:
+        return None
+    return (
+        f"Template format error: Unrecognized resource types: [{', '.join(unknown)}]. The local "
+        "AWS has no such resources, nor custom ones. Leave them out of what is deployed to it, or "
+        "give them a condition that is false there."
+    )
 
 
 def something(value: Any) -> Any:
@@ -121,6 +145,15 @@ Previous = tuple[Any, dict[str, Any], dict[str, str]]
 
 class Failure(Exception):
     """A resource could not be brought to the state the template wants."""
+
+
+class ChangeSetNotFound(ValidationError):
+    """https://docs.aws.amazon.com/AWSCloudFormation/latest/APIReference/API_DescribeChangeSet.html"""
+
+    code = "ChangeSetNotFound"
+
+    def __init__(self, name: str):
+        super().__init__(message=f"ChangeSet [{name}] does not exist")
 
 
 class Operation:
@@ -196,6 +229,9 @@ class Operation:
             for name, resource in template.items()
             if self.is_wanted(resource)
         }
+        refused = unsupported(wanted)
+        if refused:
+            raise Failure(refused)
         for name in in_order(wanted):
             self.bring_about_one(name, wanted[name])
         for name in reversed(in_order(dict(self.map._resource_json_map))):
@@ -212,12 +248,9 @@ class Operation:
         existing = self.map._parsed_resources.get(name)
         action = "CREATE" if existing is None else "UPDATE"
         try:
-            if template["Type"] in NULL_MODELS:
-                return
-            parsed = parsing.parse_resource_and_generate_name(name, template, self.map)
-            if parsed is None:
-                raise Failure(f"{template['Type']} is not supported by the local AWS")
-            model, resolved, new_name = parsed
+            model, resolved, new_name = parsing.parse_resource_and_generate_name(
+                name, template, self.map
+            )
             resolved = something(copy.deepcopy(resolved))
             if existing is None:
                 self.event(name, template["Type"], "CREATE_IN_PROGRESS")
@@ -446,7 +479,6 @@ def load(
     stack._parse_template()
     stack.description = stack.template_dict.get("Description")
     stack.parameters = parameters
-    in_order(stack.template_dict["Resources"])
     resources = stack.resource_map
     resources.glue_stored = stored
     resources.input_parameters = parameters
@@ -539,7 +571,7 @@ def _create_stack(
 def _execute_change_set(
     self: CloudFormationBackend, change_set_name: str, stack_name: str | None = None
 ) -> None:
-    change_set: ChangeSet = self.describe_change_set(change_set_name)
+    change_set = _change_set(self, stack_name, change_set_name)
     stack = self.stacks[change_set.stack_id]
     change_set.execution_status = "EXECUTE_COMPLETE"
     stack.resource_map.cross_stack_resources = self.exports
@@ -550,6 +582,27 @@ def _execute_change_set(
         begin_create(stack)
     else:
         begin_update(stack, *change)
+
+
+def _change_sets(
+    backend: CloudFormationBackend, stack_name: str | None, name: str
+) -> list[ChangeSet]:
+    """Those of a name that are meant: of one stack, or by their ARN. The newest is the last."""
+    return [
+        one
+        for one in backend.change_sets.values()
+        if name == one.change_set_id
+        or (name == one.change_set_name and stack_name in (one.stack_name, one.stack_id))
+    ]
+
+
+def _change_set(
+    backend: CloudFormationBackend, stack_name: str | None, name: str
+) -> ChangeSet:
+    found = _change_sets(backend, stack_name, name)
+    if not found:
+        raise ChangeSetNotFound(name)
+    return found[-1]
 
 
 def _create_change_set(create: Any) -> Any:
@@ -577,8 +630,19 @@ def _create_change_set(create: Any) -> Any:
 def accepted(
     template: str, parameters: dict[str, Any], region: str
 ) -> dict[str, str]:
-    """Refuses bad parameters; what the Parameter Store has for those that name something there."""
+    """Refuses a bad template and bad parameters; what the Parameter Store has for those of the
+    parameters that name something there.
+
+    Whether a condition lets a resource be made is known only once the operation runs.
+    """
     parsed = stack_parameters.parsed(template)
+    resources = parsed["Resources"]
+    refused = unsupported(
+        {name: one for name, one in resources.items() if "Condition" not in one}
+    )
+    if refused:
+        raise ValidationError(message=refused)
+    in_order(resources)
     stack_parameters.check(parsed, parameters)
     return stack_parameters.stored(parsed, parameters, region)
 
@@ -698,6 +762,26 @@ def install() -> None:
         return ActionResult({"StackResources": told})
 
     CloudFormationResponse.describe_stack_resources = describe_stack_resources
+
+    def describe_change_set(self: CloudFormationResponse) -> Any:
+        names = self._get_param("StackName"), self._get_param("ChangeSetName")
+        return ActionResult(_change_set(self.cloudformation_backend, *names))
+
+    def delete_change_set(self: CloudFormationResponse) -> Any:
+        """Succeeds where the stack exists, whether or not it has the change set.
+
+        `cdk deploy` relies on it: it deletes what an earlier one may have left, by one name.
+        """
+        backend = self.cloudformation_backend
+        stack_name = self._get_param("StackName")
+        if stack_name is not None:
+            backend.get_stack(stack_name)
+        for one in _change_sets(backend, stack_name, self._get_param("ChangeSetName")):
+            del backend.change_sets[one.change_set_id]
+        return EmptyResult()
+
+    CloudFormationResponse.describe_change_set = describe_change_set
+    CloudFormationResponse.delete_change_set = delete_change_set
     StackResourceDTO.__init__ = describe_resource
     responses.get_stack_from_s3_url = _template_at
     CloudFormationBackend.create_stack = _create_stack

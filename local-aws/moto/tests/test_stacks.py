@@ -49,6 +49,27 @@ class Order(GlueTest):
         )
         self.assertEqual(found, set("ABCDEGH"))
 
+    def test_the_dependencies_of_containers_are_no_resources(self) -> None:
+        name = unique("sidecar")
+        containers = [
+            {
+                "Name": "web",
+                "Image": "web",
+                "Memory": 64,
+                "DependsOn": [{"ContainerName": "envoy", "Condition": "HEALTHY"}],
+            },
+            {"Name": "envoy", "Image": "envoy", "Memory": 64},
+        ]
+        definition = {
+            "Type": "AWS::ECS::TaskDefinition",
+            "DependsOn": ["Group"],
+            "Properties": {"ContainerDefinitions": containers},
+        }
+        stack = self.deploy(
+            name, template({"Definition": definition, "Group": group(name)})
+        )
+        self.assertEqual(stack["StackStatus"], "CREATE_COMPLETE")
+
     def test_a_resource_comes_after_those_it_refers_to(self) -> None:
         name = unique("order")
         resources = {
@@ -66,11 +87,12 @@ class Order(GlueTest):
         ]
         self.assertEqual(made, ["First", "Last"])
 
-    def test_a_circle_is_refused(self) -> None:
+    def test_a_circle_is_refused_and_leaves_no_stack(self) -> None:
         name = unique("circle")
         resources = {"A": group({"Ref": "B"}), "B": group({"Ref": "A"})}
         with self.assertRaisesRegex(ClientError, "Circular dependency"):
             self.deploy(name, template(resources))
+        self.assertNotIn(name, self.stack_names())
 
 
 class Updates(GlueTest):
@@ -146,7 +168,7 @@ class Updates(GlueTest):
     ) -> None:
         name = unique("except")
         kept = group(name, DeletionPolicy="RetainExceptOnCreate")
-        fails = {"Type": "AWS::Nothing::Like::It", "DependsOn": "Kept"}
+        fails = {**BROKEN, "DependsOn": "Kept"}
         stack = self.deploy(f"{name}-fails", template({"Kept": kept, "Fails": fails}))
         self.assertEqual(stack["StackStatus"], "ROLLBACK_COMPLETE")
         self.assertIsNone(self.retention(name))
@@ -306,11 +328,69 @@ class Failures(GlueTest):
         stack = self.deploy(name, template({"Group": group(f"{name}-old", days=14)}))
         self.assertEqual(stack["StackStatus"], "UPDATE_COMPLETE")
 
-    def test_a_type_that_is_not_supported_fails_the_stack(self) -> None:
+    def test_what_is_not_supported_is_refused_by_its_name_and_made_in_no_part(self) -> None:
         name = unique("unknown")
-        resources = {"Odd": {"Type": "AWS::Nowhere::Thing", "Properties": {}}}
-        stack = self.deploy(name, template(resources))
-        self.assertEqual(stack["StackStatus"], "ROLLBACK_COMPLETE")
+        resources = {
+            "Group": group(name),
+            "Odd": {"Type": "AWS::Nowhere::Thing", "Properties": {}},
+            "Own": {"Type": "Custom::VpcRestrictDefaultSG", "DependsOn": "Group"},
+            "Late": {"Type": "AWS::CloudFormation::WaitCondition"},
+        }
+        body = template(resources)
+        names = (
+            r"\[AWS::CloudFormation::WaitCondition, AWS::Nowhere::Thing, "
+            r"Custom::VpcRestrictDefaultSG\]"
+        )
+        client = self.client("cloudformation")
+        with self.assertRaisesRegex(ClientError, names):
+            self.deploy(name, body)
+        with self.assertRaisesRegex(ClientError, names):
+            client.create_stack(StackName=name, TemplateBody=json.dumps(body))
+        self.assertNotIn(name, self.stack_names())
+        self.assertEqual(self.names(name), set())
+
+    def test_what_is_not_supported_may_have_a_condition_that_is_false(self) -> None:
+        name = unique("conditional")
+        odd = {"Type": "AWS::Nowhere::Thing", "Condition": "Odd"}
+        body = template(
+            {"Group": group(name), "Odd": odd},
+            Parameters={"Wanted": {"Type": "String"}},
+            Conditions={"Odd": {"Fn::Equals": [{"Ref": "Wanted"}, "yes"]}},
+        )
+        self.deploy(name, body, Wanted="no")
+        self.assertEqual(self.names(name), {name})
+        stack = self.deploy(name, body, Wanted="yes")
+        self.assertEqual(stack["StackStatus"], "UPDATE_ROLLBACK_COMPLETE")
+        events = self.client("cloudformation").describe_stack_events(StackName=name)
+        reasons = [it.get("ResourceStatusReason", "") for it in events["StackEvents"]]
+        self.assertTrue(any("[AWS::Nowhere::Thing]" in reason for reason in reasons))
+
+
+class ChangeSets(GlueTest):
+    def test_deleting_one_that_is_gone_succeeds_where_its_stack_exists(self) -> None:
+        name, client = unique("gone"), self.client("cloudformation")
+        self.deploy(name, template({"Group": group(name)}))
+        client.delete_change_set(StackName=name, ChangeSetName="cdk-deploy-change-set")
+        with self.assertRaisesRegex(ClientError, "does not exist"):
+            client.delete_change_set(StackName=f"{name}-other", ChangeSetName="any")
+        with self.assertRaises(client.exceptions.ChangeSetNotFoundException):
+            client.describe_change_set(StackName=name, ChangeSetName="any")
+
+    def test_two_stacks_may_have_change_sets_of_one_name(self) -> None:
+        one, other = unique("one"), unique("other")
+        client = self.client("cloudformation")
+        for name in (one, other):
+            body = json.dumps(template({"Group": group(name)}))
+            client.create_change_set(
+                StackName=name, ChangeSetName="same", ChangeSetType="CREATE", TemplateBody=body
+            )
+        described = client.describe_change_set(StackName=one, ChangeSetName="same")
+        self.assertEqual(described["StackName"], one)
+        client.execute_change_set(StackName=one, ChangeSetName="same")
+        self.assertEqual(self.settled(one)["StackStatus"], "CREATE_COMPLETE")
+        client.delete_change_set(StackName=one, ChangeSetName="same")
+        described = client.describe_change_set(StackName=other, ChangeSetName="same")
+        self.assertEqual(described["StackName"], other)
 
 
 class InProgress(GlueTest):
