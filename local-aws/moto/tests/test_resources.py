@@ -294,6 +294,135 @@ class Functions(ResourceTest):
         self.assertIn("rule/r", policy)
 
 
+class CapacityProviders(ResourceTest):
+    def providers(self, cluster: str) -> tuple[list[str], list[str]]:
+        described = self.client("ecs").describe_clusters(clusters=[cluster])["clusters"][0]
+        strategy = described["defaultCapacityProviderStrategy"]
+        return described["capacityProviders"], [it["capacityProvider"] for it in strategy]
+
+    def test_a_cluster_gets_them_from_a_resource_of_their_own(self) -> None:
+        cluster, stack = unique("cluster"), unique("providers")
+        self.client("ecs").create_cluster(clusterName=cluster)
+        kind = "AWS::ECS::ClusterCapacityProviderAssociations"
+        properties = {
+            "Cluster": cluster,
+            "CapacityProviders": ["FARGATE", "FARGATE_SPOT"],
+            "DefaultCapacityProviderStrategy": [{"CapacityProvider": "FARGATE", "Weight": "1"}],
+        }
+        self.one(stack, kind, properties)
+        self.assertEqual(
+            self.providers(cluster), (["FARGATE", "FARGATE_SPOT"], ["FARGATE"])
+        )
+        self.one(stack, kind, {**properties, "DefaultCapacityProviderStrategy": []})
+        self.assertEqual(self.providers(cluster), (["FARGATE", "FARGATE_SPOT"], []))
+        self.delete(stack)
+        wait_for(lambda: stack not in self.stack_names())
+        self.assertEqual(self.providers(cluster), ([], []))
+
+    def test_a_cluster_follows_its_own(self) -> None:
+        stack, kind = unique("cluster"), "AWS::ECS::Cluster"
+        properties: dict[str, Any] = {"CapacityProviders": ["FARGATE"]}
+        cluster = self.one(stack, kind, properties)["Ref"]
+        properties["CapacityProviders"].append("FARGATE_SPOT")
+        self.assertEqual(self.one(stack, kind, properties)["Ref"], cluster)
+        self.assertEqual(self.providers(cluster)[0], ["FARGATE", "FARGATE_SPOT"])
+
+
+class Names(ResourceTest):
+    """Cloud Map."""
+
+    def test_namespaces_of_every_kind(self) -> None:
+        client, vpc = self.client("servicediscovery"), self.client("ec2").describe_vpcs()
+        vpc = vpc["Vpcs"][0]["VpcId"]
+        for kind, more, outputs, type_of_it in (
+            ("Http", {}, {}, "HTTP"),
+            ("PrivateDns", {"Vpc": vpc}, {"Zone": "HostedZoneId"}, "DNS_PRIVATE"),
+            ("PublicDns", {}, {"Zone": "HostedZoneId"}, "DNS_PUBLIC"),
+        ):
+            stack, properties = unique("names"), {"Name": unique("shop"), **more}
+            kind = f"AWS::ServiceDiscovery::{kind}Namespace"
+            made = self.one(stack, kind, properties, Arn="Arn", Id="Id", **outputs)
+            self.assertEqual(made["Ref"], made["Id"])
+            self.assertTrue(all(made.values()), made)
+            described = client.get_namespace(Id=made["Id"])["Namespace"]
+            self.assertEqual(described["Type"], type_of_it)
+            self.assertEqual(described["Arn"], made["Arn"])
+            properties["Description"] = "new"
+            self.one(stack, kind, properties)
+            described = client.get_namespace(Id=made["Id"])["Namespace"]
+            self.assertEqual(described["Description"], "new")
+            self.delete(stack)
+            wait_for(lambda gone=stack: gone not in self.stack_names())
+            with self.assertRaisesRegex(ClientError, "NamespaceNotFound"):
+                client.get_namespace(Id=made["Id"])
+
+    def test_a_service_of_a_namespace(self) -> None:
+        client, stack = self.client("servicediscovery"), unique("service")
+        kind = "AWS::ServiceDiscovery::Service"
+        namespace = self.one(
+            unique("names"), "AWS::ServiceDiscovery::HttpNamespace", {"Name": unique("a")}
+        )["Ref"]
+        properties: dict[str, Any] = {"Name": "web", "NamespaceId": namespace}
+        made = self.one(stack, kind, properties, Arn="Arn", Name="Name")
+        self.assertEqual(made["Name"], "web")
+        record = {"Type": "A", "TTL": "10"}
+        properties["DnsConfig"] = {"DnsRecords": [record]}
+        self.assertEqual(self.one(stack, kind, properties)["Ref"], made["Ref"])
+        described = client.get_service(Id=made["Ref"])["Service"]
+        self.assertEqual(described["NamespaceId"], namespace)
+        self.assertEqual(described["DnsConfig"]["DnsRecords"], [{"Type": "A", "TTL": 10}])
+
+
+class Files(ResourceTest):
+    """EFS."""
+
+    def test_a_file_system_with_its_access(self) -> None:
+        stack, client = unique("files"), self.client("efs")
+        subnet = self.client("ec2").describe_subnets()["Subnets"][0]["SubnetId"]
+        system = {"Ref": "System"}
+        body = {
+            "Resources": {
+                "System": {
+                    "Type": "AWS::EFS::FileSystem",
+                    "Properties": {"Encrypted": True, "BackupPolicy": {"Status": "ENABLED"}},
+                },
+                "Target": {
+                    "Type": "AWS::EFS::MountTarget",
+                    "Properties": {"FileSystemId": system, "SubnetId": subnet},
+                },
+                "Point": {
+                    "Type": "AWS::EFS::AccessPoint",
+                    "Properties": {
+                        "FileSystemId": system,
+                        "PosixUser": {"Uid": "1000", "Gid": "1000"},
+                    },
+                },
+            },
+            "Outputs": {
+                name: {"Value": {"Fn::GetAtt": attribute}}
+                for name, attribute in {
+                    "System": ["System", "Arn"],
+                    "Point": ["Point", "Arn"],
+                    "Address": ["Target", "IpAddress"],
+                }.items()
+            },
+        }
+        outputs = self.outputs(self.deploy(stack, body))
+        system = outputs["System"].split("/")[-1]
+        described = client.describe_file_systems(FileSystemId=system)["FileSystems"][0]
+        self.assertEqual(described["FileSystemArn"], outputs["System"])
+        self.assertTrue(described["Encrypted"])
+        targets = client.describe_mount_targets(FileSystemId=system)["MountTargets"]
+        self.assertEqual(targets[0]["IpAddress"], outputs["Address"])
+        points = client.describe_access_points(FileSystemId=system)["AccessPoints"]
+        self.assertEqual(points[0]["AccessPointArn"], outputs["Point"])
+        self.assertEqual(points[0]["PosixUser"]["Uid"], 1000)
+        self.delete(stack)
+        wait_for(lambda: stack not in self.stack_names())
+        with self.assertRaisesRegex(ClientError, "FileSystemNotFound"):
+            client.describe_file_systems(FileSystemId=system)
+
+
 class NoValue(ResourceTest):
     def test_no_value_leaves_its_place_in_a_list(self) -> None:
         tags = [{"Key": "a", "Value": "b"}, {"Ref": "AWS::NoValue"}]
@@ -340,6 +469,13 @@ class StateMachines(ResourceTest):
 
 
 class Others(ResourceTest):
+    def test_the_metadata_of_cdk(self) -> None:
+        stack, kind = unique("metadata"), "AWS::CDK::Metadata"
+        made = self.one(stack, kind, {"Analytics": "v2:deflate64:a"})
+        self.assertEqual(self.one(stack, kind, {"Analytics": "v2:deflate64:b"}), made)
+        self.delete(stack)
+        wait_for(lambda: stack not in self.stack_names())
+
     def test_a_queue_policy(self) -> None:
         url, _ = self.queue(unique("queue"), open_to_events=False)
         document = {"Statement": [{"Effect": "Allow", "Principal": "*"}]}

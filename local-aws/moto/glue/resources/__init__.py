@@ -2,7 +2,8 @@
 
 Holes in moto 5.2.5: its CloudFormation knows some types not at all (`AWS::SQS::QueuePolicy`,
 `AWS::S3::BucketPolicy`, `AWS::Lambda::EventInvokeConfig`, `AWS::SecretsManager::Secret`,
-`AWS::CloudWatch::Alarm`: they are skipped silently) and loses properties of most others, on
+`AWS::CloudWatch::Alarm`, `AWS::CDK::Metadata`, Cloud Map, the capacity providers of a cluster) and
+loses properties of most others, on
 update above all (a target group's attributes, a role's policies, a function's architecture, all
 of an ECS service's network and load balancers; much of a VPC and of a database). Its APIs keep
 them, and ECS is not moto's at all here.
@@ -16,10 +17,12 @@ from moto.core.config import default_user_config
 
 from glue.resources import (
     application_auto_scaling,
+    cdk,
     cloudwatch,
     ec2,
     ecr,
     ecs,
+    efs,
     elastic_load_balancing,
     events,
     iam,
@@ -29,6 +32,7 @@ from glue.resources import (
     rds,
     s3,
     secrets_manager,
+    service_discovery,
     sqs,
     ssm,
     step_functions,
@@ -37,10 +41,12 @@ from glue.resources.base import Resource
 
 MODULES = (
     application_auto_scaling,
+    cdk,
     cloudwatch,
     ec2,
     ecr,
     ecs,
+    efs,
     elastic_load_balancing,
     events,
     iam,
@@ -50,6 +56,7 @@ MODULES = (
     rds,
     s3,
     secrets_manager,
+    service_discovery,
     sqs,
     ssm,
     step_functions,

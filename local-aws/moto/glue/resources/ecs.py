@@ -6,6 +6,8 @@ https://docs.aws.amazon.com/AWSCloudFormation/latest/TemplateReference/AWS_ECS.h
 import time
 from typing import Any
 
+from botocore.exceptions import ClientError
+
 from glue.resources.base import Resource, ignoring_missing, parameters
 
 #: CloudFormation gives up on a service that is not steady after three hours.
@@ -19,6 +21,17 @@ def _tags(resource: Resource) -> list[dict[str, str]]:
     own = resource.place.tags("key", "value")
     given = resource.properties.get("Tags", [])
     return own + [{"key": tag["Key"], "value": tag["Value"]} for tag in given]
+
+
+#: Properties of a cluster that PutClusterCapacityProviders changes.
+PROVIDERS = ("CapacityProviders", "DefaultCapacityProviderStrategy")
+
+
+def _put_providers(resource: Resource, cluster: str, properties: dict[str, Any]) -> None:
+    """Gives a cluster these capacity providers in the place of those that it has."""
+    given = {name: properties.get(name, []) for name in PROVIDERS}
+    request = parameters("ecs", "PutClusterCapacityProviders", given)
+    resource.client("ecs").put_cluster_capacity_providers(cluster=cluster, **request)
 
 
 class Cluster(Resource):
@@ -35,7 +48,10 @@ class Cluster(Resource):
         self.attributes["Arn"] = cluster["clusterArn"]
 
     def update(self, old: dict[str, Any]) -> None:
-        """Settings and capacity providers make no difference here; tags are not changed."""
+        """Settings make no difference here, and tags are not changed."""
+        properties = self.properties
+        if any(properties.get(name) != old.get(name) for name in PROVIDERS):
+            _put_providers(self, self.physical_resource_id, properties)
 
     def remove(self) -> None:
         ignoring_missing(
@@ -43,6 +59,27 @@ class Cluster(Resource):
             "ClusterNotFoundException",
             cluster=self.physical_resource_id,
         )
+
+
+class ClusterCapacityProviderAssociations(Resource):
+    """The capacity providers of a cluster, apart from it: CDK writes them so."""
+
+    type_name = "AWS::ECS::ClusterCapacityProviderAssociations"
+    replacing = frozenset({"Cluster"})
+
+    def create(self, name: str) -> None:
+        self.physical_resource_id = self.properties["Cluster"]
+        self.update({})
+
+    def update(self, old: dict[str, Any]) -> None:
+        _put_providers(self, self.physical_resource_id, self.properties)
+
+    def remove(self) -> None:
+        try:
+            _put_providers(self, self.physical_resource_id, {})
+        except ClientError as error:
+            if error.response["Error"]["Code"] != "ClusterNotFoundException":
+                raise
 
 
 class TaskDefinition(Resource):
