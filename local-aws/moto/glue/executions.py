@@ -48,7 +48,7 @@ from moto.stepfunctions.parser.backend.execution_worker import (
 from moto.stepfunctions.parser.models import StepFunctionsParserBackend
 from moto.stepfunctions.responses import StepFunctionResponse
 
-from glue import aws_events
+from glue import aws_events, execution_logs
 
 SOURCE = "aws.states"
 STATUS_CHANGE = "Step Functions Execution Status Change"
@@ -57,14 +57,6 @@ STATUS_CHANGE = "Step Functions Execution Status Change"
 EVENT_PAYLOAD_BYTES = 248 * 1024
 
 REDRIVABLE = (ExecutionStatus.FAILED, ExecutionStatus.TIMED_OUT, ExecutionStatus.ABORTED)
-
-#: Nothing comes after these in a history, except for a redrive, which has its own.
-LAST_EVENTS = (
-    HistoryEventType.ExecutionAborted,
-    HistoryEventType.ExecutionFailed,
-    HistoryEventType.ExecutionSucceeded,
-    HistoryEventType.ExecutionTimedOut,
-)
 
 #: Held while a status changes and its event goes out, so that events come in the statuses' order.
 _lock = threading.RLock()
@@ -181,6 +173,7 @@ def _check_starts() -> None:
 
 def _change_status_at_once() -> None:
     def start(self: Execution) -> None:
+        self._cloud_watch_logging_session = execution_logs.session(self)
         begin(self, self._get_start_execution_worker())
 
     def stop(
@@ -312,7 +305,7 @@ def _end_histories() -> None:
     ) -> None:
         if getattr(self, "is_over", False):
             return
-        self.is_over = event["event_type"] in LAST_EVENTS
+        self.is_over = event["event_type"] in execution_logs.LAST_EVENTS
         publish(self, event_id=event_id, source_event_id=source_event_id, **event)
 
     EventManager._publish_history_event = publish_until_the_end

@@ -25,7 +25,7 @@ from moto.stepfunctions.parser.backend.execution import Execution
 from moto.stepfunctions.parser.backend.execution_worker import ExecutionWorker
 from moto.stepfunctions.responses import StepFunctionResponse
 
-from glue import executions
+from glue import execution_logs, executions
 
 
 class ExecutionNotRedrivable(AWSError):
@@ -40,6 +40,7 @@ class RedrivenWorker(ExecutionWorker):
 
     def __init__(self, execution: Execution) -> None:
         ended = execution.exec_worker
+        execution._cloud_watch_logging_session = execution_logs.session(execution)
         super().__init__(
             ended._evaluation_details,
             execution._get_start_execution_worker_comm(),
@@ -50,7 +51,7 @@ class RedrivenWorker(ExecutionWorker):
         # A call that was under way when the execution ended may still assign its answer, and say
         # so in the history.
         self._variables = copy.deepcopy(ended.env.variable_store)
-        self._history = _continued(ended.env.event_manager)
+        self._history = _continued(ended.env.event_manager, self._cloud_watch_logging_session)
         entered = [
             event["stateEnteredEventDetails"]
             for event in self._history.get_event_history()
@@ -86,9 +87,9 @@ class RedrivenWorker(ExecutionWorker):
         )
 
 
-def _continued(ended: EventManager) -> EventManager:
+def _continued(ended: EventManager, log: execution_logs.Session | None) -> EventManager:
     """The history with all that it has, for what comes now."""
-    history, events = EventManager(), ended.get_event_history()
+    history, events = EventManager(log), ended.get_event_history()
     history._history_event_list.extend(events)
     history._event_id_gen._next_id = events[-1]["id"] + 1
     return history
