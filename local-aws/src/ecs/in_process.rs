@@ -48,7 +48,10 @@ pub(super) async fn ecs_with_events(speed: f64) -> (Ecs, Put) {
         )),
         cloudwatch: aws_sdk_cloudwatch::Client::new(&config),
     });
-    let created = ecs.call("CreateCluster", json!({"clusterName": CLUSTER}));
+    let cluster = json!({
+        "clusterName": CLUSTER, "capacityProviders": ["FARGATE", "FARGATE_SPOT"]
+    });
+    let created = ecs.call("CreateCluster", cluster);
     created.await.unwrap();
     (ecs, events)
 }

@@ -1,7 +1,10 @@
 //! The operations that no other story calls, so that their answers are checked as well.
 
 use aws_sdk_ecs::error::ProvideErrorMetadata;
-use aws_sdk_ecs::types::{ClusterField, ServiceField, Tag, TaskDefinitionField};
+use aws_sdk_ecs::types::{
+    CapacityProviderStrategyItem, ClusterField, ServiceConnectConfiguration, ServiceField, Tag,
+    TaskDefinitionField,
+};
 
 use crate::account::{Account, CLUSTER};
 
@@ -43,6 +46,14 @@ pub(crate) async fn a_cluster_is_created_tagged_listed_and_deleted() {
     assert!(refused.message().unwrap().contains("invalid characters"));
     assert_eq!(tags().await, [tag()]);
 
+    let spot = CapacityProviderStrategyItem::builder().capacity_provider("FARGATE_SPOT");
+    let request = ecs.put_cluster_capacity_providers().cluster(&arn);
+    let request = request.capacity_providers("FARGATE_SPOT");
+    let request = request.default_capacity_provider_strategy(spot.build().unwrap());
+    let answer = request.send().await.unwrap();
+    let given = answer.cluster().unwrap();
+    assert_eq!(given.capacity_providers(), ["FARGATE_SPOT"]);
+
     let answer = ecs.delete_cluster().cluster(&arn).send().await.unwrap();
     assert_eq!(answer.cluster().unwrap().status(), Some("INACTIVE"));
 }
@@ -72,7 +83,9 @@ pub(crate) async fn a_service_is_described_with_its_tags_and_revision() {
     let ecs = &account.ecs;
     let definition = account.define("revised", "image").await;
     let request = account.create_service("revised", &definition, None);
+    let connect = ServiceConnectConfiguration::builder().enabled(true);
     let request = request.desired_count(0);
+    let request = request.service_connect_configuration(connect.namespace("shop").build());
     request.tags(tag()).send().await.unwrap();
 
     let request = ecs.describe_services().cluster(CLUSTER);
@@ -80,6 +93,8 @@ pub(crate) async fn a_service_is_described_with_its_tags_and_revision() {
     let answer = request.include(ServiceField::Tags).send().await.unwrap();
     let service = &answer.services()[0];
     assert_eq!(service.tags(), [tag()]);
+    let connect = service.deployments()[0].service_connect_configuration();
+    assert_eq!(connect.unwrap().namespace(), Some("shop"));
     assert_eq!(answer.failures()[0].reason(), Some("MISSING"));
     let answer = ecs.list_services().cluster(CLUSTER).send().await.unwrap();
     let arn = service.service_arn().unwrap().to_owned();

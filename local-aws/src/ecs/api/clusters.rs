@@ -8,9 +8,11 @@ use crate::ecs::life::control_plane::Ecs;
 use crate::ecs::model::clusters::Cluster;
 use crate::ecs::model::error::ApiError;
 use crate::ecs::model::names;
+use crate::ecs::model::placement::Placement;
 use crate::ecs::model::state::State;
 use crate::ecs::model::task::LastStatus;
 use crate::ecs::model::values::{Object, Tag, parse, put, tags_to_json};
+use crate::ecs::rules::placement::{validate_cluster, validate_providers};
 
 #[derive(Deserialize)]
 #[serde(rename_all = "camelCase")]
@@ -40,6 +42,23 @@ struct DeleteCluster {
     cluster: String,
 }
 
+#[derive(Deserialize)]
+#[serde(rename_all = "camelCase")]
+struct PutClusterCapacityProviders {
+    cluster: String,
+    capacity_providers: Vec<String>,
+    default_capacity_provider_strategy: Vec<Value>,
+}
+
+/// All that DescribeClusters can be asked to include.
+const EVERYTHING: [&str; 5] = [
+    "ATTACHMENTS",
+    "CONFIGURATIONS",
+    "SETTINGS",
+    "STATISTICS",
+    "TAGS",
+];
+
 impl State {
     /// The active cluster with that name or ARN.
     pub(super) fn cluster(&self, cluster: Option<&str>) -> Result<&Cluster, ApiError> {
@@ -48,6 +67,27 @@ impl State {
             .get(&name)
             .filter(|cluster| cluster.active)
             .ok_or_else(ApiError::cluster_not_found)
+    }
+
+    /// Where the tasks of a cluster run or shall run.
+    fn placements(&self, cluster: &str) -> impl Iterator<Item = &Placement> {
+        let tasks = self.tasks.values().filter(move |task| {
+            task.cluster_name == cluster && task.last_status != LastStatus::Stopped
+        });
+        let services = self
+            .services
+            .values()
+            .filter(move |service| service.cluster_name == cluster && service.is_active());
+        let deployments = services.flat_map(|service| &service.deployments);
+        tasks
+            .map(|task| &task.placement)
+            .chain(deployments.map(|deployment| &deployment.placement))
+    }
+
+    fn describe_everything(&self, cluster: &str) -> Result<Value, ApiError> {
+        let cluster = self.cluster(Some(cluster))?;
+        let include = EVERYTHING.map(ToOwned::to_owned);
+        Ok(json!({"cluster": self.describe_cluster(cluster, &include)}))
     }
 
     fn describe_cluster(&self, cluster: &Cluster, include: &[String]) -> Value {
@@ -112,14 +152,6 @@ impl Ecs {
                 "Invalid cluster name: use up to 255 letters, numbers, hyphens and underscores.",
             ));
         }
-        let everything = [
-            "ATTACHMENTS",
-            "CONFIGURATIONS",
-            "SETTINGS",
-            "STATISTICS",
-            "TAGS",
-        ]
-        .map(ToOwned::to_owned);
         let mut state = self.lock();
         // Creating a cluster that exists answers the one that is there.
         if !state.clusters.get(&name).is_some_and(|known| known.active) {
@@ -129,6 +161,7 @@ impl Ecs {
             };
             settings.remove("clusterName");
             settings.remove("tags");
+            validate_cluster(&settings)?;
             let cluster = Cluster {
                 arn: self.inner.names.cluster(&name),
                 name: name.clone(),
@@ -138,8 +171,33 @@ impl Ecs {
             };
             state.clusters.insert(name.clone(), cluster);
         }
-        let cluster = state.cluster(Some(&name))?;
-        Ok(json!({"cluster": state.describe_cluster(cluster, &everything)}))
+        state.describe_everything(&name)
+    }
+
+    pub(super) fn put_cluster_capacity_providers(&self, request: Value) -> Result<Value, ApiError> {
+        let parsed: PutClusterCapacityProviders = parse(&request)?;
+        let mut state = self.lock();
+        let name = state.cluster(Some(&parsed.cluster))?.name.clone();
+        let mut providers = Object::new();
+        let mut set = |name: &str, value: Value| providers.insert(name.to_owned(), value);
+        set("capacityProviders", json!(parsed.capacity_providers));
+        set(
+            "defaultCapacityProviderStrategy",
+            json!(parsed.default_capacity_provider_strategy),
+        );
+        validate_cluster(&providers)?;
+        let mut placements = state.placements(&name);
+        if placements.any(|placement| validate_providers(placement, &providers).is_err()) {
+            return Err(ApiError::client(
+                "ResourceInUseException",
+                "The specified capacity provider is in use and cannot be removed.",
+            ));
+        }
+        drop(placements);
+        if let Some(cluster) = state.clusters.get_mut(&name) {
+            cluster.settings.append(&mut providers);
+        }
+        state.describe_everything(&name)
     }
 
     pub(super) fn describe_clusters(&self, request: Value) -> Result<Value, ApiError> {
@@ -218,5 +276,109 @@ impl Ecs {
             .get(&name)
             .ok_or_else(ApiError::cluster_not_found)?;
         Ok(json!({"cluster": state.describe_cluster(cluster, &[])}))
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::ecs::in_process::{CLUSTER, create_service, ecs, register, run_task};
+
+    fn put(providers: &[&str], default: &[&str]) -> Value {
+        let default: Vec<Value> = default
+            .iter()
+            .map(|name| json!({"capacityProvider": name, "weight": 1}))
+            .collect();
+        json!({
+            "cluster": CLUSTER,
+            "capacityProviders": providers,
+            "defaultCapacityProviderStrategy": default,
+        })
+    }
+
+    fn strategy(provider: &str) -> Value {
+        json!([{"capacityProvider": provider, "weight": 1}])
+    }
+
+    #[tokio::test]
+    async fn a_cluster_has_the_capacity_providers_that_it_was_given_last() {
+        let ecs = ecs(1.0).await;
+        let request = put(&["FARGATE_SPOT"], &["FARGATE_SPOT"]);
+        let answer = ecs.call("PutClusterCapacityProviders", request).await;
+        assert_eq!(
+            answer.unwrap()["cluster"]["capacityProviders"],
+            json!(["FARGATE_SPOT"])
+        );
+        let request = json!({"clusters": [CLUSTER]});
+        let answer = ecs.call("DescribeClusters", request).await.unwrap();
+        let cluster = &answer["clusters"][0];
+        assert_eq!(cluster["capacityProviders"], json!(["FARGATE_SPOT"]));
+        assert_eq!(
+            cluster["defaultCapacityProviderStrategy"],
+            strategy("FARGATE_SPOT")
+        );
+        // Whoever says nothing gets the default.
+        register(&ecs, "web").await;
+        let mut request = run_task("web", &json!({}));
+        request.as_object_mut().unwrap().remove("launchType");
+        let answer = ecs.call("RunTask", request).await.unwrap();
+        assert_eq!(answer["tasks"][0]["capacityProviderName"], "FARGATE_SPOT");
+    }
+
+    #[tokio::test]
+    async fn a_cluster_gets_no_capacity_provider_that_there_is_not_and_no_default_that_it_lacks() {
+        let ecs = ecs(1.0).await;
+        for (providers, default, problem) in [
+            (vec!["spot"], vec![], "'spot' was not found"),
+            (vec!["FARGATE"], vec!["FARGATE_SPOT"], "not associated"),
+        ] {
+            let request = put(&providers, &default);
+            let refused = ecs
+                .call("PutClusterCapacityProviders", request.clone())
+                .await;
+            let refused = refused.unwrap_err();
+            assert_eq!(refused.name, "InvalidParameterException");
+            assert!(refused.message.contains(problem), "{refused}");
+            let mut request = request;
+            request["clusterName"] = json!("other");
+            let refused = ecs.call("CreateCluster", request).await.unwrap_err();
+            assert!(refused.message.contains(problem), "{refused}");
+        }
+    }
+
+    #[tokio::test]
+    async fn nothing_runs_on_a_capacity_provider_that_its_cluster_lacks() {
+        let ecs = ecs(1.0).await;
+        register(&ecs, "web").await;
+        create_service(&ecs, &json!({"desiredCount": 0})).await;
+        let request = put(&["FARGATE"], &[]);
+        ecs.call("PutClusterCapacityProviders", request)
+            .await
+            .unwrap();
+        let spot = json!({"capacityProviderStrategy": strategy("FARGATE_SPOT")});
+        let mut run = run_task("web", &spot);
+        run.as_object_mut().unwrap().remove("launchType");
+        let mut create = run.clone();
+        create["serviceName"] = json!("spot");
+        create["desiredCount"] = json!(0);
+        let mut update = spot.clone();
+        update["cluster"] = json!(CLUSTER);
+        update["service"] = json!("web");
+        for (operation, request) in [
+            ("RunTask", run),
+            ("CreateService", create),
+            ("UpdateService", update),
+        ] {
+            let refused = ecs.call(operation, request.clone()).await.unwrap_err();
+            assert_eq!(refused.name, "InvalidParameterException", "{operation}");
+            assert!(refused.message.contains("not associated"), "{refused}");
+            let mut request = request;
+            request["capacityProviderStrategy"] = strategy("FARGATE");
+            let answer = ecs.call(operation, request).await;
+            assert!(answer.is_ok(), "{operation}: {answer:?}");
+        }
+        let refused = ecs.call("PutClusterCapacityProviders", put(&[], &[])).await;
+        let refused = refused.unwrap_err();
+        assert_eq!(refused.name, "ResourceInUseException");
     }
 }

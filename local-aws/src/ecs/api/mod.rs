@@ -43,6 +43,7 @@ impl Ecs {
             "ListTagsForResource" => self.list_tags_for_resource(request),
             "ListTaskDefinitions" => self.list_task_definitions(request),
             "ListTasks" => self.list_tasks(request),
+            "PutClusterCapacityProviders" => self.put_cluster_capacity_providers(request),
             "RegisterTaskDefinition" => self.register_task_definition(request),
             "RunTask" => self.run_task(request),
             "StopServiceDeployment" => self.stop_service_deployment(request),

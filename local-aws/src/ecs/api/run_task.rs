@@ -17,6 +17,7 @@ use crate::ecs::model::state::{StartedTasks, State};
 use crate::ecs::model::task::{NewTask, Overrides, Task};
 use crate::ecs::model::task_definitions::TaskDefinition;
 use crate::ecs::model::values::{Object, Tag, parse};
+use crate::ecs::rules::placement::validate_providers;
 use crate::ecs::rules::task_definitions::shared_secret;
 use crate::ecs::rules::volumes::{self, VolumeConfiguration};
 use crate::ecs::rules::{placement, size};
@@ -210,6 +211,7 @@ impl Ecs {
         let cluster = state.cluster(parsed.cluster.as_deref())?;
         let (cluster_name, cluster_arn) = (cluster.name.clone(), cluster.arn.clone());
         placement.complete(&cluster.settings);
+        validate_providers(&placement, &cluster.settings)?;
         let token = parsed.client_token.clone();
         let token = token.map(|token| (cluster_name.clone(), token));
         if let Some(token) = &token

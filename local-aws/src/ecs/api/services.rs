@@ -8,7 +8,7 @@ use serde_json::{Value, json};
 use super::request::{includes, page};
 use super::tags;
 use crate::ecs::life::control_plane::Ecs;
-use crate::ecs::model::deployments::{Counts, Deployment, RevisionState, Status};
+use crate::ecs::model::deployments::{Counts, Deployment, RevisionState, ServiceRevision, Status};
 use crate::ecs::model::error::ApiError;
 use crate::ecs::model::names;
 use crate::ecs::model::placement::Placement;
@@ -18,20 +18,36 @@ use crate::ecs::model::task::Tasks;
 use crate::ecs::model::task_definitions::TaskDefinition;
 use crate::ecs::model::values::{Object, Tag, parse, put, tags_to_json};
 use crate::ecs::rules::deploy;
+use crate::ecs::rules::placement::validate_providers;
 use crate::ecs::rules::services::{complete, validate};
 use crate::ecs::rules::strategy::{self, Strategy};
 
 /// Fields of requests that are not kept as they are.
-const REQUEST_FIELDS: [&str; 8] = [
+const REQUEST_FIELDS: [&str; 9] = [
     "clientToken",
     "cluster",
     "desiredCount",
     "forceNewDeployment",
+    "role",
     "service",
     "serviceName",
     "tags",
     "taskDefinition",
 ];
+
+/// What ECS tells of a service's deployments and not of the service itself.
+///
+/// <https://docs.aws.amazon.com/AmazonECS/latest/APIReference/API_Deployment.html>
+const DEPLOYMENT_FIELDS: [&str; 3] = [
+    "serviceConnectConfiguration",
+    "volumeConfigurations",
+    "vpcLatticeConfigurations",
+];
+
+/// What ECS tells of service revisions only.
+///
+/// <https://docs.aws.amazon.com/AmazonECS/latest/APIReference/API_ServiceRevision.html>
+const ONLY_REVISION_FIELDS: [&str; 2] = ["gatewayConnectors", "monitoring"];
 
 #[derive(Deserialize)]
 #[serde(rename_all = "camelCase")]
@@ -120,8 +136,18 @@ impl State {
 }
 
 impl Deployment {
-    fn to_json(&self, primary: bool, desired: usize, counts: Counts) -> Value {
+    fn to_json(
+        &self,
+        revision: Option<&ServiceRevision>,
+        primary: bool,
+        desired: usize,
+        counts: Counts,
+    ) -> Value {
         let mut answer = Object::new();
+        for name in DEPLOYMENT_FIELDS {
+            let value = revision.and_then(|revision| revision.fields.get(name));
+            put(&mut answer, name, value.cloned());
+        }
         let mut set = |name: &str, value: Value| answer.insert(name.to_owned(), value);
         set("id", json!(self.id));
         set("status", json!(if primary { "PRIMARY" } else { "ACTIVE" }));
@@ -168,7 +194,8 @@ impl Service {
             } = self.deployment_state(position, tasks);
             totals.running += counts.running;
             totals.pending += counts.pending;
-            deployments.push(deployment.to_json(position == 0, desired, counts));
+            let revision = self.revision(&deployment.revision_arn);
+            deployments.push(deployment.to_json(revision, position == 0, desired, counts));
             revisions.push(json!({
                 "arn": deployment.revision_arn,
                 "requestedTaskCount": desired,
@@ -178,6 +205,9 @@ impl Service {
         }
         let primary = self.deployments.first();
         let mut answer = self.fields.clone();
+        for name in DEPLOYMENT_FIELDS.iter().chain(&ONLY_REVISION_FIELDS) {
+            answer.remove(*name);
+        }
         let mut set = |name: &str, value: Value| answer.insert(name.to_owned(), value);
         set("serviceArn", json!(self.arn));
         set("serviceName", json!(self.name));
@@ -238,6 +268,7 @@ impl Ecs {
         let (cluster_name, cluster_arn) = (cluster.name.clone(), cluster.arn.clone());
         let mut placement: Placement = parse(&Value::Object(fields.clone()))?;
         placement.complete(&cluster.settings);
+        validate_providers(&placement, &cluster.settings)?;
         put(
             &mut fields,
             "capacityProviderStrategy",
@@ -304,7 +335,9 @@ impl Ecs {
         self.validate_load_balancers(&changes).await?;
 
         let mut state = self.lock();
-        let cluster = state.cluster(parsed.cluster.as_deref())?.name.clone();
+        let cluster = state.cluster(parsed.cluster.as_deref())?;
+        validate_providers(&parse(&Value::Object(changes.clone()))?, &cluster.settings)?;
+        let cluster = cluster.name.clone();
         let definition = match &parsed.task_definition {
             Some(text) => Some(state.active_task_definition(text)?),
             None => None,
@@ -507,5 +540,29 @@ mod tests {
         let told = ecs.call("DescribeServices", request).await.unwrap();
         let primary = &told["services"][0]["deployments"][0];
         assert!(primary["failedTasks"].as_u64() > Some(3), "{primary}");
+    }
+
+    #[tokio::test]
+    async fn what_belongs_to_a_revision_is_told_of_the_deployments_that_have_it() {
+        let ecs = in_process::ecs(1.0).await;
+        in_process::register(&ecs, "web").await;
+        let connect = json!({"enabled": true, "namespace": "shop"});
+        let service = json!({"desiredCount": 0, "serviceConnectConfiguration": connect});
+        in_process::create_service(&ecs, &service).await;
+        let disabled = json!({"enabled": false});
+        let update = json!({
+            "cluster": in_process::CLUSTER,
+            "service": "web",
+            "serviceConnectConfiguration": disabled,
+            "monitoring": {},
+        });
+        let answer = ecs.call("UpdateService", update).await.unwrap();
+        let service = &answer["service"];
+        for member in ["serviceConnectConfiguration", "monitoring"] {
+            assert_eq!(service[member], Value::Null, "{member}");
+        }
+        let told =
+            |position: usize| &service["deployments"][position]["serviceConnectConfiguration"];
+        assert_eq!((told(0), told(1)), (&disabled, &connect));
     }
 }

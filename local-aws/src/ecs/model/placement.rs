@@ -34,7 +34,14 @@ impl Placement {
     }
 
     pub(in crate::ecs) fn capacity_provider(&self) -> Option<&str> {
-        self.capacity_provider_strategy.as_ref()?[0]["capacityProvider"].as_str()
+        self.capacity_providers().next()
+    }
+
+    /// The names of the capacity providers in its strategy.
+    pub(in crate::ecs) fn capacity_providers(&self) -> impl Iterator<Item = &str> {
+        let strategy = self.capacity_provider_strategy.as_ref();
+        let items = strategy.and_then(Value::as_array).into_iter().flatten();
+        items.filter_map(|item| item["capacityProvider"].as_str())
     }
 
     /// Whether the task needs a container instance, which this ECS does not have.

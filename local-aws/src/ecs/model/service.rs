@@ -21,10 +21,12 @@ pub(in crate::ecs) const MAX_EVENTS: usize = 100;
 /// The fields that make a service revision; a change of one of them starts a deployment.
 ///
 /// <https://docs.aws.amazon.com/AmazonECS/latest/developerguide/service-revision.html>
-pub(in crate::ecs) const REVISION_FIELDS: [&str; 9] = [
+pub(in crate::ecs) const REVISION_FIELDS: [&str; 11] = [
     "capacityProviderStrategy",
+    "gatewayConnectors",
     "launchType",
     "loadBalancers",
+    "monitoring",
     "networkConfiguration",
     "platformVersion",
     "serviceConnectConfiguration",

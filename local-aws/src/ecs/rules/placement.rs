@@ -1,8 +1,58 @@
 //! Where and how a task can run.
 
+use serde_json::Value;
+
 use crate::ecs::model::error::ApiError;
 use crate::ecs::model::placement::Placement;
 use crate::ecs::model::task_definitions::TaskDefinition;
+use crate::ecs::model::values::Object;
+
+/// Those that need no instances. Whoever has an account has them; a cluster has those that it names.
+const FARGATE: [&str; 2] = ["FARGATE", "FARGATE_SPOT"];
+
+/// Checks the capacity providers that a request gives a cluster.
+pub(in crate::ecs) fn validate_cluster(settings: &Object) -> Result<(), ApiError> {
+    let providers = providers_of(settings);
+    if let Some(unknown) = providers.iter().find(|name| !FARGATE.contains(name)) {
+        return Err(ApiError::invalid_parameter(format!(
+            "The specified capacity provider '{unknown}' was not found. Specify a valid name or \
+             ARN and try again."
+        )));
+    }
+    let default = Placement {
+        capacity_provider_strategy: settings.get("defaultCapacityProviderStrategy").cloned(),
+        ..Placement::default()
+    };
+    validate_providers(&default, settings)
+}
+
+/// Checks that a cluster has what a strategy names.
+///
+/// <https://docs.aws.amazon.com/AmazonECS/latest/APIReference/API_RunTask.html>
+/// (`capacityProviderStrategy`)
+pub(in crate::ecs) fn validate_providers(
+    placement: &Placement,
+    cluster: &Object,
+) -> Result<(), ApiError> {
+    let known = providers_of(cluster);
+    if placement
+        .capacity_providers()
+        .all(|name| known.contains(&name))
+    {
+        return Ok(());
+    }
+    Err(ApiError::invalid_parameter(
+        "The specified capacity provider strategy cannot contain a capacity provider that is not \
+         associated with the cluster. Associate the capacity provider with the cluster or specify \
+         a valid capacity provider and try again.",
+    ))
+}
+
+fn providers_of(cluster: &Object) -> Vec<&str> {
+    let providers = cluster.get("capacityProviders").and_then(Value::as_array);
+    let names = providers.into_iter().flatten().filter_map(Value::as_str);
+    names.collect()
+}
 
 /// Checks what does not depend on a cluster's instances, of which there are none here.
 pub(in crate::ecs) fn validate(
