@@ -2,8 +2,8 @@
 
 use aws_sdk_ecs::types::builders::ContainerDefinitionBuilder;
 use aws_sdk_ecs::types::{
-    Container, ContainerCondition, ContainerDefinition, ContainerDependency, HealthCheck,
-    HealthStatus, Task, TaskStopCode,
+    Container, ContainerCondition, ContainerDefinition, ContainerDependency,
+    ContainerRestartPolicy, HealthCheck, HealthStatus, Task, TaskStopCode,
 };
 
 use crate::account::{Account, container, eventually, log_configuration};
@@ -245,4 +245,55 @@ pub(crate) async fn a_version_whose_container_health_check_fails_is_rolled_back(
     account.newest_deployment(name, "ROLLBACK_SUCCESSFUL").await;
     assert_eq!(account.tasks_of("checked").await, [task]);
     account.delete_service("checked").await;
+}
+
+/// Writes how often it has been started again, for how long it takes to start it again.
+const RESTARTING: &str = r#"#!/usr/bin/env python3
+import json, os, sys, time, urllib.request
+uri = os.environ["ECS_CONTAINER_METADATA_URI_V4"]
+print("restarts", json.load(urllib.request.urlopen(uri))["RestartCount"], flush=True)
+time.sleep(3.2)
+sys.exit(5)
+"#;
+
+/// A minute of AWS, three seconds here.
+fn restart_policy(ignored: i32) -> ContainerRestartPolicy {
+    ContainerRestartPolicy::builder()
+        .enabled(true)
+        .restart_attempt_period(60)
+        .ignored_exit_codes(ignored)
+        .build()
+        .unwrap()
+}
+
+pub(crate) async fn a_container_with_a_restart_policy_starts_again_and_its_task_runs_on() {
+    let account = Account::open();
+    let image = account.push("restarting", RESTARTING, &[]).await;
+    let web = container(&image).restart_policy(restart_policy(0)).build();
+    let definition = account.register("restarting", vec![web]).await;
+    let arn = account.start(&definition).await;
+    for line in ["restarts 0", "restarts 1", "restarts 2"] {
+        account.line(&arn, "web", line).await;
+    }
+    let task = account.task(&arn).await;
+    assert_eq!(task.last_status(), Some("RUNNING"));
+    assert_eq!(named(&task, "web").exit_code(), None);
+    account.stop(&arn).await;
+    // Who stops a task starts nothing again.
+    let task = account.task_with_status(&arn, "STOPPED").await;
+    assert_eq!(task.stop_code(), Some(&TaskStopCode::UserInitiated));
+}
+
+pub(crate) async fn a_container_does_not_start_again_after_an_exit_code_that_is_ignored() {
+    let account = Account::open();
+    let image = account.push("ignored", RESTARTING, &[]).await;
+    let web = container(&image).restart_policy(restart_policy(5)).build();
+    let definition = account.register("ignored", vec![web]).await;
+    let task = account.run(&definition).await;
+    assert_eq!(
+        task.stop_code(),
+        Some(&TaskStopCode::EssentialContainerExited)
+    );
+    assert_eq!(named(&task, "web").exit_code(), Some(5));
+    assert_eq!(account.output(&task, "web").await, ["restarts 0"]);
 }

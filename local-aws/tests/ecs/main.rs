@@ -49,6 +49,8 @@ fn main() -> ExitCode {
         containers::a_task_that_is_unhealthy_runs_on_where_no_service_replaces_it,
         containers::a_service_replaces_a_task_that_becomes_unhealthy,
         containers::a_version_whose_container_health_check_fails_is_rolled_back,
+        containers::a_container_with_a_restart_policy_starts_again_and_its_task_runs_on,
+        containers::a_container_does_not_start_again_after_an_exit_code_that_is_ignored,
         blue_green::all_visitors_move_at_once_and_testers_see_the_new_version_first,
         blue_green::a_first_deployment_gets_all_traffic_without_baking,
         blue_green::a_version_that_never_becomes_healthy_gets_no_traffic,

@@ -75,6 +75,13 @@ impl Task {
         put(&mut answer, "DockerId", container.runtime_id.clone());
         put(&mut answer, "ImageID", container.image_digest.clone());
         put(&mut answer, "ExitCode", container.exit_code);
+        let policy = definition.and_then(|one| one.restart_policy.as_ref());
+        let restarts = policy.filter(|policy| policy.enabled);
+        put(
+            &mut answer,
+            "RestartCount",
+            restarts.map(|_| container.restarts),
+        );
         let log = definition.and_then(|one| one.log_configuration.as_ref());
         put(
             &mut answer,

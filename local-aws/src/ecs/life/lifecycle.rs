@@ -8,7 +8,7 @@ use std::time::Duration;
 use futures_util::future::{join_all, select_all};
 use tokio::net::unix::pipe;
 use tokio::sync::watch;
-use tokio::task::JoinHandle;
+use tokio::task::{AbortHandle, JoinHandle};
 use tokio::time::{Instant, sleep_until};
 use tokio_util::sync::{CancellationToken, DropGuard};
 
@@ -21,10 +21,10 @@ use crate::ecs::model::deployments::ServiceRevision;
 use crate::ecs::model::health_check::HealthStatus;
 use crate::ecs::model::state::State;
 use crate::ecs::model::task::{LastStatus, StopCode, TargetHealth, Task};
-use crate::ecs::model::task_definitions::Dependency;
 use crate::ecs::model::traffic::TargetBinding;
 use crate::ecs::model::values::now;
 use crate::ecs::rules::dependencies::{self, Progress, Readiness};
+use crate::ecs::rules::restarts;
 use crate::images::Image;
 use crate::load_balancer::{Registration, TargetState};
 
@@ -39,19 +39,17 @@ const OUTPUT_END: Duration = Duration::from_secs(5);
 
 /// A container that has been started.
 struct Running {
-    /// The container's place in the task.
-    position: usize,
-    name: String,
-    essential: bool,
-    depends_on: Vec<Dependency>,
-    stop_timeout: Duration,
+    made_of: Prepared,
     /// When those that depend on it give up.
     start_deadline: Option<Instant>,
     process: Process,
+    /// When the process was started.
+    since: Instant,
     exit_code: Option<i32>,
     ending: Ending,
     health: Option<Health>,
-    output: JoinHandle<()>,
+    /// Of its processes, one after the other.
+    outputs: Vec<JoinHandle<()>>,
 }
 
 /// How far the end of a container has come that shall stop.
@@ -88,6 +86,56 @@ impl Running {
     fn health_status(&self) -> Option<HealthStatus> {
         self.health.as_ref().map(|health| *health.status.borrow())
     }
+
+    /// Starts the container again, if its restart policy says so of this end.
+    fn starts_again(&mut self, ecs: &Ecs, code: i32) -> bool {
+        let policy = self.made_of.restart_policy.as_ref();
+        let clock = ecs.inner.settings.clock;
+        if !restarts::restarts(policy, code, self.since.elapsed(), clock) {
+            return false;
+        }
+        match Process::start(&self.made_of.spec) {
+            Ok((process, output)) => {
+                self.process = process;
+                self.since = Instant::now();
+                self.health = watch_health(ecs, &self.made_of);
+                let output = carry_output(ecs, self.made_of.log.clone(), output);
+                self.outputs.push(output);
+                true
+            }
+            Err(error) => {
+                tracing::warn!(container = self.made_of.name, %error, "is not started again");
+                false
+            }
+        }
+    }
+}
+
+/// Lets a container's health check run, if it has one.
+fn watch_health(ecs: &Ecs, container: &Prepared) -> Option<Health> {
+    let check = container.health_check.clone()?;
+    let (sender, status) = watch::channel(HealthStatus::Unknown);
+    let end = CancellationToken::new();
+    let guard = end.clone().drop_guard();
+    let clock = ecs.inner.settings.clock;
+    let checks = health_check::watch(check, container.spec.clone(), clock, sender);
+    ecs.spawn(async move {
+        end.run_until_cancelled(checks).await;
+    });
+    Some(Health {
+        status,
+        _checks: guard,
+    })
+}
+
+fn carry_output(ecs: &Ecs, log: Option<LogOptions>, output: pipe::Receiver) -> JoinHandle<()> {
+    let client = ecs.inner.settings.logs.clone();
+    ecs.spawn(async move {
+        match log {
+            Some(options) => logs::ship(&client, options, output).await,
+            None => logs::discard(output).await,
+        }
+    })
 }
 
 struct Life {
@@ -297,7 +345,7 @@ impl Life {
         let now = Instant::now();
         let progress = |name: &str| {
             let mut running = self.running.iter();
-            let found = running.find(|one| one.name == name);
+            let found = running.find(|one| one.made_of.name == name);
             found.map_or(Progress::NotStarted, |one| one.progress(now))
         };
         for (place, container) in self.waiting.iter().enumerate() {
@@ -319,48 +367,24 @@ impl Life {
             .map_err(|error| StartFailure::container(position, error.to_string()))?;
         let clock = self.ecs.inner.settings.clock;
         let start_timeout = container.start_timeout.map(|timeout| clock.scaled(timeout));
-        let health = container.health_check.map(|check| {
-            let (sender, status) = watch::channel(HealthStatus::Unknown);
-            let end = CancellationToken::new();
-            let guard = end.clone().drop_guard();
-            let checks = health_check::watch(check, container.spec, clock, sender);
-            self.ecs.spawn(async move {
-                end.run_until_cancelled(checks).await;
-            });
-            Health {
-                status,
-                _checks: guard,
-            }
-        });
+        let runtime_id = container.runtime_id.clone();
+        let since = Instant::now();
         self.running.push(Running {
-            position,
-            name: container.name,
-            essential: container.essential,
-            depends_on: container.depends_on,
-            stop_timeout: container.stop_timeout,
-            start_deadline: start_timeout.map(|timeout| Instant::now() + timeout),
+            start_deadline: start_timeout.map(|timeout| since + timeout),
             process,
+            since,
             exit_code: None,
             ending: Ending::NotAsked,
-            health,
-            output: self.carry_output(container.log, output),
+            health: watch_health(&self.ecs, &container),
+            outputs: vec![carry_output(&self.ecs, container.log.clone(), output)],
+            made_of: container,
         });
         self.update(|task| {
             let known = &mut task.containers[position];
             known.last_status = LastStatus::Running;
-            known.runtime_id = Some(container.runtime_id);
+            known.runtime_id = Some(runtime_id);
         });
         Ok(())
-    }
-
-    fn carry_output(&self, log: Option<LogOptions>, output: pipe::Receiver) -> JoinHandle<()> {
-        let client = self.ecs.inner.settings.logs.clone();
-        self.ecs.spawn(async move {
-            match log {
-                Some(options) => logs::ship(&client, options, output).await,
-                None => logs::discard(output).await,
-            }
-        })
     }
 
     async fn register(&mut self, ports: &Ports) {
@@ -418,12 +442,21 @@ impl Life {
 
     /// Notes that a container has ended, which may end the task.
     fn exited(&mut self, position: usize, code: i32) {
-        let Some(container) = self.running.iter_mut().find(|c| c.position == position) else {
+        let mut running = self.running.iter_mut();
+        let Some(container) = running.find(|one| one.made_of.position == position) else {
             return;
         };
+        if !self.stop.is_cancelled() && container.starts_again(&self.ecs, code) {
+            self.update(|task| {
+                let known = &mut task.containers[position];
+                known.restarts += 1;
+                known.health = None;
+            });
+            return;
+        }
         container.exit_code = Some(code);
         container.health = None;
-        let essential = container.essential;
+        let essential = container.made_of.essential;
         let nothing_left = self.waiting.is_empty() && self.running.iter().all(Running::has_exited);
         self.update(|task| {
             let container = &mut task.containers[position];
@@ -450,7 +483,11 @@ impl Life {
         }
         while !self.registrations.is_empty() {
             // Nothing is left to wait for when what answered the requests has ended.
-            if self.running.iter().any(|c| c.essential && c.has_exited()) {
+            if self
+                .running
+                .iter()
+                .any(|one| one.made_of.essential && one.has_exited())
+            {
                 return;
             }
             let drained = join_all(self.registrations.iter().map(Registration::drained));
@@ -482,12 +519,14 @@ impl Life {
             }
         }
         for container in self.running.drain(..) {
-            let abort = container.output.abort_handle();
-            if tokio::time::timeout(OUTPUT_END, container.output)
-                .await
-                .is_err()
-            {
-                abort.abort();
+            let aborts: Vec<_> = container
+                .outputs
+                .iter()
+                .map(JoinHandle::abort_handle)
+                .collect();
+            let outputs = join_all(container.outputs);
+            if tokio::time::timeout(OUTPUT_END, outputs).await.is_err() {
+                aborts.iter().for_each(AbortHandle::abort);
             }
         }
         self.update(|task| {
@@ -507,16 +546,19 @@ impl Life {
         let depended_on: Vec<String> = open
             .clone()
             .filter(|one| {
-                let others = open.clone().map(|other| other.depends_on.as_slice());
-                !dependencies::may_stop(&one.name, others)
+                let others = open
+                    .clone()
+                    .map(|other| other.made_of.depends_on.as_slice());
+                !dependencies::may_stop(&one.made_of.name, others)
             })
-            .map(|one| one.name.clone())
+            .map(|one| one.made_of.name.clone())
             .collect();
         for container in self.running.iter_mut().filter(|one| !one.has_exited()) {
             match container.ending {
-                Ending::NotAsked if !depended_on.contains(&container.name) => {
+                Ending::NotAsked if !depended_on.contains(&container.made_of.name) => {
                     container.process.terminate();
-                    container.ending = Ending::Asked(now + clock.scaled(container.stop_timeout));
+                    container.ending =
+                        Ending::Asked(now + clock.scaled(container.made_of.stop_timeout));
                 }
                 Ending::Asked(deadline) if deadline <= now => {
                     container.process.kill();
@@ -545,7 +587,7 @@ async fn next_event(running: &mut [Running]) -> (usize, Event) {
                     code = container.process.wait() => Event::Exited(code),
                     status = next_health(container.health.as_mut()) => Event::Health(status),
                 };
-                (container.position, event)
+                (container.made_of.position, event)
             })
         })
         .collect();

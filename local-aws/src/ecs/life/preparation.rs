@@ -14,6 +14,7 @@ use crate::containers::network::free_port;
 use crate::containers::process::Spec;
 use crate::ecs::model::health_check::HealthCheck;
 use crate::ecs::model::names;
+use crate::ecs::model::restarts::RestartPolicy;
 use crate::ecs::model::task::{ContainerOverride, Task};
 use crate::ecs::model::task_definitions::{
     ContainerDefinition, Dependency, LogConfiguration, TaskDefinition,
@@ -71,6 +72,7 @@ pub(super) struct Prepared {
     pub(super) start_timeout: Option<Duration>,
     pub(super) stop_timeout: Duration,
     pub(super) health_check: Option<HealthCheck>,
+    pub(super) restart_policy: Option<RestartPolicy>,
     pub(super) runtime_id: String,
     pub(super) spec: Spec,
     pub(super) log: Option<LogOptions>,
@@ -179,6 +181,7 @@ impl Subject {
             start_timeout: container.start_timeout.map(Duration::from_secs),
             stop_timeout: Duration::from_secs(container.stop_timeout.unwrap_or(STOP_TIMEOUT)),
             health_check: container.health_check.clone(),
+            restart_policy: container.restart_policy.clone(),
             runtime_id,
             spec: Spec {
                 root: image.root.clone(),

@@ -9,6 +9,7 @@ pub(super) mod health_check;
 pub(super) mod hooks;
 pub(super) mod names;
 pub(super) mod placement;
+pub(super) mod restarts;
 pub(super) mod service;
 pub(super) mod stages;
 pub(super) mod state;

@@ -192,6 +192,8 @@ pub(in crate::ecs) struct Container {
     pub(in crate::ecs) reason: Option<String>,
     /// What its health check has reported last.
     pub(in crate::ecs) health: Option<HealthStatus>,
+    /// How often it has been started again.
+    pub(in crate::ecs) restarts: u32,
 }
 
 impl Container {
@@ -279,6 +281,7 @@ impl Task {
                 exit_code: None,
                 reason: None,
                 health: None,
+                restarts: 0,
             })
             .collect();
         Self {

@@ -6,6 +6,7 @@ use serde::Deserialize;
 use serde_json::{Value, json};
 
 use super::health_check::HealthCheck;
+use super::restarts::RestartPolicy;
 use super::values::{KeyValue, Object, Tag};
 
 /// What Fargate gives without being asked, in GiB.
@@ -104,6 +105,7 @@ pub(in crate::ecs) struct ContainerDefinition {
     #[serde(default)]
     pub(in crate::ecs) depends_on: Vec<Dependency>,
     pub(in crate::ecs) health_check: Option<HealthCheck>,
+    pub(in crate::ecs) restart_policy: Option<RestartPolicy>,
     /// Seconds that other containers wait for this one to be complete, successful or healthy.
     pub(in crate::ecs) start_timeout: Option<u64>,
     /// Seconds between SIGTERM and SIGKILL.

@@ -8,6 +8,7 @@ pub(super) mod deploy;
 pub(super) mod health_check;
 pub(super) mod hooks;
 pub(super) mod placement;
+pub(super) mod restarts;
 pub(super) mod rolling;
 pub(super) mod rollout;
 pub(super) mod route;

@@ -4,7 +4,7 @@ use std::ops::RangeInclusive;
 
 use serde_json::{Value, json};
 
-use super::{dependencies, health_check, size};
+use super::{dependencies, health_check, restarts, size};
 use crate::ecs::model::error::ApiError;
 use crate::ecs::model::names;
 use crate::ecs::model::task_definitions::{ContainerDefinition, Details, EnvironmentFile};
@@ -77,6 +77,9 @@ fn validate_container(container: &ContainerDefinition, details: &Details) -> Res
     let name = &container.name;
     if let Some(check) = &container.health_check {
         health_check::validate(check, name)?;
+    }
+    if let Some(policy) = &container.restart_policy {
+        restarts::validate(policy, name)?;
     }
     for secret in &container.secrets {
         let environment = container.environment.iter().map(|pair| &pair.name);
