@@ -297,12 +297,15 @@ async fn call_load_balancing(gateway: &Gateway, request: Request) -> Response {
     if action.as_deref() == Some("DescribeTargetHealth") {
         return target_health::describe(&gateway.load_balancers, &body).await;
     }
+    let action = action.unwrap_or_default();
+    if let Some(refused) = target_health::refuse_port(&gateway.load_balancers, &action, &body) {
+        return refused;
+    }
     let form = body.clone();
     let response = gateway
         .moto
         .forward(Request::from_parts(parts, Body::from(body)))
         .await;
-    let action = action.unwrap_or_default();
     if action.starts_with("Describe") || !response.status().is_success() {
         return response;
     }

@@ -58,6 +58,20 @@ pub(crate) async fn follow(load_balancers: &LoadBalancers, action: &str, body: &
     }
 }
 
+/// Refuses a listener at a port that it cannot have; no AWS has that error, so that it is one that
+/// clients know of listeners.
+pub(crate) fn refuse_port(
+    load_balancers: &LoadBalancers,
+    action: &str,
+    body: &[u8],
+) -> Option<Response> {
+    if !matches!(action, "CreateListener" | "ModifyListener") {
+        return None;
+    }
+    let refusal = load_balancers.port_refusal(&form(body))?;
+    Some(error("InvalidConfigurationRequest", &refusal))
+}
+
 fn form(body: &[u8]) -> BTreeMap<String, String> {
     form_urlencoded::parse(body).into_owned().collect()
 }

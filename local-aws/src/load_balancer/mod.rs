@@ -6,6 +6,7 @@
 
 mod health;
 mod metrics;
+mod ports;
 mod proxy;
 mod rules;
 mod sync;
