@@ -7,6 +7,8 @@ use bluegreen_runtime::{AwsRequestFailed, failed};
 use std::fmt;
 use std::time::Duration;
 
+/// The variable by which an SDK is told of an AWS elsewhere.
+const ENDPOINT: &str = "AWS_ENDPOINT_URL";
 const LINES: usize = 20;
 /// A cause holds 32,768 characters in Step Functions; all lines together stay well below, also with
 /// the escapes that JSON needs.
@@ -38,7 +40,7 @@ impl Excerpt {
     }
 }
 
-/// The last lines and a link to the rest.
+/// The last lines and a way to the rest.
 impl fmt::Display for Excerpt {
     fn fmt(&self, formatter: &mut fmt::Formatter<'_>) -> fmt::Result {
         formatter.write_str(&self.text)
@@ -50,7 +52,7 @@ pub async fn excerpt(client: &Client, log: Option<&LogLocation>) -> Excerpt {
     let Some(log) = log else {
         return Excerpt::untold("Its output does not go to CloudWatch Logs.".to_owned());
     };
-    let link = console_link(log);
+    let link = way_to(log, std::env::var(ENDPOINT).ok().as_deref());
     match last_lines(&of_region(client, &log.region), log).await {
         Ok(lines) if lines.is_empty() => {
             Excerpt::untold(format!("Its log is empty so far: {link}"))
@@ -158,6 +160,23 @@ fn cut(line: &str) -> String {
     }
 }
 
+/// How a person gets to the whole log. An AWS elsewhere, as the local one, has no console, and the account's
+/// own would show another's log, or none.
+fn way_to(log: &LogLocation, endpoint: Option<&str>) -> String {
+    let LogLocation {
+        group,
+        stream,
+        region,
+    } = log;
+    match endpoint {
+        None => console_link(log),
+        Some(endpoint) => format!(
+            "aws logs get-log-events --log-group-name '{group}' --log-stream-name '{stream}' --region {region} \
+             --endpoint-url {endpoint}"
+        ),
+    }
+}
+
 /// The stream in CloudWatch's console, whose addresses escape twice, the second time with `$`.
 fn console_link(log: &LogLocation) -> String {
     let region = &log.region;
@@ -219,6 +238,17 @@ mod tests {
             console_link(&location("us-gov-west-1"))
                 .starts_with("https://us-gov-west-1.console.amazonaws-us-gov.com/")
         );
+    }
+
+    #[test]
+    fn in_an_aws_elsewhere_the_way_does_not_lead_to_the_console_of_the_account() {
+        let (log, endpoint) = (location("us-east-1"), "http://127.0.0.1:4566");
+        assert_eq!(
+            way_to(&log, Some(endpoint)),
+            "aws logs get-log-events --log-group-name '/ecs/demo' --log-stream-name 'app/web/0123' \
+             --region us-east-1 --endpoint-url http://127.0.0.1:4566"
+        );
+        assert_eq!(way_to(&log, None), console_link(&log));
     }
 
     #[test]

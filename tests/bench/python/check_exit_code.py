@@ -1,5 +1,6 @@
 """Tells a command that exited 0 in its time from every other end."""
 
+import os
 import time
 from urllib.parse import quote
 
@@ -110,10 +111,10 @@ def end_of_log(task):
 
 
 def excerpt(log):
-    """The last lines and a link to the rest; trouble with the log does not hide the verdict."""
+    """The last lines and a way to the rest; trouble with the log does not hide the verdict."""
     if log is None:
         return "Its output does not go to CloudWatch Logs."
-    link = console_link(log)
+    link = way_to(log)
     try:
         lines = last_lines(log)
     except AwsRequestFailed as failure:
@@ -160,6 +161,18 @@ def messages_so_far(log):
             break
         token = before
     return messages
+
+
+def way_to(log):
+    """An AWS elsewhere, as the local one, has no console."""
+    endpoint = os.environ.get("AWS_ENDPOINT_URL")
+    if endpoint is None:
+        return console_link(log)
+    return (
+        f"aws logs get-log-events --log-group-name '{log['group']}'"
+        f" --log-stream-name '{log['stream']}' --region {log['region']}"
+        f" --endpoint-url {endpoint}"
+    )
 
 
 def console_link(log):
