@@ -19,6 +19,7 @@ use tokio::io::{AsyncBufReadExt, BufReader};
 use tokio::process::{Child, ChildStdin, Command};
 
 use crate::event_faults::Events;
+use crate::state_directory;
 
 /// The account in which everything exists.
 pub const ACCOUNT: &str = "123456789012";
@@ -28,6 +29,15 @@ pub const REGION: &str = "us-east-1";
 
 const ACCESS_KEY_ID: &str = "test";
 const SECRET_ACCESS_KEY: &str = "test";
+
+/// Where everything exists and who asks, as the environment of any SDK says it. Older programs have
+/// only the second name of the region.
+pub(crate) const ENVIRONMENT: [(&str, &str); 4] = [
+    ("AWS_REGION", REGION),
+    ("AWS_DEFAULT_REGION", REGION),
+    ("AWS_ACCESS_KEY_ID", ACCESS_KEY_ID),
+    ("AWS_SECRET_ACCESS_KEY", SECRET_ACCESS_KEY),
+];
 const START_LIMIT: Duration = Duration::from_secs(150);
 const END_LIMIT: Duration = Duration::from_secs(20);
 
@@ -77,15 +87,20 @@ pub struct LocalAws {
 impl LocalAws {
     /// Starts the local AWS as a child process and waits until it serves requests.
     ///
-    /// Its log goes to `local-aws.log` in the state directory.
+    /// Its log goes to `local-aws.log` in the state directory. No other local AWS may have that.
     ///
     /// # Errors
     /// When it does not start; the message then ends with the last lines of that log.
     pub async fn start(options: StartOptions) -> anyhow::Result<Self> {
         std::fs::create_dir_all(&options.state)
             .with_context(|| format!("{} cannot be made", options.state.display()))?;
-        let log = options.state.join("local-aws.log");
-        let log_file = std::fs::File::create(&log)
+        let log = options.state.join(state_directory::LOG);
+        // Another local AWS may have the directory, and goes on to write there.
+        let mut log_file = std::fs::File::options();
+        let log_file = log_file
+            .append(true)
+            .create(true)
+            .open(&log)
             .with_context(|| format!("{} cannot be written", log.display()))?;
         let mut command = Command::new(&options.binary);
         if let Some(calls) = &options.record_ecs {
@@ -100,6 +115,8 @@ impl LocalAws {
             .stdin(Stdio::piped())
             .stdout(Stdio::piped())
             .stderr(log_file)
+            // An interrupt from the terminal is for this process, which ends its local AWS in order.
+            .process_group(0)
             .kill_on_drop(true)
             .spawn()
             .with_context(|| format!("{} cannot be started", options.binary.display()))?;
@@ -153,20 +170,17 @@ impl LocalAws {
     /// The environment variables with which the AWS CLI, or any SDK, talks to this local AWS
     /// and to nothing else.
     pub fn environment(&self) -> Vec<(String, String)> {
-        [
+        let nothing_else = [
             ("AWS_ENDPOINT_URL", self.endpoint.as_str()),
-            ("AWS_ACCESS_KEY_ID", ACCESS_KEY_ID),
-            ("AWS_SECRET_ACCESS_KEY", SECRET_ACCESS_KEY),
-            ("AWS_REGION", REGION),
-            ("AWS_DEFAULT_REGION", REGION),
             ("AWS_CONFIG_FILE", "/dev/null"),
             ("AWS_SHARED_CREDENTIALS_FILE", "/dev/null"),
             ("AWS_EC2_METADATA_DISABLED", "true"),
             ("AWS_PAGER", ""),
             ("NO_PROXY", "127.0.0.1,localhost"),
-        ]
-        .map(|(name, value)| (name.to_owned(), value.to_owned()))
-        .to_vec()
+        ];
+        let all = ENVIRONMENT.into_iter().chain(nothing_else);
+        all.map(|(name, value)| (name.to_owned(), value.to_owned()))
+            .collect()
     }
 
     /// Lets events be delivered twice, late, out of order or not at all.

@@ -25,4 +25,5 @@ mod registry;
 mod request_limits;
 pub mod server;
 mod stale_reads;
+mod state_directory;
 mod target_health;

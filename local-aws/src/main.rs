@@ -1,8 +1,8 @@
 //! An AWS on this machine: `local-aws --venv target/venv --state DIRECTORY [--speed N]
 //! [--record-ecs FILE] [--request-limits]`.
 //!
-//! Prints one line, `ready http://127.0.0.1:PORT`, when it serves requests, and ends itself and
-//! everything it started when its standard input closes, on SIGTERM or SIGINT, or when asked to.
+//! Prints what to set and, as its last line, `ready http://127.0.0.1:PORT` when it serves requests.
+//! Ends itself and everything it started when its standard input closes, on SIGTERM or SIGINT, or when asked to.
 
 use std::process::ExitCode;
 

@@ -1,7 +1,7 @@
 //! Starts all parts of the local AWS, keeps them together, and ends them.
 
 use std::io::Write;
-use std::path::PathBuf;
+use std::path::{Path, PathBuf};
 use std::sync::Arc;
 
 use anyhow::Context;
@@ -10,7 +10,7 @@ use tokio::net::TcpListener;
 use tokio::signal::unix::{SignalKind, signal};
 use tokio_util::sync::CancellationToken;
 
-use crate::client::{ACCOUNT, REGION, sdk_config};
+use crate::client::{ACCOUNT, ENVIRONMENT, REGION, sdk_config};
 use crate::clock::Clock;
 use crate::connections;
 use crate::containers::own_root;
@@ -27,6 +27,7 @@ use crate::recorder::Recorder;
 use crate::registry::Registry;
 use crate::request_limits::RequestLimits;
 use crate::stale_reads::StaleReads;
+use crate::state_directory::StateDirectory;
 
 /// An AWS on this machine, for tests and demonstrations.
 #[derive(Debug, Parser)]
@@ -34,7 +35,7 @@ pub struct Arguments {
     /// The Python environment in which moto is installed
     #[arg(long, value_name = "DIRECTORY")]
     venv: PathBuf,
-    /// Where images and functions are unpacked; made if missing
+    /// Where images and functions are unpacked, for this local AWS alone; made if missing
     #[arg(long, value_name = "DIRECTORY")]
     state: PathBuf,
     /// How many times faster than AWS's the delays of ECS and the load balancer pass
@@ -53,7 +54,10 @@ pub struct Arguments {
 /// # Errors
 /// When a part cannot be started, or moto ends by itself.
 pub async fn run(arguments: Arguments) -> anyhow::Result<()> {
-    let state = prepared(arguments.state)?;
+    // Watched from the start, so that no signal between two steps is missed.
+    let asked_to_end = CancellationToken::new();
+    watch_for_the_end(asked_to_end.clone())?;
+    let state = StateDirectory::take(&arguments.state)?;
     let listener = TcpListener::bind(("127.0.0.1", 0))
         .await
         .context("no port of 127.0.0.1 can be listened on")?;
@@ -63,20 +67,17 @@ pub async fn run(arguments: Arguments) -> anyhow::Result<()> {
     };
     let port = listener.local_addr()?.port();
     let endpoint = format!("http://127.0.0.1:{port}");
-    // Watched from the start, so that no signal between two steps is missed.
-    let asked_to_end = CancellationToken::new();
-    watch_for_the_end(asked_to_end.clone())?;
 
     own_root::enable(std::env::current_exe()?).await;
     let clock = Clock::new(arguments.speed);
     let mut moto = tokio::select! {
-        moto = Moto::start(&arguments.venv, &state, port, clock) => moto?,
+        moto = Moto::start(&arguments.venv, state.path(), port, clock) => moto?,
         () = asked_to_end.cancelled() => return Ok(()),
     };
     let gateway = Arc::new(assemble(
         &moto,
         &endpoint,
-        state,
+        state.path(),
         clock,
         recorder,
         RequestLimits::new(arguments.request_limits),
@@ -102,16 +103,10 @@ pub async fn run(arguments: Arguments) -> anyhow::Result<()> {
     }
 }
 
-fn prepared(state: PathBuf) -> anyhow::Result<PathBuf> {
-    std::fs::create_dir_all(&state)
-        .with_context(|| format!("{} cannot be made", state.display()))?;
-    std::fs::canonicalize(&state).with_context(|| format!("{} is not usable", state.display()))
-}
-
 fn assemble(
     moto: &Moto,
     endpoint: &str,
-    state: PathBuf,
+    state: &Path,
     clock: Clock,
     recorder: Recorder,
     request_limits: RequestLimits,
@@ -120,12 +115,12 @@ fn assemble(
     // Our own parts ask moto directly: one hop less, and no way to ask themselves.
     let config = sdk_config(&format!("http://{}", moto.authority()));
     let ecr = aws_sdk_ecr::Client::new(&config);
-    let images = ImageStore::new(&state, ecr.clone());
+    let images = ImageStore::new(state, ecr.clone());
     let load_balancers =
         LoadBalancers::new(clock, aws_sdk_elasticloadbalancingv2::Client::new(&config));
     load_balancers.publish_metrics(aws_sdk_cloudwatch::Client::new(&config));
     let faults = Arc::<Faults>::default();
-    let lambda = LambdaService::new(&config, endpoint, &state, clock, Arc::clone(&faults));
+    let lambda = LambdaService::new(&config, endpoint, state, clock, Arc::clone(&faults));
     let lambda = Arc::new(lambda);
     let ecs = Ecs::new(Settings {
         account_id: ACCOUNT.to_owned(),
@@ -159,12 +154,35 @@ fn assemble(
     })
 }
 
-/// The one line on standard output.
+/// What a person has to know, and the line that a program waits for. All at once: a program that has
+/// found its line may read no further.
 fn announce(endpoint: &str) -> anyhow::Result<()> {
     let mut stdout = std::io::stdout();
-    writeln!(stdout, "ready {endpoint}")?;
+    let told = format!("{}\nready {endpoint}\n", told(endpoint));
+    stdout.write_all(told.as_bytes())?;
     stdout.flush()?;
     Ok(())
+}
+
+fn told(endpoint: &str) -> String {
+    let variables: Vec<String> = ENVIRONMENT
+        .iter()
+        .map(|(name, value)| format!("{name}={value}"))
+        .collect();
+    let registry = endpoint.trim_start_matches("http://");
+    format!(
+        "A local AWS runs. Whatever shall talk to it needs this in its environment:
+
+  export AWS_ENDPOINT_URL={endpoint}
+  export {}
+
+It runs ECS's tasks and Lambda's functions as processes of this machine, behind load balancers that
+listen here. docker push brings images to {registry}/REPOSITORY. CloudFormation, Step Functions,
+EventBridge, CloudWatch and others are there too; docs/local-aws.md says what is and what is not.
+Ctrl-C ends all of it, and nothing is kept.
+",
+        variables.join(" ")
+    )
 }
 
 /// Cancels `end` when standard input closes or a signal asks this process to end.

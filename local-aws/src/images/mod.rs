@@ -18,6 +18,7 @@ use thiserror::Error;
 use tokio::sync::Mutex;
 
 use self::unpack::{Compression, unpack_layer};
+use crate::state_directory::IMAGES;
 
 /// Holds the blobs of all images and unpacks each image once. Clones share one store.
 #[derive(Clone, Debug)]
@@ -112,7 +113,7 @@ impl ImageStore {
     pub fn new(state_dir: impl Into<PathBuf>, ecr: aws_sdk_ecr::Client) -> Self {
         Self {
             inner: Arc::new(Inner {
-                directory: state_dir.into().join("images"),
+                directory: state_dir.into().join(IMAGES),
                 ecr,
                 unpacked: Mutex::default(),
             }),
@@ -155,11 +156,6 @@ impl ImageStore {
         fs::create_dir_all(&directory)?;
         file.persist(directory.join(hex)).map_err(|e| e.error)?;
         Ok(())
-    }
-
-    /// Removes what an earlier local AWS left unfinished here when it was killed.
-    pub(crate) fn clear_unfinished(&self) {
-        fs::remove_dir_all(self.inner.directory.join("uploads")).ok();
     }
 
     /// The blob of this digest, if it is there.

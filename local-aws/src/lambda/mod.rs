@@ -25,6 +25,7 @@ use tokio_util::sync::CancellationToken;
 use crate::clock::Clock;
 use crate::faults::{Faults, InvocationEnd};
 use crate::permissions::Caller;
+use crate::state_directory::FUNCTIONS;
 
 pub(crate) use credentials::Credentials;
 pub(crate) use environment::{Completion, Request};
@@ -108,7 +109,7 @@ impl LambdaService {
             .unwrap_or_default();
         let lambda = aws_sdk_lambda::Client::new(moto);
         Self {
-            functions: Functions::new(lambda.clone(), http, state.join("functions")),
+            functions: Functions::new(lambda.clone(), http, state.join(FUNCTIONS)),
             roles: Roles::new(aws_sdk_sts::Client::new(moto)),
             surroundings: Surroundings {
                 endpoint: endpoint.to_owned(),

@@ -69,9 +69,7 @@ async fn serve(
 }
 
 impl Registry {
-    /// What an earlier local AWS left unfinished in the store is removed.
     pub(crate) fn new(endpoint: &str, images: ImageStore, ecr: Client) -> Self {
-        images.clear_unfinished();
         Self {
             endpoint: endpoint.to_owned(),
             images,
