@@ -16,8 +16,7 @@ async fn run_task(cluster: &str) -> String {
     .await
 }
 
-#[tokio::test]
-async fn the_aws_cli_runs_a_task_waits_for_it_and_reads_its_exit_code() {
+pub(crate) async fn the_aws_cli_runs_a_task_waits_for_it_and_reads_its_exit_code() {
     let world = World::create("cli-run").await;
     world
         .define(&world.push("#!/bin/sh\nexit 7", &[]).await)
@@ -38,8 +37,7 @@ async fn the_aws_cli_runs_a_task_waits_for_it_and_reads_its_exit_code() {
     assert_eq!(code, "7");
 }
 
-#[tokio::test]
-async fn the_aws_cli_finds_a_task_and_stops_it() {
+pub(crate) async fn the_aws_cli_finds_a_task_and_stops_it() {
     let world = World::create("cli-stop").await;
     world.define(&world.push_server("1").await).await;
     let arn = run_task("cli-stop").await;
@@ -59,8 +57,7 @@ async fn the_aws_cli_finds_a_task_and_stops_it() {
     assert_eq!(task.stopped_reason(), Some("enough"));
 }
 
-#[tokio::test]
-async fn the_aws_cli_deploys_a_service_anew_and_finds_it_stable() {
+pub(crate) async fn the_aws_cli_deploys_a_service_anew_and_finds_it_stable() {
     let world = World::create("cli-anew").await;
     let (definition, url) = world.serve_version_1().await;
     let before = world.tasks().await;
@@ -108,12 +105,10 @@ async fn migrate(name: &'static str, code: i32) -> Option<i32> {
     output.status.code()
 }
 
-#[tokio::test]
-async fn the_migration_script_of_the_talk_succeeds_with_its_migration() {
+pub(crate) async fn the_migration_script_of_the_talk_succeeds_with_its_migration() {
     assert_eq!(migrate("script-good", 0).await, Some(0));
 }
 
-#[tokio::test]
-async fn the_migration_script_of_the_talk_fails_with_its_migration() {
+pub(crate) async fn the_migration_script_of_the_talk_fails_with_its_migration() {
     assert_eq!(migrate("script-bad", 1).await, Some(1));
 }

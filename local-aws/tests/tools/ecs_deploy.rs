@@ -20,8 +20,7 @@ async fn deploy(world: &World, image: &str, options: &[&str]) -> Output {
     run(&mut command).await
 }
 
-#[tokio::test]
-async fn ecs_deploy_brings_a_new_image_into_service_without_losing_a_request() {
+pub(crate) async fn ecs_deploy_brings_a_new_image_into_service_without_losing_a_request() {
     let world = World::create("ecs-deploy").await;
     let (old, url) = world.serve_version_1().await;
     let image = world.push_server("2").await;
@@ -74,8 +73,7 @@ async fn roll_back(world: World, bad: &str, timeout: &str) -> String {
     String::from_utf8(output.stderr).unwrap()
 }
 
-#[tokio::test]
-async fn ecs_deploy_rolls_back_a_version_of_which_ecs_says_that_it_does_not_start() {
+pub(crate) async fn ecs_deploy_rolls_back_a_version_of_which_ecs_says_that_it_does_not_start() {
     let world = World::create("ecs-not-starting").await;
     // Of tasks that ran, and ended, ECS would not say this.
     let bad = world.push_what_cannot_start().await;
@@ -84,8 +82,7 @@ async fn ecs_deploy_rolls_back_a_version_of_which_ecs_says_that_it_does_not_star
     assert!(errors.contains(event), "{errors}");
 }
 
-#[tokio::test]
-async fn ecs_deploy_rolls_back_a_version_that_is_not_healthy_in_time() {
+pub(crate) async fn ecs_deploy_rolls_back_a_version_that_is_not_healthy_in_time() {
     let world = World::create("ecs-unhealthy").await;
     let bad = world.push_server("bad").await;
     let errors = roll_back(world, &bad, "3").await;

@@ -4,7 +4,8 @@ use std::process::Output;
 
 use tokio::process::Command;
 
-use crate::support::{shared, venv};
+use crate::account::shared;
+use crate::support::venv;
 
 /// A program of the Python environment, or one that finds those on its path.
 pub(crate) async fn program(name: &str) -> Command {

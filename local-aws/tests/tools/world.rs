@@ -10,8 +10,9 @@ use aws_sdk_elasticloadbalancingv2::types::{
 use serde_json::json;
 use sha2::{Digest, Sha256};
 
+use crate::account::shared;
 use crate::program::aws;
-use crate::support::{eventually, shared};
+use crate::support::eventually;
 
 /// An HTTP server as a container: it answers with `VERSION`, and is unhealthy where that is `bad`.
 const SERVER: &str = r#"#!/usr/bin/env python3
