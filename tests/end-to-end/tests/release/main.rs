@@ -5,6 +5,7 @@
 //! repository and a database of its own. Without the usual harness, because somebody must close
 //! the account when the last story is over.
 
+mod by_cdk;
 mod by_registry;
 mod contracts;
 mod entry_points;
@@ -140,6 +141,15 @@ fn main() -> ExitCode {
     );
     let built = built.into_iter();
     trials.extend(built.map(|story| story.with_ignored_flag(problem.is_some())));
+    let problem = by_cdk::problem();
+    if let Some(problem) = &problem {
+        eprintln!("The story with the CDK is ignored: {problem}");
+    }
+    let made = stories!(world, usual:
+        by_cdk::an_application_of_the_cdk_is_released_taken_back_and_deployed_again_with_its_image,
+    );
+    let made = made.into_iter();
+    trials.extend(made.map(|story| story.with_ignored_flag(problem.is_some())));
     let all = trials.len() as u64;
     let conclusion = libtest_mimic::run(&arguments, trials);
     // What was never asked for can be told only when every story was played.
