@@ -23,6 +23,7 @@ mod protocol;
 pub mod recorder;
 mod registry;
 mod request_limits;
+pub mod scratch;
 pub mod server;
 mod stale_reads;
 mod state_directory;

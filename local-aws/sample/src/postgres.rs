@@ -13,6 +13,7 @@ use std::sync::mpsc;
 use std::time::{Duration, Instant};
 
 use anyhow::{Context, Result, anyhow, bail, ensure};
+use local_aws::scratch;
 use nix::sys::signal::{Signal, kill};
 use nix::unistd::{Pid, Uid, User};
 use sqlx::postgres::{PgConnectOptions, PgRow};
@@ -47,8 +48,8 @@ impl Postgres {
     pub async fn start() -> Result<Self> {
         let programs = Programs::find()?;
         let account = Account::choose()?;
-        let directory =
-            TempDir::with_prefix("postgres-").context("cannot make a directory for PostgreSQL")?;
+        let directory = scratch::directory("bluegreen-postgres")
+            .context("cannot make a directory for PostgreSQL")?;
         account.own(directory.path())?;
         let password = uuid::Uuid::new_v4().simple().to_string();
         create_cluster(&programs, &account, directory.path(), &password)?;

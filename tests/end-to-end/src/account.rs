@@ -12,6 +12,7 @@ use jiff::Timestamp;
 use local_aws::client::{LocalAws, StartOptions, executable};
 use local_aws::conformance::check_ecs_calls;
 use local_aws::modes::Modes;
+use local_aws::scratch;
 use serde_json::Value;
 use tempfile::TempDir;
 
@@ -78,7 +79,7 @@ impl Account {
             venv.display()
         );
         let websvc = sample::websvc::executable()?;
-        let scratch = tempfile::Builder::new().prefix("bluegreen-").tempdir()?;
+        let scratch = scratch::directory("bluegreen")?;
         let calls = scratch.path().join("ecs-calls.jsonl");
         let ecs_calls = options.check_ecs_calls.then_some(calls);
         let start = LocalAws::start(StartOptions {

@@ -8,6 +8,7 @@ use end_to_end::account::Account;
 use end_to_end::application::{Application, WATCHED};
 use end_to_end::execution::Execution;
 use jiff::Timestamp;
+use local_aws::scratch;
 use sample::image::{Image, VersionSpec};
 use serde_json::{Value, json};
 use tokio::time::Instant;
@@ -140,7 +141,7 @@ impl Stand {
     /// Creates the stacks of an application, brings it to its first version and waits until it
     /// serves.
     pub(crate) async fn create(account: &Account, name: String, kind: Kind) -> Result<Self> {
-        let directory = tempfile::Builder::new().prefix("bluegreen-").tempdir()?;
+        let directory = scratch::directory("bluegreen")?;
         std::fs::create_dir(directory.path().join("running"))?;
         let mut stand = Self {
             name,
