@@ -8,7 +8,7 @@ from typing import Any
 
 from botocore.exceptions import ClientError
 
-from glue.resources import types
+from glue.resources import ecs, types
 from glue.resources.base import parameters
 from tests.support import ROLE, GlueTest, unique, wait_for
 
@@ -292,6 +292,21 @@ class Functions(ResourceTest):
         self.one(unique("permission"), "AWS::Lambda::Permission", properties)
         policy = self.client("lambda").get_policy(FunctionName=name)["Policy"]
         self.assertIn("rule/r", policy)
+
+
+class SteadyServices(unittest.TestCase):
+    def test_what_ecs_calls_a_success_early_is_waited_for_no_longer(self) -> None:
+        service: dict[str, Any] = {
+            "deployments": [{"status": "PRIMARY"}, {"status": "ACTIVE"}],
+            "desiredCount": 3,
+            "runningCount": 5,
+        }
+        self.assertFalse(ecs._is_steady(service))
+        criteria = {"enable": False, "healthyPercent": 50}
+        service["deploymentConfiguration"] = {"earlySuccessCriteria": criteria}
+        self.assertFalse(ecs._is_steady(service))
+        criteria["enable"] = True
+        self.assertTrue(ecs._is_steady(service))
 
 
 class CapacityProviders(ResourceTest):

@@ -194,6 +194,12 @@ def _primary(service: dict[str, Any]) -> dict[str, Any]:
 
 
 def _is_steady(service: dict[str, Any]) -> bool:
+    """Whether nothing is left to wait for once the deployment is completed."""
+    configuration = service.get("deploymentConfiguration", {})
+    if configuration.get("earlySuccessCriteria", {}).get("enable"):
+        # ECS starts the rest, and cleans up, behind it: for as long as two weeks.
+        # https://docs.aws.amazon.com/AmazonECS/latest/developerguide/early-success-criteria.html
+        return True
     return (
         len(service["deployments"]) == 1
         and service["runningCount"] == service["desiredCount"]
