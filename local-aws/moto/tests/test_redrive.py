@@ -1,7 +1,6 @@
 """Executions that are redriven."""
 
 import json
-from typing import Any
 
 from botocore.exceptions import ClientError
 

@@ -428,8 +428,6 @@ class InProgress(GlueTest):
         name = unique("gone")
         self.deploy(name, template({"Group": group(name)}))
         self.delete(name)
-        client = self.client("cloudformation")
-
         wait_for(lambda: name not in self.stack_names())
         answer = self.client("logs").describe_log_groups(logGroupNamePrefix=name)
         self.assertEqual(answer["logGroups"], [])
