@@ -15,7 +15,11 @@ cloudformation = client("cloudformation")
 MIGRATION_TAG = "bluegreen:migration"
 
 
-OUTPUTS = {"migration": "MigrationCommand", "postDeploy": "PostDeployCommand"}
+OUTPUTS = {
+    "migration": "MigrationCommand",
+    "postDeploy": "PostDeployCommand",
+    "contract": "ContractCommand",
+}
 
 
 class CommandNotOfStack(Exception):

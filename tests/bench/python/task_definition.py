@@ -24,7 +24,11 @@ MADE_BY_ECS = (
 )
 
 LONGEST_FAMILY = 255
-SUFFIXES = {"migration": "-bluegreen-migration", "postDeploy": "-bluegreen-post-deploy"}
+SUFFIXES = {
+    "migration": "-bluegreen-migration",
+    "postDeploy": "-bluegreen-post-deploy",
+    "contract": "-bluegreen-contract",
+}
 
 
 class NothingToPin(Exception):
