@@ -486,7 +486,8 @@ pub fn end(
         let attributes = Attributes::default()
             .set_some("unsettled", left)
             .remove(HELD)
-            .remove(CHANGING);
+            .remove(CHANGING)
+            .and(unquiet(turn, release, end));
         changes.extend(on_turn(&release.stack, as_held(holder), attributes).changes);
     } else if turn
         .waiting
@@ -854,6 +855,18 @@ fn not_due(turn: &Turn, repository: Option<&str>) -> Attributes {
         Some(name) => Attributes::default().set(format!("{CONTRACT_DUE}{name}"), NOT_DUE),
         None => Attributes::default(),
     }
+}
+
+/// What was to be rolled back may still be, whatever came of that: no contract command runs by itself.
+fn unquiet(turn: &Turn, release: &Release, end: &End<'_>) -> Attributes {
+    let is_rollback = release.action == RequestedAction::Rollback;
+    if !is_rollback || end.verdict == verdict::NOTHING_TO_ROLL_BACK {
+        return Attributes::default();
+    }
+    let due = turn.contracts_due().keys();
+    due.fold(Attributes::default(), |attributes, name| {
+        attributes.and(not_due(turn, Some(name)))
+    })
 }
 
 /// The contract command of the release with that record is run by this one, and by no other.

@@ -1303,6 +1303,18 @@ mod contracts {
     }
 
     #[test]
+    fn are_due_no_more_after_a_rollback_that_failed_but_after_an_alarm_that_was_no_reason() {
+        let mut memory = serving();
+        let fired = alarm(OTHER, ORDER);
+        assert!(takes(&mut memory, &fired));
+        assert!(ends(&mut memory, &fired, "nothingToRollBack", false));
+        assert!(due(&memory, "web").is_some());
+        assert!(takes(&mut memory, &fired));
+        assert!(ends(&mut memory, &fired, "failed", false));
+        assert_eq!(due(&memory, "web"), None);
+    }
+
+    #[test]
     fn are_due_no_more_once_they_may_have_run() {
         let mut memory = serving();
         let contract = contract();
