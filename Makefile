@@ -116,7 +116,7 @@ test-faults: setup functions ## Play the whole fault matrix, for hours (CASES=te
 	$(BUILD_ALL)
 	FAULTS=all cargo test --workspace --test faults --locked -- $(CASES)
 
-bench: setup $(if $(filter functions machine stacks,$(ONLY)),functions) ## Measure the functions, the state machine, and 200 services and 500 stacks deploying at once (ONLY=functions, machine, services or stacks)
+bench: setup $(if $(filter functions machine stacks,$(ONLY)),functions) ## Measure the functions, the state machine, 200 services and 500 stacks deploying at once, and a large push (ONLY=functions, machine, services, stacks or registry)
 	@tests/prepare-machine.sh "$(PYTHON)" bench
 	$(BENCH) ONLY="$(ONLY)"
 

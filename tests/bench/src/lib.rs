@@ -1,5 +1,7 @@
 //! What all measurements have in common: they tell what they found, and whether it is as it must be.
 
+pub mod memory;
+
 use std::io::Write;
 use std::process::ExitCode;
 

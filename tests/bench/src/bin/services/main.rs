@@ -5,7 +5,6 @@
 //! request may fail, every deployment has to come to its end in time, and memory has to come back.
 
 mod fleet;
-mod memory;
 mod report;
 mod server;
 mod visitors;
@@ -16,12 +15,12 @@ use std::process::ExitCode;
 use std::time::{Duration, Instant};
 
 use anyhow::{Context, Result};
+use bench::memory::Processes;
 use clap::{Parser, Subcommand};
 use local_aws::client::{LocalAws, StartOptions};
 use tempfile::TempDir;
 
 use crate::fleet::Fleet;
-use crate::memory::Processes;
 use crate::report::{Measured, Update};
 use crate::visitors::Visitors;
 

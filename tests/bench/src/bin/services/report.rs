@@ -3,8 +3,8 @@
 use std::time::Duration;
 
 use bench::Verdict;
+use bench::memory::{Memory, Resident};
 
-use crate::memory::{Memory, Resident};
 use crate::visitors::Visits;
 
 /// All that was measured.

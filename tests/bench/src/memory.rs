@@ -5,24 +5,24 @@ use std::path::PathBuf;
 use anyhow::{Context, Result};
 
 /// The processes of a local AWS that are not its tasks.
-pub(crate) struct Processes {
+pub struct Processes {
     local_aws: u32,
     moto: u32,
 }
 
 /// Of both processes.
 #[derive(Clone, Copy, Debug, PartialEq)]
-pub(crate) struct Memory {
-    pub(crate) local_aws: Resident,
-    pub(crate) moto: Resident,
+pub struct Memory {
+    pub local_aws: Resident,
+    pub moto: Resident,
 }
 
 /// In bytes.
 #[derive(Clone, Copy, Debug, PartialEq)]
-pub(crate) struct Resident {
-    pub(crate) now: u64,
+pub struct Resident {
+    pub now: u64,
     /// The most there ever was.
-    pub(crate) peak: u64,
+    pub peak: u64,
 }
 
 impl Processes {
@@ -30,7 +30,7 @@ impl Processes {
     ///
     /// # Errors
     /// There is none, or the system has no /proc, as Linux has.
-    pub(crate) fn of(local_aws: u32) -> Result<Self> {
+    pub fn of(local_aws: u32) -> Result<Self> {
         let mut children = Vec::new();
         let threads = PathBuf::from(format!("/proc/{local_aws}/task"));
         for thread in std::fs::read_dir(threads).context("memory is measured on Linux only")? {
@@ -52,7 +52,9 @@ impl Processes {
         Ok(Self { local_aws, moto })
     }
 
-    pub(crate) fn memory(&self) -> Result<Memory> {
+    /// # Errors
+    /// One of them has ended.
+    pub fn memory(&self) -> Result<Memory> {
         Ok(Memory {
             local_aws: resident(self.local_aws)?,
             moto: resident(self.moto)?,
