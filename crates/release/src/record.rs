@@ -14,6 +14,8 @@ pub mod verdict {
     pub const ROLLED_BACK: &str = "rolledBack";
     /// Its execution ended before its verdict was known.
     pub const ABANDONED: &str = "abandoned";
+    /// Every service had its image already.
+    pub const NOTHING_TO_DEPLOY: &str = "nothingToDeploy";
     /// An alarm that was no reason to go back: its release leaves no record.
     pub const NOTHING_TO_ROLL_BACK: &str = "nothingToRollBack";
     /// A contract command that did not run, or not yet: that leaves no record either.

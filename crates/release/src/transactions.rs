@@ -531,12 +531,18 @@ fn close(
             effect,
         });
     }
-    let confirms = holding && seen == Some(end.verdict);
+    // A redriven release that finds its image in service has nothing left to do, and has succeeded.
+    let serves = seen == Some(verdict::SUCCEEDED) && end.verdict == verdict::NOTHING_TO_DEPLOY;
+    let confirms = holding && (serves || seen == Some(end.verdict));
     if !(record.is_none() || is_open || confirms) {
         return None;
     }
+    let verdict = match serves {
+        true => verdict::SUCCEEDED,
+        false => end.verdict,
+    };
     let attributes = Attributes::default()
-        .set("verdict", end.verdict)
+        .set("verdict", verdict)
         .set("cause", end.cause)
         .set_some("error", end.error)
         .set("seconds", json(end.seconds))

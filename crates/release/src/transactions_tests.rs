@@ -1195,6 +1195,21 @@ mod ending {
         assert_eq!(record.cause.as_deref(), Some("because"));
     }
 
+    /// Its first try was aborted after that.
+    #[test]
+    fn a_redriven_release_that_finds_its_image_in_service_has_succeeded() {
+        let mut memory = Memory::default();
+        assert!(takes(&mut memory, &web()));
+        assert!(serves_now(&mut memory, &web(), &deployment(&services())));
+        let again = redriven(web(), 1);
+        let holder = memory.turn().holder.unwrap();
+        assert!(memory.write(&retake(&holder, &again, NOW)));
+        assert!(ends(&mut memory, &again, "nothingToDeploy", false));
+        let record = memory.record(&web().release.record).unwrap();
+        assert_eq!(record.verdict, "succeeded");
+        assert_eq!(record.cause.as_deref(), Some("because"));
+    }
+
     #[test]
     fn an_alarm_that_was_no_reason_leaves_no_record() {
         let mut memory = Memory::default();

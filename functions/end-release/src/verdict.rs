@@ -370,7 +370,7 @@ impl<'a> Began<'a> {
 
 fn name_of_ending(ending: &Ending) -> &'static str {
     match ending {
-        Ending::NothingToDeploy => "nothingToDeploy",
+        Ending::NothingToDeploy => verdict::NOTHING_TO_DEPLOY,
         Ending::Stale => "stale",
         Ending::Superseded { .. } => "superseded",
         Ending::NothingToRollBack { .. } => verdict::NOTHING_TO_ROLL_BACK,

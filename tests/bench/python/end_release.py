@@ -245,6 +245,8 @@ def close(event, ended, answer, now):
         if verdict == "nothingToRollBack":
             if seen == "inProgress":
                 updates.append(table.Update(stack, key, {"verdict": seen}).delete())
+        elif holds and (seen, verdict) == ("succeeded", "nothingToDeploy"):
+            updates.append(closed(seen, seen))
         elif seen in (None, "inProgress") or (holds and seen == verdict):
             updates.append(closed(verdict, seen))
         return updates or None

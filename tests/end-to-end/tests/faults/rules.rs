@@ -310,6 +310,10 @@ impl Seen<'_> {
             (Some("abandoned"), status) => status != "SUCCEEDED",
             // A later release may have taken back what succeeded.
             (Some("rolledBack"), "SUCCEEDED") => verdict == Some("succeeded"),
+            // A redriven one finds that what it brought serves.
+            (Some("succeeded"), "SUCCEEDED") => {
+                verdict.is_some_and(|verdict| ["succeeded", "nothingToDeploy"].contains(&verdict))
+            }
             (Some(recorded), "SUCCEEDED") => verdict == Some(recorded),
             // Who takes its turn over closes the record of one that could not.
             (Some("succeeded"), "FAILED") => healthy || self.case.denies("EndRelease"),
