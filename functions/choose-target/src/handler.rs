@@ -40,6 +40,7 @@ async fn when_asked(clients: &Clients, input: &ChooseTargetInput) -> Result<Targ
     let (table, release) = (&clients.table, &input.plan.release);
     let turn = table.turn(&release.stack).await?;
     let current = match &turn.current {
+        Some(current) if current.record == release.record => return once_more(table, input).await,
         Some(current) => table.record(&release.stack, &current.record).await?,
         None => None,
     };
@@ -95,6 +96,34 @@ async fn when_asked(clients: &Clients, input: &ChooseTargetInput) -> Result<Targ
         taken_back: taken_back.map(Release::named),
         services,
         ..back.target(&chosen, &search.read)
+    })
+}
+
+/// An earlier try of this very rollback has brought the services back already, before the execution was
+/// redriven: they go to the same once more, and no further.
+async fn once_more(table: &Table, input: &ChooseTargetInput) -> Result<Target, Failure> {
+    let own = record(table, input, &input.plan.release.record).await?;
+    let own = own.unwrap_or_default();
+    let goes_before = own.restores_before.is_some();
+    let restored = match own.restores_before.or(own.restores) {
+        Some(key) => record_of(table, input, &key).await?,
+        None => None,
+    };
+    let Some(restored) = restored else {
+        return Err(nothing(input, Reason::NothingKnown));
+    };
+    let back = match goes_before {
+        true => Back::before(table, input, &restored).await?,
+        false => Back::to(table, input, &restored).await?,
+    };
+    let mut search = Search::new(table, input);
+    search
+        .until(|releases| releases.reach(&restored.record).then(Vec::new))
+        .await?;
+    Ok(Target {
+        requested: true,
+        services: target::when_asked(&now(input), &back.services),
+        ..back.target(&restored, &search.read)
     })
 }
 

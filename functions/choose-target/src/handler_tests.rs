@@ -672,3 +672,60 @@ mod a_contract_command_that_has_run {
         assert!(failure.error_message.contains("no earlier good release"));
     }
 }
+
+/// Its first try was aborted when what it had brought back was on record.
+mod a_redriven_rollback_that_has_succeeded {
+    use super::*;
+
+    fn serving_itself() -> Rule {
+        let turn = [
+            ("item", "turn".to_owned()),
+            ("currentRecord", OWN.to_owned()),
+        ];
+        let turn = turn.map(|(name, value)| (name.to_owned(), AttributeValue::S(value)));
+        item("turn", turn.into())
+    }
+
+    fn own(restores: (&'static str, String)) -> Item {
+        with(
+            record(9, "succeeded"),
+            &[("action", "rollback".to_owned()), restores],
+        )
+    }
+
+    #[tokio::test]
+    async fn goes_where_it_went_and_no_further() {
+        let restores = || own(("restores", key(2)));
+        let rules = [
+            serving_itself(),
+            item(OWN, restores()),
+            releases(vec![
+                restores(),
+                record(3, "rolledBack"),
+                record(2, "succeeded"),
+                record(1, "succeeded"),
+            ]),
+            item(&key(2), record(2, "succeeded")),
+        ];
+        let rules: Vec<&Rule> = rules.iter().collect();
+        let target = handle(&table(&rules), event(false)).await.unwrap();
+        assert!(target.requested);
+        assert_eq!(revisions(&target), ["web:2"]);
+        assert_eq!(target.release.unwrap().record, key(2));
+    }
+
+    #[tokio::test]
+    async fn goes_to_what_ran_before_the_first_release_once_more() {
+        let first = || first_record(&["shop:old"]);
+        let rules = [
+            serving_itself(),
+            item(OWN, own(("restoresBefore", key(3)))),
+            releases(vec![first()]),
+            item(&key(3), first()),
+        ];
+        let rules: Vec<&Rule> = rules.iter().collect();
+        let target = handle(&table(&rules), event(false)).await.unwrap();
+        assert_eq!(revisions(&target), ["web:adopted"]);
+        assert_eq!(target.first.unwrap().record, key(3));
+    }
+}

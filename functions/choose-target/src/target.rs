@@ -2,6 +2,7 @@
 //!
 //! | the rollback | what the releases say | the services go to |
 //! |---|---|---|
+//! | is asked for, and a try before it was redriven has succeeded | | where that went |
 //! | is asked for, and names a release | it succeeded | it |
 //! | | it did not, or there is none of that name | nowhere |
 //! | is asked for | none serves | the last good release |
@@ -267,7 +268,7 @@ impl<'a> Releases<'a> {
     }
 
     /// Whether all that are newer than `record` have been read.
-    fn reach(&self, record: &str) -> bool {
+    pub(crate) fn reach(&self, record: &str) -> bool {
         let oldest = self.read.last();
         self.all || oldest.is_some_and(|oldest| oldest.record.as_str() <= record)
     }
