@@ -6,7 +6,6 @@ use anyhow::{Context, Result};
 use aws_sdk_sfn::Client;
 use aws_sdk_sfn::primitives::{DateTime, DateTimeFormat};
 use aws_sdk_sfn::types::{ExecutionStatus, HistoryEvent};
-use bluegreen_contract::RequestedAction;
 use bluegreen_release::{Record, Table};
 use serde_json::{Value, json};
 
@@ -215,15 +214,10 @@ fn row(record: &Record, progress: Option<&Progress>) -> [String; 8] {
         Some(_) => "before the first".to_owned(),
         None => image,
     };
-    let action = match record.action {
-        RequestedAction::Deploy => "deploy",
-        RequestedAction::Rollback => "rollback",
-        RequestedAction::Contract => "contract",
-    };
     [
         minute_and_second(&text(&record.started_at)),
         record.name().to_owned(),
-        action.to_owned(),
+        record.action.word().to_owned(),
         image,
         text(&record.started_by),
         seconds

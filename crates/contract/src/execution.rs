@@ -82,6 +82,28 @@ pub enum RequestedAction {
     Contract,
 }
 
+impl RequestedAction {
+    const ALL: [Self; 3] = [Self::Deploy, Self::Rollback, Self::Contract];
+
+    /// As the input says it.
+    #[must_use]
+    pub fn word(self) -> &'static str {
+        match self {
+            Self::Deploy => "deploy",
+            Self::Rollback => "rollback",
+            Self::Contract => "contract",
+        }
+    }
+
+    /// The action that a word is for; without one, as in the input, a deployment.
+    #[must_use]
+    pub fn of(word: Option<&str>) -> Self {
+        let mut all = Self::ALL.into_iter();
+        all.find(|action| Some(action.word()) == word)
+            .unwrap_or_default()
+    }
+}
+
 /// A CloudWatch alarm that went into ALARM.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(rename_all = "camelCase", deny_unknown_fields)]
@@ -367,6 +389,15 @@ mod tests {
                 "{input}: {message}"
             );
         }
+    }
+
+    #[test]
+    fn an_action_has_the_word_of_the_input() {
+        for action in RequestedAction::ALL {
+            assert_eq!(json!(action), action.word());
+            assert_eq!(RequestedAction::of(Some(action.word())), action);
+        }
+        assert_eq!(RequestedAction::of(None), RequestedAction::Deploy);
     }
 
     #[test]

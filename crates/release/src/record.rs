@@ -112,11 +112,7 @@ impl Record {
         Some(Self {
             key,
             verdict: text(item, "verdict")?,
-            action: match parsed("action").as_str() {
-                "rollback" => RequestedAction::Rollback,
-                "contract" => RequestedAction::Contract,
-                _ => RequestedAction::Deploy,
-            },
+            action: RequestedAction::of(text(item, "action").as_deref()),
             repository: text(item, "repository"),
             tag: text(item, "tag"),
             digest: text(item, "digest"),

@@ -125,7 +125,9 @@ const CHANGING_BY: &str = "changingBy";
 const CHANGING_UNTIL: &str = "changingUntil";
 /// What says that a call is about to change something.
 const CHANGING: [&str; 2] = [CHANGING_BY, CHANGING_UNTIL];
-const HELD: [&str; 8] = [
+/// What one try has written of what it does. Nothing of it goes for the next.
+const OF_A_TRY: [&str; 3] = [CHANGING_BY, CHANGING_UNTIL, GOES_BACK];
+const HELD: [&str; 7] = [
     "holder",
     "heldSince",
     "heldRecord",
@@ -133,7 +135,6 @@ const HELD: [&str; 8] = [
     "heldRedrives",
     "heldOrder",
     "heldFor",
-    GOES_BACK,
 ];
 /// What somebody has to do before a deployment goes on.
 const AWAITS: &str = "awaits";
@@ -207,8 +208,7 @@ pub fn retake(holder: &Holder, me: &TakeTurnInput, now: i64) -> Transaction {
         .set("heldRedrives", me.execution.redrives)
         .set("heldSince", rfc3339(now))
         .set("unsettled", me.execution.id.as_str())
-        .remove(CHANGING)
-        .remove([GOES_BACK]);
+        .remove(OF_A_TRY);
     on_turn(&me.release.stack, as_held(holder), attributes)
 }
 
@@ -486,7 +486,7 @@ pub fn end(
         let attributes = Attributes::default()
             .set_some("unsettled", left)
             .remove(HELD)
-            .remove(CHANGING)
+            .remove(OF_A_TRY)
             .and(unquiet(turn, release, end));
         changes.extend(on_turn(&release.stack, as_held(holder), attributes).changes);
     } else if turn
@@ -749,8 +749,7 @@ fn held(me: &TakeTurnInput, now: i64) -> Attributes {
         .set("heldRecord", release.record.as_str())
         .set("heldDigest", digest_or_none(release.digest.as_deref()))
         .set("heldRedrives", me.execution.redrives)
-        .remove(CHANGING)
-        .remove([GOES_BACK]);
+        .remove(OF_A_TRY);
     match release.alarm {
         Some(_) => attributes.remove(["heldOrder", "heldFor"]),
         None => attributes
@@ -768,7 +767,7 @@ fn digest_or_none(digest: Option<&str>) -> &str {
 fn facts(release: &Release, execution: &Execution, now: i64, retention: Retention) -> Attributes {
     Attributes::default()
         .set("execution", execution.id.as_str())
-        .set("action", action(release))
+        .set("action", release.action.word())
         .set("startedBy", release.started_by.as_str())
         .set("startedAt", release.started_at.as_str())
         .set("expiresAt", retention.expiry(now))
@@ -778,14 +777,6 @@ fn facts(release: &Release, execution: &Execution, now: i64, retention: Retentio
         .set_some("commit", release.commit.as_deref())
         .set_some("commitUrl", release.commit_url.as_deref())
         .set_some("pushedAt", release.pushed_at.as_deref())
-}
-
-fn action(release: &Release) -> &'static str {
-    match release.action {
-        RequestedAction::Deploy => "deploy",
-        RequestedAction::Rollback => "rollback",
-        RequestedAction::Contract => "contract",
-    }
 }
 
 /// The image that a release brings. A record has one only where services may have got it.
@@ -828,7 +819,7 @@ fn succeeded(services: &[WantedRevision], now: i64) -> Attributes {
 fn current(release: &Release, from: i64, now: i64) -> Attributes {
     Attributes::default()
         .set("currentRecord", release.record.as_str())
-        .set("currentAction", action(release))
+        .set("currentAction", release.action.word())
         .set("currentFrom", from)
         .set("currentFinished", now)
 }

@@ -191,10 +191,7 @@ impl Turn {
             unsettled: text(item, "unsettled"),
             current: text(item, "currentRecord").map(|record| CurrentRelease {
                 record,
-                action: match text(item, "currentAction").as_deref() {
-                    Some("rollback") => RequestedAction::Rollback,
-                    _ => RequestedAction::Deploy,
-                },
+                action: RequestedAction::of(text(item, "currentAction").as_deref()),
                 from: number(item, "currentFrom").unwrap_or_default(),
                 finished: number(item, "currentFinished").unwrap_or_default(),
             }),
