@@ -72,9 +72,14 @@ fn item(key: &str, item: Item) -> Rule {
 }
 
 fn turn(current: u32) -> Rule {
-    let current = [("item", "turn".to_owned()), ("currentRecord", key(current))];
-    let turn = current.map(|(name, value)| (name.to_owned(), AttributeValue::S(value)));
-    item("turn", turn.into())
+    turn_with(&key(current), &[])
+}
+
+/// The turn where the release with that record serves, with more texts.
+fn turn_with(current: &str, more: &[(&str, String)]) -> Rule {
+    let texts = [("item", "turn"), ("currentRecord", current)];
+    let turn = texts.map(|(name, value)| (name.to_owned(), text(value)));
+    item("turn", with(turn.into(), more))
 }
 
 /// The records of the stack, in a page each.
@@ -575,20 +580,19 @@ mod an_image_that_is_gone {
 mod a_contract_command_that_has_run {
     use super::*;
 
+    /// The third release serves, and a contract command has run for one.
+    fn turn_after(contracted: u32) -> Rule {
+        let removed = json!({"release": key(contracted), "by": "release#0009#contract-9"});
+        turn_with(&key(3), &[("contracted:shop", removed.to_string())])
+    }
+
     /// Three releases succeeded, and the third serves.
     async fn asked(contracted: u32, change: impl Fn(&mut Value)) -> Result<Target, Failure> {
-        let removed = json!({"release": key(contracted), "by": "release#0009#contract-9"});
-        let turn = [
-            ("item", "turn".to_owned()),
-            ("currentRecord", key(3)),
-            ("contracted:shop", removed.to_string()),
-        ];
-        let turn = turn.map(|(name, value)| (name.to_owned(), AttributeValue::S(value)));
         let of_itself = with(record(4, "succeeded"), &[("action", "contract".to_owned())]);
         let records = [3, 2, 1].map(|number| record(number, "succeeded"));
         let records = [vec![of_itself], records.to_vec()].concat();
         let rules = [
-            item("turn", turn.into()),
+            turn_after(contracted),
             releases(records),
             item(&key(3), record(3, "succeeded")),
             item(&key(2), record(2, "succeeded")),
@@ -625,16 +629,9 @@ mod a_contract_command_that_has_run {
 
     #[tokio::test]
     async fn refuses_to_go_to_what_ran_before_the_first_release() {
-        let removed = json!({"release": key(3), "by": "release#0009#contract-9"});
-        let turn = [
-            ("item", "turn".to_owned()),
-            ("currentRecord", key(3)),
-            ("contracted:shop", removed.to_string()),
-        ];
-        let turn = turn.map(|(name, value)| (name.to_owned(), AttributeValue::S(value)));
         let first = || first_record(&["shop:old"]);
         let rules = [
-            item("turn", turn.into()),
+            turn_after(3),
             releases(vec![first()]),
             item(&key(3), first()),
         ];
@@ -649,19 +646,12 @@ mod a_contract_command_that_has_run {
     #[tokio::test]
     async fn leaves_the_suggestion_out_of_a_release_that_may_not_run() {
         let lost = lost(&["d2"]);
-        let removed = json!({"release": key(2), "by": "release#0009#contract-9"});
-        let turn = [
-            ("item", "turn".to_owned()),
-            ("currentRecord", key(3)),
-            ("contracted:shop", removed.to_string()),
-        ];
-        let turn = turn.map(|(name, value)| (name.to_owned(), AttributeValue::S(value)));
         let pinned = |number: u32| {
             let image = format!("{REGISTRY}/shop@d{number}");
             with(record(number, "succeeded"), &[("image", image)])
         };
         let rules = [
-            item("turn", turn.into()),
+            turn_after(2),
             releases(vec![pinned(3), pinned(2), pinned(1)]),
             item(&key(3), pinned(3)),
             item(&key(2), pinned(2)),
@@ -677,15 +667,6 @@ mod a_contract_command_that_has_run {
 mod a_redriven_rollback_that_has_succeeded {
     use super::*;
 
-    fn serving_itself() -> Rule {
-        let turn = [
-            ("item", "turn".to_owned()),
-            ("currentRecord", OWN.to_owned()),
-        ];
-        let turn = turn.map(|(name, value)| (name.to_owned(), AttributeValue::S(value)));
-        item("turn", turn.into())
-    }
-
     fn own(restores: (&'static str, String)) -> Item {
         with(
             record(9, "succeeded"),
@@ -697,7 +678,7 @@ mod a_redriven_rollback_that_has_succeeded {
     async fn goes_where_it_went_and_no_further() {
         let restores = || own(("restores", key(2)));
         let rules = [
-            serving_itself(),
+            turn_with(OWN, &[]),
             item(OWN, restores()),
             releases(vec![
                 restores(),
@@ -718,7 +699,7 @@ mod a_redriven_rollback_that_has_succeeded {
     async fn goes_to_what_ran_before_the_first_release_once_more() {
         let first = || first_record(&["shop:old"]);
         let rules = [
-            serving_itself(),
+            turn_with(OWN, &[]),
             item(OWN, own(("restoresBefore", key(3)))),
             releases(vec![first()]),
             item(&key(3), first()),
