@@ -412,7 +412,10 @@ pub async fn push_manifest(
 }
 
 /// A tar archive of these files and the directories above them: path, content, mode.
-fn layer<P: AsRef<str>>(files: &[(P, &[u8], u32)]) -> Result<Vec<u8>> {
+///
+/// # Errors
+/// A path is too long for an archive.
+pub fn layer<P: AsRef<str>>(files: &[(P, &[u8], u32)]) -> Result<Vec<u8>> {
     let mut archive = tar::Builder::new(Vec::new());
     let mut made: Vec<&str> = Vec::new();
     for (path, content, mode) in files {
@@ -453,7 +456,9 @@ fn append(
     Ok(())
 }
 
-fn digest(bytes: &[u8]) -> String {
+/// `sha256:…` of a blob.
+#[must_use]
+pub fn digest(bytes: &[u8]) -> String {
     let hash = Sha256::digest(bytes);
     let hexadecimal: String = hash.iter().map(|byte| format!("{byte:02x}")).collect();
     format!("sha256:{hexadecimal}")

@@ -6,6 +6,7 @@ use std::io::Write;
 use std::process::ExitCode;
 
 use anyhow::Result;
+use local_aws::client::{LocalAws, StartOptions};
 
 /// A requirement and whether it holds.
 #[derive(Debug)]
@@ -36,4 +37,47 @@ pub fn exit_code(outcome: Result<ExitCode>) -> ExitCode {
         eprintln!("error: {error:#}");
         ExitCode::FAILURE
     })
+}
+
+/// Starts a local AWS, lets something be measured on it, and ends it.
+///
+/// # Errors
+/// First of all why nothing was found: an end that fails tells less.
+pub async fn on_local_aws<M>(
+    options: StartOptions,
+    measure: impl AsyncFnOnce(&LocalAws) -> Result<M>,
+) -> Result<M> {
+    let aws = LocalAws::start(options).await?;
+    let measured = measure(&aws).await;
+    let ended = aws.shut_down().await;
+    let measured = measured?;
+    ended?;
+    Ok(measured)
+}
+
+/// `None` of nothing.
+#[must_use]
+pub fn median(values: impl Iterator<Item = f64>) -> Option<f64> {
+    let mut values: Vec<f64> = values.collect();
+    values.sort_by(f64::total_cmp);
+    let middle = values.len() / 2;
+    let upper = *values.get(middle)?;
+    if values.len() % 2 == 1 {
+        return Some(upper);
+    }
+    values
+        .get(middle.checked_sub(1)?)
+        .map(|lower| f64::midpoint(*lower, upper))
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn the_median_is_the_middle() {
+        assert_eq!(median([3.0, 1.0, 2.0].into_iter()), Some(2.0));
+        assert_eq!(median([4.0, 1.0, 2.0, 3.0].into_iter()), Some(2.5));
+        assert_eq!(median(std::iter::empty()), None);
+    }
 }

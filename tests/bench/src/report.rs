@@ -2,7 +2,7 @@
 
 use std::time::Duration;
 
-use bench::Verdict;
+use bench::{Verdict, median};
 
 use crate::subject::Sample;
 
@@ -151,20 +151,6 @@ pub(crate) fn short(value: f64) -> String {
     format!("{value:.decimals$}")
 }
 
-/// `None` of nothing.
-pub(crate) fn median(values: impl Iterator<Item = f64>) -> Option<f64> {
-    let mut values: Vec<f64> = values.collect();
-    values.sort_by(f64::total_cmp);
-    let middle = values.len() / 2;
-    let upper = *values.get(middle)?;
-    if values.len() % 2 == 1 {
-        return Some(upper);
-    }
-    values
-        .get(middle.checked_sub(1)?)
-        .map(|lower| f64::midpoint(*lower, upper))
-}
-
 #[cfg(test)]
 mod tests {
     use serde_json::Value;
@@ -200,13 +186,6 @@ mod tests {
             zip,
             rounds: vec![round(), round()],
         }
-    }
-
-    #[test]
-    fn the_median_is_the_middle() {
-        assert_eq!(median([3.0, 1.0, 2.0].into_iter()), Some(2.0));
-        assert_eq!(median([4.0, 1.0, 2.0, 3.0].into_iter()), Some(2.5));
-        assert_eq!(median(std::iter::empty()), None);
     }
 
     #[test]

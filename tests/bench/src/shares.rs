@@ -8,7 +8,9 @@ use std::time::Duration;
 
 use anyhow::{Context, Result};
 
-use crate::report::{median, milliseconds, short};
+use bench::median;
+
+use crate::report::{milliseconds, short};
 use crate::subject::{Sample, Subject};
 
 /// Sizes of a function that are compared, in MB.

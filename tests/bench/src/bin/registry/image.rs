@@ -8,8 +8,8 @@ use std::path::Path;
 use anyhow::Result;
 use flate2::Compression;
 use flate2::write::GzEncoder;
+use sample::image::{digest, layer};
 use serde_json::{Value, json};
-use sha2::{Digest, Sha256};
 
 const MANIFEST: &str = "application/vnd.oci.image.manifest.v1+json";
 const CONFIG: &str = "application/vnd.oci.image.config.v1+json";
@@ -24,7 +24,7 @@ pub(crate) fn write(directory: &Path, layers: usize, bytes: usize) -> Result<()>
     for _ in 0..layers {
         let mut content = vec![0; bytes];
         random.read_exact(&mut content)?;
-        let archive = archive(&content)?;
+        let archive = layer(&[("data", content.as_slice(), 0o644)])?;
         contents.push(digest(&archive));
         let mut zipped = GzEncoder::new(Vec::new(), Compression::none());
         std::io::Write::write_all(&mut zipped, &archive)?;
@@ -48,24 +48,9 @@ pub(crate) fn write(directory: &Path, layers: usize, bytes: usize) -> Result<()>
     Ok(())
 }
 
-fn archive(content: &[u8]) -> Result<Vec<u8>> {
-    let mut archive = tar::Builder::new(Vec::new());
-    let mut header = tar::Header::new_ustar();
-    header.set_size(content.len() as u64);
-    header.set_mode(0o644);
-    archive.append_data(&mut header, "data", content)?;
-    Ok(archive.into_inner()?)
-}
-
 /// Writes a blob, and describes it.
 fn blob(blobs: &Path, media_type: &str, content: &[u8]) -> Result<Value> {
     let digest = digest(content);
     std::fs::write(blobs.join(digest.trim_start_matches("sha256:")), content)?;
     Ok(json!({"mediaType": media_type, "digest": digest, "size": content.len()}))
-}
-
-fn digest(content: &[u8]) -> String {
-    let hash = Sha256::digest(content);
-    let hexadecimal: String = hash.iter().map(|byte| format!("{byte:02x}")).collect();
-    format!("sha256:{hexadecimal}")
 }

@@ -46,19 +46,15 @@ async fn main() -> ExitCode {
 /// Success where all that must hold does.
 async fn run(arguments: &Arguments) -> Result<ExitCode> {
     let files = TempDir::with_prefix("bench-registry-")?;
-    let aws = LocalAws::start(StartOptions {
+    let options = StartOptions {
         venv: arguments.venv.clone(),
         state: files.path().join("local-aws"),
         speed: 1.0,
         binary: arguments.local_aws.clone(),
         record_ecs: None,
-    })
-    .await?;
-    let measured = measure(&aws, arguments, files.path()).await;
-    // First of all what was found: an end that fails tells less.
-    let ended = aws.shut_down().await;
-    let measured = measured?;
-    ended?;
+    };
+    let measured = async |aws: &LocalAws| measure(aws, arguments, files.path()).await;
+    let measured = bench::on_local_aws(options, measured).await?;
     let mut out = std::io::stdout().lock();
     writeln!(out, "{}", report::table(&measured))?;
     Ok(bench::tell(&report::verdicts(&measured), out)?)

@@ -77,9 +77,7 @@ fn ratio(measured: &Measured) -> f64 {
 }
 
 fn median(measured: &Measured, of: impl Fn(&Round) -> f64) -> f64 {
-    let mut all: Vec<f64> = measured.rounds.iter().map(of).collect();
-    all.sort_by(f64::total_cmp);
-    all.get(all.len() / 2).copied().unwrap_or(f64::NAN)
+    bench::median(measured.rounds.iter().map(of)).unwrap_or(f64::NAN)
 }
 
 #[cfg(test)]

@@ -69,19 +69,14 @@ async fn main() -> ExitCode {
 async fn run(arguments: &Arguments) -> Result<ExitCode> {
     let files = TempDir::with_prefix("bench-services-")?;
     let state = arguments.state.as_deref().unwrap_or(files.path());
-    let aws = LocalAws::start(StartOptions {
+    let options = StartOptions {
         venv: arguments.venv.clone(),
         state: state.to_owned(),
         speed: arguments.speed,
         binary: arguments.local_aws.clone(),
         record_ecs: None,
-    })
-    .await?;
-    let measured = measure(&aws, arguments).await;
-    // First of all what was found: an end that fails tells less.
-    let ended = aws.shut_down().await;
-    let measured = measured?;
-    ended?;
+    };
+    let measured = bench::on_local_aws(options, async |aws| measure(aws, arguments).await).await?;
     let mut out = std::io::stdout().lock();
     writeln!(out, "{}", report::table(&measured))?;
     Ok(bench::tell(&report::verdicts(&measured), out)?)
