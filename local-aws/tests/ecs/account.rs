@@ -1,6 +1,5 @@
 //! One local AWS for all tests of this binary, and what tests do in it again and again.
 
-use std::path::{Path, PathBuf};
 use std::sync::OnceLock;
 use std::time::Duration;
 
@@ -17,10 +16,9 @@ use aws_sdk_elasticloadbalancingv2::types::{
     Action, ActionTypeEnum, ForwardActionConfig, ProtocolEnum, RuleCondition, TargetGroupAttribute,
     TargetGroupTuple, TargetTypeEnum,
 };
-use local_aws::client::{LocalAws, StartOptions, sdk_config};
-use local_aws::conformance::check_ecs_calls;
+use local_aws::client::sdk_config;
 
-use crate::support::{create_role, digest, eventually_within, venv};
+use crate::support::{Recorded, digest, eventually_within};
 
 pub(crate) const CLUSTER: &str = "tests";
 const LOG_GROUP: &str = "/tests";
@@ -121,12 +119,12 @@ fn forward(groups: &[&str]) -> Action {
         .build()
 }
 
-static RUNNING: OnceLock<(LocalAws, tempfile::TempDir)> = OnceLock::new();
+static RUNNING: OnceLock<Recorded> = OnceLock::new();
 
 /// The endpoint of the local AWS, which is started for the first test that asks. It ends when
 /// this process does, because its standard input then closes.
 fn endpoint() -> &'static str {
-    let (running, _) = RUNNING.get_or_init(|| {
+    let running = RUNNING.get_or_init(|| {
         let start = std::thread::spawn(|| {
             let runtime = tokio::runtime::Builder::new_current_thread()
                 .enable_all()
@@ -136,34 +134,17 @@ fn endpoint() -> &'static str {
         });
         start.join().unwrap()
     });
-    running.endpoint()
+    running.aws.endpoint()
 }
 
-/// Checks the calls of ECS that were made so far; says how many.
-pub(crate) async fn check_calls() -> anyhow::Result<String> {
-    match RUNNING.get() {
-        Some((_, state)) => check_ecs_calls(&venv(), &calls(state.path())).await,
-        None => Ok("no call of ECS was made".to_owned()),
-    }
+/// That local AWS, where a test has asked for it.
+pub(crate) fn recorded() -> Option<&'static Recorded> {
+    RUNNING.get()
 }
 
-/// Where the calls of ECS are recorded.
-fn calls(state: &Path) -> PathBuf {
-    state.join("ecs-calls.jsonl")
-}
-
-async fn start() -> (LocalAws, tempfile::TempDir) {
-    let state = tempfile::tempdir().unwrap();
-    let options = StartOptions {
-        venv: venv(),
-        state: state.path().to_owned(),
-        speed: 20.0,
-        binary: PathBuf::from(env!("CARGO_BIN_EXE_local-aws")),
-        record_ecs: Some(calls(state.path())),
-    };
-    let running = LocalAws::start(options).await.unwrap();
-    create_role(running.endpoint()).await;
-    let config = sdk_config(running.endpoint());
+async fn start() -> Recorded {
+    let running = Recorded::start(20.0).await;
+    let config = sdk_config(running.aws.endpoint());
     let ecs = aws_sdk_ecs::Client::new(&config);
     ecs.create_cluster()
         .cluster_name(CLUSTER)
@@ -176,7 +157,7 @@ async fn start() -> (LocalAws, tempfile::TempDir) {
         .send()
         .await
         .unwrap();
-    (running, state)
+    running
 }
 
 /// Waits until something is there.

@@ -132,16 +132,7 @@ fn main() -> ExitCode {
         tasks::requests_that_ecs_refuses_are_refused_with_its_exceptions,
     );
     let conclusion = libtest_mimic::run(&Arguments::from_args(), trials);
-    match runtime().block_on(account::check_calls()) {
-        Ok(checked) => {
-            eprintln!("{checked}");
-            conclusion.exit_code()
-        }
-        Err(error) => {
-            eprintln!("{error:#}");
-            ExitCode::FAILURE
-        }
-    }
+    runtime().block_on(support::end(&conclusion, account::recorded()))
 }
 
 /// Runs a test, which fails by a panic.

@@ -3,17 +3,23 @@
 
 use std::io::{Cursor, Write};
 use std::path::PathBuf;
+use std::process::ExitCode;
 use std::time::{Duration, Instant};
 
 use aws_sdk_cloudformation::types::Stack;
 use aws_sdk_lambda::primitives::Blob;
 use aws_sdk_lambda::types::{FunctionCode, Runtime};
+use libtest_mimic::Conclusion;
 use local_aws::client::{LocalAws, StartOptions};
+use local_aws::conformance::check_ecs_calls;
 use serde_json::{Value, json};
 use sha2::{Digest, Sha256};
+use tempfile::TempDir;
 use tokio::sync::OnceCell;
 use zip::write::SimpleFileOptions;
 
+/// Where the calls of ECS are recorded.
+const CALLS: &str = "ecs-calls.jsonl";
 const REGISTRY: &str = "123456789012.dkr.ecr.us-east-1.amazonaws.com";
 
 pub(crate) const ROLE: &str = "arn:aws:iam::123456789012:role/test";
@@ -59,6 +65,47 @@ pub(crate) async fn shared() -> &'static LocalAws {
             aws
         })
         .await
+}
+
+/// A local AWS that records the calls of ECS. It ends with the test process.
+pub(crate) struct Recorded {
+    pub(crate) aws: LocalAws,
+    state: TempDir,
+}
+
+impl Recorded {
+    /// Its delays pass `speed` times faster than AWS's.
+    pub(crate) async fn start(speed: f64) -> Self {
+        let state = tempfile::tempdir().unwrap();
+        let aws = LocalAws::start(StartOptions {
+            venv: venv(),
+            state: state.path().to_owned(),
+            speed,
+            binary: env!("CARGO_BIN_EXE_local-aws").into(),
+            record_ecs: Some(state.path().join(CALLS)),
+        });
+        let aws = aws.await.unwrap();
+        create_role(aws.endpoint()).await;
+        Self { aws, state }
+    }
+}
+
+/// How a test binary ends: when its tests are over, the calls of ECS are checked that they made.
+pub(crate) async fn end(conclusion: &Conclusion, recorded: Option<&Recorded>) -> ExitCode {
+    let checked = match recorded {
+        Some(recorded) => check_ecs_calls(&venv(), &recorded.state.path().join(CALLS)).await,
+        None => Ok("no call of ECS was made".to_owned()),
+    };
+    match checked {
+        Ok(checked) => {
+            eprintln!("{checked}");
+            conclusion.exit_code()
+        }
+        Err(error) => {
+            eprintln!("{error:#}");
+            ExitCode::FAILURE
+        }
+    }
 }
 
 /// Makes the role [`ROLE`], which allows everything.

@@ -55,14 +55,5 @@ fn main() -> ExitCode {
         ecs_deploy::ecs_deploy_rolls_back_a_version_that_is_not_healthy_in_time,
     );
     let conclusion = libtest_mimic::run(&Arguments::from_args(), trials);
-    match runtime.block_on(account::check_calls()) {
-        Ok(checked) => {
-            eprintln!("{checked}");
-            conclusion.exit_code()
-        }
-        Err(error) => {
-            eprintln!("{error:#}");
-            ExitCode::FAILURE
-        }
-    }
+    runtime.block_on(support::end(&conclusion, account::recorded()))
 }

@@ -8,11 +8,10 @@ use aws_sdk_elasticloadbalancingv2::types::{
     Action, ActionTypeEnum, ProtocolEnum, TargetGroupAttribute, TargetTypeEnum,
 };
 use serde_json::json;
-use sha2::{Digest, Sha256};
 
 use crate::account::shared;
 use crate::program::aws;
-use crate::support::eventually;
+use crate::support::{digest, eventually};
 
 /// An HTTP server as a container: it answers with `VERSION`, and is unhealthy where that is `bad`.
 const SERVER: &str = r#"#!/usr/bin/env python3
@@ -49,12 +48,6 @@ pub(crate) struct World {
     ecr: aws_sdk_ecr::Client,
     elbv2: aws_sdk_elasticloadbalancingv2::Client,
     http: reqwest::Client,
-}
-
-fn digest(content: &[u8]) -> String {
-    let hash = Sha256::digest(content);
-    let hex: String = hash.iter().map(|byte| format!("{byte:02x}")).collect();
-    format!("sha256:{hex}")
 }
 
 impl World {

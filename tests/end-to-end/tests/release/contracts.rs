@@ -8,7 +8,7 @@ use end_to_end::execution::End;
 use sample::image::VersionSpec;
 use serde_json::{Value, json};
 
-use crate::refused::assert_failed;
+use crate::refused::{assert_failed, assert_told};
 use crate::released::assert_runs;
 
 const STACK: &str = "contracts";
@@ -28,13 +28,6 @@ async fn contracts_by_hand(account: &Account, more: Value) -> Result<End> {
 async fn rolls_back(account: &Account, force: bool) -> Result<End> {
     let input = json!({"stack": STACK, "action": "rollback", "force": force});
     account.start_execution(input).await?.end().await
-}
-
-fn assert_told(end: &End, words: &[&str]) {
-    let reason = end.output["reason"].as_str().unwrap_or_default();
-    for words in words {
-        assert!(reason.contains(words), "no {words:?} in {end:?}");
-    }
 }
 
 async fn has_drafts(account: &Account, application: &Application<'_>) -> Result<bool> {

@@ -76,6 +76,14 @@ pub(crate) fn assert_failed(end: &End, error: &str, in_cause: &[&str]) {
     }
 }
 
+/// The reason of an execution that succeeded has these words.
+pub(crate) fn assert_told(end: &End, words: &[&str]) {
+    let reason = end.output["reason"].as_str().unwrap_or_default();
+    for words in words {
+        assert!(reason.contains(words), "no {words:?} in {end:?}");
+    }
+}
+
 pub(crate) async fn a_failing_migration_leaves_the_service_alone(account: &Account) -> Result<()> {
     let running = Running::new(account, "bad-migration").await?;
     let application = &running.application;

@@ -7,7 +7,7 @@ use end_to_end::execution::{End, Execution};
 use sample::image::{Image, VersionSpec};
 use serde_json::{Value, json};
 
-use crate::refused::assert_failed;
+use crate::refused::{assert_failed, assert_told};
 use crate::released::{assert_runs, release_version_2, running_with};
 use crate::turns::PATIENCE;
 
@@ -121,13 +121,13 @@ pub(crate) async fn the_first_release_of_an_adopted_service_is_taken_back_by_a_p
     let end = account.start_execution(input.clone()).await?.end().await?;
 
     assert_eq!(end.output["verdict"], "succeeded", "{end:?}");
-    let reason = end.output["reason"].as_str().unwrap_or_default();
-    for words in [
-        "what ran before its first release v2",
-        "taken back by a person",
-    ] {
-        assert!(reason.contains(words), "no {words:?} in {end:?}");
-    }
+    assert_told(
+        &end,
+        &[
+            "what ran before its first release v2",
+            "taken back by a person",
+        ],
+    );
     adopted.assert_is_back().await?;
     let visits = visitor.leave().await;
     assert_eq!(visits.failed, 0, "{visits:?}");
@@ -299,10 +299,7 @@ pub(crate) async fn an_alarm_after_a_release_takes_it_back_once(account: &Accoun
     assert_runs(&released.application, &released.posts.digest()).await?;
     let alarm = released.application.alarm("ErrorAlarm").await?;
     let by = format!("taken back by the alarm {}", alarm.name());
-    let reason = end.output["reason"].as_str().unwrap_or_default();
-    for words in ["The release v2", &by] {
-        assert!(reason.contains(words), "no {words:?} in {end:?}");
-    }
+    assert_told(&end, &["The release v2", &by]);
 
     let end = released.alarm_fires(2).await?.end().await?;
     assert_eq!(end.output["verdict"], "nothingToRollBack", "{end:?}");
