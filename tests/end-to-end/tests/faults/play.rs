@@ -314,7 +314,16 @@ impl<'a> Scene<'a> {
         self.release_well().await?;
         let application = self.stand.application(self.account).await?;
         let revision = application.task_definition().await?;
-        let held = self.hold("VerifyRollback").await?;
+        // There may be no other call of the state than this one.
+        let disturbed = self.case.disturbed.as_ref();
+        let is_disturbed = disturbed.is_some_and(|(_, it)| it.happens_meanwhile());
+        let held = match is_disturbed {
+            true => match self.arm().await? {
+                Armed::Held(held) => held,
+                other => bail!("{other:?} holds no call"),
+            },
+            false => self.hold("VerifyRollback").await?,
+        };
         let execution = self.start(json!({"action": "rollback"})).await?;
         held.strikes(PATIENCE).await?;
         let ecs = aws_sdk_ecs::Client::new(self.account.config());
@@ -340,6 +349,10 @@ impl<'a> Scene<'a> {
                 .stop_type(StopServiceDeploymentStopType::Rollback)
                 .send()
                 .await?;
+        }
+        if is_disturbed {
+            let trap = Trap::Set(Armed::Held(held));
+            return self.go(Some(trap), execution, None).await;
         }
         // Only now: it was verified before, when the release was good.
         let trap = match &self.case.disturbed {
