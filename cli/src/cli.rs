@@ -23,25 +23,14 @@ impl Cli {
     /// and with another endpoint than AWS's if one is given: for some services it overlooks
     /// `AWS_ENDPOINT_URL`.
     ///
-    /// # Errors
-    /// There is none: `make setup` makes it.
-    pub fn new(
-        venv: &Path,
-        environment: Vec<(String, String)>,
-        endpoint: Option<&str>,
-    ) -> Result<Self> {
-        let program = venv.join("bin/aws");
-        ensure!(
-            program.is_file(),
-            "{} is missing: run make setup",
-            program.display()
-        );
-        Ok(Self {
-            program,
+    #[must_use]
+    pub fn new(venv: &Path, environment: Vec<(String, String)>, endpoint: Option<&str>) -> Self {
+        Self {
+            program: venv.join("bin/aws"),
             environment,
             endpoint: endpoint.map(str::to_owned),
             credentials: None,
-        })
+        }
     }
 
     /// Gives the CLI what the SDK finds. The SDK knows kinds of credentials that this CLI does not, which is
@@ -71,8 +60,13 @@ impl Cli {
     /// Runs `aws ARGUMENTS…`; answers what it printed on stdout, without the last newline.
     ///
     /// # Errors
-    /// It can not be run, or exits with another code than 0: then with what it printed on stderr.
+    /// It is missing, can not be run, or exits with another code than 0: then with what it printed on stderr.
     pub async fn run<A: AsRef<OsStr>>(&self, arguments: impl AsRef<[A]>) -> Result<String> {
+        ensure!(
+            self.program.is_file(),
+            "{} is missing: run make setup",
+            self.program.display()
+        );
         let credentials = self.credentials().await?;
         let mut command = Command::new(&self.program);
         if !credentials.is_empty() {
@@ -140,7 +134,7 @@ mod tests {
         std::fs::set_permissions(&program, Permissions::from_mode(0o755)).unwrap();
         let other = [("AWS_ACCESS_KEY_ID", "a"), ("AWS_SECRET_ACCESS_KEY", "b")];
         let other = other.map(|(name, value)| (name.to_owned(), value.to_owned()));
-        let cli = Cli::new(venv.path(), other.to_vec(), None).unwrap();
+        let cli = Cli::new(venv.path(), other.to_vec(), None);
         for (token, expected) in [(None, "key secret"), (Some("token"), "key secret token")] {
             let token = token.map(str::to_owned);
             let found = Credentials::new("key", "secret", token, None, "a test");

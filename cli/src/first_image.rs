@@ -10,7 +10,7 @@ use tokio::io::AsyncWriteExt;
 use tokio::process::Command;
 
 use crate::names::Application;
-use crate::stacks::failed;
+use crate::trouble::failed;
 use crate::world::World;
 
 /// Where a person says the first image comes from.

@@ -7,7 +7,7 @@ use serde_json::{Value, json};
 
 use crate::first_image::{Write, read_parameter, write_parameter};
 use crate::names::Application;
-use crate::stacks::failed;
+use crate::trouble::failed;
 use crate::world::World;
 
 /// Whether the first image was released and is in service.

@@ -166,7 +166,7 @@ fn write_privately(path: &Path, text: &str) -> Result<()> {
 fn world(root: &Path, local: Local, say: Say) -> Result<World> {
     let aws = LocalAws::attach(&local.endpoint)?;
     let venv = root.join("target/venv");
-    let cli = Cli::new(&venv, aws.environment(), Some(&local.endpoint))?;
+    let cli = Cli::new(&venv, aws.environment(), Some(&local.endpoint));
     Ok(World {
         config: aws.sdk_config(),
         cli,

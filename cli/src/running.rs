@@ -10,7 +10,7 @@ use serde_json::Value;
 use tokio::time::Instant;
 
 use crate::say::Say;
-use crate::stacks::failed;
+use crate::trouble::failed;
 
 /// A release that runs.
 #[derive(Clone, Debug, PartialEq, Eq)]

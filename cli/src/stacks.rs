@@ -15,6 +15,7 @@ use tokio::time::Instant;
 use crate::events::{ends, is_of_stack, line, reason_that_matters, status, unfinished};
 use crate::say::Say;
 use crate::template::Parameters;
+use crate::trouble::failed;
 
 /// A quiet minute is told of, so that nobody takes a database's ten for a standstill.
 const QUIET: Duration = Duration::from_secs(60);
@@ -143,6 +144,27 @@ impl Stacks {
     /// As [`find`](Self::find).
     pub async fn parameters(&self, name: &str) -> Result<Option<Parameters>> {
         Ok(self.find(name).await?.as_ref().map(parameters))
+    }
+
+    /// The physical id of a stack's resource.
+    ///
+    /// # Errors
+    /// There is no such stack or resource, or CloudFormation does not answer.
+    pub async fn resource(&self, name: &str, logical: &str) -> Result<String> {
+        let described = self
+            .client
+            .describe_stack_resource()
+            .stack_name(name)
+            .logical_resource_id(logical)
+            .send()
+            .await
+            .map_err(|error| failed(error, &format!("Stack {name} does not tell of {logical}")))?;
+        let id = described
+            .stack_resource_detail()
+            .and_then(|detail| detail.physical_resource_id());
+        Ok(id
+            .with_context(|| format!("{logical} of stack {name} is not there yet"))?
+            .to_owned())
     }
 
     /// The physical ids of a stack's resources of a type that exist.
@@ -686,25 +708,6 @@ fn says<E: ProvideErrorMetadata, R>(error: &SdkError<E, R>, words: &str) -> bool
         .as_service_error()
         .and_then(ProvideErrorMetadata::message);
     message.is_some_and(|message| message.contains(words))
-}
-
-/// An SDK's error as a sentence, with AWS's own message where there is one.
-pub(crate) fn failed<E, R>(error: SdkError<E, R>, happened: &str) -> anyhow::Error
-where
-    E: ProvideErrorMetadata + std::error::Error + Send + Sync + 'static,
-    R: std::fmt::Debug + Send + Sync + 'static,
-{
-    let message = error.as_service_error().and_then(|error| {
-        Some(format!(
-            "{happened}: {} ({})",
-            error.message()?,
-            error.code()?
-        ))
-    });
-    match message {
-        Some(message) => anyhow::Error::msg(message),
-        None => anyhow::Error::new(error).context(happened.to_owned()),
-    }
 }
 
 #[cfg(test)]

@@ -4,6 +4,7 @@ use std::path::{Path, PathBuf};
 use std::time::Duration;
 
 use anyhow::{Context, Result};
+use aws_sdk_sts::operation::get_caller_identity::GetCallerIdentityOutput;
 use aws_smithy_http_client::tls::Provider;
 use aws_smithy_http_client::tls::rustls_provider::CryptoMode;
 use aws_types::SdkConfig;
@@ -11,7 +12,8 @@ use aws_types::SdkConfig;
 use crate::artifacts::Place;
 use crate::cli::Cli;
 use crate::say::Say;
-use crate::stacks::{Stacks, failed};
+use crate::stacks::Stacks;
+use crate::trouble::failed;
 
 /// How often AWS is asked for news: CloudFormation's requests are limited, and a person reads along.
 const POLL: Duration = Duration::from_secs(3);
@@ -37,7 +39,7 @@ impl World {
     /// The account that the environment, the profile or single sign-on leads to.
     ///
     /// # Errors
-    /// No region is set, or `make setup` was not run.
+    /// No region is set.
     pub async fn from_environment(root: &Path, say: Say) -> Result<Self> {
         let tls = Provider::Rustls(CryptoMode::Ring);
         let http = aws_smithy_http_client::Builder::new()
@@ -53,7 +55,7 @@ impl World {
         let variables = ["AWS_REGION", "AWS_DEFAULT_REGION"];
         let variables = variables.map(|name| (name.to_owned(), region.to_string()));
         let venv = root.join("target/venv");
-        let cli = Cli::new(&venv, variables.to_vec(), config.endpoint_url())?
+        let cli = Cli::new(&venv, variables.to_vec(), config.endpoint_url())
             .with_credentials(config.credentials_provider());
         Ok(Self {
             config,
@@ -98,14 +100,22 @@ impl World {
     /// # Errors
     /// The credentials are missing or not valid.
     pub async fn account(&self) -> Result<String> {
-        let sts = aws_sdk_sts::Client::new(&self.config);
-        let identity = sts.get_caller_identity().send().await.map_err(|error| {
-            failed(error, "AWS does not know who you are").context(
-                "There are no valid credentials: try aws sts get-caller-identity, and aws login, \
-                 aws sso login or aws configure. The first two are commands of the AWS CLI's version \
-                 2, which target/venv does not have",
-            )
-        })?;
+        let identity = self.caller().await?;
         Ok(identity.account().unwrap_or_default().to_owned())
+    }
+
+    /// The ARN of whoever has the credentials.
+    ///
+    /// # Errors
+    /// They are missing or not valid.
+    pub async fn identity(&self) -> Result<String> {
+        let identity = self.caller().await?;
+        Ok(identity.arn().unwrap_or_default().to_owned())
+    }
+
+    async fn caller(&self) -> Result<GetCallerIdentityOutput> {
+        let sts = aws_sdk_sts::Client::new(&self.config);
+        let identity = sts.get_caller_identity().send().await;
+        identity.map_err(|error| failed(error, "AWS does not know who you are"))
     }
 }

@@ -10,10 +10,12 @@ use std::time::Duration;
 use bluegreen_cli::first_image::Given;
 use bluegreen_cli::local::{self, Start, Started};
 use bluegreen_cli::names::{ARTIFACTS, Application, PIPELINE};
+use bluegreen_cli::pipeline::Pipeline;
 use bluegreen_cli::say::Say;
-use bluegreen_cli::up::Options;
+use bluegreen_cli::status::newest;
+use bluegreen_cli::verbs::up::Options;
+use bluegreen_cli::verbs::{down, up};
 use bluegreen_cli::world::World;
-use bluegreen_cli::{down, releases, up};
 use bluegreen_contract::RequestedAction;
 use end_to_end::{permissions, secrecy};
 use local_aws::client::LocalAws;
@@ -291,8 +293,8 @@ async fn an_application_comes_up_goes_on_after_a_failure_changes_nothing_twice_a
     assert_eq!(answer.status(), 200);
     assert!(answer.text().await.unwrap().contains("<h1>Posts</h1>"));
 
-    let of_demo = "demo".parse().unwrap();
-    let records = releases::read(&world, &of_demo, 10).await.unwrap();
+    let pipeline = Pipeline::find(&world).await.unwrap();
+    let records = newest(&pipeline, "demo", 10).await.unwrap();
     let told = records
         .iter()
         .map(|it| (it.action, it.tag.as_deref(), it.verdict.as_str()));

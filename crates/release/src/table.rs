@@ -6,7 +6,7 @@ use crate::search::{self, LAST, SEARCHES};
 use crate::turn::TURN;
 use crate::{
     Beginning, CallInProgress, End, Item, Record, Search, SeenTags, Serves, Transaction, Turn,
-    transactions,
+    rfc3339, transactions,
 };
 use aws_sdk_dynamodb::Client;
 use aws_sdk_dynamodb::error::SdkError;
@@ -121,9 +121,21 @@ impl Table {
     /// All records of a stack, the newest first.
     #[must_use]
     pub fn records(&self, stack: &str) -> Records<'_> {
+        self.records_to(stack, None)
+    }
+
+    /// The records of the releases that began before a time, milliseconds since 1970; the newest first.
+    #[must_use]
+    pub fn records_before(&self, stack: &str, time: i64) -> Records<'_> {
+        self.records_to(stack, Some(format!("{RELEASES}{}", rfc3339(time))))
+    }
+
+    fn records_to(&self, stack: &str, last: Option<String>) -> Records<'_> {
         Records {
             table: self,
             stack: stack.to_owned(),
+            last,
+            page: PAGE,
             read: VecDeque::new(),
             next: Next::First,
         }
@@ -514,6 +526,9 @@ async fn pause(tried: u32) {
 pub struct Records<'a> {
     table: &'a Table,
     stack: String,
+    /// No key is behind it; `None`: all are read.
+    last: Option<String>,
+    page: i32,
     read: VecDeque<Record>,
     next: Next,
 }
@@ -527,6 +542,13 @@ enum Next {
 }
 
 impl Records<'_> {
+    /// The same, read in pages of so many, for whoever wants no more.
+    #[must_use]
+    pub fn in_pages_of(self, records: usize) -> Self {
+        let page = i32::try_from(records).unwrap_or(PAGE).clamp(1, PAGE);
+        Self { page, ..self }
+    }
+
     /// The next record, or `None` after the last.
     ///
     /// # Errors
@@ -550,19 +572,23 @@ impl Records<'_> {
         after: Option<HashMap<String, AttributeValue>>,
     ) -> Result<(), AwsRequestFailed> {
         let name = &self.table.name;
-        let answer = self
-            .table
-            .client
-            .query()
-            .table_name(name)
-            .key_condition_expression("#stack = :stack AND begins_with(#item, :releases)")
+        let query = self.table.client.query().table_name(name);
+        let query = match &self.last {
+            None => {
+                query.key_condition_expression("#stack = :stack AND begins_with(#item, :releases)")
+            }
+            Some(last) => query
+                .key_condition_expression("#stack = :stack AND #item BETWEEN :releases AND :last")
+                .expression_attribute_values(":last", AttributeValue::S(last.clone())),
+        };
+        let answer = query
             .expression_attribute_names("#stack", "stack")
             .expression_attribute_names("#item", "item")
             .expression_attribute_values(":stack", AttributeValue::S(self.stack.clone()))
             .expression_attribute_values(":releases", AttributeValue::S(RELEASES.to_owned()))
             .scan_index_forward(false)
             .consistent_read(true)
-            .limit(PAGE)
+            .limit(self.page)
             .set_exclusive_start_key(after)
             .send()
             .await

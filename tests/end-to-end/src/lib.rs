@@ -4,6 +4,7 @@ pub mod account;
 pub mod alarm;
 pub mod application;
 pub mod cli;
+pub mod command_line;
 pub mod execution;
 pub mod permissions;
 pub mod processes;

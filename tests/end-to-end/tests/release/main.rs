@@ -6,6 +6,7 @@
 //! the account when the last story is over.
 
 mod by_cdk;
+mod by_command_line;
 mod by_registry;
 mod contracts;
 mod entry_points;
@@ -59,6 +60,8 @@ fn main() -> ExitCode {
     trials.extend(stories!(world, usual:
         events::a_tag_that_an_older_image_got_later_is_found_and_deployed,
         events::a_push_whose_event_was_lost_is_found_and_deployed,
+        by_command_line::a_person_deploys_watches_and_rolls_back_by_the_command_line,
+        by_command_line::a_build_waits_for_the_verdict_of_what_it_has_pushed,
         contracts::what_only_earlier_releases_need_is_removed_when_no_alarm_goes_back_to_them,
         left_behind::a_deployment_that_was_left_in_progress_is_stopped_when_the_stack_goes_back,
         strategies::a_linear_release_takes_over_step_by_step_and_an_unhealthy_one_never_does,
@@ -109,6 +112,7 @@ fn main() -> ExitCode {
         way_back::a_command_after_the_release_is_reported_and_takes_nothing_back,
         updated::an_update_of_the_stack_keeps_the_image_that_was_deployed_last,
         updated::an_image_that_could_not_be_written_for_the_stack_is_told_and_the_next_release_writes_it,
+        by_command_line::what_stands_in_the_way_is_said_in_a_sentence,
         unnoticed::a_push_to_a_repository_that_names_no_stack_starts_nothing,
         unnoticed::a_deleted_image_starts_nothing,
         unnoticed::a_push_without_a_tag_starts_nothing,

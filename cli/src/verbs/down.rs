@@ -1,15 +1,27 @@
-//! `make down`: everything of an application deleted, after a question.
+//! `bluegreen down`: everything of an application deleted, after a question.
 
 use std::collections::BTreeSet;
 use std::io::{BufRead, IsTerminal, Write};
 
 use anyhow::{Context, Result, bail, ensure};
+use clap::Args;
 use serde_json::{Value, json};
 
 use crate::names::{ARTIFACTS, Application, PIPELINE};
 use crate::running;
-use crate::stacks::{Stacks, failed};
+use crate::stacks::Stacks;
+use crate::trouble::failed;
 use crate::world::World;
+
+/// Which application.
+#[derive(Args, Clone, Debug)]
+pub struct Down {
+    /// The name of the application's stack.
+    pub stack: Application,
+    /// Agree beforehand.
+    #[arg(long)]
+    pub yes: bool,
+}
 
 const REPOSITORY_TAG: &str = "bluegreen:stacks";
 /// S3 takes a thousand; the names of so many fit into the argument of a command.

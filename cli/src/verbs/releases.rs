@@ -1,54 +1,87 @@
-//! `make releases`: what was released to a stack, by the pipeline's own record.
+//! `bluegreen releases`: what was released to a stack, by the pipeline's own record.
 
 use std::collections::BTreeMap;
 
-use anyhow::{Context, Result};
+use anyhow::Result;
 use aws_sdk_sfn::Client;
 use aws_sdk_sfn::primitives::{DateTime, DateTimeFormat};
 use aws_sdk_sfn::types::{ExecutionStatus, HistoryEvent};
 use bluegreen_release::{Record, Table};
+use clap::Args;
+use jiff::Timestamp;
 use serde_json::{Value, json};
 
-use crate::names::{PIPELINE, StackName};
-use crate::stacks::failed;
+use crate::columns::columns;
+use crate::exit::Exit;
+use crate::names::StackName;
+use crate::pipeline::Pipeline;
+use crate::status::version;
+use crate::trouble::{asked, failed};
 use crate::world::World;
 
-/// Hexadecimal digits of a digest that are enough for a person.
-const SHORT_DIGEST: usize = 12;
+/// Of which stack, and which of them.
+#[derive(Args, Clone, Debug)]
+pub struct Releases {
+    /// The name of the stack, whoever made it.
+    pub stack: StackName,
+    /// Print the whole records as JSON.
+    #[arg(long)]
+    pub json: bool,
+    /// How many, the newest first.
+    #[arg(long, default_value_t = 20)]
+    pub limit: usize,
+    /// Those that began before this time alone, such as 2026-05-04T09:10:11Z.
+    #[arg(long, value_name = "TIME")]
+    pub before: Option<Timestamp>,
+}
+
+/// Shows them.
+///
+/// # Errors
+/// There is no pipeline, or AWS does not answer.
+pub async fn run(world: &World, wanted: &Releases) -> Result<Exit> {
+    let pipeline = Pipeline::find(world).await?;
+    let records = read(&pipeline.table, wanted).await?;
+    let running = running(&pipeline.sfn, &records).await;
+    let stack = wanted.stack.as_str();
+    if wanted.json {
+        let json = json(&records, &running)?;
+        world.say.line(serde_json::to_string_pretty(&json)?);
+        return Ok(Exit::Done);
+    }
+    if records.is_empty() {
+        let when = wanted.before.map(|before| format!(" before {before}"));
+        world.say.line(format!(
+            "Nothing was released to {stack}{} yet.",
+            when.unwrap_or_default()
+        ));
+        return Ok(Exit::Done);
+    }
+    world.say.line(table(&records, &running));
+    let last = records.last().and_then(|record| record.started_at.as_ref());
+    if let Some(last) = last.filter(|_| records.len() == wanted.limit) {
+        world.say.line(format!(
+            "\nThose before: bluegreen releases {stack} --before {last}"
+        ));
+    }
+    Ok(Exit::Done)
+}
 
 /// The newest records of a stack, the newest first.
 ///
 /// # Errors
-/// There is no pipeline, or it keeps no records, or DynamoDB does not answer.
-pub async fn read(world: &World, name: &StackName, limit: usize) -> Result<Vec<Record>> {
-    let stack = world.stacks().find(PIPELINE).await?;
-    let stack = stack.with_context(|| {
-        format!(
-            "There is no pipeline in region {}, which would be the stack {PIPELINE}.",
-            world.region()
-        )
-    })?;
-    let output = stack
-        .outputs()
-        .iter()
-        .find(|output| output.output_key() == Some("ReleasesTableName"));
-    let table = output
-        .and_then(|output| output.output_value())
-        .with_context(|| {
-            format!(
-                "The pipeline of stack {PIPELINE} is older than its record of releases: update \
-                 that stack."
-            )
-        })?;
-    let dynamodb = aws_sdk_dynamodb::Client::new(&world.config);
-    newest(&Table::new(dynamodb, table.to_owned()), name, limit).await
-}
-
-async fn newest(table: &Table, name: &StackName, limit: usize) -> Result<Vec<Record>> {
-    let mut all = table.records(name.as_str());
+/// DynamoDB does not answer.
+pub async fn read(table: &Table, wanted: &Releases) -> Result<Vec<Record>> {
+    let before = wanted.before.map(|before| before.as_millisecond());
+    let stack = wanted.stack.as_str();
+    let all = match before {
+        Some(before) => table.records_before(stack, before),
+        None => table.records(stack),
+    };
+    let mut all = all.in_pages_of(wanted.limit);
     let mut records = Vec::new();
-    while records.len() < limit
-        && let Some(record) = all.next().await?
+    while records.len() < wanted.limit
+        && let Some(record) = all.next().await.map_err(asked)?
     {
         records.push(record);
     }
@@ -184,41 +217,18 @@ pub fn table(records: &[Record], running: &Running) -> String {
         "VERDICT",
         "CAUSE",
     ];
-    let mut rows = vec![header.map(str::to_owned)];
-    rows.extend(records.iter().map(|one| row(one, running.get(&one.key))));
-    let mut widths = [0; 8];
-    for row in &rows {
-        for (width, cell) in widths.iter_mut().zip(row) {
-            *width = (*width).max(cell.chars().count());
-        }
-    }
-    let lines = rows.iter().map(|row| {
-        let cells = row
-            .iter()
-            .zip(widths)
-            .map(|(cell, width)| format!("{cell:<width$}"));
-        cells.collect::<Vec<_>>().join("  ").trim_end().to_owned()
-    });
-    lines.collect::<Vec<_>>().join("\n")
+    let rows = records.iter().map(|it| row(it, running.get(&it.key)));
+    columns(std::iter::once(header.map(str::to_owned)).chain(rows))
 }
 
 fn row(record: &Record, progress: Option<&Progress>) -> [String; 8] {
     let text = |value: &Option<String>| value.clone().unwrap_or_default();
     let seconds = record.seconds.as_ref().and_then(|seconds| seconds.total);
-    let image = record.tag.clone().unwrap_or_else(|| {
-        let digest = text(&record.digest);
-        let digest = digest.trim_start_matches("sha256:");
-        digest.get(..SHORT_DIGEST).unwrap_or(digest).to_owned()
-    });
-    let image = match &record.restores_before {
-        Some(_) => "before the first".to_owned(),
-        None => image,
-    };
     [
         minute_and_second(&text(&record.started_at)),
         record.name().to_owned(),
         record.action.word().to_owned(),
-        image,
+        version(record).unwrap_or_default(),
         text(&record.started_by),
         seconds
             .map(|seconds| seconds.to_string())
@@ -319,9 +329,34 @@ mod tests {
             });
         let dynamodb = mock_client!(aws_sdk_dynamodb, [&asked]);
         let table = Table::new(dynamodb, "releases".to_owned());
-        let records = newest(&table, &"demo".parse().unwrap(), 2).await.unwrap();
+        let records = read(&table, &wanted(None)).await.unwrap();
         let names: Vec<_> = records.iter().map(Record::name).collect();
         assert_eq!(names, ["3", "2"]);
+    }
+
+    fn wanted(before: Option<&str>) -> Releases {
+        Releases {
+            stack: "demo".parse().unwrap(),
+            json: false,
+            limit: 2,
+            before: before.map(|before| before.parse().unwrap()),
+        }
+    }
+
+    #[tokio::test]
+    async fn the_next_page_begins_before_the_last_one_ended() {
+        let asked = mock!(aws_sdk_dynamodb::Client::query)
+            .match_requests(|request| {
+                let values = request.expression_attribute_values();
+                let last = AttributeValue::S("release#2026-05-04T09:10:11.123Z".to_owned());
+                values.and_then(|values| values.get(":last")) == Some(&last)
+            })
+            .then_output(|| QueryOutput::builder().build());
+        let dynamodb = mock_client!(aws_sdk_dynamodb, [&asked]);
+        let table = Table::new(dynamodb, "releases".to_owned());
+        let wanted = wanted(Some("2026-05-04T09:10:11.123Z"));
+        assert_eq!(read(&table, &wanted).await.unwrap(), []);
+        assert_eq!(asked.num_calls(), 1);
     }
 
     #[test]
@@ -492,20 +527,5 @@ mod tests {
         assert_eq!(json[0]["action"], "deploy");
         assert_eq!(json[0]["seconds"], serde_json::json!({"total": 12.5}));
         assert_eq!(json[0].get("tag"), None);
-    }
-
-    #[test]
-    fn columns_are_as_wide_as_their_widest_cell() {
-        let long = Record {
-            started_by: Some("a person with a long name".to_owned()),
-            ..failed_release()
-        };
-        let table = table(&[long, failed_release()], &Running::new());
-        let columns: Vec<_> = table
-            .lines()
-            .skip(1)
-            .map(|line| line.find("12.5"))
-            .collect();
-        assert_eq!(columns[0], columns[1], "{table}");
     }
 }

@@ -1,8 +1,10 @@
-//! `make up`: the whole from nothing, in the order in which one part needs another.
+//! `bluegreen up`: the whole from nothing, in the order in which one part needs another.
 
+use std::path::PathBuf;
 use std::time::Duration;
 
 use anyhow::{Context, Result, ensure};
+use clap::Args;
 
 use crate::artifacts::Artifacts;
 use crate::first_image::{self, Given, Repository};
@@ -26,6 +28,43 @@ const NOTHING_SERVES: &str = "Nothing serves: the stacks stand, but the applicat
 /// The same where the stack was in service before.
 const MAY_LACK_MIGRATION: &str = "The application is in service, but the migration of its image may \
      be missing. Remove the reason and run make up again, or push a mended image.";
+
+/// Which application, and how it is to be.
+#[derive(Args, Clone, Debug)]
+pub struct Up {
+    /// The name of the application's stack; other names are made of it.
+    pub stack: Application,
+    /// A directory with a Dockerfile, from which Docker builds the first image.
+    #[arg(long)]
+    pub app: Option<PathBuf>,
+    /// The URI of the first image, in the application's repository.
+    #[arg(long)]
+    pub image: Option<String>,
+    /// The processor that the functions' zips were built for.
+    #[arg(long, default_value = "arm64", value_parser = ["arm64", "x86_64"])]
+    pub architecture: String,
+    /// A parameter of a template, such as cluster.DesiredCount=4. Can be given several times.
+    #[arg(long = "set", value_name = "TEMPLATE.PARAMETER=VALUE")]
+    pub settings: Vec<Setting>,
+    /// How many minutes an update of the pipeline waits for releases that run.
+    #[arg(long, value_name = "MINUTES", default_value_t = 30)]
+    pub wait_for_releases: u64,
+}
+
+impl From<Up> for Options {
+    fn from(asked: Up) -> Self {
+        Self {
+            application: asked.stack,
+            image: Given {
+                app: asked.app,
+                image: asked.image,
+            },
+            architecture: asked.architecture,
+            settings: asked.settings,
+            release_patience: Duration::from_secs(60 * asked.wait_for_releases),
+        }
+    }
+}
 
 /// What a person asks for.
 #[derive(Clone, Debug)]
@@ -56,7 +95,7 @@ pub async fn run(world: &World, options: &Options) -> Result<()> {
         world.region()
     ));
     service_roles::make(world).await?;
-    let mut up = Up::begin(world, options).await?;
+    let mut up = Steps::begin(world, options).await?;
     // Packaged first: that the functions are not built is better known now than after the database.
     let pipeline = up
         .artifacts
@@ -92,7 +131,7 @@ fn check_settings(world: &World, settings: &[Setting]) -> Result<()> {
     Ok(())
 }
 
-struct Up<'a> {
+struct Steps<'a> {
     world: &'a World,
     options: &'a Options,
     stacks: Stacks,
@@ -100,7 +139,7 @@ struct Up<'a> {
     changed: bool,
 }
 
-impl<'a> Up<'a> {
+impl<'a> Steps<'a> {
     async fn begin(world: &'a World, options: &'a Options) -> Result<Self> {
         let stacks = world.stacks();
         let infra = world.infra();
