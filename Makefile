@@ -16,11 +16,13 @@ FUNCTIONS := $(notdir $(patsubst %/src/main.rs,%,$(wildcard functions/*/src/main
 VENV := target/venv
 CHECKOV := target/checkov
 REQUIREMENTS := local-aws/moto/requirements.txt
-# cargo-lambda finds zig, which links for the C library of Lambda's Amazon Linux, in the environment. A program
-# at a fixed address has no table of what to add to its addresses at every start.
+# A program at a fixed address has no table of what to add to its addresses at every start, and one that aborts
+# where it panics unwinds nothing: the tables for that would be a tenth of it.
+FUNCTION_RUSTFLAGS := -C relocation-model=static -C force-unwind-tables=no
+# cargo-lambda finds zig, which links for the C library of Lambda's Amazon Linux, in the environment.
 CARGO_LAMBDA := PATH="$(CURDIR)/$(VENV)/bin:$$PATH" \
-	CARGO_TARGET_AARCH64_UNKNOWN_LINUX_GNU_RUSTFLAGS='-C relocation-model=static' \
-	CARGO_TARGET_X86_64_UNKNOWN_LINUX_GNU_RUSTFLAGS='-C relocation-model=static' \
+	CARGO_TARGET_AARCH64_UNKNOWN_LINUX_GNU_RUSTFLAGS='$(FUNCTION_RUSTFLAGS)' \
+	CARGO_TARGET_X86_64_UNKNOWN_LINUX_GNU_RUSTFLAGS='$(FUNCTION_RUSTFLAGS)' \
 	cargo lambda build --release --output-format zip $(addprefix --package ,$(FUNCTIONS))
 
 # All that is tested is built at once: Cargo builds the dependencies of some packages alone again, with
@@ -38,7 +40,7 @@ BENCH = $(MAKE) -C tests/bench --no-print-directory ROOT="$(CURDIR)" PYTHON="$(P
 # Python leaves nothing beside the sources.
 export PYTHONDONTWRITEBYTECODE := 1
 
-.PHONY: help setup functions package demo up down releases local-aws format lint unit end-to-end test test-faults bench clean
+.PHONY: help setup functions package demo bluegreen up down local-aws format lint unit end-to-end test test-faults bench clean
 
 help: ## Show this list
 	@grep -hE '^[a-z-]+:.*##' $(MAKEFILE_LIST) | sed -E 's/:.*## /\t/' | expand -t 14
@@ -66,23 +68,27 @@ package: $(VENV)/installed ## Build the functions' zips for AWS (ARCH=arm64 or x
 	$(CARGO_LAMBDA) $(if $(filter arm64,$(ARCH)),--arm64,--x86-64)
 
 demo: setup functions ## Watch a pushed image go live (SCENARIO=bad-migration or rollback: watch one be refused, or taken back)
-	cargo build --package local-aws --package websvc --package end-to-end --locked
+	$(BUILD_LOCAL)
 	target/debug/demo $(SCENARIO)
 
-# With LOCAL=1 the local AWS takes the account's place; without it the command line is built without it.
-BLUEGREEN = cargo run --quiet --package bluegreen-cli --locked $(if $(LOCAL),-- --local,--no-default-features --)
-OF_STACK = --stack '$(or $(STACK),$(error Say which application: STACK=demo))'
+# What a person runs on the local AWS, built as the tests build it: Cargo builds the dependencies of some packages
+# alone again, with other features.
+BUILD_LOCAL := cargo build --workspace --bin bluegreen --bin demo --bin local-aws --bin websvc --locked
 
-up: $(if $(LOCAL),setup functions,package) ## Bring an application up from nothing (STACK=demo; APP=directory or IMAGE=URI; LOCAL=1)
-	$(if $(LOCAL),cargo build --package local-aws --package websvc --locked)
-	$(BLUEGREEN) up $(OF_STACK) --architecture $(if $(LOCAL),$(HOST_ARCH),$(ARCH)) \
+# With LOCAL=1 the local AWS takes the account's place; without it the command line is built without it.
+bluegreen: ## Build the command line, target/debug/bluegreen (LOCAL=1: with the local AWS)
+	@$(if $(LOCAL),$(BUILD_LOCAL),cargo build --package bluegreen-cli --no-default-features --locked)
+
+BLUEGREEN = target/debug/bluegreen $(if $(LOCAL),--local)
+# Before anything is compiled.
+$(if $(filter up down,$(MAKECMDGOALS)),$(if $(STACK),,$(error Say which application: STACK=demo)))
+
+up: $(if $(LOCAL),setup functions,package) bluegreen ## Bring an application up from nothing (STACK=demo; APP=directory or IMAGE=URI; LOCAL=1)
+	$(BLUEGREEN) up '$(STACK)' --architecture $(if $(LOCAL),$(HOST_ARCH),$(ARCH)) \
 		$(if $(APP),--app '$(APP)') $(if $(IMAGE),--image '$(IMAGE)') $(foreach setting,$(SET),--set '$(setting)')
 
-down: $(VENV)/installed ## Delete an application and all it needs, after a question (STACK=demo; YES=1; LOCAL=1)
-	$(BLUEGREEN) down $(OF_STACK) $(if $(YES),--yes)
-
-releases: $(VENV)/installed ## Show what was released to a stack (STACK=demo; JSON=1; LOCAL=1)
-	@$(BLUEGREEN) releases $(OF_STACK) $(if $(JSON),--json)
+down: $(VENV)/installed bluegreen ## Delete an application and all it needs, after a question (STACK=demo; YES=1; LOCAL=1)
+	$(BLUEGREEN) down '$(STACK)' $(if $(YES),--yes)
 
 local-aws: setup ## Run the local AWS by itself; ends with Ctrl-C
 	cargo build --package local-aws --locked

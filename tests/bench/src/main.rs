@@ -37,8 +37,9 @@ struct Arguments {
     /// Processes of each kind that are measured for each function
     #[arg(long, default_value_t = 11, value_parser = clap::value_parser!(u32).range(1..))]
     rounds: u32,
-    /// Events that each process gets after its first
-    #[arg(long, default_value_t = 10)]
+    /// Events that each process gets after its first. A release has one for each function, and a stack's
+    /// releases come minutes apart: so few that no process uses up the burst that it has at ECS
+    #[arg(long, default_value_t = 2)]
     warm: usize,
     /// Directory with FUNCTION/bootstrap.zip
     #[arg(long, default_value = "target/lambda")]
