@@ -16,9 +16,9 @@ FUNCTIONS := $(notdir $(patsubst %/src/main.rs,%,$(wildcard functions/*/src/main
 VENV := target/venv
 CHECKOV := target/checkov
 REQUIREMENTS := local-aws/moto/requirements.txt
-# A program at a fixed address has no table of what to add to its addresses at every start, and one that aborts
-# where it panics unwinds nothing: the tables for that would be a tenth of it.
-FUNCTION_RUSTFLAGS := -C relocation-model=static -C force-unwind-tables=no
+# A program at a fixed address has no table of what to add to its addresses at every start.
+FUNCTION_RUSTFLAGS := -C relocation-model=static \
+	-C link-arg=-Wl,-T,$(CURDIR)/functions/without-unwinding.ld -C link-arg=-Wl,--no-eh-frame-hdr
 # cargo-lambda finds zig, which links for the C library of Lambda's Amazon Linux, in the environment.
 CARGO_LAMBDA := PATH="$(CURDIR)/$(VENV)/bin:$$PATH" \
 	CARGO_TARGET_AARCH64_UNKNOWN_LINUX_GNU_RUSTFLAGS='$(FUNCTION_RUSTFLAGS)' \
