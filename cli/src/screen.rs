@@ -11,7 +11,7 @@ use ratatui::{Terminal, TerminalOptions, Viewport};
 
 use crate::say::Say;
 use crate::status::{Service, Status, tree};
-use crate::tree::{coloured, drawn};
+use crate::tree::{drawn, print};
 
 /// The lines of the picture, where the terminal has so many.
 const HEIGHT: u16 = 20;
@@ -84,9 +84,7 @@ impl Screen {
             let _ = terminal.set_cursor_position(top);
             drop(terminal);
             if let Some(status) = last {
-                use std::io::Write;
-                let text = coloured(&tree(status).lines());
-                let _ = anstream::stdout().write_all(text.as_bytes());
+                let _ = print(&tree(status));
             }
         }
     }

@@ -1,6 +1,7 @@
 //! A tree of lines: what belongs to what, for a terminal that is watched and for text that is piped.
 
-use std::fmt::Write;
+use std::fmt::Write as _;
+use std::io::Write as _;
 
 use anstyle::{AnsiColor, Style};
 use bluegreen_contract::printable;
@@ -91,8 +92,7 @@ pub fn plain(lines: &[Vec<Words>]) -> String {
 }
 
 /// The lines as text with the escape sequences of colours.
-#[must_use]
-pub fn coloured(lines: &[Vec<Words>]) -> String {
+fn coloured(lines: &[Vec<Words>]) -> String {
     let mut text = String::new();
     for line in lines {
         for Words { text: words, tone } in line {
@@ -103,6 +103,14 @@ pub fn coloured(lines: &[Vec<Words>]) -> String {
         text.push('\n');
     }
     text
+}
+
+/// Prints a tree, in colours where stdout is a terminal that has them and `NO_COLOR` is not set.
+///
+/// # Errors
+/// Nobody reads it.
+pub fn print(node: &Node) -> std::io::Result<()> {
+    anstream::stdout().write_all(coloured(&node.lines()).as_bytes())
 }
 
 fn style(tone: Tone) -> Style {

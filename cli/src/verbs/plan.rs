@@ -13,7 +13,7 @@ use crate::names::{PIPELINE, StackName};
 use crate::pipeline::Pipeline;
 use crate::services::name_of;
 use crate::status::newest;
-use crate::tree::{Node, Tone, coloured};
+use crate::tree::{Node, Tone, print};
 use crate::trouble::{asked, failed};
 use crate::world::World;
 
@@ -49,8 +49,7 @@ pub async fn run(world: &World, wanted: &ShowPlan) -> Result<Exit> {
         let told = json!({"plan": plan, "usualSeconds": usual});
         world.say.line(serde_json::to_string_pretty(&told)?);
     } else {
-        let text = coloured(&tree(&plan, &turn, usual).lines());
-        std::io::Write::write_all(&mut anstream::stdout(), text.as_bytes())?;
+        print(&tree(&plan, &turn, usual))?;
     }
     Ok(Exit::Done)
 }

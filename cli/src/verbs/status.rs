@@ -1,7 +1,5 @@
 //! `bluegreen status`: what a stack does now.
 
-use std::io::Write;
-
 use anyhow::Result;
 use clap::Args;
 
@@ -10,7 +8,7 @@ use crate::names::StackName;
 use crate::pipeline::Pipeline;
 use crate::screen::Screen;
 use crate::status::{Reader, tree};
-use crate::tree::coloured;
+use crate::tree::print;
 use crate::watch::Watch;
 use crate::world::World;
 
@@ -50,8 +48,7 @@ pub async fn run(world: &World, asked: &ShowStatus) -> Result<Exit> {
     if asked.json {
         world.say.line(serde_json::to_string_pretty(&status)?);
     } else {
-        let text = coloured(&tree(&status).lines());
-        anstream::stdout().write_all(text.as_bytes())?;
+        print(&tree(&status))?;
     }
     Ok(Exit::Done)
 }

@@ -5,6 +5,7 @@ use std::time::Duration;
 use anyhow::Result;
 use end_to_end::account::Account;
 use end_to_end::command_line::{CommandLine, Said};
+use local_aws::faults::Fault;
 use sample::image::VersionSpec;
 use serde_json::json;
 
@@ -239,6 +240,14 @@ pub(crate) async fn what_stands_in_the_way_is_said_in_a_sentence(account: &Accou
     ] {
         assert_sentence(&bluegreen.run(verb).await?, words);
     }
+    // All tries of the SDK are refused.
+    let throttled = Fault::of("dynamodb", "Query").with("ThrottlingException");
+    let of_nobody = json!({"ExpressionAttributeValues": {":stack": {"S": "nobody"}}});
+    let throttled = throttled.where_request_contains(of_nobody).times(3);
+    let throttled = account.aws().fail(throttled).await?;
+    let refused = bluegreen.run(&["releases", "nobody"]).await?;
+    assert_sentence(&refused, "try again in a minute");
+    assert_eq!(throttled.struck().await?, 3);
     let nothing = bluegreen.run(&["releases", "nobody"]).await?;
     assert_said(&nothing, 0, &["Nothing was released to nobody yet."]);
     Ok(())
