@@ -63,7 +63,8 @@ impl Reader {
         let turn = self.pipeline.table.turn(&self.stack).await.map_err(asked)?;
         let holder = turn.holder.as_ref().map(|holder| holder.execution.as_str());
         let shown = watched.or(holder).map(str::to_owned);
-        let ended = match watched {
+        // Somebody may have stopped the one that has the turn: the next release takes it over.
+        let ended = match &shown {
             Some(execution) => self.ended(execution).await?,
             None => None,
         };
