@@ -26,7 +26,7 @@ fn assert_said(said: &Said, code: i32, words: &[&str]) {
 pub(crate) async fn a_person_deploys_watches_and_rolls_back_by_the_command_line(
     account: &Account,
 ) -> Result<()> {
-    const STACK: &str = "by-person";
+    const STACK: &str = "by-terminal";
     let (application, posts) = running(account, STACK).await?;
     let meow = release_version_2(account, &application).await?;
     let bluegreen = CommandLine::new(account.aws())?;
@@ -46,13 +46,13 @@ pub(crate) async fn a_person_deploys_watches_and_rolls_back_by_the_command_line(
     assert_said(
         &begun,
         0,
-        &["has begun", "bluegreen status by-person --watch"],
+        &["has begun", "bluegreen status by-terminal --watch"],
     );
     let name = begun.out.split(' ').next().unwrap_or_default();
     let watch = ["status", STACK, "--watch"];
     let mut terminal = bluegreen.in_terminal(&watch, SMALL)?;
     let words = [
-        "by-person: v1 is being released",
+        "by-terminal: v1 is being released",
         "├─ deploy ",
         "● ",
         "└─ services",
